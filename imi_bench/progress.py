@@ -1,0 +1,55 @@
+"""Progress bars on standard error: rate and time left, quiet when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callable[[int], None]]:
+    """Show a bar while the block runs; the yielded function advances it.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    total : int
+        Number of units of work.
+    unit : str
+        What is counted, for the rate.
+
+    Examples
+    --------
+    >>> with progress("embedding", total=2, unit="images") as advance:
+    ...     advance(2)
+    """
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )  # fmt: skip
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.1f} {unit}/s" if speed else f"… {unit}/s", style="dim")
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(task, count)

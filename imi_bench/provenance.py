@@ -1,0 +1,157 @@
+"""Content hashes, atomic files, seeds, package versions and git state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_REPORTED_PACKAGES = (
+    "imi-bench", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "scikit-image",
+    "statsmodels", "torch", "timm", "open_clip_torch", "safetensors",
+)  # fmt: skip
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces, UTF-8).
+
+    Examples
+    --------
+    >>> sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
+    True
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256_bytes(canonical.encode())
+
+
+Column = NDArray[Any] | Sequence[str]
+
+
+def sha256_columns(columns: Mapping[str, Column] | Iterable[tuple[str, Column]]) -> str:
+    """SHA-256 of named columns: their names, order, dtypes, shapes and values.
+
+    Pairs of name and column are taken one at a time, so that they need not all be in memory.
+    Text columns are hashed by their UTF-8 values, so that the storage (object, fixed width,
+    pandas string) does not matter; floats by their IEEE bytes.
+    """
+    digest = hashlib.sha256()
+    for name, column in columns.items() if isinstance(columns, Mapping) else columns:
+        values = np.asarray(column)
+        if values.dtype.kind in "OUT":
+            text = json.dumps([str(v) for v in values.tolist()], ensure_ascii=False).encode()
+            body, kind = np.frombuffer(text, dtype=np.uint8), "text"
+        else:
+            body = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+            kind = values.dtype.str
+        digest.update(f"{name}|{kind}|{values.shape}|{body.nbytes}|".encode())
+        digest.update(body.data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it into place when the block ends well.
+
+    A reader sees the old file or the whole new one, never a part; a block that raises leaves
+    nothing behind. The temporary file is flushed to disk before the move.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with atomic_path(target) as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON value atomically, indented, with a final newline.
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinity, which JSON does not have: turn them into ``None`` and a reason first.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def generator(seed: int, *stream: str | int) -> np.random.Generator:
+    """Independent generator for a named stream of one recorded seed.
+
+    The same (seed, stream) gives the same numbers on every platform, whatever was drawn
+    elsewhere: ``generator(0, "bootstrap")`` and ``generator(0, "sides")`` do not interact.
+
+    Examples
+    --------
+    >>> bool(generator(0, "a").random() == generator(0, "a").random())
+    True
+    """
+    key = int.from_bytes(hashlib.sha256(repr(stream).encode()).digest()[:16], "little")
+    return np.random.default_rng(np.random.SeedSequence([seed, key]))
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of those installed packages that can change a result."""
+    versions = {"python": platform.python_version()}
+    for name in _REPORTED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(folder: Path | None = None) -> dict[str, str | bool] | None:
+    """Commit and cleanness of the checkout that holds `folder`; None outside a checkout."""
+    folder = folder or Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            check=True, capture_output=True, text=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": git("status", "--porcelain") != ""}
+    except (OSError, subprocess.SubprocessError):
+        return None
