@@ -1,0 +1,1 @@
+"""What a machine sees; knows nothing of humans."""

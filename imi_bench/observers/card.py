@@ -1,0 +1,149 @@
+"""One TOML card an observer: what it is, where its weights come from, how to load it."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from imi_bench.errors import CardError
+
+Kind = Literal["reference", "pixel", "classical", "embedding"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Weights(_Part):
+    """Where trained weights come from: one safetensors file of a Hugging Face Hub repository.
+
+    Attributes
+    ----------
+    repo, file : str
+    revision : str or None
+        Commit of the repository, 40 hexadecimal digits; None needs `unpinned_because`.
+    sha256 : str or None
+        Of the file; checked after the download where it is known.
+    licence : str
+    evidence : str
+        How revision and checksum are known.
+    """
+
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str = Field(pattern=r"^[\w./-]+\.safetensors$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    licence: str
+    evidence: str
+    unpinned_because: str | None = None
+
+    @model_validator(mode="after")
+    def _pinned_or_explained(self) -> Self:
+        if (self.revision is None) == (self.unpinned_because is None):
+            raise ValueError("give either revision or unpinned_because")
+        return self
+
+
+class Paper(_Part):
+    """What to cite."""
+
+    title: str
+    authors: str
+    year: int
+    url: str
+
+
+class ObserverCard(_Part):
+    """The description of an observer apart from its code.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue; the card's file has the same.
+    title : str
+        For people.
+    kind : {"reference", "pixel", "classical", "embedding"}
+    loader : str
+        ``module:function or class`` that builds the observer.
+    parameters : mapping
+        Keyword arguments of the loader.
+    extra : str or None
+        The extra of this package that must be installed.
+    symmetric : bool
+        False where the observer cannot keep the swap properties by nature; the contract check
+        then exempts it from those two.
+    licence : str
+        Of the observer's code.
+    training_data : str
+        What it was trained on, or that it was not.
+    human_similarity_judgements : bool
+        Whether it was trained on people's judgements of similarity.
+    weights : Weights or None
+    paper : Paper or None
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    kind: Kind
+    loader: str = Field(pattern=r"^[\w.]+:\w+$")
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    extra: Literal["vision", "perceptual", "vlm"] | None = None
+    symmetric: bool = True
+    licence: str
+    training_data: str
+    human_similarity_judgements: bool
+    weights: Weights | None = None
+    paper: Paper | None = None
+
+    @field_validator("title", "licence", "training_data")
+    @classmethod
+    def _not_blank(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("is blank")
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as a JSON object."""
+        return self.model_dump(mode="json")
+
+
+def read_card(path: Path | Traversable) -> ObserverCard:
+    """Read and check one card.
+
+    Raises
+    ------
+    CardError
+        Not TOML, a field missing, unknown or of the wrong kind, or a name other than the file's.
+    """
+    try:
+        card = ObserverCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise CardError("not TOML", where=path, found=error) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "card"
+        more = f" ({error.error_count()} faults)" if error.error_count() > 1 else ""
+        raise CardError(
+            f"invalid card{more}", where=f"{path}, field '{field}'", found=first["msg"]
+        ) from error
+    if f"{card.name}.toml" != path.name:
+        raise CardError("card and file differ in name", where=path, found=card.name)
+    return card
+
+
+def cards() -> dict[str, ObserverCard]:
+    """Every card of the package by name, in alphabetical order.
+
+    Examples
+    --------
+    >>> cards()["chance"].kind
+    'reference'
+    """
+    folder = resources.files("imi_bench.observers.cards")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {card.name: card for card in map(read_card, files)}

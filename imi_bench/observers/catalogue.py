@@ -1,0 +1,222 @@
+"""Every observer by name, built on use.
+
+A name is one of
+
+- a card's: ``classical``, ``clip-vit-b32``; options override the card's parameters:
+  ``clip-vit-b32?pooling=max``;
+- any architecture: ``timm:NAME?checkpoint=FILE.safetensors`` or
+  ``open_clip:NAME?pretrained=TAG``; random weights by ``?pretrained=false&seed=0``;
+- a file's: ``path/file.py:Class`` (or a function or a ready object in it);
+- an installed package's: an entry point of the group ``imi_bench.observers``.
+
+Any object with the methods of `imi_bench.observers.protocol.Observer` needs no name: pass it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
+from imi_bench.observers.card import ObserverCard, cards
+from imi_bench.observers.protocol import Observer
+
+GROUP = "imi_bench.observers"
+
+_SCHEMES = {
+    "timm": "imi_bench.observers.encoders:from_timm",
+    "open_clip": "imi_bench.observers.encoders:from_open_clip",
+}
+
+
+def names() -> list[str]:
+    """Names of all cards, then of entry points of other packages; imports none of them.
+
+    Examples
+    --------
+    >>> "chance" in names()
+    True
+    """
+    shipped = list(cards())
+    return shipped + sorted(set(metadata.entry_points(group=GROUP).names) - set(shipped))
+
+
+def card(name: str) -> ObserverCard:
+    """The card of an observer of this package.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message suggests the nearest names.
+    """
+    known = cards()
+    if name not in known:
+        raise UnknownNameError.among(name, known, kind="observer card")
+    return known[name]
+
+
+def load(name: str, *, device: str = "auto", dtype: str = "float32", seed: int = 0) -> Observer:
+    """Build an observer.
+
+    Parameters
+    ----------
+    name : str
+        Any of the forms in the module's docstring.
+    device : {"auto", "cpu", "cuda", "mps"}
+    dtype : {"float32", "bf16", "fp16"}
+        Both for encoders that run in torch.
+    seed : int
+        For observers that draw at random (``chance``) and for random weights.
+
+    Returns
+    -------
+    Observer
+
+    Raises
+    ------
+    UnknownNameError
+        An unknown name or option; the message suggests the nearest ones.
+    InputError
+        A file, class or value that does not give an observer.
+    MissingExtraError
+        If the observer needs an extra that is not installed.
+
+    Examples
+    --------
+    >>> load("chance", seed=1).name
+    'chance'
+    """
+    runtime = {"device": device, "dtype": dtype, "seed": seed}
+    if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", name):
+        return _observer(_from_file(Path(in_file[1]), in_file[2]), {}, runtime, where=name)
+    base, _, query = name.partition("?")
+    options = _options(query, where=name)
+    # the name of an observer travels to reports; folders of this machine do not
+    shown = re.sub(r"(?<=checkpoint=)[^&]*[/\\]", "", name)
+    scheme, _, architecture = base.partition(":")
+    if scheme in _SCHEMES:
+        options |= {"architecture": architecture, "name": shown}
+        return _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
+    known = cards()
+    if base in known:
+        found = known[base]
+        given = {**found.parameters, **options}
+        offered = {**runtime, "name": shown, "weights": found.weights}
+        return _observer(_imported(found.loader), given, offered, where=name)
+    for entry in metadata.entry_points(group=GROUP, name=base):
+        return _observer(_of_entry_point(entry), options, runtime, where=name)
+    raise UnknownNameError.among(
+        base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
+    )
+
+
+def _options(query: str, *, where: str) -> dict[str, Any]:
+    """Options after the question mark; values are JSON where they can be, else text."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise InputError(
+            "options cannot be read", where=where, found=error, wanted="name?key=value&key=value"
+        ) from error
+    return {key: _value(text) for key, text in pairs}
+
+
+def _value(text: str) -> Any:
+    for form in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return json.loads(form)
+        except json.JSONDecodeError:
+            continue
+    return text
+
+
+def _imported(loader: str) -> Any:
+    module, _, attribute = loader.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _of_entry_point(entry: metadata.EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except ImiBenchError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "observer of another package cannot be imported", where=f"{entry.name} ({entry.value})",
+            found=f"{type(error).__name__}: {error}",
+        ) from error  # fmt: skip
+
+
+def _from_file(path: Path, attribute: str) -> Any:
+    if not path.is_file():
+        raise InputError("no observer file", where=path, wanted="FILE.py:CLASS")
+    spec = importlib.util.spec_from_file_location(f"imi_bench_observer_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError("not a Python file", where=path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ImiBenchError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "observer file cannot be imported", where=path, found=f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise UnknownNameError.among(attribute, public, kind=f"name in {path}")
+    return getattr(module, attribute)
+
+
+def _observer(
+    found: Any, options: Mapping[str, Any], offered: Mapping[str, Any], *, where: str
+) -> Observer:
+    """A ready object as it is; a class or function called with what it takes."""
+    built = found
+    if inspect.isclass(found) or not isinstance(found, Observer):
+        if not callable(found):
+            raise _not_an_observer(found, where)
+        built = _call(found, options, offered, where=where)
+    elif options:
+        raise InputError("a ready observer takes no options", where=where, found=list(options))
+    if not isinstance(built, Observer):
+        raise _not_an_observer(built, where)
+    return built
+
+
+def _call(
+    factory: Callable[..., Any],
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    *,
+    where: str,
+) -> Any:
+    """Call with all options, and with those of the offered arguments that it names."""
+    accepted = inspect.signature(factory).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    for option in options:
+        if option not in accepted and not takes_any:
+            raise UnknownNameError.among(option, accepted, kind=f"option of '{where}'")
+    arguments = {key: value for key, value in offered.items() if key in accepted} | dict(options)
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise InputError("the observer cannot be built", where=where, found=error) from error
+    return factory(**arguments)
+
+
+def _not_an_observer(found: object, where: str) -> InputError:
+    missing = [m for m in ("name", "describe", "decide") if not hasattr(found, m)]
+    return InputError(
+        "not an observer", where=where,
+        found=f"{type(found).__name__} without {', '.join(missing)}",
+        wanted="name, describe() and decide(trials, codes)",
+    )  # fmt: skip

@@ -1,0 +1,194 @@
+"""What any observer must keep, checked on a few trials.
+
+An observer that fails here is not wrong about images; it is wrong about the experiment: its answer
+depends on something a trial does not contain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.images import Images, Pixels
+from imi_bench.data.tables import TrialIndex, Trials
+from imi_bench.errors import InputError
+from imi_bench.observers.probe import BrokenError, Probe
+from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES, SWAPS
+from imi_bench.observers.protocol import Observer, fingerprint
+from imi_bench.provenance import generator
+
+Floats = NDArray[np.float64]
+Outcome = Literal["pass", "fail", "exempt"]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property and what became of it.
+
+    Attributes
+    ----------
+    name : str
+    outcome : {"pass", "fail", "exempt"}
+    detail : str
+        What was measured, or what went wrong.
+    """
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """The properties of an observer, in the order they were checked.
+
+    Attributes
+    ----------
+    observer : str
+    fingerprint : str
+        Empty where the observer cannot describe itself.
+    trials, images : int
+        How many were used.
+    tolerance : float
+        Within which answers of two runs or two batch sizes must agree: decision variables
+        relative to their largest magnitude, codes relative to their largest norm.
+    properties : tuple of Property
+    """
+
+    observer: str
+    fingerprint: str
+    trials: int
+    images: int
+    tolerance: float
+    properties: tuple[Property, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no property failed."""
+        return all(p.outcome != "fail" for p in self.properties)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return {
+            "observer": self.observer, "fingerprint": self.fingerprint, "passed": self.passed,
+            "trials": self.trials, "images": self.images, "tolerance": self.tolerance,
+            "properties": [vars(p) for p in self.properties],
+        }  # fmt: skip
+
+
+def check(
+    observer: Observer,
+    trials: Trials,
+    *,
+    seed: int = 0,
+    symmetric: bool | None = None,
+    tolerance: float | None = None,
+) -> ContractReport:
+    """Run the metamorphic and adversarial checks.
+
+    Parameters
+    ----------
+    observer : Observer
+        Anything with the methods of the protocol.
+    trials : Trials
+        A handful; an encoder sees each image about five times.
+    seed : int
+        Of the sides and the permutations.
+    symmetric : bool, optional
+        False exempts from the two swap properties. By default the observer's own ``symmetric``
+        attribute, True without one.
+    tolerance : float, optional
+        By default what ``describe()["tolerance"]`` says, one millionth without it.
+
+    Returns
+    -------
+    ContractReport
+
+    Raises
+    ------
+    InputError
+        No trials, or a tolerance outside (0, `LARGEST_TOLERANCE`].
+
+    Examples
+    --------
+    >>> from imi_bench.observers.reference import Chance
+    >>> check(Chance(), sample_trials()).passed
+    True
+    """
+    if len(trials) == 0:
+        raise InputError("no trials to check an observer on", where=observer.name)
+    probe = Probe.of(observer, trials, seed=seed, tolerance=tolerance)
+    if symmetric is None:
+        symmetric = bool(getattr(observer, "symmetric", True))
+    properties = []
+    for name, measure in PROPERTIES.items():
+        if name in ENCODER_PROPERTIES and not probe.encodes:
+            continue
+        if name in SWAPS and not symmetric:
+            properties.append(Property(name, "exempt", "declared not symmetric"))
+            continue
+        properties.append(_measured(name, measure, probe))
+    try:
+        identity = fingerprint(observer)
+    except (TypeError, ValueError):
+        identity = ""  # the property "describes itself" says why
+    return ContractReport(
+        str(observer.name), identity, len(trials), len(probe.pixels), probe.tolerance,
+        tuple(properties),
+    )  # fmt: skip
+
+
+def sample_trials(*, seed: int = 0, count: int = 8, references: int = 9) -> Trials:
+    """Small made-up trials for the check: noise and gratings of many sizes, some images shared.
+
+    Examples
+    --------
+    >>> len(sample_trials(count=3))
+    3
+    """
+    draw = generator(seed, "contract", "images")
+    sources = [_made_up(draw) for _ in range(max(2 * references + 2, 5 * count))]
+    images, _ = Images.collect(sources)
+    rows = np.stack(
+        [draw.choice(len(images), 2 * references + 2, replace=False) for _ in range(count)]
+    )
+    index = TrialIndex(
+        trial_id=[f"made-up/{row}" for row in range(count)],  # type: ignore[arg-type]
+        network=np.full(count, "made-up", dtype=object),
+        layer=np.full(count, "none", dtype=object),
+        unit=np.arange(count),
+        mode=np.full(count, "natural", dtype=object),
+        difficulty=np.full(count, "easy", dtype=object),
+        batch=np.ones(count, dtype=np.int64),
+        catch=np.zeros(count, dtype=bool),
+    )
+    return Trials(
+        index=index, images=images, simulated=True, queries=rows[:, :2],
+        positive=rows[:, 2 : 2 + references], negative=rows[:, 2 + references :],
+    )  # fmt: skip
+
+
+def _made_up(draw: np.random.Generator) -> Pixels:
+    """An image of 20 to 90 pixels a side: a coloured grating in noise."""
+    height, width = draw.integers(20, 91, size=2)
+    y, x = np.mgrid[:height, :width]
+    angle, wavelength = draw.uniform(0, np.pi), draw.uniform(3, 20)
+    wave = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wavelength)
+    colour, other = draw.uniform(0, 255, size=(2, 3))
+    mixed = colour + (other - colour) * (wave[..., None] + 1) / 2
+    noisy = mixed + draw.normal(0, 15, mixed.shape)
+    return np.asarray(noisy.clip(0, 255), dtype=np.uint8)
+
+
+def _measured(name: str, measure: Callable[[Probe], str], probe: Probe) -> Property:
+    try:
+        return Property(name, "pass", measure(probe))
+    except BrokenError as broken:
+        return Property(name, "fail", str(broken))
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        return Property(name, "fail", f"raised {type(error).__name__}: {first}")

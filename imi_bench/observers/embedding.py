@@ -1,0 +1,117 @@
+"""Observers over any image encoder: pooled features, compared by a similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.images import Pixels
+from imi_bench.data.tables import BlindTrials
+from imi_bench.errors import InputError
+from imi_bench.observers.pooling import Pooling, check_options, decide
+from imi_bench.observers.protocol import Codes
+
+
+class Embedding:
+    """Any function from images to vectors, as an observer.
+
+    Parameters
+    ----------
+    encoder : callable
+        Takes a sequence of B images, each (H, W, 3) uint8 RGB of its own size, and gives a
+        (B, ...) array; the code of an image must not depend on the rest of the batch.
+    name : str
+        Stands in tables and reports.
+    description : mapping, optional
+        JSON values: all that can change a code. Codes are cached under its hash, so change it
+        (a ``version``, say) whenever the encoder changes. By default ``encoder.describe()``.
+    pooling, similarity, temperature
+        As in `imi_bench.observers.pooling.decide`.
+
+    Raises
+    ------
+    InputError
+        If there is no description, or the options are not those of `decide`.
+
+    Examples
+    --------
+    >>> brightness = Embedding(
+    ...     lambda images: [[image.mean(), 1.0] for image in images],
+    ...     name="brightness", description={"version": 1}, similarity="l2",
+    ... )
+    >>> brightness.encode([np.zeros((2, 2, 3), np.uint8)]).tolist()
+    [[0.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[Sequence[Pixels]], Any],
+        *,
+        name: str,
+        description: Mapping[str, Any] | None = None,
+        pooling: Pooling = "mean",
+        similarity: str = "cosine",
+        temperature: float = 0.1,
+    ) -> None:
+        check_options(pooling, similarity, temperature)
+        if description is None and not hasattr(encoder, "describe"):
+            raise InputError(
+                "an encoder without a description", where=name,
+                wanted="description={...} with all that can change a code",
+            )  # fmt: skip
+        self.name, self.encoder, self.description = name, encoder, description
+        self.pooling, self.similarity, self.temperature = pooling, similarity, temperature
+
+    @property
+    def device(self) -> str:
+        """Where the encoder computes; decides the batch size of a replay."""
+        return str(getattr(self.encoder, "device", "cpu"))
+
+    @property
+    def dtype(self) -> str | None:
+        """Precision of the encoder; None where it does not say."""
+        dtype = getattr(self.encoder, "dtype", None)
+        return None if dtype is None else str(dtype)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Description of the encoder, and how codes become a decision variable."""
+        encoder = self.encoder
+        description = encoder.describe() if self.description is None else self.description  # type: ignore[attr-defined]
+        comparison: dict[str, Any] = {"pooling": self.pooling, "similarity": self.similarity}
+        if self.pooling == "softmax":
+            comparison["temperature"] = self.temperature
+        return {**description, "comparison": comparison}
+
+    def encode(self, images: Sequence[Pixels]) -> Codes:
+        """(len(images), ...) codes.
+
+        Raises
+        ------
+        InputError
+            If the encoder gives anything but one code an image.
+        """
+        codes = np.asarray(self.encoder(images))
+        if codes.ndim < 2 or len(codes) != len(images):
+            raise InputError(
+                "the encoder gave no code an image", where=self.name,
+                found=f"shape {codes.shape}", wanted=f"({len(images)}, ...)",
+            )  # fmt: skip
+        return codes
+
+    def decide(self, trials: BlindTrials, codes: Codes | None) -> NDArray[np.float64]:
+        """(T,) decision variables, in units of the similarity.
+
+        Raises
+        ------
+        InputError
+            Without codes, or with codes that do not fit the images.
+        """
+        if codes is None:
+            raise InputError("no codes", where=self.name, do="call encode first")
+        return decide(
+            codes, trials, pooling=self.pooling, similarity=self.similarity,
+            temperature=self.temperature,
+        )  # fmt: skip

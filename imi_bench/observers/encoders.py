@@ -1,0 +1,231 @@
+"""Observers over any of timm's and of open_clip's architectures.
+
+Weights come from a local safetensors file, from the pinned source of a card, from the library's
+own pretrained source, or, where asked for in so many words, from a seeded random start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from imi_bench.errors import InputError, NetworkError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.observers import weights as weight_files
+from imi_bench.observers.card import Weights
+from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.pooling import Pooling
+from imi_bench.observers.torch_encoder import building, torch_encoder
+
+
+def from_timm(
+    architecture: str,
+    *,
+    name: str | None = None,
+    checkpoint: str | Path | None = None,
+    weights: Weights | None = None,
+    pretrained: bool = True,
+    seed: int = 0,
+    image_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    pooling: Pooling = "mean",
+    similarity: str = "cosine",
+    temperature: float = 0.1,
+) -> Embedding:
+    """Observer over the pooled features of a timm network, those its classifier would read.
+
+    Parameters
+    ----------
+    architecture : str
+        timm's name, with or without a tag: ``resnet50.a1_in1k``.
+    name : str, optional
+        Of the observer; ``timm:architecture`` by default.
+    checkpoint : path, optional
+        Safetensors file of the whole network; a classifier of any number of classes fits.
+    weights : Weights, optional
+        Pinned source; by default timm's own source of the tag. Not used with `checkpoint`.
+    pretrained : bool
+        False: random weights drawn with `seed`, named so in the description.
+    image_size, mean, std
+        Override the network's own data configuration (crop, interpolation, normalisation).
+    device, dtype
+        As in `imi_bench.observers.catalogue.load`.
+    pooling, similarity, temperature
+        As in `imi_bench.observers.pooling.decide`.
+
+    Raises
+    ------
+    UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
+    """
+    timm = require("timm", for_=f"the observer '{name or architecture}'")
+    name = name or f"timm:{architecture}"
+    own = _timm_config(timm, architecture)
+    pinned = weights or _timm_weights(own)
+    path, source = _source(checkpoint, pinned, pretrained=pretrained, seed=seed, name=name)
+    arguments: dict[str, Any] = {}
+    if image_size is not None and own.fixed_input_size:
+        arguments["img_size"] = image_size
+    if path is not None:
+        arguments |= _timm_arguments(path, own)
+    with building(architecture, path, seed=seed):
+        network = timm.create_model(architecture, pretrained=path is not None, **arguments)
+    wanted = {"mean": mean, "std": std}
+    wanted["input_size"] = None if image_size is None else (3, image_size, image_size)
+    data = timm.data.resolve_data_config(
+        {key: value for key, value in wanted.items() if value is not None}, model=network
+    )
+    encoder = torch_encoder(
+        network,
+        lambda batch: network.forward_head(network.forward_features(batch), pre_logits=True),
+        timm.data.create_transform(**data, is_training=False),
+        device=device, dtype=dtype,
+        description={
+            "library": "timm", "architecture": architecture, "weights": source,
+            "features": "pooled, before the classifier", "preprocessing": dict(data),
+        },
+    )  # fmt: skip
+    return Embedding(
+        encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
+    )
+
+
+def from_open_clip(
+    architecture: str,
+    *,
+    name: str | None = None,
+    checkpoint: str | Path | None = None,
+    weights: Weights | None = None,
+    pretrained: str | bool = True,
+    seed: int = 0,
+    image_size: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    pooling: Pooling = "mean",
+    similarity: str = "cosine",
+    temperature: float = 0.1,
+) -> Embedding:
+    """Observer over the image features of an open_clip model, in the space shared with text.
+
+    Parameters
+    ----------
+    architecture : str
+        open_clip's name: ``ViT-B-32``.
+    pretrained : str or bool
+        Tag of open_clip's registry, which sets normalisation and activation function, and the
+        source of the weights unless `weights` or `checkpoint` is given. False: random weights.
+    name, checkpoint, weights, seed, image_size, device, dtype, pooling, similarity, temperature
+        As in `from_timm`; the file holds the whole model, text tower included.
+
+    Raises
+    ------
+    UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
+    """
+    open_clip = require("open_clip", for_=f"the observer '{name or architecture}'")
+    if architecture not in open_clip.list_models():
+        raise UnknownNameError.among(
+            architecture, open_clip.list_models(), kind="open_clip architecture"
+        )
+    name = name or f"open_clip:{architecture}"
+    tag: dict[str, Any] = {}
+    if isinstance(pretrained, str):
+        known = open_clip.list_pretrained_tags_by_model(architecture)
+        if pretrained not in known:
+            raise UnknownNameError.among(pretrained, known, kind=f"tag of '{architecture}'")
+        tag = open_clip.get_pretrained_cfg(architecture, pretrained)
+    path, source = _source(
+        checkpoint, weights or _open_clip_weights(tag),
+        pretrained=pretrained is not False, seed=seed, name=name,
+    )  # fmt: skip
+    with building(architecture, path, seed=seed):
+        model, _, transform = open_clip.create_model_and_transforms(
+            architecture,
+            pretrained=None if path is None else str(path),
+            force_quick_gelu=bool(tag.get("quick_gelu", False)),
+            force_image_size=image_size,
+            image_mean=tag.get("mean"),
+            image_std=tag.get("std"),
+            image_interpolation=tag.get("interpolation"),
+            image_resize_mode=tag.get("resize_mode"),
+            pretrained_image=False,
+            pretrained_text=False,
+        )
+    encoder = torch_encoder(
+        model, model.encode_image, transform, device=device, dtype=dtype,
+        description={
+            "library": "open_clip", "architecture": architecture, "weights": source,
+            "quick_gelu": bool(tag.get("quick_gelu", False)),
+            "features": "image embedding", "preprocessing": dict(model.visual.preprocess_cfg),
+        },
+    )  # fmt: skip
+    return Embedding(
+        encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
+    )
+
+
+def _source(
+    checkpoint: str | Path | None, weights: Weights | None,
+    *, pretrained: bool, seed: int, name: str,
+) -> tuple[Path | None, dict[str, Any]]:  # fmt: skip
+    """Weight file (None for random weights) and what to say of it."""
+    if not pretrained:
+        if checkpoint is not None:
+            raise InputError("both a checkpoint and random weights", where=name, do="drop one")
+        return None, {"source": "random weights", "seed": seed}
+    if checkpoint is not None:
+        return weight_files.check_file(Path(checkpoint)), {"source": "local file"}
+    if weights is None:
+        raise NetworkError(
+            "no source of weights", where=name,
+            do="add ?checkpoint=FILE.safetensors, a pretrained tag, or ?pretrained=false&seed=0",
+        )  # fmt: skip
+    path = weight_files.locate(weights, for_=name)
+    return path, {
+        "source": weights.repo, "file": weights.file,
+        "revision": weights.revision or "unpinned", "licence": weights.licence,
+    }  # fmt: skip
+
+
+def _timm_config(timm: ModuleType, architecture: str) -> Any:
+    base, _, tag = architecture.partition(".")
+    if not timm.is_model(base):
+        raise UnknownNameError.among(base, timm.list_models(), kind="timm architecture")
+    try:
+        return timm.models.get_pretrained_cfg(architecture)
+    except RuntimeError:
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
+        raise UnknownNameError.among(tag, tags, kind=f"tag of '{base}'") from None
+
+
+def _timm_weights(own: Any) -> Weights | None:
+    file = own.hf_hub_filename or "model.safetensors"
+    if not own.hf_hub_id or not file.endswith(".safetensors"):
+        return None
+    return Weights(
+        repo=own.hf_hub_id, file=file, licence=own.license or "unknown",
+        evidence="timm's registry", unpinned_because="timm's registry names no revision",
+    )  # fmt: skip
+
+
+def _timm_arguments(path: Path, own: Any) -> dict[str, Any]:
+    """Arguments of `timm.create_model` that load a file strictly, whatever its classifier."""
+    head = own.classifier if isinstance(own.classifier, str) else (own.classifier or ("",))[0]
+    classes = weight_files.tensor_shapes(path).get(f"{head}.weight", (0,))[0]
+    overlay = {
+        "file": str(path), "num_classes": classes, "custom_load": False, "label_offset": 0,
+    }  # fmt: skip
+    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
+
+
+def _open_clip_weights(tag: Mapping[str, Any]) -> Weights | None:
+    repo = str(tag.get("hf_hub", "")).rstrip("/")
+    if repo.count("/") != 1:
+        return None
+    return Weights(
+        repo=repo, file="open_clip_model.safetensors", licence="unknown",
+        evidence="open_clip's registry", unpinned_because="open_clip's registry names no revision",
+    )  # fmt: skip

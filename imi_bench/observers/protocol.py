@@ -1,0 +1,106 @@
+"""What an observer is: anything that turns blind trials into decision variables.
+
+An observer works in two steps, so that each distinct image is looked at once however many trials
+it stands in::
+
+    encode(images)          -> one code an image        (cached on disk by content hash)
+    decide(trials, codes)   -> one decision variable a trial
+
+An observer that must see a whole trial at once (a vision-language model) has no `encode`; its
+`decide` decodes what it needs through ``trials.images.decode(row)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.images import Pixels
+from imi_bench.data.tables import BlindTrials
+from imi_bench.provenance import sha256_json
+
+Codes = NDArray[Any]
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Anything that answers trials.
+
+    Attributes
+    ----------
+    name : str
+        Stands in tables and reports.
+
+    Notes
+    -----
+    The decision variable is positive for "the first query is the strongly activating one", 0 for
+    a tie, NaN where the observer cannot say. Swapping the queries, or positive and negative
+    references, must flip its sign; the order of references and of trials must not matter. The
+    contract check (`imi_bench.observers.contract`) tests this.
+    """
+
+    name: str
+
+    def describe(self) -> Mapping[str, Any]:
+        """Everything that can change an answer, as a JSON object: weights, preprocessing, dtype.
+
+        Its hash is the observer's fingerprint, under which codes are cached.
+        """
+        ...
+
+    def decide(self, trials: BlindTrials, codes: Codes | None) -> NDArray[np.float64] | Answers:
+        """Decision variables of some trials.
+
+        Parameters
+        ----------
+        trials : BlindTrials
+            T trials over N images.
+        codes : (N, …) array or None
+            What `encode` gave for each row of ``trials.images``; None without `encode`.
+
+        Returns
+        -------
+        (T,) float64 or Answers
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Observer, Protocol):
+    """An observer that looks at one image at a time."""
+
+    def encode(self, images: Sequence[Pixels]) -> Codes:
+        """Code a batch of images, each (H, W, 3) uint8 RGB of its own size.
+
+        Returns
+        -------
+        (len(images), …) array
+            One code an image; must not depend on the other images of the batch. A fixed shape
+            and dtype for all images of an observer.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Decision variables with a reason where there is none.
+
+    Attributes
+    ----------
+    decision_variable : (T,) float64
+        NaN exactly where there is no answer.
+    status : (T,) str
+        As in `DecisionVariables`.
+    """
+
+    decision_variable: NDArray[np.float64]
+    status: NDArray[np.object_]
+
+
+def fingerprint(observer: Observer) -> str:
+    """SHA-256 of the observer's description: two observers with one fingerprint answer alike."""
+    return sha256_json(dict(observer.describe()))

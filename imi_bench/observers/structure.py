@@ -1,0 +1,119 @@
+"""The structural similarity observer: SSIM of small luminance images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.images import Pixels
+from imi_bench.data.tables import BlindTrials
+from imi_bench.errors import InputError
+from imi_bench.observers.classical import luminance
+from imi_bench.observers.pooling import Pooling, Rows, Sides, contrast
+from imi_bench.observers.protocol import Codes
+
+Floats = NDArray[np.float64]
+
+_PAIRS_AT_ONCE = 512
+_TRIALS_AT_ONCE = 64
+
+
+class Ssim:
+    """Compares images by their structural similarity (Wang et al., IEEE TIP 2004).
+
+    Mean over local windows of SSIM with the usual constants and sample covariances, as
+    scikit-image's ``structural_similarity(a, b, data_range=1)`` computes it. Local moments are
+    computed once an image, and each pair of images is compared once a chunk of trials.
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels of the luminance image that is compared.
+    window : int
+        Side of the square window in pixels; odd.
+    pooling, temperature
+        As in `imi_bench.observers.pooling.pool`.
+
+    Raises
+    ------
+    InputError
+        A window that is even or larger than the image.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "ssim",
+        size: int = 64,
+        window: int = 7,
+        pooling: Pooling = "mean",
+        temperature: float = 0.1,
+    ) -> None:
+        if window % 2 == 0 or window > size:
+            raise InputError("bad window", where="ssim", found=window, wanted=f"odd, <= {size}")
+        self.name, self.size, self.window = name, size, window
+        self.pooling, self.temperature = pooling, temperature
+
+    def describe(self) -> Mapping[str, Any]:
+        """Parameters that can change an answer."""
+        return {
+            "kind": "ssim", "version": 1, "size": self.size, "window": self.window,
+            "pooling": self.pooling,
+            **({"temperature": self.temperature} if self.pooling == "softmax" else {}),
+        }  # fmt: skip
+
+    def encode(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """(len(images), size, size) float32 luminance in [0, 1]."""
+        return np.stack([luminance(image, self.size) for image in images]).astype(np.float32)
+
+    def decide(self, trials: BlindTrials, codes: Codes | None) -> Floats:
+        """(T,) float64 differences of mean SSIM."""
+        if codes is None or codes.shape != (len(trials.images), self.size, self.size):
+            found = None if codes is None else codes.shape
+            raise InputError("codes do not fit the images", where=self.name, found=found)
+        return contrast(
+            trials, lambda *rows: self._similarities(codes, *rows),
+            pooling=self.pooling, temperature=self.temperature, at_once=_TRIALS_AT_ONCE,
+        )  # fmt: skip
+
+    def _similarities(self, codes: Codes, queries: Rows, positive: Rows, negative: Rows) -> Sides:
+        shown = np.concatenate([positive, negative], axis=1)
+        pairs = np.stack(np.broadcast_arrays(queries[:, :, None], shown[:, None, :]), axis=-1)
+        distinct, place = np.unique(
+            np.sort(pairs, axis=-1).reshape(-1, 2), axis=0, return_inverse=True
+        )
+        used, rows = np.unique(distinct, return_inverse=True)
+        values = self.compare(codes[used], rows.reshape(-1, 2))[place.reshape(pairs.shape[:-1])]
+        return values[..., : positive.shape[1]], values[..., positive.shape[1] :]
+
+    def compare(self, images: NDArray[Any], pairs: Rows) -> Floats:
+        """(P,) mean SSIM of pairs of rows, shape (P, 2), of (M, size, size) images in [0, 1]."""
+        images = images.astype(np.float64)
+        means = self._local_mean(images)
+        variances = self._local_mean(images * images) - means * means
+        # the sample covariance, as scikit-image; constants of the paper for a data range of 1
+        unbiased = self.window**2 / (self.window**2 - 1)
+        c1, c2 = 0.01**2, 0.03**2
+        values = np.empty(len(pairs))
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            a, b = pairs[start : start + _PAIRS_AT_ONCE].T
+            product = means[a] * means[b]
+            covariance = unbiased * (self._local_mean(images[a] * images[b]) - product)
+            top = (2 * product + c1) * (2 * covariance + c2)
+            squares = means[a] ** 2 + means[b] ** 2
+            bottom = (squares + c1) * (unbiased * (variances[a] + variances[b]) + c2)
+            values[start : start + _PAIRS_AT_ONCE] = (top / bottom).mean(axis=(1, 2))
+        return values
+
+    def _local_mean(self, images: Floats) -> Floats:
+        """Mean in each window that lies inside the image."""
+        from scipy.ndimage import uniform_filter
+
+        margin = self.window // 2
+        inside = slice(margin, self.size - margin)
+        return np.asarray(
+            uniform_filter(images, size=(1, self.window, self.window))[:, inside, inside]
+        )
