@@ -1,0 +1,1 @@
+"""Running an observer over many trials."""

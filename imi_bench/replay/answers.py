@@ -1,0 +1,185 @@
+"""From a plan (and codes) to decisions: chunk by chunk, with the failures named."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.tables import STATUSES, BlindTrials, Floats, Ints, Strings
+from imi_bench.errors import ImiBenchError, InputError
+from imi_bench.observers.protocol import Answers, Codes, Observer
+from imi_bench.progress import progress
+from imi_bench.replay.cache import Store
+from imi_bench.replay.plan import Plan
+
+_GIVE_UP_AFTER = 20
+
+
+@dataclass
+class Answered:
+    """Answers as they come in.
+
+    Attributes
+    ----------
+    value : (T,) float64
+    status : (T,) str
+    seconds : (T,) float64
+    failures : list of (trial_id, message)
+        Trials on which `decide` raised.
+    reused : int
+        Answers that came from disk.
+    damaged : list of str
+        Files of earlier answers that could not be trusted.
+    """
+
+    value: Floats
+    status: Strings
+    seconds: Floats
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    reused: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+    @classmethod
+    def nothing(cls, count: int) -> Answered:
+        """No trial answered yet."""
+        status = np.full(count, "error", dtype=object)
+        return cls(np.full(count, np.nan), status, np.zeros(count))
+
+
+def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: Path) -> Answered:
+    """Decide every trial of the plan.
+
+    Parameters
+    ----------
+    observer : Observer
+    plan : Plan
+    codes : Store or None
+        Codes of the plan's images; None for an observer that sees whole trials. The answers of
+        the latter are kept in `folder`, so that they too survive a kill.
+    folder : Path
+
+    Raises
+    ------
+    InputError
+        If the observer breaks its contract, or every single trial ends in an error.
+    Exception
+        What `decide` raises, if it raises on each of the first trials.
+    """
+    answered = Answered.nothing(len(plan.trials))
+    kept = None
+    todo = np.ones(len(plan.trials), dtype=bool)
+    if codes is None:
+        kept = Store(folder, plan.trial_keys(), about=observer.describe())
+        todo = ~kept.known
+        _from_disk(kept, np.flatnonzero(~todo), answered)
+    code_bytes = None if codes is None or codes.kind is None else codes.kind.itemsize
+    with progress(f"{observer.name}: trials", total=int(todo.sum()), unit="trials") as advance:
+        for chunk in plan.chunks(code_bytes=code_bytes):
+            if not (rows := chunk[todo[chunk]]).size:
+                continue
+            used, trials = plan.shown(rows)
+            _decide(observer, trials, None if codes is None else codes.take(used), rows, answered,
+                    plan)  # fmt: skip
+            if kept is not None:
+                _to_disk(kept, rows, answered)
+            advance(len(rows))
+    if kept is not None:
+        kept.flush()
+    if len(plan.trials) and (answered.status == "error").all():
+        raise InputError(
+            "the observer answered no trial", where=f"observer '{observer.name}'",
+            found=f"{len(plan.trials)} errors", wanted="a finite number on some trial",
+        )  # fmt: skip
+    return answered
+
+
+def _decide(
+    observer: Observer, trials: BlindTrials, codes: Codes | None, rows: Ints,
+    answered: Answered, plan: Plan,
+) -> None:  # fmt: skip
+    """One chunk at once; one by one if that fails, to find which trial it was."""
+    started = time.perf_counter()
+    try:
+        answered.value[rows], answered.status[rows] = _ask(observer, trials, codes)
+        answered.seconds[rows] = (time.perf_counter() - started) / len(rows)
+        return
+    except ImiBenchError:
+        raise
+    except Exception as error:
+        if len(rows) == 1:
+            _failed(observer, rows[0], error, answered, plan)
+            return
+    for place, row in enumerate(rows):
+        started = time.perf_counter()
+        try:
+            one = trials.without_key(np.array([place]))
+            (answered.value[row],), (answered.status[row],) = _ask(observer, one, codes)
+        except ImiBenchError:
+            raise
+        except Exception as error:
+            _failed(observer, row, error, answered, plan)
+        answered.seconds[row] = time.perf_counter() - started
+
+
+def _failed(observer: Observer, row: int, error: Exception, answered: Answered, plan: Plan) -> None:
+    """Record the failure; raise it where it looks like a fault of the program, not of the trial."""
+    trial = str(plan.key.index.trial_id[row])
+    answered.failures.append((trial, f"{type(error).__name__}: {error}"))
+    nothing_yet = bool((answered.status == "error").all())
+    if nothing_yet and len(answered.failures) >= min(_GIVE_UP_AFTER, len(answered.value)):
+        error.add_note(
+            f"observer '{observer.name}' failed on each of the {len(answered.failures)} trials "
+            "it was asked"
+        )
+        raise error
+
+
+def _ask(
+    observer: Observer, trials: BlindTrials, codes: Codes | None
+) -> tuple[Floats, NDArray[np.object_]]:
+    answer = observer.decide(trials, codes)
+    stated = answer.status if isinstance(answer, Answers) else None
+    value = np.asarray(answer.decision_variable if isinstance(answer, Answers) else answer)
+    where = f"decide of observer '{observer.name}'"
+    if value.shape != (len(trials),) or value.dtype.kind not in "fiub":
+        raise InputError(
+            "not one number a trial", where=where, found=f"{value.dtype} {value.shape}",
+            wanted=f"float64 ({len(trials)},)",
+        )  # fmt: skip
+    value = value.astype(np.float64)
+    if np.isinf(value).any():
+        raise InputError(
+            "infinite decision variable", where=where, found=value[np.isinf(value)][0],
+            wanted="a finite number, or NaN for no answer",
+        )  # fmt: skip
+    if stated is None:
+        return value, np.select([np.isnan(value), value == 0], ["error", "tie"], "ok").astype(
+            object
+        )
+    status = np.asarray(stated, dtype=object)
+    if status.shape != value.shape or not set(status.tolist()) <= set(STATUSES):
+        raise InputError(
+            "bad status", where=where, found=sorted(map(str, set(status.tolist()))),
+            wanted=f"one of {', '.join(STATUSES)} a trial",
+        )  # fmt: skip
+    return value, status
+
+
+def _from_disk(kept: Store, rows: Ints, answered: Answered) -> None:
+    answered.damaged, answered.reused = kept.damaged, len(rows)
+    if len(rows):
+        stored = kept.take(rows)
+        answered.value[rows] = stored[:, 0]
+        answered.status[rows] = np.array(STATUSES, dtype=object)[stored[:, 1].astype(int)]
+
+
+def _to_disk(kept: Store, rows: Ints, answered: Answered) -> None:
+    """Keep what was answered, a refusal included; an error is tried again next time."""
+    rows = rows[answered.status[rows] != "error"]
+    if len(rows):
+        number = [float(STATUSES.index(status)) for status in answered.status[rows]]
+        kept.add(rows, np.stack([answered.value[rows], number], axis=1))

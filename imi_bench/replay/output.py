@@ -1,0 +1,166 @@
+"""The folder a replay leaves: ``decisions.parquet``, ``trials.parquet``, ``run.json``.
+
+``run.json`` is written last: a folder without it holds an unfinished run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imi_bench.data.stimuli import read_trials, write_trials
+from imi_bench.data.tables import DecisionVariables, Trials
+from imi_bench.data.trial_table import to_table
+from imi_bench.errors import InputError
+from imi_bench.provenance import atomic_path, sha256_file, write_json
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A finished run, read back.
+
+    Attributes
+    ----------
+    trials : Trials
+    decisions : DecisionVariables
+    record : dict
+        ``run.json``.
+    """
+
+    trials: Trials
+    decisions: DecisionVariables
+    record: dict[str, Any]
+
+
+def write_run(
+    out: Path, trials: Trials, decisions: DecisionVariables, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Write a finished run; images that are files stay where they are, others are written too.
+
+    Returns
+    -------
+    dict
+        The record as written: with the hash of ``decisions.parquet`` and the folder that the
+        image paths of ``trials.parquet`` are relative to.
+    """
+    (out / "run.json").unlink(missing_ok=True)
+    image_root = _write_table(out, trials)
+    with atomic_path(out / "decisions.parquet") as temporary:
+        decisions.to_frame().to_parquet(temporary, index=False)
+    record = {
+        **record,
+        "trials": {**record["trials"], "image_root": image_root},
+        "decisions_sha256": sha256_file(out / "decisions.parquet"),
+    }
+    write_json(out / "run.json", record)
+    return record
+
+
+def _write_table(out: Path, trials: Trials) -> str:
+    rows = trials.image_rows.tolist()
+    sources = [trials.images.sources[row] for row in rows]
+    files = [source.resolve() for source in sources if isinstance(source, Path)]
+    if not files or len(files) < len(sources):
+        write_trials(trials, out)
+        return "."
+    root = os.path.commonpath([file.parent for file in files])
+    names = [""] * len(trials.images)
+    for row, file in zip(rows, files, strict=True):
+        names[row] = file.relative_to(root).as_posix()
+    with atomic_path(out / "trials.parquet") as temporary:
+        to_table(trials, names).to_parquet(temporary, index=False)
+    return root
+
+
+def read_run(out: Path) -> FinishedRun:
+    """Read a finished run: all that a report needs.
+
+    Raises
+    ------
+    InputError
+        No finished run; a file that changed since; images that are gone or changed.
+    """
+    record = _read_record(out)
+    if record is None:
+        raise InputError(
+            "no finished run", where=out, wanted="run.json", do="run `imi-bench run --out` there"
+        )
+    try:
+        root, trials_hash = out / record["trials"]["image_root"], record["trials"]["hash"]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "not the record of a run", where=out / "run.json", found=error, wanted="trials"
+        ) from error
+    decisions = _read_decisions(out, record)
+    trials = read_trials(out / "trials.parquet", image_root=root).trials
+    if trials.hash != trials_hash:
+        raise InputError(
+            "trials or images changed since the run", where=out / "trials.parquet",
+            found=trials.hash[:12], wanted=str(trials_hash)[:12], do="run again with --force",
+        )  # fmt: skip
+    return FinishedRun(trials, decisions, record)
+
+
+def find_finished(
+    out: Path, identity: dict[str, Any], *, force: bool
+) -> tuple[DecisionVariables, dict[str, Any]] | None:
+    """The same run finished before, or None.
+
+    Parameters
+    ----------
+    out : Path
+    identity : dict
+        Observer's fingerprint, hash of the trials, and seed.
+    force : bool
+        Do not look.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another run, or one that was changed.
+    """
+    if force or (record := _read_record(out)) is None:
+        return None
+    try:
+        before = {
+            "observer": record["observer"]["fingerprint"], "trials": record["trials"]["hash"],
+            "seed": record["seed"],
+        }  # fmt: skip
+    except (KeyError, TypeError):
+        before = {}
+    if before != identity:
+        other = [name for name in identity if before.get(name) != identity[name]]
+        raise InputError(
+            "the folder holds another run", where=out, found=f"different {', '.join(other)}",
+            do="choose another --out, or replace it with --force",
+        )  # fmt: skip
+    return _read_decisions(out, record), record
+
+
+def _read_record(out: Path) -> dict[str, Any] | None:
+    path = out / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "record cannot be read", where=path, found=error, wanted="JSON",
+            do="choose another --out, or replace it with --force",
+        ) from error  # fmt: skip
+    if not isinstance(record, dict):
+        raise InputError("record cannot be read", where=path, wanted="a JSON object")
+    return record
+
+
+def _read_decisions(out: Path, record: dict[str, Any]) -> DecisionVariables:
+    decisions = DecisionVariables.read(out)
+    if sha256_file(out / "decisions.parquet") != record.get("decisions_sha256"):
+        raise InputError(
+            "decisions changed since the run", where=out / "decisions.parquet",
+            wanted="the file that run.json speaks of", do="run again with --force",
+        )  # fmt: skip
+    return decisions

@@ -1,0 +1,201 @@
+"""An observer answers many trials; each distinct image is looked at once.
+
+``blind -> encode what is not on disk -> decide in chunks -> decisions.parquet, run.json``
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imi_bench.data.tables import STATUSES, DecisionVariables, Trials
+from imi_bench.observers.protocol import Encoder, Observer, fingerprint
+from imi_bench.provenance import git_state, package_versions
+from imi_bench.replay.answers import Answered, decide_all
+from imi_bench.replay.cache import Store, default_folder
+from imi_bench.replay.encoding import encode_all
+from imi_bench.replay.output import find_finished, write_run
+from imi_bench.replay.plan import Plan, make_plan
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """An observer's answers and how they came about.
+
+    Attributes
+    ----------
+    decisions : DecisionVariables
+        In the order of the trials.
+    record : dict
+        What ``run.json`` holds.
+    reused : bool
+        The output folder held this very run already; nothing was computed.
+    """
+
+    decisions: DecisionVariables
+    record: dict[str, Any]
+    reused: bool = False
+
+
+def replay(
+    observer: Observer,
+    trials: Trials,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    cache: Path | None = None,
+    batch_size: int | str = "auto",
+    force: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Replay:
+    """Let an observer answer trials.
+
+    Parameters
+    ----------
+    observer : Observer
+    trials : Trials
+    seed : int
+        Decides which query is shown first on each trial.
+    out : Path, optional
+        Folder for ``decisions.parquet``, ``trials.parquet`` and ``run.json`` (written last).
+    cache : Path, optional
+        Where codes and answers are kept between runs, by observer fingerprint and content hash;
+        ``$IMI_BENCH_CACHE`` or the user's cache folder if None. A run that was killed goes on
+        from there.
+    batch_size : int or "auto"
+        Images encoded at once (trials, for an observer that sees whole trials).
+    force : bool
+        Replace another run in `out`.
+    about : mapping, optional
+        Facts to add to the record, such as where the trials came from.
+
+    Returns
+    -------
+    Replay
+
+    Raises
+    ------
+    InputError
+        `out` holds another run; a bad batch size; an observer that breaks its contract or
+        answers no trial at all.
+    ImageError
+        An image that cannot be decoded, or changed since it was read.
+    Exception
+        Whatever `encode` raises; what `decide` raises, if it fails on every trial.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from imi_bench.data.images import Images
+    >>> from imi_bench.data.tables import TrialIndex
+    >>> from imi_bench.observers.reference import OneSide
+    >>> index = TrialIndex(["a"], ["net"], ["layer"], [0], ["natural"], ["easy"], [1], [False])
+    >>> images, _ = Images.collect([np.full((1, 1, 3), v, np.uint8) for v in range(4)])
+    >>> trials = Trials(index, images, [[0]], [[1]], [[2, 3]])
+    >>> done = replay(OneSide(), trials, cache=Path(tempfile.mkdtemp()))
+    >>> done.decisions.status.tolist()
+    ['ok']
+    """
+    clock = _Clock()
+    identity: dict[str, Any] = {
+        "observer": fingerprint(observer),
+        "trials": trials.hash,
+        "seed": seed,
+    }
+    if out is not None and (finished := find_finished(out, identity, force=force)) is not None:
+        return Replay(*finished, reused=True)
+    plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
+    folder = cache or default_folder()
+    clock.stage("plan")
+
+    codes, encoded = None, 0
+    if isinstance(observer, Encoder):
+        where = folder / "codes" / identity["observer"]
+        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe())
+        encoded = encode_all(observer, plan, codes)
+    clock.stage("encode")
+    answered = decide_all(observer, plan, codes, folder=folder / "answers" / identity["observer"])
+    decisions = _with_key(answered, observer, plan)
+    clock.stage("decide")
+
+    record = {
+        "command": "run",
+        "observer": _about_observer(observer, codes, fingerprint=identity["observer"]),
+        "trials": _about_trials(trials, plan, trials_hash=identity["trials"]),
+        "seed": seed,
+        "batch_size": plan.batch_size,
+        "images": {
+            "distinct": len(plan.images),
+            "embedded": encoded,
+            "cache_hits": 0 if codes is None else len(plan.images) - encoded,
+        },
+        "answers": _about_answers(answered),
+        "cache": {
+            "folder": str(folder),
+            "damaged": [*(codes.damaged if codes else []), *answered.damaged],
+        },
+        "versions": package_versions(),
+        "git": git_state(),
+        "seconds": clock.seconds,
+        "simulated": trials.simulated,
+        **(about or {}),
+    }
+    if out is not None:
+        record = write_run(out, trials, decisions, record)
+    return Replay(decisions, record)
+
+
+class _Clock:
+    """Wall seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self._last, 6)
+        self._last = now
+
+
+def _with_key(answered: Answered, observer: Observer, plan: Plan) -> DecisionVariables:
+    return DecisionVariables(
+        observer=observer.name,
+        trial_id=plan.key.index.trial_id,
+        decision_variable=answered.value,
+        status=answered.status,
+        shown_first=plan.key.shown_first,
+        seconds=answered.seconds,
+    )
+
+
+def _about_observer(observer: Observer, codes: Store | None, *, fingerprint: str) -> dict[str, Any]:
+    kind = None if codes is None else codes.kind
+    return {
+        "name": observer.name,
+        "fingerprint": fingerprint,
+        "description": dict(observer.describe()),
+        "device": str(getattr(observer, "device", "cpu")),
+        "dtype": str(getattr(observer, "dtype", None) or (kind.base if kind else "float64")),
+        "code": None if kind is None else {"shape": kind.shape, "dtype": str(kind.base)},
+    }
+
+
+def _about_trials(trials: Trials, plan: Plan, *, trials_hash: str) -> dict[str, Any]:
+    return {"hash": trials_hash, "images_hash": plan.images.hash, "count": len(trials)}
+
+
+def _about_answers(answered: Answered) -> dict[str, Any]:
+    counts = Counter(answered.status.tolist())
+    return {
+        "by_status": {status: counts[status] for status in STATUSES},
+        "from_disk": answered.reused,
+        "failures": [
+            {"trial_id": trial, "message": message} for trial, message in answered.failures
+        ],
+    }
