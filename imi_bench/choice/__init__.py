@@ -1,0 +1,1 @@
+"""From evidence to behaviour: links, psychometric functions, calibration."""

@@ -1,0 +1,198 @@
+"""Calibration: fit the choice model to people on some units, use it only on others.
+
+Two orders of the queries must be kept apart. An observer's decision variable is signed towards
+the query shown first *to the observer*; a person saw the queries in an order of their own. What
+both share is which query is correct. So answers are fitted as *correct or not* against the
+evidence for the correct query (`DecisionVariables.toward_correct`), where a bias towards a side
+drops out; only where the person's order is known (`Responses.chose_first`) is the evidence turned
+to that order, and a bias estimated.
+
+There is deliberately no intercept towards the correct query: it would tell every observer the
+answer, and a coin would predict people as well as people predict one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
+from imi_bench.choice.curve import PsychometricFit
+from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
+from imi_bench.choice.pooling import partially_pooled
+from imi_bench.choice.psychometric import fit_psychometric
+from imi_bench.data.tables import DecisionVariables, Study
+from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
+from imi_bench.provenance import sha256_columns
+
+__all__ = ["MIS_DREAMSIM", "Calibration", "ChoiceProbabilities", "calibrate"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def calibrate(
+    decisions: DecisionVariables,
+    study: Study,
+    *,
+    by: FoldsBy = "unit",
+    n_folds: int | None = None,
+    link: str = "logit",
+    slopes: Slopes = "common",
+    bias: bool | None = None,
+    lapse: float | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Calibration:
+    """Fit an observer's choice model to people, once for each fold held out.
+
+    Catch trials and trials the observer did not answer are left out of the fit. Intervals are
+    robust to units that differ beyond the evidence (see `fit_psychometric`).
+
+    Parameters
+    ----------
+    decisions : DecisionVariables
+    study : Study
+    by : {"unit", "network"}
+        What a fold keeps together; never single answers or trials.
+    n_folds : int, optional
+        10 (or the number of units, if fewer) by unit, one a network by network.
+    link : {"logit", "probit"}
+    slopes : {"common", "by mode", "pooled by mode"}
+        One slope, one for natural and one for synthetic trials, or these partially pooled.
+    bias : bool, optional
+        Estimate a bias towards the query a person saw first. By default where every answer used
+        tells the person's order of queries; 0 elsewhere.
+    lapse : float, optional
+        Hold the lapse at this value; estimated by default.
+    seed : int
+        Of the assignment to folds.
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    NotComparableError
+        No trial in common.
+    NotEnoughDataError
+        Fewer clusters than folds, or fewer than two.
+    InputError
+        `bias` wanted where the order of queries is unknown.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> from imi_bench.data.tables import Responses, TrialIndex
+    >>> ids, n = [f"t{i}" for i in range(40)], 40
+    >>> index = TrialIndex(
+    ...     trial_id=ids, network=["net"] * n, layer=["layer"] * n, unit=np.arange(n) // 2,
+    ...     mode=["natural"] * n, difficulty=["easy"] * n, batch=[1] * n, catch=[False] * n)
+    >>> correct = rng.random(10 * n) < 0.7
+    >>> answers = Responses(
+    ...     trial_id=ids * 10, participant=np.repeat(np.arange(10), n), correct=correct,
+    ...     chose_first=np.full(10 * n, np.nan), confidence=np.full(10 * n, np.nan),
+    ...     seconds=np.full(10 * n, np.nan), simulated=True, source="coin")
+    >>> observer = DecisionVariables("toy", ids, rng.normal(1, 1, n), ["ok"] * n,
+    ...                              ["positive"] * n, np.zeros(n))
+    >>> calibrate(observer, Study(index, answers), n_folds=5).label
+    'by unit, 5 folds, logit, slopes common'
+    """
+    rows = _answer_rows(decisions, study, bias=bias)
+    folds = assign_folds(
+        study.trials.take(np.unique(rows.trial)), by=by, n_folds=n_folds, seed=seed
+    )
+    clusters = clusters_of(study.trials, by=by)[rows.trial]
+    fold_of_row = np.array([folds[name] for name in clusters], dtype=np.int64)
+    modes = study.trials.mode[rows.trial]
+    units = pd.factorize(study.trials.unit_id)[0][rows.trial]
+
+    def fit(keep: NDArray[np.bool_]) -> PsychometricFit:
+        fitted = fit_psychometric(
+            rows.evidence[keep], successes=rows.successes[keep], trials=rows.answers[keep],
+            group=None if slopes == "common" else modes[keep], cluster=units[keep], link=link,
+            bias=rows.oriented, lapse=lapse, level=level,
+        )  # fmt: skip
+        return partially_pooled(fitted) if slopes == "pooled by mode" else fitted
+
+    count = max(folds.values()) + 1
+    overall = fit(np.ones(len(fold_of_row), dtype=bool))
+    return Calibration(
+        observer=decisions.observer,
+        label=f"by {by}, {count} folds, {link}, slopes {slopes}",
+        by=by,
+        slopes=slopes,
+        folds=folds,
+        fits=tuple(fit(fold_of_row != held_out) for held_out in range(count)),
+        overall=overall,
+        study_hash=study.hash,
+        responses_hash=study.responses.hash,
+        decisions_hash=_decisions_hash(decisions),
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _AnswerRows:
+    """Answers aggregated to one row a trial and side.
+
+    `successes` are first choices against evidence for the first query where `oriented`, correct
+    answers against evidence for the correct query elsewhere.
+    """
+
+    trial: Ints
+    evidence: Floats
+    successes: Floats
+    answers: Floats
+    oriented: bool
+
+
+def _answer_rows(decisions: DecisionVariables, study: Study, *, bias: bool | None) -> _AnswerRows:
+    position = pd.Index(decisions.trial_id).get_indexer(pd.Index(study.trials.trial_id))
+    if not (position >= 0).any():
+        raise NotComparableError(
+            "no trial in common", where=f"decisions of '{decisions.observer}' and the study"
+        )
+    usable = (position >= 0) & decisions.answered[position] & ~study.trials.catch
+    answers = np.flatnonzero(usable[study.rows])
+    if not answers.size:
+        raise NotEnoughDataError(
+            "no answers to calibrate on", where=f"decisions of '{decisions.observer}'",
+            found=f"{usable.sum()} main trials with an answer of the observer",
+            wanted="some that people answered too",
+        )  # fmt: skip
+    trial = study.rows[answers]
+    correct = study.responses.correct[answers].astype(np.float64)
+    first = study.responses.chose_first[answers]
+    known = ~np.isnan(first)
+    if bias and not known.all():
+        raise InputError(
+            "bias cannot be estimated", where="responses",
+            found=f"{(~known).sum()} answers of unknown order of queries",
+            wanted="chose_first for every answer",
+        )  # fmt: skip
+    oriented = bool(known.all()) if bias is None else bias
+    side = (first == correct) if oriented else np.ones(len(trial), dtype=bool)
+    outcome = first if oriented else correct
+    key = 2 * trial + side
+    keys, row = np.unique(key, return_inverse=True)
+    sign = np.where(keys % 2 == 1, 1.0, -1.0)
+    return _AnswerRows(
+        trial=keys // 2,
+        evidence=sign * decisions.toward_correct[position[keys // 2]],
+        successes=np.bincount(row, outcome).astype(np.float64),
+        answers=np.bincount(row).astype(np.float64),
+        oriented=oriented,
+    )
+
+
+def _decisions_hash(decisions: DecisionVariables) -> str:
+    order = np.argsort(decisions.trial_id.astype(str), kind="stable")
+    names = ("trial_id", "decision_variable", "shown_first")
+    return sha256_columns({name: getattr(decisions, name)[order] for name in names})

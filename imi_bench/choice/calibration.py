@@ -1,0 +1,307 @@
+"""`Calibration`: a fitted choice model with its folds, and what it predicts of people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.curve import PsychometricFit, PsychometricParameters, choice_probability
+from imi_bench.choice.folds import FoldsBy, clusters_of
+from imi_bench.data.tables import DecisionVariables, TrialIndex
+from imi_bench.errors import InputError, LeakageError, NotComparableError
+from imi_bench.provenance import sha256_json, write_json
+
+__all__ = ["MIS_DREAMSIM", "NO_FOLD", "Calibration", "ChoiceProbabilities", "Slopes"]
+
+Slopes = Literal["common", "by mode", "pooled by mode"]
+Strings = NDArray[np.object_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MIS_DREAMSIM = PsychometricParameters(slope=0.16)
+"""The constant of the published machine interpretability score with DreamSim: logit, no lapse.
+
+Zimmermann, Klindt and Brendel (2024), *Measuring Per-Unit Interpretability at Scale Without
+Humans*. Never a default here: a slope belongs to an observer's own scale of evidence.
+"""
+
+NO_FOLD = -1
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceProbabilities:
+    """What a calibrated observer predicts of people, each trial from a fit that never saw it.
+
+    Attributes
+    ----------
+    observer : str
+    trial_id : (T,) str
+    p_first : (T,) float64
+        Probability that a person who saw the observer's order of queries chooses the first.
+    p_correct : (T,) float64
+        Probability that a person chooses correctly, averaged over both orders of the queries.
+    fold : (T,) int64
+        The fold the trial was held out with; -1 where nothing was fitted on its unit.
+    answered : (T,) bool
+        False where the observer gave no answer; both probabilities are then one half.
+    calibration : str
+        Label of the calibration, for reports.
+    """
+
+    observer: str
+    trial_id: Strings
+    p_first: Floats
+    p_correct: Floats
+    fold: Ints
+    answered: NDArray[np.bool_]
+    calibration: str
+
+    def __len__(self) -> int:
+        return len(self.trial_id)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a trial."""
+        names = ("trial_id", "p_first", "p_correct", "fold", "answered")
+        return pd.DataFrame({name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """An observer's choice model, its folds, and the humans it saw.
+
+    Attributes
+    ----------
+    observer : str
+        Empty where it fits any observer (`identity`, `fixed`).
+    label : str
+        One line for reports, such as ``by unit, 10 folds`` or ``uncalibrated``.
+    by : str
+        ``unit`` or ``network``: what the folds keep together; ``none`` without folds.
+    slopes : str
+        ``common``, ``by mode`` or ``pooled by mode``.
+    folds : mapping of str to int
+        Fold of each cluster (``network/layer/unit``, or the network).
+    fits : tuple of PsychometricFit
+        ``fits[k]`` was fitted on all clusters but those of fold k.
+    overall : PsychometricFit or None
+        Fitted on everything: to be reported, and used for clusters in no fold.
+    parameters : PsychometricParameters or None
+        Given instead of fits where nothing was fitted.
+    study_hash, responses_hash, decisions_hash : str
+        Fingerprints of the humans it saw and of the evidence; empty where nothing was fitted.
+    seed : int
+        Of the assignment to folds.
+
+    Raises
+    ------
+    InputError
+        Neither fits nor parameters, or folds without a fit.
+
+    Examples
+    --------
+    >>> Calibration.identity().label
+    'uncalibrated'
+    >>> Calibration.fixed(MIS_DREAMSIM, label="MIS, DreamSim").parameters.slope
+    0.16
+    """
+
+    observer: str
+    label: str
+    by: FoldsBy | Literal["none"] = "none"
+    slopes: Slopes = "common"
+    folds: Mapping[str, int] = field(default_factory=dict)
+    fits: tuple[PsychometricFit, ...] = ()
+    overall: PsychometricFit | None = None
+    parameters: PsychometricParameters | None = None
+    study_hash: str = ""
+    responses_hash: str = ""
+    decisions_hash: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.parameters is None) == (self.overall is None):
+            raise InputError(
+                "not a calibration", where=self.label, wanted="either parameters or fits"
+            )
+        known = set(self.folds.values())
+        if known != set(range(len(self.fits))):
+            raise InputError(
+                "folds and fits disagree", where=self.label, found=f"folds {sorted(known)}",
+                wanted=f"one fit a fold ({len(self.fits)} fits)",
+            )  # fmt: skip
+
+    @classmethod
+    def identity(cls, *, link: str = "logit") -> Self:
+        """The explicit absence of calibration: slope 1, no bias, no lapse."""
+        parameters = PsychometricParameters(slope=1.0, link=link)
+        return cls(observer="", label="uncalibrated", parameters=parameters)
+
+    @classmethod
+    def fixed(cls, parameters: PsychometricParameters, *, label: str) -> Self:
+        """Use given parameters, fitted on none of the humans at hand."""
+        return cls(observer="", label=f"fixed: {label}", parameters=parameters)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it was fitted to people."""
+        return self.overall is not None
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the whole calibration."""
+        return sha256_json(self.to_json())
+
+    def predict(
+        self, decisions: DecisionVariables, index: TrialIndex, *, fold: int | None = None
+    ) -> ChoiceProbabilities:
+        """Predict people on every trial of `index` that the observer was shown.
+
+        Parameters
+        ----------
+        decisions : DecisionVariables
+        index : TrialIndex
+            Says which unit (or network) each trial belongs to.
+        fold : int, optional
+            Use the fit that held this fold out for all trials; -1 for the overall fit. By default
+            each trial gets the fit of its own fold, and trials of clusters in no fold the overall
+            one.
+
+        Raises
+        ------
+        LeakageError
+            With `fold`: some trial's cluster was among those the fit had seen.
+        NotComparableError
+            The calibration is another observer's, or there is no trial in common.
+        """
+        if self.observer not in ("", decisions.observer):
+            raise NotComparableError(
+                "calibration of another observer", where=f"'{self.label}'",
+                found=f"'{decisions.observer}'", wanted=f"'{self.observer}'",
+            )  # fmt: skip
+        position = pd.Index(decisions.trial_id).get_indexer(pd.Index(index.trial_id))
+        shared = np.flatnonzero(position >= 0)
+        if not shared.size:
+            raise NotComparableError(
+                "no trial in common", where=f"decisions of '{decisions.observer}' and trial table"
+            )
+        index, position = index.take(shared), position[shared]
+        folds = self._folds_of(index)
+        use = folds if fold is None else np.full(len(index), self._checked(fold, folds, index))
+        evidence = decisions.toward_correct[position]
+        first_is_positive = decisions.shown_first[position].astype(str) == "positive"
+        toward, against = self._both_orders(evidence, index, use)
+        answered = decisions.answered[position]
+        return ChoiceProbabilities(
+            observer=decisions.observer,
+            trial_id=index.trial_id,
+            p_first=np.where(answered, np.where(first_is_positive, toward, 1 - against), 0.5),
+            p_correct=np.where(answered, (toward + against) / 2, 0.5),
+            fold=folds,
+            answered=answered,
+            calibration=self.label,
+        )
+
+    def _folds_of(self, index: TrialIndex) -> Ints:
+        if self.by == "none":
+            return np.full(len(index), NO_FOLD)
+        clusters = clusters_of(index, by=self.by)
+        return np.array([self.folds.get(name, NO_FOLD) for name in clusters], dtype=np.int64)
+
+    def _checked(self, fold: int, folds: Ints, index: TrialIndex) -> int:
+        if not NO_FOLD <= fold < len(self.fits):
+            raise InputError(
+                "no such fold", where=self.label, found=fold, wanted=f"-1 to {len(self.fits) - 1}"
+            )
+        seen = (folds != NO_FOLD) & (folds != fold)
+        if seen.any():
+            row = int(np.flatnonzero(seen)[0])
+            raise LeakageError(
+                "trial would be scored by a fit that saw its unit" if self.by == "unit"
+                else "trial would be scored by a fit that saw its network",
+                where=f"trial '{index.trial_id[row]}' ({seen.sum()} such trials)",
+                found=f"fold {folds[row]}, fit {'on everything' if fold < 0 else fold}",
+                wanted="the fit that held the trial's fold out",
+                do="leave out fold= to let every trial have its own",
+            )  # fmt: skip
+        return fold
+
+    def _both_orders(self, evidence: Floats, index: TrialIndex, use: Ints) -> tuple[Floats, Floats]:
+        """P(correct) where the correct query is shown first, and where second."""
+        toward, against = np.full(len(index), np.nan), np.full(len(index), np.nan)
+        modes = index.mode.astype(str)
+        for fold in np.unique(use):
+            for mode in np.unique(modes[use == fold]):
+                rows = (use == fold) & (modes == mode)
+                model = self._parameters(int(fold), str(mode))
+                toward[rows] = choice_probability(evidence[rows], model)
+                against[rows] = 1 - choice_probability(-evidence[rows], model)
+        return toward, against
+
+    def _parameters(self, fold: int, mode: str) -> PsychometricParameters:
+        if self.parameters is not None:
+            return self.parameters
+        fit = self.overall if fold == NO_FOLD else self.fits[fold]
+        return fit.parameters("all" if self.slopes == "common" else mode)  # type: ignore[union-attr]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "observer": self.observer, "label": self.label, "by": self.by, "slopes": self.slopes,
+            "folds": dict(self.folds), "fits": [fit.to_json() for fit in self.fits],
+            "overall": None if self.overall is None else self.overall.to_json(),
+            "parameters": None if self.parameters is None else self.parameters.to_json(),
+            "study_hash": self.study_hash, "responses_hash": self.responses_hash,
+            "decisions_hash": self.decisions_hash, "seed": self.seed,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            A missing field, or anything the constructor refuses.
+        """
+        try:
+            overall, parameters = record["overall"], record["parameters"]
+            return cls(
+                **{
+                    **record,
+                    "fits": tuple(PsychometricFit.from_json(fit) for fit in record["fits"]),
+                    "overall": None if overall is None else PsychometricFit.from_json(overall),
+                    "parameters": None if parameters is None
+                    else PsychometricParameters(**parameters),
+                }
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise InputError("not a calibration", found=repr(error)) from error
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read from JSON.
+
+        Raises
+        ------
+        InputError
+            No such file, not JSON, or not a calibration.
+        """
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError("cannot read a calibration", where=path, found=error) from error
+        if not isinstance(record, dict):
+            raise InputError("not a calibration", where=path, wanted="a JSON object")
+        return cls.from_json(record)

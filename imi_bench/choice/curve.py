@@ -1,0 +1,189 @@
+"""The psychometric function and the record of its fit.
+
+::
+
+    P(choose first) = lapse/2 + (1 - lapse) * link(slope * evidence + bias)
+
+A person who lapses picks a side by the toss of a coin. Wichmann and Hill (2001), *Perception &
+Psychophysics* 63, 1293-1313, equation 1, with guess rate and lapse rate tied to lapse/2 each, as
+the symmetry of a two-alternative choice demands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from imi_bench.choice.links import link_named
+from imi_bench.errors import InputError
+from imi_bench.scores.estimate import Estimate
+
+__all__ = ["PsychometricFit", "PsychometricParameters", "State", "choice_probability"]
+
+Floats = NDArray[np.float64]
+State = Literal[
+    "interior", "lapse at 0", "lapse at maximum", "separated", "weak", "one size", "flat",
+    "unidentified",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PsychometricParameters:
+    """Parameters of one psychometric function.
+
+    Attributes
+    ----------
+    slope : float
+        Per unit of evidence; positive where people lean the way the evidence does.
+    bias : float
+        Pull towards the query shown first, in link units; 0 for none.
+    lapse : float
+        Share of answers given whatever is shown, in [0, 1].
+    link : str
+        ``logit`` or ``probit``.
+
+    Raises
+    ------
+    InputError
+        For a number that is not finite, or a lapse outside [0, 1].
+    """
+
+    slope: float
+    bias: float = 0.0
+    lapse: float = 0.0
+    link: str = "logit"
+
+    def __post_init__(self) -> None:
+        link_named(self.link)
+        if not (math.isfinite(self.slope) and math.isfinite(self.bias) and 0 <= self.lapse <= 1):
+            raise InputError(
+                "not the parameters of a psychometric function",
+                found=asdict(self),
+                wanted="finite slope and bias, lapse between 0 and 1",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return asdict(self)
+
+
+def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) -> Floats:
+    """Probability of choosing the query that positive evidence speaks for.
+
+    Parameters
+    ----------
+    evidence : array_like of float
+        Positive = "the first query is the strongly activating one"; NaN stays NaN.
+    parameters : PsychometricParameters
+
+    Returns
+    -------
+    float64 array of the shape of `evidence`
+
+    Examples
+    --------
+    >>> p = choice_probability([0.0, 1e9], PsychometricParameters(2.0, lapse=0.1))
+    >>> [round(float(v), 3) for v in p]
+    [0.5, 0.95]
+    """
+    link = link_named(parameters.link)
+    eta = parameters.slope * np.asarray(evidence, dtype=np.float64) + parameters.bias
+    p = parameters.lapse / 2 + (1 - parameters.lapse) * link.value(eta)
+    return np.asarray(p, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class PsychometricFit:
+    """A fitted psychometric function.
+
+    Attributes
+    ----------
+    link : str
+    slopes : mapping of str to Estimate
+        One slope a group; the key is ``all`` without groups. Link units per unit of evidence.
+    bias, lapse : Estimate
+        Fixed ones have no interval and say so.
+    log_likelihood : float
+        Nats, without binomial coefficients.
+    n, clusters : int
+        Answers, and the independent clusters they come in (answers themselves if not told).
+    state : str
+        ``interior``: a maximum inside the range of all parameters.
+        ``lapse at 0``, ``lapse at maximum``: the lapse stands at the end of its range; it has no
+        standard error there, and the other intervals hold it fixed.
+        ``separated``: evidence tells the choices apart (almost) without error up to the lapses, so
+        that the likelihood rises without end with the slope; the slope stands at its limit and has
+        no interval.
+        ``weak``: choices do not move with the evidence (likelihood-ratio test of all slopes at
+        the level of the intervals), so that any lapse fits as well; the lapse is held at 0.
+        ``one size``: all evidence has one absolute size, so that slope and lapse explain the
+        choices alike; the lapse is held at 0.
+        ``flat``: all evidence is zero; slope 0, nothing is identified.
+        ``unidentified``: the information is singular, or there is one cluster; no intervals.
+    covariance : (q, q) float64
+        Of ``(*slopes, [bias], [lapse])`` as `names` lists them; NaN where undefined.
+    names : tuple of str
+        The estimated parameters.
+    """
+
+    link: str
+    slopes: Mapping[str, Estimate]
+    bias: Estimate
+    lapse: Estimate
+    log_likelihood: float
+    n: int
+    clusters: int
+    state: State
+    covariance: Floats
+    names: tuple[str, ...]
+
+    def parameters(self, group: str = "all") -> PsychometricParameters:
+        """The parameters for one group.
+
+        A group without a slope of its own gets the mean slope of the others.
+        """
+        slope = self.slopes.get(group)
+        value = (
+            slope.value if slope is not None
+            else float(np.mean([other.value for other in self.slopes.values()]))
+        )  # fmt: skip
+        return PsychometricParameters(value, self.bias.value, self.lapse.value, self.link)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; the covariance's NaN become null."""
+        return {
+            "link": self.link,
+            "slopes": {group: slope.to_json() for group, slope in self.slopes.items()},
+            "bias": self.bias.to_json(),
+            "lapse": self.lapse.to_json(),
+            "log_likelihood": self.log_likelihood,
+            "n": self.n,
+            "clusters": self.clusters,
+            "state": self.state,
+            "covariance": [
+                [v if math.isfinite(v) else None for v in row] for row in self.covariance.tolist()
+            ],
+            "names": list(self.names),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        covariance = [[math.nan if v is None else v for v in row] for row in record["covariance"]]
+        return cls(
+            link=record["link"],
+            slopes={group: Estimate.from_json(s) for group, s in record["slopes"].items()},
+            bias=Estimate.from_json(record["bias"]),
+            lapse=Estimate.from_json(record["lapse"]),
+            log_likelihood=record["log_likelihood"],
+            n=record["n"],
+            clusters=record["clusters"],
+            state=record["state"],
+            covariance=np.array(covariance, dtype=np.float64).reshape(len(covariance), -1),
+            names=tuple(record["names"]),
+        )
