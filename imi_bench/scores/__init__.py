@@ -1,0 +1,1 @@
+"""From choices to numbers with intervals; knows decision variables and people, not observers."""

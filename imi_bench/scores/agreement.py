@@ -1,0 +1,218 @@
+"""Whether observer and people find the same units, networks and trials easy.
+
+Each family of scores is a function that turns `Matched` data into columns to be summed, and a
+tuple of `Score` that reads the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.scores.correlation import kendall_tau_b, moments, pearson, spearman
+from imi_bench.scores.matched import Matched
+from imi_bench.scores.resampling import Score, Totals
+
+__all__ = [
+    "CONSISTENCY",
+    "NETWORKS",
+    "TRIALS",
+    "cohen_kappa",
+    "consistency_answers",
+    "network_sums",
+    "trial_sums",
+    "unit_scores",
+    "unit_sums",
+]
+
+Floats = NDArray[np.float64]
+Columns = dict[str, Floats]
+
+
+def sum_trials(matched: Matched, column: Floats) -> Floats:
+    """(U,) sums of a column of trials (T,) over each unit."""
+    return np.bincount(matched.unit, column, minlength=matched.n_units).astype(np.float64)
+
+
+def trial_sums(matched: Matched) -> Columns:
+    """Sums over trials: how many, answered, right, and the observer's side by the true side."""
+    first = matched.first_is_positive.astype(np.float64)
+    ones = np.ones(len(first))
+    return {
+        "trials": sum_trials(matched, ones),
+        "answered": sum_trials(matched, matched.answered.astype(np.float64)),
+        "credit": sum_trials(matched, matched.credit),
+        "positive first": sum_trials(matched, first),
+        "first when right": sum_trials(matched, matched.first * first),
+        "first when wrong": sum_trials(matched, matched.first * (1 - first)),
+    }
+
+
+def _side_bias(t: Totals) -> Floats:
+    when_right = t["first when right"] / t["positive first"]
+    when_wrong = t["first when wrong"] / (t["trials"] - t["positive first"])
+    return np.asarray((when_right + when_wrong) / 2 - 0.5)
+
+
+TRIALS = (
+    Score("proportion_correct", "proportion", lambda t: t["credit"] / t["trials"]),
+    Score("coverage", "proportion", lambda t: t["answered"] / t["trials"]),
+    Score("side_bias", "proportion", _side_bias, undefined="the correct query is on one side only"),
+)
+"""Proportion correct (every trial counts once), coverage, and side bias.
+
+Side bias: probability of choosing the query shown first, averaged over trials where it is the
+correct one and trials where it is not, less one half. An observer that is right more often on
+one side only because the correct query stood there more often has none.
+"""
+
+
+def unit_sums(matched: Matched) -> Columns:
+    """Moments over conditions of the observer's mean prediction (x) and people's mean (y).
+
+    A point is a condition (unit, mode, difficulty), the level at which about 30 people answered;
+    both means are over the same answers.
+    """
+    x, y = _condition_means(matched)
+    return {"moments": sum_conditions(matched, moments(x - x.mean(), y - y.mean()))}
+
+
+def unit_scores(matched: Matched) -> tuple[Score, ...]:
+    """Pearson and Spearman correlation over conditions, clustered by unit."""
+    x, y = _condition_means(matched)
+    unit = matched.unit_of_condition
+    why = "fewer than three conditions, or no variation between them"
+    few = len(x) < 3
+
+    def ranks(t: Totals) -> Floats:
+        return spearman(x, y, t["weights"][:, unit])
+
+    def nothing(t: Totals) -> Floats:
+        return np.full(len(t["weights"]), np.nan)
+
+    return (
+        Score("unit_pearson", "r", nothing if few else _moments_r, undefined=why),
+        Score("unit_spearman", "rho", nothing if few else ranks, undefined=why),
+    )
+
+
+def _moments_r(t: Totals) -> Floats:
+    return pearson(t["moments"])
+
+
+def _condition_means(matched: Matched) -> tuple[Floats, Floats]:
+    answers = np.bincount(matched.condition, matched.answers)
+    told = np.bincount(matched.condition, matched.answers * matched.p_correct)
+    people = np.bincount(matched.condition, matched.hits)
+    return told / answers, people / answers
+
+
+def sum_conditions(matched: Matched, columns: Floats) -> Floats:
+    """(U, …) sums over each unit's conditions of columns (C, …)."""
+    summed = np.zeros((matched.n_units, *columns.shape[1:]))
+    np.add.at(summed, matched.unit_of_condition, columns)
+    return summed
+
+
+def network_sums(matched: Matched) -> Columns:
+    """(U, G, 3) answers, sum of predictions and correct answers for each of G network conditions.
+
+    A network condition (network, mode, difficulty) is a bar of the paper's figure.
+    """
+    count = int(matched.network_condition.max()) + 1
+    columns = (
+        matched.answers,
+        matched.answers * matched.p_correct,
+        matched.hits,
+    )
+    table = np.zeros((matched.n_units, count, 3))
+    for place, column in enumerate(columns):
+        np.add.at(table[..., place], (matched.unit, matched.network_condition), column)
+    return {"networks": table}
+
+
+def _over_networks(
+    correlation: Callable[[Floats, Floats], Floats],
+) -> Callable[[Totals], Floats]:
+    def of(t: Totals) -> Floats:
+        answers, told, people = np.moveaxis(t["networks"], -1, 0)
+        if answers.shape[-1] < 3:
+            return np.full(len(answers), np.nan)
+        return correlation(told / answers, people / answers)
+
+    return of
+
+
+def _network_r(x: Floats, y: Floats) -> Floats:
+    there = np.isfinite(x)
+    x, y = np.where(there, x - 0.5, 0.0), np.where(there, y - 0.5, 0.0)
+    columns = moments(x, y)
+    columns[..., 0] = there
+    return pearson(columns.sum(axis=-2))
+
+
+_FEW_NETWORKS = "fewer than three network conditions, or no variation between them"
+NETWORKS = (
+    Score("network_pearson", "r", _over_networks(_network_r), undefined=_FEW_NETWORKS),
+    Score("network_kendall", "tau-b", _over_networks(kendall_tau_b), undefined=_FEW_NETWORKS),
+)
+"""Correlation and rank agreement of network conditions."""
+
+
+def consistency_answers(matched: Matched) -> Columns:
+    """(R,) columns of human answers: one, correct, observer correct, and both alike."""
+    credit = matched.credit[matched.trial]
+    return {
+        "answers": np.ones(len(matched.trial)),
+        "hits": matched.correct,
+        "observer hits": credit,
+        "alike": credit * matched.correct + (1 - credit) * (1 - matched.correct),
+    }
+
+
+def cohen_kappa(*, alike: Floats, first: Floats, second: Floats) -> Floats:
+    """Cohen's kappa of two binary raters, signed; NaN where chance agreement is certain.
+
+    Parameters
+    ----------
+    alike : array
+        Proportion of cases on which they agree.
+    first, second : array
+        Each one's proportion of ones.
+
+    Notes
+    -----
+    Cohen (1960), *Educational and Psychological Measurement* 20, 37-46. Used for errors as in
+    Geirhos, Meding and Wichmann (2020), *Beyond accuracy: quantifying trial-by-trial behaviour of
+    CNNs and humans by measuring error consistency*. Negative where the two err on different
+    trials; its sign is never dropped.
+
+    Examples
+    --------
+    >>> half = np.array(0.5)
+    >>> float(cohen_kappa(alike=np.array(0.25), first=half, second=half))
+    -0.5
+    """
+    by_chance = first * second + (1 - first) * (1 - second)
+    spare = 1 - by_chance
+    return np.asarray((alike - by_chance) / np.where(spare > 1e-12, spare, np.nan))
+
+
+def _error_consistency(t: Totals) -> Floats:
+    answers = t["answers"]
+    return cohen_kappa(
+        alike=t["alike"] / answers,
+        first=t["observer hits"] / answers,
+        second=t["hits"] / answers,
+    )
+
+
+CONSISTENCY = (
+    Score("error_consistency", "kappa", _error_consistency, over_people=True,
+          undefined="observer and people are always right, or always wrong"),
+    Score("human_proportion_correct", "proportion", lambda t: t["hits"] / t["answers"],
+          over_people=True),
+)  # fmt: skip
+"""Error consistency with single human answers on the same trials; people's proportion correct."""

@@ -1,0 +1,234 @@
+"""Observers against one another: paired differences on the same trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.calibration import Calibration
+from imi_bench.data.tables import DecisionVariables, Study
+from imi_bench.errors import InputError, NotComparableError, UnknownNameError
+from imi_bench.scores.estimate import Estimate
+from imi_bench.scores.matched import Matched, match
+from imi_bench.scores.report import HEADLINE, all_draws
+from imi_bench.scores.resampling import Draws, Score, estimate, resolvable_difference
+
+__all__ = ["COMPARED", "Comparison", "Difference", "compare"]
+
+Floats = NDArray[np.float64]
+
+COMPARED = (
+    "proportion_correct", "unit_pearson", "unit_spearman", "bits", "brier", "error_consistency",
+)  # fmt: skip
+"""The scores compared by default."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One observer's score less another's.
+
+    Attributes
+    ----------
+    score, first, second : str
+    values : tuple of float
+        The two scores.
+    difference : Estimate
+        First less second, with the bootstrap interval of the paired difference (not adjusted).
+    p : float
+        Two-sided, from the share of resamples on the far side of 0, never below ``2 / (B + 1)``;
+        NaN where the difference is undefined.
+    p_holm : float
+        Adjusted by Holm's method over all differences of the comparison.
+    resolvable : float
+        Smallest true difference these data would show for this pair (80 % power, two-sided 5 %).
+    """
+
+    score: str
+    first: str
+    second: str
+    values: tuple[float, float]
+    difference: Estimate
+    p: float
+    p_holm: float
+    resolvable: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; NaN become null."""
+        numbers = {"p": self.p, "p_holm": self.p_holm, "resolvable": self.resolvable}
+        return {
+            "score": self.score, "first": self.first, "second": self.second,
+            "values": [None if np.isnan(v) else v for v in self.values],
+            "difference": self.difference.to_json(),
+            **{name: None if np.isnan(v) else v for name, v in numbers.items()},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """All pairs of some observers.
+
+    Attributes
+    ----------
+    differences : tuple of Difference
+    trials, answers, units : int
+        What all observers and people have in common.
+    simulated : bool
+    study_hash : str
+    n_resamples, seed : int
+    """
+
+    differences: tuple[Difference, ...]
+    trials: int
+    answers: int
+    units: int
+    simulated: bool
+    study_hash: str
+    n_resamples: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        plain = (
+            "trials", "answers", "units", "simulated", "study_hash", "n_resamples", "seed",
+        )  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "differences": [found.to_json() for found in self.differences],
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a difference."""
+        return pd.DataFrame(
+            [
+                {
+                    "score": found.score, "first": found.first, "second": found.second,
+                    "first_value": found.values[0], "second_value": found.values[1],
+                    "difference": found.difference.value, "low": found.difference.low,
+                    "high": found.difference.high, "p": found.p, "p_holm": found.p_holm,
+                    "resolvable": found.resolvable,
+                }
+                for found in self.differences
+            ]
+        )  # fmt: skip
+
+
+def compare(
+    decisions: Sequence[DecisionVariables],
+    study: Study,
+    *,
+    calibrations: Mapping[str, Calibration] | None = None,
+    scores: Sequence[str] = COMPARED,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare every pair of observers on the trials that all of them and people answered.
+
+    Both observers of a pair are scored on the same resamples of units (and of participants, for
+    scores over single answers), so what makes a unit hard for both cancels.
+
+    Parameters
+    ----------
+    decisions : sequence of DecisionVariables
+        Two or more observers of different names.
+    study : Study
+    calibrations : mapping of str to Calibration, optional
+        By observer's name; the identity where there is none.
+    scores : sequence of str
+        Names of `imi_bench.scores.report.HEADLINE`.
+    seed, n_resamples, level
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        Fewer than two observers, or two of one name.
+    UnknownNameError
+        No such score.
+    NotComparableError
+        No main trial with human answers was shown to all of them.
+    """
+    names = [one.observer for one in decisions]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(
+            "cannot compare these observers", found=", ".join(names) or "none",
+            wanted="two or more of different names",
+        )  # fmt: skip
+    for name in scores:
+        if name not in HEADLINE:
+            raise UnknownNameError.among(name, HEADLINE, kind="score")
+    given = calibrations or {}
+    matched = [
+        match(one, study, calibration=given.get(one.observer, Calibration.identity()))
+        for one in decisions
+    ]
+    shared = _on_shared_trials(matched)
+    draws = [all_draws(one, seed=seed, n_resamples=n_resamples) for one in shared]
+    found = [
+        _difference(name, (names[i], names[j]), (draws[i][name], draws[j][name]), shared[i], level)
+        for i, j in combinations(range(len(names)), 2)
+        for name in scores
+    ]
+    return Comparison(
+        differences=_adjusted(found), trials=len(shared[0].index), answers=len(shared[0].trial),
+        units=shared[0].n_units, simulated=study.responses.simulated, study_hash=study.hash,
+        n_resamples=n_resamples, seed=seed,
+    )  # fmt: skip
+
+
+def _on_shared_trials(matched: Sequence[Matched]) -> list[Matched]:
+    common = set.intersection(*(set(one.index.trial_id.tolist()) for one in matched))
+    if not common:
+        raise NotComparableError(
+            "no trial in common", where=" and ".join(f"'{one.observer}'" for one in matched),
+            wanted="main trials with human answers, shown to each observer",
+        )  # fmt: skip
+    return [one.take(np.isin(one.index.trial_id.astype(str), sorted(common))) for one in matched]
+
+
+def _difference(
+    name: str,
+    observers: tuple[str, str],
+    pair: tuple[Draws, Draws],
+    shared: Matched,
+    level: float,
+) -> Difference:
+    first, second = pair
+    line = Score(
+        name, first.score.unit, first.score.of, undefined=f"{name} is undefined for one of them"
+    )
+    gap = Draws(first.value - second.value, first.draws - second.draws, line, first.clusters)
+    made = estimate(gap, n=len(shared.trial), clusters=shared.n_units, level=level)
+    return Difference(
+        score=name, first=observers[0], second=observers[1], values=(first.value, second.value),
+        difference=replace(made, method=f"paired {made.method}" if made.method else ""),
+        p=_two_sided(gap.draws) if np.isfinite(made.low) else float("nan"), p_holm=float("nan"),
+        resolvable=float(resolvable_difference(gap.draws) / np.sqrt(2)),
+    )  # fmt: skip
+
+
+def _two_sided(draws: Floats) -> float:
+    """Twice the smaller share of resamples at or beyond 0, the data counted as one of them."""
+    defined = draws[np.isfinite(draws)]
+    tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (tail + 1) / (len(defined) + 1))
+
+
+def _adjusted(found: Sequence[Difference]) -> tuple[Difference, ...]:
+    from statsmodels.stats.multitest import multipletests
+
+    rows = [row for row, one in enumerate(found) if np.isfinite(one.p)]
+    if not rows:
+        return tuple(found)
+    adjusted = dict(
+        zip(rows, multipletests([found[r].p for r in rows], method="holm")[1], strict=True)
+    )
+    return tuple(
+        replace(one, p_holm=float(adjusted.get(row, np.nan))) for row, one in enumerate(found)
+    )

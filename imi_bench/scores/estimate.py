@@ -1,0 +1,95 @@
+"""`Estimate`: an uncertain number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from imi_bench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, and how both came about.
+
+    Attributes
+    ----------
+    value : float
+        NaN where undefined; then `reason` says why.
+    low, high : float
+        Ends of the interval; NaN where there is none.
+    level : float
+        Nominal coverage of the interval, such as 0.95.
+    method : str
+        How the interval was made, such as ``cluster bootstrap (percentile, 2000)``.
+    n : int
+        Number of answers or trials behind the number.
+    clusters : int
+        Number of independent clusters (units, participants) behind it.
+    unit : str
+        Unit of the number: ``proportion``, ``bits/trial``, ``r`` …
+    reason : str
+        Why the value or the interval is NaN; empty otherwise.
+
+    Raises
+    ------
+    InputError
+        If low > high, the level is not in (0, 1), or NaN comes without a reason.
+
+    Examples
+    --------
+    >>> print(Estimate(0.8123, 0.79, 0.83, n=1000, clusters=84, method="bootstrap"))
+    0.812 [0.790, 0.830]
+    >>> print(Estimate.undefined("only one unit", n=30, clusters=1))
+    undefined (only one unit)
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    level: float = 0.95
+    method: str = ""
+    n: int = 0
+    clusters: int = 0
+    unit: str = "proportion"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise InputError("interval upside down", found=f"[{self.low}, {self.high}]")
+        if not 0 < self.level < 1:
+            raise InputError("level out of range", found=self.level, wanted="between 0 and 1")
+        if not self.reason and any(map(math.isnan, (self.value, self.low, self.high))):
+            raise InputError("an undefined number needs a reason", found=asdict(self))
+
+    @classmethod
+    def undefined(cls, reason: str, *, n: int = 0, clusters: int = 0, **facts: Any) -> Self:
+        """A number that cannot be computed, and why."""
+        return cls(math.nan, n=n, clusters=clusters, reason=reason, **facts)
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return f"undefined ({self.reason})"
+        if math.isnan(self.low):
+            return f"{self.value:.3f} (no interval: {self.reason})"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def to_json(self) -> dict[str, float | int | str | None]:
+        """JSON object; NaN and infinite ends become null."""
+        return {
+            name: None if isinstance(fact, float) and not math.isfinite(fact) else fact
+            for name, fact in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote (infinite ends come back as NaN)."""
+        numbers = {
+            name: math.nan if record.get(name) is None else float(record[name])
+            for name in ("value", "low", "high")
+        }
+        reason = record.get("reason", "")
+        if any(map(math.isnan, numbers.values())) and not reason:
+            reason = "not stored"
+        return cls(**{**record, **numbers, "reason": reason})

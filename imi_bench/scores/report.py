@@ -1,0 +1,322 @@
+"""All scores of one observer against people, with ceilings, strata and what can be resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.calibration import Calibration
+from imi_bench.data.tables import DecisionVariables, Study
+from imi_bench.scores import agreement, ceiling, likelihood
+from imi_bench.scores.estimate import Estimate
+from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
+from imi_bench.scores.matched import Matched, match
+from imi_bench.scores.resampling import (
+    Draws,
+    Score,
+    Sums,
+    estimate,
+    resample,
+    resolvable_difference,
+)
+from imi_bench.scores.strata import levels, stratum_labels
+
+__all__ = ["HEADLINE", "ScoreLine", "ScoreReport", "all_draws", "score"]
+
+Floats = NDArray[np.float64]
+
+HEADLINE = (
+    "proportion_correct", "unit_pearson", "unit_pearson_corrected", "unit_spearman",
+    "unit_spearman_corrected", "network_pearson", "network_kendall", "bits", "share_of_ceiling",
+    "brier", "ece", "error_consistency", "side_bias", "coverage",
+)  # fmt: skip
+"""The observer's scores, in the order they are shown."""
+CEILING_OF = {
+    "unit_pearson": "unit_ceiling", "unit_spearman": "unit_ceiling", "bits": "left_out_bits",
+    "brier": "left_out_brier", "error_consistency": "human_consistency",
+}  # fmt: skip
+_LOWER_IS_BETTER = ("brier", "ece")
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """A score beside what limits it.
+
+    Attributes
+    ----------
+    estimate : Estimate
+    resolvable : float
+        Smallest difference between two observers that these data would show (80 % power, two-sided
+        5 %; see `resolvable_difference`). NaN without resamples.
+    ceiling : Estimate or None
+        What people reach on the same scale, where that is defined.
+    """
+
+    estimate: Estimate
+    resolvable: float
+    ceiling: Estimate | None = None
+    lower_is_better: bool = False
+
+    @property
+    def above_ceiling(self) -> bool:
+        """Whether the score is better than its ceiling. Shown, never cut."""
+        if self.ceiling is None:
+            return False
+        gap = self.estimate.value - self.ceiling.value
+        return bool(gap < 0 if self.lower_is_better else gap > 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "estimate": self.estimate.to_json(),
+            "resolvable": None if np.isnan(self.resolvable) else self.resolvable,
+            "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
+            "above_ceiling": self.above_ceiling,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreReport:
+    """Every score of one observer.
+
+    Attributes
+    ----------
+    observer : str
+    calibration : str
+        Label of the calibration; ``uncalibrated`` for the identity.
+    calibration_hash, study_hash : str
+        What was used, and on which humans.
+    simulated : bool
+        The answers are not of people.
+    source : str
+        Of the answers.
+    trials, answers, units : int
+        Scored main trials, human answers to them, and units.
+    left_out : int
+        Main trials with human answers that the observer was not shown.
+    scores : mapping of str to ScoreLine
+        Keys are `HEADLINE`.
+    ceilings : mapping of str to Estimate
+        ``human_proportion_correct``, ``split_half_reliability``, ``binomial_reliability``,
+        ``unit_ceiling`` (root of the split-half reliability), ``left_out_bits``,
+        ``left_out_brier``, ``human_consistency``.
+    strata : mapping of str to mapping of str to mapping of str to ScoreLine
+        By stratum (``mode`` …), then level (``natural`` …), then score.
+    reliability : ReliabilityDiagram
+    conditions : DataFrame
+        One row a condition; see `Matched.by_condition`. Not part of the JSON.
+    level : float
+    n_resamples, seed : int
+    """
+
+    observer: str
+    calibration: str
+    calibration_hash: str
+    study_hash: str
+    simulated: bool
+    source: str
+    trials: int
+    answers: int
+    units: int
+    left_out: int
+    scores: Mapping[str, ScoreLine]
+    ceilings: Mapping[str, Estimate]
+    strata: Mapping[str, Mapping[str, Mapping[str, ScoreLine]]]
+    reliability: ReliabilityDiagram
+    conditions: pd.DataFrame
+    level: float
+    n_resamples: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; NaN are null, with their reason beside them."""
+        plain = (
+            "observer", "calibration", "calibration_hash", "study_hash", "simulated", "source",
+            "trials", "answers", "units", "left_out", "level", "n_resamples", "seed",
+        )  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "scores": {name: line.to_json() for name, line in self.scores.items()},
+            "ceilings": {name: found.to_json() for name, found in self.ceilings.items()},
+            "strata": {
+                by: {
+                    level: {name: line.to_json() for name, line in lines.items()}
+                    for level, lines in split.items()
+                }
+                for by, split in self.strata.items()
+            },
+            "reliability": self.reliability.to_json(),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a score and stratum (``all`` for the whole)."""
+        rows = [("all", "all", name, line) for name, line in self.scores.items()]
+        for by, split in self.strata.items():
+            for level, lines in split.items():
+                rows += [(by, level, name, line) for name, line in lines.items()]
+        return pd.DataFrame(
+            [
+                {
+                    "observer": self.observer, "calibration": self.calibration, "by": by,
+                    "stratum": level, "score": name, "value": line.estimate.value,
+                    "low": line.estimate.low, "high": line.estimate.high,
+                    "unit": line.estimate.unit, "n": line.estimate.n,
+                    "clusters": line.estimate.clusters, "method": line.estimate.method,
+                    "reason": line.estimate.reason, "resolvable": line.resolvable,
+                    "ceiling": np.nan if line.ceiling is None else line.ceiling.value,
+                    "above_ceiling": line.above_ceiling,
+                }
+                for by, level, name, line in rows
+            ]
+        )  # fmt: skip
+
+
+def score(
+    decisions: DecisionVariables,
+    study: Study,
+    calibration: Calibration | None = None,
+    *,
+    by: Sequence[str] = ("mode", "difficulty"),
+    columns: pd.DataFrame | None = None,
+    seed: int = 0,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+) -> ScoreReport:
+    """Score an observer against people, on main trials that both answered.
+
+    Parameters
+    ----------
+    decisions : DecisionVariables
+    study : Study
+    calibration : Calibration, optional
+        Turns evidence into predictions, each from a fit that never saw the trial's unit;
+        `Calibration.identity` by default.
+    by : sequence of str
+        Strata: ``mode``, ``difficulty``, ``network``, or columns of `columns`.
+    columns : DataFrame, optional
+        What is known of layers or units, such as ``layer_type`` and ``depth``; see
+        `imi_bench.scores.strata.stratum_labels`.
+    seed : int
+        Of bootstrap and split halves.
+    n_resamples : int
+    level : float
+
+    Returns
+    -------
+    ScoreReport
+
+    Raises
+    ------
+    NotComparableError
+        No trial in common, or the calibration is another observer's.
+    LeakageError
+        A trial would be scored by a fit that saw its unit.
+    """
+    calibration = Calibration.identity() if calibration is None else calibration
+    matched = match(decisions, study, calibration=calibration)
+    settings: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples, "level": level}
+    scores, ceilings = _score_all(matched, **settings)
+    strata: dict[str, dict[str, Mapping[str, ScoreLine]]] = {}
+    for name in by:
+        labels = stratum_labels(matched.index, name, columns=columns)
+        strata[name] = {
+            part: _score_all(matched.take(labels == part), **settings)[0] for part in levels(labels)
+        }
+    return ScoreReport(
+        observer=decisions.observer, calibration=calibration.label,
+        calibration_hash=calibration.hash, study_hash=study.hash,
+        simulated=study.responses.simulated, source=study.responses.source,
+        trials=len(matched.index), answers=len(matched.trial), units=matched.n_units,
+        left_out=matched.left_out, scores=scores, ceilings=ceilings, strata=strata,
+        reliability=reliability_diagram(matched), conditions=matched.by_condition(), **settings,
+    )  # fmt: skip
+
+
+def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Draws]:
+    """Every score and ceiling on the data and on each resample, the derived ones included.
+
+    Derived: ``unit_ceiling``, the root of the split-half reliability; both unit correlations over
+    it; and bits as a share of those that people predict of one another.
+    """
+    sums = Sums(
+        units={
+            **agreement.trial_sums(matched), **agreement.unit_sums(matched),
+            **agreement.network_sums(matched), **likelihood.reliability_sums(matched),
+            **ceiling.split_half_sums(matched, seed=seed), **ceiling.binomial_sums(matched),
+            **ceiling.pair_sums(matched),
+        },
+        answers={
+            **agreement.consistency_answers(matched), **likelihood.likelihood_answers(matched),
+            **ceiling.left_out_answers(matched),
+        },
+        unit_of_answer=matched.unit[matched.trial],
+        participant=matched.participant,
+        stratum=matched.network_of_unit,
+    )  # fmt: skip
+    scores = (
+        *agreement.TRIALS, *agreement.unit_scores(matched), *agreement.NETWORKS,
+        *agreement.CONSISTENCY, *likelihood.LIKELIHOOD, *likelihood.CALIBRATION_ERROR,
+        *ceiling.CEILINGS, *ceiling.LEFT_OUT,
+    )  # fmt: skip
+    draws = resample(sums, scores, n_resamples=n_resamples, seed=seed)
+    return draws | _derived(draws)
+
+
+def _derived(draws: Mapping[str, Draws]) -> dict[str, Draws]:
+    no_ceiling = "people's proportions are not reliable: the ceiling is 0"
+    root = _combine(
+        Score("unit_ceiling", "r", lambda t: t["r"], undefined=no_ceiling),
+        lambda r: np.sqrt(np.where(r > 0, r, np.nan)),
+        draws["split_half_reliability"],
+    )
+    found = {"unit_ceiling": root}
+    for name, unit in (("unit_pearson", "r"), ("unit_spearman", "rho")):
+        line = Score(
+            f"{name}_corrected", f"{unit} / ceiling", lambda t: t["r"], undefined=no_ceiling
+        )
+        found[line.name] = _combine(line, np.divide, draws[name], root)
+    share = Score(
+        "share_of_ceiling", "proportion", lambda t: t["share"],
+        undefined="people do not predict one another better than chance",
+    )  # fmt: skip
+    found["share_of_ceiling"] = _combine(
+        share, lambda a, b: a / np.where(b > 0, b, np.nan), draws["bits"], draws["left_out_bits"]
+    )
+    return found
+
+
+def _combine(line: Score, of: Any, *parts: Draws) -> Draws:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(of(*(np.float64(part.value) for part in parts)))
+        return Draws(value, of(*(part.draws for part in parts)), line, parts[0].clusters)
+
+
+def _score_all(
+    matched: Matched, *, seed: int, n_resamples: int, level: float
+) -> tuple[dict[str, ScoreLine], dict[str, Estimate]]:
+    draws = all_draws(matched, seed=seed, n_resamples=n_resamples)
+    of_trials = ("proportion_correct", "coverage", "side_bias")
+
+    def made(name: str) -> Estimate:
+        return estimate(
+            draws[name],
+            n=len(matched.index) if name in of_trials else len(matched.trial),
+            clusters=matched.n_units, level=level, lowest=0.0 if name == "ece" else -np.inf,
+        )  # fmt: skip
+
+    ceilings = {name: made(name) for name in draws if name not in HEADLINE}
+    lines = {
+        name: ScoreLine(
+            made(name),
+            resolvable_difference(draws[name].draws),
+            ceilings[CEILING_OF[name]] if name in CEILING_OF else None,
+            name in _LOWER_IS_BETTER,
+        )
+        for name in HEADLINE
+    }
+    return lines, ceilings

@@ -1,0 +1,77 @@
+"""Splitting trials by mode, difficulty, network, or anything known of their layer or unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.data.tables import DIFFICULTIES, MODES, TrialIndex
+from imi_bench.errors import InputError, UnknownNameError
+
+__all__ = ["DEPTHS", "levels", "stratum_labels"]
+
+BUILT_IN = ("mode", "difficulty", "network")
+DEPTHS = ("first third", "second third", "last third")
+_KEYS = ("network", "layer", "unit")
+
+
+def stratum_labels(
+    index: TrialIndex, by: str, *, columns: pd.DataFrame | None = None
+) -> NDArray[np.object_]:
+    """(T,) label of each trial.
+
+    Parameters
+    ----------
+    index : TrialIndex
+    by : str
+        ``mode``, ``difficulty``, ``network``, or the name of a column.
+    columns : DataFrame, optional
+        One row a layer (or unit): keys ``network, layer`` (and ``unit``), and any columns, such as
+        ``layer_type`` or ``depth``. Numbers are cut into thirds of their range among these trials
+        (`DEPTHS`); trials without an entry get the label ``unknown``.
+
+    Raises
+    ------
+    UnknownNameError
+        No such column.
+    InputError
+        Keys missing from `columns`, or not unique in it.
+    """
+    if by in BUILT_IN:
+        return np.asarray(getattr(index, by), dtype=object)
+    known = [] if columns is None else [c for c in columns.columns if c not in _KEYS]
+    if columns is None or by not in known:
+        raise UnknownNameError.among(by, [*BUILT_IN, *map(str, known)], kind="stratum")
+    keys = [key for key in _KEYS if key in columns.columns]
+    if keys[:2] != ["network", "layer"]:
+        raise InputError(
+            "columns by layer without their keys", found=", ".join(map(str, columns.columns)),
+            wanted="network and layer",
+        )  # fmt: skip
+    if columns.duplicated(keys).any():
+        raise InputError("columns by layer with a repeated key", found=", ".join(keys))
+    shown = index.to_frame()[keys]
+    values = shown.merge(columns[[*keys, by]], on=keys, how="left")[by]
+    if pd.api.types.is_numeric_dtype(values):
+        return _thirds(values.to_numpy(dtype=np.float64))
+    return values.astype(object).where(values.notna(), "unknown").to_numpy(dtype=object)
+
+
+def _thirds(values: NDArray[np.float64]) -> NDArray[np.object_]:
+    labels = np.full(len(values), "unknown", dtype=object)
+    known = np.isfinite(values)
+    if known.any():
+        edges = np.linspace(values[known].min(), values[known].max(), 4)[1:-1]
+        labels[known] = np.array(DEPTHS, dtype=object)[np.searchsorted(edges, values[known])]
+    return labels
+
+
+def levels(labels: NDArray[np.object_]) -> Iterator[str]:
+    """Distinct labels in the order people expect: as the study names them, else by alphabet."""
+    order: Sequence[str] = (*MODES, *DIFFICULTIES, *DEPTHS)
+    place = {name: row for row, name in enumerate(order)}
+    found = {str(label) for label in labels}
+    yield from sorted(found, key=lambda name: (place.get(name, len(order)), name))
