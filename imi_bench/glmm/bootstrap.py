@@ -1,0 +1,200 @@
+"""Parametric bootstrap: simulate from the fitted model, refit from the old optimum, all cores."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError, ModelError, UnknownNameError
+from imi_bench.glmm.families import Floats
+from imi_bench.glmm.fitting import fit_design
+from imi_bench.glmm.inference import Inference, quick_options, restricted_start
+from imi_bench.glmm.result import GlmmResult
+
+__all__ = ["Bootstrap", "bootstrap", "bootstrap_likelihood_ratio"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """Refits of responses simulated from a fitted model.
+
+    Attributes
+    ----------
+    names, theta_names : as in the fit.
+    estimate : float64 (B, p), fixed effects of each refit; NaN where it did not converge.
+    theta : float64 (B, k).
+    original : float64 (p,), the fit's own estimates.
+    failed : refits that did not converge.
+    seed : of the whole bootstrap.
+    """
+
+    names: tuple[str, ...]
+    theta_names: tuple[str, ...]
+    estimate: Floats
+    theta: Floats
+    original: Floats
+    failed: int
+    seed: int
+
+    def test(self, name: str, *, level: float = 0.95) -> Inference:
+        """Percentile interval of a fixed effect; p from the share of refits beyond zero.
+
+        The p-value is twice the smaller tail, with one added above and below so that it is never
+        zero: Davison & Hinkley (1997), eq. 4.11.
+        """
+        if name not in self.names:
+            raise UnknownNameError.among(name, self.names, kind="fixed effect")
+        index = self.names.index(name)
+        drawn = self.estimate[:, index]
+        drawn = drawn[np.isfinite(drawn)]
+        method = f"parametric bootstrap ({len(drawn)})"
+        if len(drawn) < 2:
+            return Inference.undefined(name, method=method, reason="no refit converged",
+                                       level=level)  # fmt: skip
+        low, high = np.quantile(drawn, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
+        tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
+        p = min(1.0, 2.0 * tail / (len(drawn) + 1))
+        return Inference(
+            name, method, float(self.original[index]), float(drawn.std(ddof=1)), math.nan, math.nan,
+            float(p), float(low), float(high), level,
+        )  # fmt: skip
+
+
+def bootstrap(
+    result: GlmmResult, *, n: int = 200, seed: int = 0, workers: int | None = None
+) -> Bootstrap:
+    """Refit the model to `n` responses simulated from it.
+
+    Parameters
+    ----------
+    result : a converged fit with its design.
+    n : number of refits.
+    seed : refit b draws from the b-th child of this seed, so the numbers do not depend on
+        `workers`.
+    workers : processes; all cores by default, 1 stays in this process.
+
+    Raises
+    ------
+    ModelError
+        If the result has no data or did not converge.
+    """
+    _check(result, n)
+    rows = _spread(_Refit(result), n=n, seed=seed, workers=workers)
+    p = len(result.names)
+    return Bootstrap(
+        result.names, result.theta_names, rows[:, :p], rows[:, p:], result.estimate,
+        int(np.isnan(rows[:, 0]).sum()), seed,
+    )  # fmt: skip
+
+
+def bootstrap_likelihood_ratio(
+    result: GlmmResult, *names: str, n: int = 200, seed: int = 0, workers: int | None = None
+) -> Inference:
+    """Test terms by the likelihood ratio's distribution under the fitted null model.
+
+    Parameters
+    ----------
+    result : a converged maximum-likelihood fit with its design.
+    names : terms or columns that are zero under the null.
+    n, seed, workers : as `bootstrap`.
+    """
+    _check(result, n)
+    if result.design is None:
+        raise ModelError("cannot refit", found="a result without its data")
+    restricted = result.design.without(*names)
+    dropped = tuple(name for name in result.names if name not in restricted.names)
+    null = fit_design(restricted, options=quick_options(result),
+                      start=restricted_start(result, dropped))  # fmt: skip
+    label, method = ", ".join(dropped), f"bootstrap likelihood ratio ({n})"
+    if not null.converged:
+        return Inference.undefined(label, method=method, reason="the null fit did not converge")
+    drop = max(null.deviance - result.deviance, 0.0)
+    drawn = _spread(_Drop(result, null), n=n, seed=seed, workers=workers)[:, 0]
+    drawn = drawn[np.isfinite(drawn)]
+    p = (1 + (drawn >= drop).sum()) / (1 + len(drawn))
+    return Inference(
+        label, method, math.nan, math.nan, drop, float(len(dropped)), float(p),
+        math.nan, math.nan, reason="a test without interval",
+    )  # fmt: skip
+
+
+def _check(result: GlmmResult, n: int) -> None:
+    if n < 1:
+        raise InputError("no bootstrap", found=f"n={n}", wanted="n >= 1")
+    if result.design is None or not result.converged:
+        raise ModelError(
+            "cannot simulate and refit",
+            found="a result without its data" if result.design is None else "an unconverged fit",
+        )
+
+
+def _refit(model: GlmmResult, response: Floats) -> GlmmResult:
+    if model.design is None:
+        raise ModelError("cannot refit", found="a result without its data")
+    return fit_design(
+        model.design.with_response(response),
+        options=quick_options(model),
+        start=restricted_start(model, ()),
+    )
+
+
+@dataclass(frozen=True)
+class _Refit:
+    """One refit: fixed effects, then theta; NaN where it does not converge."""
+
+    result: GlmmResult
+
+    def __call__(self, rng: np.random.Generator) -> Floats:
+        fit = _refit(self.result, self.result.simulate(rng))
+        found = np.concatenate([fit.estimate, fit.theta])
+        return found if fit.converged else np.full_like(found, np.nan)
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """One likelihood-ratio statistic of a response drawn from the null."""
+
+    result: GlmmResult
+    null: GlmmResult
+
+    def __call__(self, rng: np.random.Generator) -> Floats:
+        response = self.null.simulate(rng)
+        fits = [_refit(model, response) for model in (self.null, self.result)]
+        if not all(fit.converged for fit in fits):
+            return np.array([math.nan])
+        return np.array([max(fits[0].deviance - fits[1].deviance, 0.0)])
+
+
+# What a forked worker works on; set before the fork, so that the data are never pickled.
+_task: Callable[[np.random.Generator], Floats] | None = None
+
+
+def _one(child: np.random.SeedSequence) -> Floats:
+    if _task is None:
+        raise ModelError("no bootstrap is under way")
+    return _task(np.random.default_rng(child))
+
+
+def _spread(
+    task: Callable[[np.random.Generator], Floats], *, n: int, seed: int, workers: int | None
+) -> NDArray[np.float64]:
+    """Run a task on `n` child seeds, forked over the cores; rows in the order of the seeds."""
+    global _task
+    children = np.random.SeedSequence(seed).spawn(n)
+    workers = min(n, workers or len(os.sched_getaffinity(0)))
+    if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        return np.array([task(np.random.default_rng(child)) for child in children])
+    _task = task
+    try:
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            return np.array(list(pool.map(_one, children)))
+    finally:
+        _task = None

@@ -1,0 +1,158 @@
+"""A fitted model to JSON and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from imi_bench.errors import InputError
+from imi_bench.glmm.families import Floats
+from imi_bench.glmm.result import GlmmResult, RandomEffects
+
+__all__ = ["from_json", "random_rows", "to_json"]
+
+
+def to_json(result: GlmmResult) -> dict[str, Any]:
+    """Return a JSON object; the keys of the command line come first."""
+    return {
+        "logLik": result.log_likelihood,
+        "converged": result.converged,
+        "singular": result.singular,
+        "fixed": {
+            name: {"estimate": b, "se": s, "z": z, "p": p}
+            for name, b, s, z, p in zip(
+                result.names,
+                *(_numbers(v) for v in (result.estimate, result.se, result.z, result.p)),
+                strict=True,
+            )
+        },
+        "random": random_rows(result),
+        "n": result.n,
+        "seconds": result.seconds,
+        "AIC": result.aic,
+        "BIC": result.bic,
+        **{
+            name: getattr(result, name)
+            for name in (
+                "formula", "family", "link", "method", "nagq", "parameters", "dropped",
+                "gradient_norm", "iterations", "evaluations", "reason",
+            )
+        },
+        "gradient_norm": _numbers(result.gradient_norm),
+        "sigma": _numbers(result.sigma),
+        "warnings": list(result.warnings),
+        "separated": list(result.separated),
+        "groups": {effect.group: len(effect.levels) for effect in result.random},
+        "covariance": _numbers(result.covariance),
+        "theta": dict(zip(result.theta_names, _numbers(result.theta), strict=True)),
+        "theta_covariance": _numbers(result.theta_covariance),
+        "effects": [
+            {
+                "group": effect.group,
+                "names": list(effect.names),
+                "blocks": list(effect.blocks),
+                "sd": _numbers(effect.sd),
+                "corr": _numbers(effect.corr),
+                "levels": list(effect.levels),
+                "modes": _numbers(effect.modes),
+                "conditional_sd": _numbers(effect.conditional_sd),
+            }
+            for effect in result.random
+        ],
+    }  # fmt: skip
+
+
+def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
+    """Read back what `to_json` gave, without the design.
+
+    Raises
+    ------
+    InputError
+        If a key is missing.
+    """
+    source = json.loads(text) if isinstance(text, str) else text
+    try:
+        return GlmmResult(
+            names=tuple(source["fixed"]),
+            estimate=_array([row["estimate"] for row in source["fixed"].values()]),
+            covariance=_array(source["covariance"]).reshape(2 * (len(source["fixed"]),)),
+            theta_names=tuple(source["theta"]),
+            theta=_array(list(source["theta"].values())),
+            theta_covariance=_array(source["theta_covariance"]),
+            sigma=_float(source["sigma"]),
+            gradient_norm=_float(source["gradient_norm"]),
+            log_likelihood=source["logLik"],
+            random=tuple(
+                RandomEffects(
+                    group=row["group"],
+                    names=tuple(row["names"]),
+                    blocks=tuple(row["blocks"]),
+                    levels=tuple(row["levels"]),
+                    **{
+                        name: _array(row[name])
+                        for name in ("sd", "corr", "modes", "conditional_sd")
+                    },
+                )
+                for row in source["effects"]
+            ),
+            warnings=tuple(source["warnings"]),
+            separated=tuple(source["separated"]),
+            **{
+                name: source[name]
+                for name in (
+                    "formula", "family", "link", "method", "nagq", "parameters", "n",
+                    "dropped", "iterations", "evaluations", "seconds", "converged", "reason",
+                    "singular",
+                )
+            },
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "not a stored mixed model",
+            found=f"{type(error).__name__}: {error}",
+            wanted="the JSON of GlmmResult.to_json",
+        ) from error
+
+
+def random_rows(result: GlmmResult) -> list[dict[str, Any]]:
+    """One row for each standard deviation, with its correlations with the earlier effects.
+
+    ``corr`` is None for an effect with nothing to correlate with, a number where there is one
+    earlier effect in its block, a list in their order where there are several.
+    """
+    rows: list[dict[str, Any]] = []
+    for effect in result.random:
+        block_of = np.repeat(np.arange(len(effect.blocks)), effect.blocks)
+        for index, name in enumerate(effect.names):
+            earlier = [j for j in range(index) if block_of[j] == block_of[index]]
+            corr = [_numbers(effect.corr[index, j]) for j in earlier]
+            rows.append(
+                {
+                    "group": effect.group,
+                    "name": name,
+                    "sd": float(effect.sd[index]),
+                    "corr": corr[0] if len(corr) == 1 else corr or None,
+                }
+            )
+    if result.family == "gaussian":
+        rows.append({"group": "Residual", "name": None, "sd": result.sigma, "corr": None})
+    return rows
+
+
+def _numbers(value: Any) -> Any:
+    """Plain numbers for JSON, None for NaN."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return [_numbers(part) for part in value]
+    return float(value) if math.isfinite(value) else None
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _array(value: Any) -> Floats:
+    return np.asarray(value, dtype=float)

@@ -1,0 +1,227 @@
+"""Fit a mixed model: `fit` from a formula and a table, `fit_design` from a `Design`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from imi_bench.errors import InputError, ModelError, UnknownNameError
+from imi_bench.glmm.assemble import assemble
+from imi_bench.glmm.build import build_design
+from imi_bench.glmm.design import Design
+from imi_bench.glmm.families import FamilyName, Floats, LinkName, binomial_link
+from imi_bench.glmm.gaussian import GaussianObjective
+from imi_bench.glmm.laplace import LaplaceObjective
+from imi_bench.glmm.optimise import Objective
+from imi_bench.glmm.options import Options
+from imi_bench.glmm.problem import Point
+from imi_bench.glmm.quadrature import QuadratureObjective
+from imi_bench.glmm.result import GlmmResult
+from imi_bench.glmm.search import Search
+from imi_bench.glmm.starts import WarmStart, cold_binomial, cold_gaussian
+from imi_bench.glmm.threads import one_thread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Options", "deviance", "fit", "fit_design"]
+
+
+def fit(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    family: FamilyName = "binomial",
+    link: LinkName | None = None,
+    method: Literal["ML", "REML"] = "ML",
+    nagq: int = 1,
+    start: GlmmResult | WarmStart | None = None,
+    hessian: bool = True,
+    max_iterations: int = 200,
+) -> GlmmResult:
+    """Fit a mixed model by the Laplace approximation, quadrature, ML or REML.
+
+    Parameters
+    ----------
+    formula : lme4's language, ``y ~ x + (1 + x | g)``; the response of a binomial model is 0/1,
+        ``cbind(successes, failures)`` or ``prop(successes, trials)``.
+    data : one row for each observation. Rows with a missing value are dropped and counted.
+    family : ``binomial`` or ``gaussian``.
+    link : ``logit`` (default) or ``probit`` for a binomial model.
+    method : ``ML``, or ``REML`` for a Gaussian model.
+    nagq : nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
+    start : a previous fit to start from.
+    hessian : see `Options`.
+    max_iterations : give up, unconverged, after this many steps.
+
+    Returns
+    -------
+    result : GlmmResult
+        Always look at ``converged`` and ``singular``; nothing is hidden, nothing is raised for
+        a fit that merely failed to converge.
+
+    Raises
+    ------
+    FormulaError, ModelError
+        If the model cannot be set up on these data; the message names the culprit.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(1)
+    >>> g = np.repeat(np.arange(30), 20)
+    >>> x = rng.normal(size=600)
+    >>> p = 1 / (1 + np.exp(-x - rng.normal(size=30)[g]))
+    >>> data = pd.DataFrame({"y": (rng.random(600) < p).astype(int), "x": x, "g": g})
+    >>> result = fit("y ~ x + (1 | g)", data)
+    >>> result.converged, result.names
+    (True, ('(Intercept)', 'x'))
+    """
+    began = time.perf_counter()
+    options = Options(link, method, nagq, hessian, max_iterations)
+    design = build_design(formula, data, family=family)
+    return fit_design(design, options=options, start=start, began=began)
+
+
+def fit_design(
+    design: Design,
+    *,
+    options: Options | None = None,
+    start: GlmmResult | WarmStart | None = None,
+    hold: Mapping[str, float] | None = None,
+    began: float | None = None,
+) -> GlmmResult:
+    """Fit a design, perhaps from a previous fit, perhaps with some of theta held.
+
+    Parameters
+    ----------
+    design : from `build_design`, or one of its restrictions.
+    options : how to fit.
+    start : a previous fit (of the same columns) to start from.
+    hold : elements of theta, by lme4's names, to hold at given values; fixed effects are held
+        with `Design.fixing`.
+    began : `time.perf_counter` at the beginning of the work, for ``seconds``.
+    """
+    began = time.perf_counter() if began is None else began
+    options = (options or Options()).checked(design.family)
+    warm = start.warm if isinstance(start, GlmmResult) else start
+    free = np.ones(_parameter_count(design), dtype=bool)
+    held = dict(hold or {})
+    for name in held:
+        if name not in design.theta_names:
+            raise UnknownNameError.among(name, design.theta_names, kind="element of theta")
+        free[design.theta_names.index(name)] = False
+    with one_thread():
+        objective = _objective(design, options)
+        search = Search(
+            objective=objective,
+            problem=design.problem,
+            free=free,
+            known=_known_curvature(warm, design),
+            wants_hessian=options.hessian,
+            max_iterations=options.max_iterations,
+        )
+        minimum, hessian = search.run(_start(objective, design, warm, held))
+        return assemble(
+            design,
+            options=options,
+            objective=objective,
+            minimum=minimum,
+            hessian=hessian,
+            free=free,
+            change=_to_basis(design),
+            began=began,
+        )
+
+
+def deviance(
+    design: Design, theta: Floats, fixed: Floats | None = None, *, options: Options | None = None
+) -> tuple[float, Floats]:
+    """Return minus twice the log-likelihood and its gradient in (theta, fixed effects).
+
+    Parameters
+    ----------
+    design : the model.
+    theta : float64 (k,), in the order of ``design.theta_names``.
+    fixed : float64 (p,), for a binomial model; a Gaussian one profiles them out, and the
+        gradient is in theta alone.
+    options : link, method and number of nodes.
+    """
+    options = (options or Options()).checked(design.family)
+    parameters = np.asarray(theta, dtype=float)
+    if design.family == "binomial":
+        if fixed is None:
+            raise InputError("the deviance of a binomial model needs the fixed effects")
+        parameters = np.concatenate([parameters, design.root @ fixed])
+    point = _objective(design, options).evaluate(parameters, np.zeros(design.pattern.size))
+    size = len(theta)
+    gradient = (
+        np.concatenate([point.gradient[:size], design.root.T @ point.gradient[size:]])
+        if (design.family == "binomial")
+        else point.gradient
+    )
+    return point.value - 2.0 * design.log_coefficients, gradient
+
+
+def _objective(design: Design, options: Options) -> Objective:
+    if design.family == "gaussian":
+        scale = float(np.log(np.abs(np.diag(design.root))).sum())
+        return GaussianObjective(
+            design.problem, reml=options.method == "REML", log_basis_scale=scale
+        )
+    laplace = LaplaceObjective(design.problem, binomial_link(options.link or "logit"))
+    if options.nagq > 1:
+        return QuadratureObjective(laplace, nodes=options.nagq)
+    return laplace
+
+
+def _parameter_count(design: Design) -> int:
+    fixed = len(design.names) if design.family == "binomial" else 0
+    return design.problem.theta_size + fixed
+
+
+def _start(
+    objective: Objective, design: Design, warm: WarmStart | None, held: Mapping[str, float]
+) -> Point:
+    problem = design.problem
+    laplace = objective.laplace if isinstance(objective, QuadratureObjective) else objective
+    modes = np.zeros(design.pattern.size)
+    if warm is not None:
+        parameters = warm.away_from_zero(problem)
+        if design.family == "binomial":
+            parameters = np.concatenate([parameters, design.root @ warm.fixed])
+        if warm.modes is not None:
+            modes = warm.modes
+    elif isinstance(laplace, LaplaceObjective):
+        parameters, modes = cold_binomial(laplace)
+    elif isinstance(laplace, GaussianObjective):
+        parameters, modes = cold_gaussian(laplace)
+    parameters = parameters.copy()
+    for name, value in held.items():
+        parameters[design.theta_names.index(name)] = value
+    point = objective.evaluate(parameters, modes)
+    if not point.finite:
+        raise ModelError(
+            "the likelihood is not finite at the start",
+            do="check for extreme values in the covariates, or rescale them",
+        )
+    return point
+
+
+def _to_basis(design: Design) -> Floats:
+    """Return d(internal parameters) / d(theta, fixed effects)."""
+    size, count = design.problem.theta_size, _parameter_count(design)
+    change = np.eye(count)
+    if count > size:
+        change[size:, size:] = design.root
+    return change
+
+
+def _known_curvature(warm: WarmStart | None, design: Design) -> tuple[Floats, Floats] | None:
+    if warm is None or warm.hessian is None or warm.slopes is None:
+        return None
+    back = np.linalg.inv(_to_basis(design))
+    return back.T @ warm.hessian @ back, warm.slopes @ back

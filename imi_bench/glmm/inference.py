@@ -1,0 +1,264 @@
+"""What a fitted effect says: Wald, likelihood ratio, equivalence, evidence for a null.
+
+`imi_bench.glmm.between` has the small-sample t for terms that vary only between the levels of a
+grouping factor, `profile` and `bootstrap` the intervals that need further fits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from imi_bench.errors import InputError, ModelError
+from imi_bench.glmm.fitting import fit_design
+from imi_bench.glmm.options import Options
+from imi_bench.glmm.result import GlmmResult
+from imi_bench.glmm.starts import WarmStart
+
+__all__ = [
+    "Equivalence",
+    "Inference",
+    "bayes_factor_null",
+    "equivalence",
+    "likelihood_ratio",
+    "quick_options",
+    "restricted_start",
+    "wald",
+]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A test of one effect against zero, with its interval.
+
+    Attributes
+    ----------
+    name : what was tested; several columns of a joint test are joined by ``, ``.
+    method : in words, such as ``two-stage t``.
+    estimate : on the scale of the linear predictor; NaN for a joint test.
+    se : standard error; NaN where the method has none.
+    statistic : z, t, F or chi-squared.
+    df : degrees of freedom of z (infinite), t, chi-squared, or the denominator of F.
+    p : two-sided.
+    low, high : interval; NaN where the method has none.
+    level : coverage of the interval.
+    reason : why numbers are NaN; empty otherwise.
+    """
+
+    name: str
+    method: str
+    estimate: float
+    se: float
+    statistic: float
+    df: float
+    p: float
+    low: float
+    high: float
+    level: float = 0.95
+    reason: str = ""
+
+    @classmethod
+    def from_t(
+        cls, name: str, *, estimate: float, se: float, df: float, method: str, level: float = 0.95
+    ) -> Inference:
+        """Make the t-test (z where `df` is infinite) of an estimate and its standard error.
+
+        Examples
+        --------
+        >>> one = Inference.from_t("x", estimate=2.0, se=1.0, df=7.0, method="t")
+        >>> round(one.p, 4), round(one.low, 3)
+        (0.0856, -0.365)
+        """
+        if not (se > 0 and df > 0):
+            return cls.undefined(name, method=method, reason="no standard error", level=level)
+        spread = stats.norm if math.isinf(df) else stats.t(df)
+        half = float(spread.ppf(0.5 + 0.5 * level)) * se
+        return cls(
+            name, method, estimate, se, estimate / se, df,
+            float(2.0 * spread.sf(abs(estimate / se))), estimate - half, estimate + half, level,
+        )  # fmt: skip
+
+    @classmethod
+    def undefined(cls, name: str, *, method: str, reason: str, level: float = 0.95) -> Inference:
+        """Say why there is no number."""
+        nan = math.nan
+        return cls(name, method, nan, nan, nan, nan, nan, nan, nan, level, reason)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; NaN and infinity become null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests of whether an effect is smaller than the smallest that matters.
+
+    Attributes
+    ----------
+    name : the effect.
+    bound : smallest effect of interest, > 0, on the effect's scale.
+    alpha : level of each one-sided test.
+    p_low, p_high : of "effect <= -bound" and of "effect >= bound".
+    low, high : the interval of level 1 - 2 alpha; inside (-bound, bound) when equivalent.
+    verdict : ``equivalent``, ``different`` (the interval excludes zero and the tests fail) or
+        ``inconclusive``; ``trivial`` for an effect that is not zero yet smaller than the bound.
+    """
+
+    name: str
+    bound: float
+    alpha: float
+    p_low: float
+    p_high: float
+    low: float
+    high: float
+    verdict: str
+
+    @property
+    def p(self) -> float:
+        """The larger of the two p-values: that of the equivalence test."""
+        return max(self.p_low, self.p_high)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {**asdict(self), "p": self.p}
+
+
+def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 0.95) -> Inference:
+    """Test one fixed effect by its estimate over its standard error.
+
+    Parameters
+    ----------
+    result : a converged fit.
+    name : of the fixed effect.
+    df : infinite for Wald's z; finite for a t with these degrees of freedom.
+    level : of the interval.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such effect.
+    """
+    index = result.index(name)
+    method = "Wald z" if math.isinf(df) else f"Wald t({df:g})"
+    if not result.converged:
+        return Inference.undefined(name, method=method, reason="fit not converged", level=level)
+    return Inference.from_t(
+        name, estimate=float(result.estimate[index]), se=float(result.se[index]), df=df,
+        method=method, level=level,
+    )  # fmt: skip
+
+
+def restricted_start(result: GlmmResult, dropped: tuple[str, ...]) -> WarmStart:
+    """Return where a fit without some columns can start."""
+    kept = [index for index, name in enumerate(result.names) if name not in dropped]
+    modes = None if result.warm is None else result.warm.modes
+    return WarmStart(theta=result.theta, fixed=result.estimate[kept], modes=modes)
+
+
+def quick_options(result: GlmmResult) -> Options:
+    """Return the result's own link and quadrature, without standard errors."""
+    link = None if result.family == "gaussian" else result.link
+    return Options(link=link, nagq=result.nagq, method=result.method, hessian=False)
+
+
+def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
+    """Test terms or columns together by refitting without them.
+
+    Parameters
+    ----------
+    result : a converged maximum-likelihood fit with its design.
+    names : terms of the formula, or columns.
+
+    Raises
+    ------
+    ModelError
+        If the fit is REML (its likelihoods with other fixed effects do not compare), or came
+        from JSON without its data.
+    """
+    if result.design is None or result.method == "REML":
+        raise ModelError(
+            "no likelihood ratio of fixed effects",
+            found="REML" if result.method == "REML" else "a result without its data",
+            do="fit by ML",
+        )
+    restricted = result.design.without(*names)
+    dropped = tuple(name for name in result.names if name not in restricted.names)
+    other = fit_design(
+        restricted, options=quick_options(result), start=restricted_start(result, dropped)
+    )
+    label, method = ", ".join(dropped), "likelihood ratio"
+    if not (result.converged and other.converged):
+        return Inference.undefined(label, method=method, reason="a fit did not converge")
+    drop, df = max(other.deviance - result.deviance, 0.0), float(len(dropped))
+    one = len(dropped) == 1
+    estimate = float(result.estimate[result.index(dropped[0])]) if one else math.nan
+    return Inference(
+        label, method, estimate, math.nan, drop, df, float(stats.chi2.sf(drop, df)),
+        math.nan, math.nan, reason="a likelihood ratio has no interval; use the profile",
+    )  # fmt: skip
+
+
+def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equivalence:
+    """Two one-sided tests of an estimate against ``-bound`` and ``bound``.
+
+    Schuirmann (1987), J. Pharmacokinet. Biopharm. 15, 657-680.
+
+    Parameters
+    ----------
+    test : a t or z test with estimate, standard error and degrees of freedom.
+    bound : smallest effect of interest, on the estimate's scale.
+    alpha : level of each test.
+
+    Examples
+    --------
+    >>> flat = Inference.from_t("x", estimate=0.0, se=0.1, df=7.0, method="t")
+    >>> equivalence(flat, bound=0.3).verdict, equivalence(flat, bound=0.1).verdict
+    ('equivalent', 'inconclusive')
+    """
+    if not bound > 0 or not 0 < alpha < 0.5:
+        raise InputError(
+            "no such equivalence test", found=f"bound {bound}, alpha {alpha}",
+            wanted="bound > 0 and alpha between 0 and 0.5",
+        )  # fmt: skip
+    if not test.se > 0:
+        nan = math.nan
+        return Equivalence(test.name, bound, alpha, nan, nan, nan, nan, "undefined")
+    spread = stats.norm if math.isinf(test.df) else stats.t(test.df)
+    p_low = float(spread.sf((test.estimate + bound) / test.se))
+    p_high = float(spread.cdf((test.estimate - bound) / test.se))
+    half = float(spread.ppf(1.0 - alpha)) * test.se
+    inside, nonzero = max(p_low, p_high) < alpha, test.p < alpha
+    verdict = ("trivial" if nonzero else "equivalent") if inside else (
+        "different" if nonzero else "inconclusive")  # fmt: skip
+    return Equivalence(
+        test.name, bound, alpha, p_low, p_high, test.estimate - half, test.estimate + half, verdict
+    )
+
+
+def bayes_factor_null(test: Inference, *, n: int) -> float:
+    """Evidence for no effect over some effect: BF01 from a t statistic, by the BIC.
+
+    The prior it implies is one observation's worth of information (unit-information prior):
+    Wagenmakers (2007), Psychon. Bull. Rev. 14, 779-804, eq. 10 with R-squared written in t.
+
+    Parameters
+    ----------
+    test : a t-test with finite degrees of freedom.
+    n : independent points behind it, such as 9 networks.
+
+    Examples
+    --------
+    >>> round(bayes_factor_null(
+    ...     Inference.from_t("x", estimate=0.0, se=1.0, df=7.0, method="t"), n=9), 6)
+    3.0
+    """
+    if not math.isfinite(test.df) or math.isnan(test.statistic):
+        return math.nan
+    return float(np.sqrt(n) * (1.0 + test.statistic**2 / test.df) ** (-n / 2))

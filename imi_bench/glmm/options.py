@@ -1,0 +1,58 @@
+"""How to fit: link, likelihood, quadrature, effort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fit.
+
+    Attributes
+    ----------
+    link : ``logit`` or ``probit``; a Gaussian model has only ``identity``.
+    method : ``ML`` or ``REML``; a binomial model has only ``ML``.
+    nagq : quadrature nodes; 1 is the Laplace approximation.
+    hessian : compute the Hessian at the optimum. Without it, standard errors of a binomial model
+        come from the working linear model; for refits whose estimates alone are wanted.
+    max_iterations : give up, unconverged, after this many steps.
+    """
+
+    link: LinkName | None = None
+    method: Literal["ML", "REML"] = "ML"
+    nagq: int = 1
+    hessian: bool = True
+    max_iterations: int = 200
+
+    def checked(self, family: FamilyName) -> Options:
+        """Return the options with the link filled in.
+
+        Raises
+        ------
+        InputError
+            If they do not fit the family.
+        """
+        link: LinkName = "identity"
+        if family == "gaussian":
+            if self.link not in (None, "identity"):
+                raise InputError("a Gaussian model has the identity link", found=self.link)
+            if self.nagq != 1:
+                raise InputError("a Gaussian model needs no quadrature", found=f"nagq={self.nagq}")
+        else:
+            link = binomial_link(self.link or "logit").name
+            if self.method != "ML":
+                raise InputError(
+                    "REML is for Gaussian models", found="family binomial", do="use ML"
+                )
+        if self.method not in ("ML", "REML"):
+            raise UnknownNameError.among(self.method, ("ML", "REML"), kind="method")
+        if self.nagq < 1:
+            raise InputError("quadrature needs at least one node", found=f"nagq={self.nagq}")
+        return replace(self, link=link)

@@ -1,0 +1,142 @@
+"""The paper's own tests between groups of units: Kruskal-Wallis, then Conover with Holm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from imi_bench.errors import NotEnoughDataError
+
+__all__ = ["GroupMean", "PostHoc", "bootstrap_mean", "compare_groups"]
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """Mean of a group's values with a bootstrap interval over the values.
+
+    Attributes
+    ----------
+    name : of the group.
+    mean : of the values.
+    low, high : BCa interval; NaN where all values are alike.
+    n : number of values (units).
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class PostHoc:
+    """A comparison of groups by ranks.
+
+    Attributes
+    ----------
+    groups : labels, sorted by mean.
+    means : one for each group, in that order.
+    statistic, p : Kruskal-Wallis H and its p-value.
+    pairs : float64 (groups, groups), Holm-adjusted p-values of Conover's test; 1 on the diagonal.
+    alpha : level at which pairs are called different.
+    """
+
+    groups: tuple[str, ...]
+    means: tuple[GroupMean, ...]
+    statistic: float
+    p: float
+    pairs: NDArray[np.float64]
+    alpha: float
+
+    @property
+    def different(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of groups that differ at `alpha`."""
+        count = len(self.groups)
+        return tuple(
+            (self.groups[a], self.groups[b])
+            for a in range(count)
+            for b in range(a + 1, count)
+            if self.pairs[a, b] < self.alpha
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "groups": list(self.groups), "means": [vars(one) for one in self.means],
+            "kruskal_wallis": {"H": self.statistic, "df": len(self.groups) - 1, "p": self.p},
+            "conover_holm": self.pairs.tolist(), "alpha": self.alpha,
+            "different": [list(pair) for pair in self.different],
+        }  # fmt: skip
+
+
+def bootstrap_mean(
+    values: NDArray[np.float64], *, name: str, rng: np.random.Generator, n_resamples: int = 10_000,
+    level: float = 0.95,
+) -> GroupMean:  # fmt: skip
+    """Average values with a bootstrap interval (BCa), as the authors do over units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap_mean(np.array([0.5, 0.7]), name="a", rng=np.random.default_rng(0)).mean
+    0.6
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return GroupMean(name, mean, math.nan, math.nan, len(values))
+    interval = stats.bootstrap(
+        (values,), np.mean, n_resamples=n_resamples, confidence_level=level, rng=rng
+    ).confidence_interval
+    return GroupMean(name, mean, float(interval.low), float(interval.high), len(values))
+
+
+def compare_groups(
+    values: Mapping[str, Sequence[float]], *, seed: int = 0, alpha: float = 0.05,
+    n_resamples: int = 10_000,
+) -> PostHoc:  # fmt: skip
+    """Compare groups of units by Kruskal-Wallis and Conover's test with Holm's adjustment.
+
+    Parameters
+    ----------
+    values : for each group, one number a unit, such as its proportion correct.
+    seed : of the bootstrap.
+    alpha : level at which pairs are called different.
+    n_resamples : of the bootstrap.
+
+    Raises
+    ------
+    NotEnoughDataError
+        With fewer than two groups, a group of fewer than two values, or values all alike.
+
+    Examples
+    --------
+    >>> found = compare_groups({"a": [1, 2, 3, 4], "b": [6, 7, 8, 9]}, n_resamples=100)
+    >>> found.different, round(found.p, 4)
+    ((('a', 'b'),), 0.0209)
+    """
+    from scikit_posthocs import posthoc_conover
+
+    arrays = {name: np.asarray(group, dtype=float) for name, group in values.items()}
+    short = [name for name, group in arrays.items() if len(group) < 2]
+    if len(arrays) < 2 or short or np.ptp(np.concatenate(list(arrays.values()))) == 0:
+        few = f", too few units in {', '.join(short)}" if short else ""
+        raise NotEnoughDataError(
+            "no groups to compare", found=f"{len(arrays)} groups{few}",
+            wanted="two groups of two units with different values",
+        )  # fmt: skip
+    names = sorted(arrays, key=lambda name: float(arrays[name].mean()))
+    ordered = [arrays[name] for name in names]
+    statistic, p = stats.kruskal(*ordered)
+    pairs = posthoc_conover(ordered, p_adjust="holm").to_numpy(dtype=float)
+    rng = np.random.default_rng(seed)
+    means = tuple(
+        bootstrap_mean(arrays[name], name=name, rng=rng, n_resamples=n_resamples) for name in names
+    )
+    return PostHoc(tuple(names), means, float(statistic), float(p), pairs, alpha)

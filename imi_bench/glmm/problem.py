@@ -1,0 +1,187 @@
+"""One mixed model as the numerics see it, and the pieces every objective shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.glmm.covariance import Template
+from imi_bench.glmm.families import Floats
+from imi_bench.glmm.random_design import RandomDesign
+from imi_bench.glmm.schur import Factorisation
+
+__all__ = ["Point", "Problem"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An objective and its gradient at one parameter vector.
+
+    Attributes
+    ----------
+    parameters : float64 (k,).
+    value : the deviance, minus twice the log-likelihood.
+    gradient : float64 (k,).
+    modes : float64 (random effects,), the conditional modes u.
+    """
+
+    parameters: Floats
+    value: float
+    gradient: Floats
+    modes: Floats
+
+    @property
+    def finite(self) -> bool:
+        """Whether the objective is a number here."""
+        return bool(np.isfinite(self.value) and np.isfinite(self.gradient).all())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Arrays of one model; parameters are theta, then the fixed effects in the basis.
+
+    Attributes
+    ----------
+    response : float64 (n,); successes in a binomial model.
+    trials : float64 (n,); ones in a Gaussian model.
+    offset : float64 (n,).
+    basis : float64 (n, p), the fixed-effects design with columns made orthogonal.
+    random : Z, factor by factor.
+    templates : layout of theta, one for each factor.
+    """
+
+    response: Floats
+    trials: Floats
+    offset: Floats
+    basis: Floats
+    random: RandomDesign
+    templates: tuple[Template, ...]
+
+    @cached_property
+    def theta_slices(self) -> tuple[slice, ...]:
+        """Where each factor's elements stand in theta."""
+        ends = np.cumsum([0, *(template.size for template in self.templates)])
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
+
+    @property
+    def theta_size(self) -> int:
+        """Number of elements of theta."""
+        return int(self.theta_slices[-1].stop)
+
+    @cached_property
+    def theta_diagonal(self) -> NDArray[np.bool_]:
+        """Which elements of theta stand on a diagonal."""
+        return np.concatenate([template.diagonal for template in self.templates])
+
+    def with_response(self, response: Floats) -> Problem:
+        """Return the same problem for another response."""
+        return replace(self, response=response)
+
+    def factors(self, theta: Floats) -> list[Floats]:
+        """Return Lambda of each grouping factor."""
+        return [t.matrix(theta[s]) for t, s in zip(self.templates, self.theta_slices, strict=True)]
+
+    def canonical(self, theta: Floats) -> Floats:
+        """Return the equivalent theta with non-negative diagonals."""
+        return np.concatenate(
+            [t.canonical(theta[s]) for t, s in zip(self.templates, self.theta_slices, strict=True)]
+        )
+
+    def gather_theta(self, matrices: Sequence[Floats]) -> Floats:
+        """Read one (width, width) matrix for each factor at the elements of theta."""
+        return np.concatenate([t.vector(m) for t, m in zip(self.templates, matrices, strict=True)])
+
+    def scale(self, vector: Floats, factors: Sequence[Floats]) -> list[Floats]:
+        """Return Lambda u as (levels, width) arrays."""
+        parts = self.random.split(vector)
+        return [part @ f.T for part, f in zip(parts, factors, strict=True)]
+
+    def spread(self, vector: Floats, factors: Sequence[Floats]) -> Floats:
+        """Return Z Lambda u, shape (n,)."""
+        return self.random.spread(self.scale(vector, factors))
+
+    def collect(self, rows: Floats, factors: Sequence[Floats]) -> Floats:
+        """Return Lambda' Z' v as a flat vector of random effects."""
+        parts = self.random.collect(rows)
+        return np.concatenate([(p @ f).ravel() for p, f in zip(parts, factors, strict=True)])
+
+    def theta_columns(self, modes: Floats) -> Floats:
+        """Return dη/dθ at fixed u, Z dLambda u, shape (n, theta size)."""
+        random, columns = self.random, []
+        for index, (template, part) in enumerate(
+            zip(self.templates, random.split(modes), strict=True)
+        ):
+            for a, b in zip(*template.positions, strict=True):
+                rows = part[:, b].take(random.pattern.codes[index])
+                values = random.column(index, int(a))
+                columns.append(rows if values is None else rows * values)
+        return np.stack(columns, axis=0).T
+
+    def theta_sources(self, scores: Sequence[Floats]) -> Floats:
+        """Return dLambda' Z' r for Z' r given by factor, shape (random effects, theta size)."""
+        columns = []
+        for index, template in enumerate(self.templates):
+            for a, b in zip(*template.positions, strict=True):
+                parts = [np.zeros_like(score) for score in scores]
+                parts[index][:, b] = scores[index][:, a]
+                columns.append(np.concatenate([part.ravel() for part in parts]))
+        return np.stack(columns, axis=1)
+
+    def boundary_curvature(self, point: Point) -> Floats:
+        """Return the curvature in theta of a deviance that is linear in a variance.
+
+        Near zero the deviance depends on theta through theta squared, so a gradient that pushes
+        a diagonal element to zero stands for a curvature of gradient / theta.
+        """
+        theta, slope = point.parameters[: self.theta_size], point.gradient[: self.theta_size]
+        pull = np.where(self.theta_diagonal, slope * np.sign(theta), 0.0)
+        return np.diag(np.maximum(pull, 0.0) / np.maximum(np.abs(theta), 1e-12))
+
+    def trace_gradient(
+        self, factors: Sequence[Floats], gram: Sequence[Floats], inverse: Sequence[Floats]
+    ) -> list[Floats]:
+        """Return d log|A| / dLambda at fixed weights, one (width, width) matrix per factor."""
+        sums = [np.zeros_like(factor) for factor in factors]
+        meetings = self.random.pattern.meetings
+        for meeting, weights, block in zip(meetings, gram, inverse, strict=True):
+            first, second = meeting.first, meeting.second
+            moved = (
+                np.einsum("cde,cab->dbea", weights, block, optimize=False)
+                if (weights.shape[1] * weights.shape[2] > 1)
+                else np.array((weights * block).sum()).reshape(1, 1, 1, 1)
+            )
+            sums[first] += 2.0 * np.einsum("dbea,eb->da", moved, factors[second])
+            if first != second:
+                sums[second] += 2.0 * np.einsum("dbea,da->eb", moved, factors[first])
+        return sums
+
+    def information(
+        self,
+        rows: Floats,
+        *,
+        weight: Floats,
+        factors: Sequence[Floats],
+        factorisation: Factorisation,
+    ) -> tuple[Floats, Floats]:
+        """Return F' V^-1 F and A^-1 Lambda' Z' W F, with V = W^-1 + Z Lambda Lambda' Z'.
+
+        Parameters
+        ----------
+        rows : float64 (n, k), the columns F, best stored column by column.
+        weight : float64 (n,), the diagonal of W.
+        factors, factorisation : Lambda of each factor, and A.
+
+        Returns
+        -------
+        information : float64 (k, k).
+        solved : float64 (random effects, k).
+        """
+        weighted = weight * rows.T
+        collected = np.stack([self.collect(column, factors) for column in weighted], axis=1)
+        solved = factorisation.solve(collected)
+        return weighted @ rows - collected.T @ solved, solved

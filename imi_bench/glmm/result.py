@@ -1,0 +1,255 @@
+"""`GlmmResult`: everything a fit says, and the ways to take it elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy import special
+
+from imi_bench.errors import ModelError, UnknownNameError
+from imi_bench.glmm.families import FamilyName, Floats, LinkName, binomial_link
+from imi_bench.glmm.starts import WarmStart
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imi_bench.glmm.design import Design
+
+__all__ = ["GlmmResult", "RandomEffects"]
+
+
+@dataclass(frozen=True, eq=False)
+class RandomEffects:
+    """The random effects of one grouping factor.
+
+    Attributes
+    ----------
+    group : name of the factor.
+    names : name of each random effect, such as ``(Intercept)``.
+    blocks : how many consecutive effects are correlated with each other.
+    sd : float64 (r,), standard deviations.
+    corr : float64 (r, r), correlations; NaN where a standard deviation is zero.
+    levels : label of each level.
+    modes : float64 (levels, r), conditional modes on the scale of the linear predictor.
+    conditional_sd : float64 (levels, r), standard deviations of the effects given the data.
+    """
+
+    group: str
+    names: tuple[str, ...]
+    blocks: tuple[int, ...]
+    sd: Floats
+    corr: Floats
+    levels: tuple[str, ...]
+    modes: Floats
+    conditional_sd: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class GlmmResult:
+    """A fitted mixed model.
+
+    Attributes
+    ----------
+    formula, family, link, method, nagq : what was fitted; ``nagq`` 1 is Laplace.
+    names : name of each fixed effect, as lme4 gives it.
+    estimate : float64 (p,), fixed effects on the scale of the linear predictor.
+    covariance : float64 (p, p), their covariance. Binomial: from the Hessian of the deviance in
+        (theta, fixed effects); Gaussian: sigma squared times the profiled information, as lme4.
+    theta_names : lme4's names of the relative covariance parameters.
+    theta : float64 (k,), the lower triangles of the relative covariance factors.
+    theta_covariance : float64 (k, k); NaN where theta is held or on the boundary.
+    sigma : residual standard deviation; NaN in a binomial model.
+    random : one entry for each grouping factor, most levels first.
+    log_likelihood : (restricted) log-likelihood, with all constants.
+    parameters : number of estimated parameters.
+    n, dropped : rows used, and rows left out for missing values.
+    gradient_norm : sqrt(g' H^-1 g), the distance to the optimum in standard errors.
+    iterations, evaluations : steps of the optimiser, evaluations of the deviance.
+    seconds : wall-clock time.
+    converged, reason : whether the optimum was reached, and why the search stopped.
+    singular : whether a random-effects covariance is on the boundary (variance 0, correlation 1).
+    warnings : remarks a reader must see.
+    separated : fixed effects without a finite estimate.
+    design : the data of the model; absent from JSON.
+    warm : where a refit can start; absent from JSON.
+    """
+
+    formula: str
+    family: FamilyName
+    link: LinkName
+    method: Literal["ML", "REML"]
+    nagq: int
+    names: tuple[str, ...]
+    estimate: Floats
+    covariance: Floats
+    theta_names: tuple[str, ...]
+    theta: Floats
+    theta_covariance: Floats
+    sigma: float
+    random: tuple[RandomEffects, ...]
+    log_likelihood: float
+    parameters: int
+    n: int
+    dropped: int
+    gradient_norm: float
+    iterations: int
+    evaluations: int
+    seconds: float
+    converged: bool
+    reason: str
+    singular: bool
+    warnings: tuple[str, ...] = ()
+    separated: tuple[str, ...] = ()
+    design: Design | None = field(default=None, repr=False)
+    warm: WarmStart | None = field(default=None, repr=False)
+
+    @property
+    def se(self) -> Floats:
+        """Standard errors of the fixed effects, float64 (p,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def z(self) -> Floats:
+        """Wald statistics, float64 (p,)."""
+        return np.asarray(self.estimate / self.se)
+
+    @property
+    def p(self) -> Floats:
+        """Two-sided normal p-values of the Wald statistics, float64 (p,)."""
+        return np.asarray(2.0 * special.ndtr(-np.abs(self.z)))
+
+    @property
+    def deviance(self) -> float:
+        """Minus twice the log-likelihood."""
+        return -2.0 * self.log_likelihood
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion."""
+        return self.deviance + 2.0 * self.parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's information criterion, with the number of rows, as lme4."""
+        return self.deviance + math.log(self.n) * self.parameters
+
+    def interval(self, level: float = 0.95) -> Floats:
+        """Return Wald intervals of the fixed effects, float64 (p, 2)."""
+        half = special.ndtri(0.5 + 0.5 * level) * self.se
+        return np.stack([self.estimate - half, self.estimate + half], axis=1)
+
+    def index(self, name: str) -> int:
+        """Return the position of a fixed effect."""
+        if name not in self.names:
+            raise UnknownNameError.among(name, self.names, kind="fixed effect")
+        return self.names.index(name)
+
+    def simulate(self, rng: np.random.Generator) -> Floats:
+        """Draw new random effects and a new response from the fitted model.
+
+        Parameters
+        ----------
+        rng : source of chance.
+
+        Returns
+        -------
+        response : float64 (n,), successes or values, for `Design.with_response`.
+
+        Raises
+        ------
+        ModelError
+            If the result came from JSON and has no design.
+        """
+        if self.design is None:
+            raise ModelError("cannot simulate", found="a result read from JSON, without its data")
+        problem = self.design.problem
+        factors = problem.factors(self.theta)
+        draws = rng.standard_normal(problem.random.pattern.size)
+        scale = self.sigma if self.family == "gaussian" else 1.0
+        eta = self.design.offset + self.design.fixed @ self.estimate
+        eta = eta + scale * problem.spread(draws, factors)
+        if self.family == "gaussian":
+            return np.asarray(eta + scale * rng.standard_normal(self.n))
+        probability = binomial_link(self.link).probability(eta)
+        return rng.binomial(self.design.trials.astype(np.int64), probability).astype(float)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; the keys of the command line come first."""
+        from imi_bench.glmm.exchange import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str | Mapping[str, Any]) -> GlmmResult:
+        """Read back what `to_json` gave, without the design.
+
+        Raises
+        ------
+        InputError
+            If it is not a stored result.
+        """
+        from imi_bench.glmm.exchange import from_json
+
+        return from_json(text)
+
+    def to_frame(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Return the fixed effects as a table: term, estimate, se, z, p, low, high."""
+        import pandas as pd
+
+        low, high = self.interval(level).T
+        return pd.DataFrame(
+            {
+                "term": list(self.names),
+                "estimate": self.estimate,
+                "se": self.se,
+                "z": self.z,
+                "p": self.p,
+                "low": low,
+                "high": high,
+            }
+        )
+
+    def random_frame(self) -> pd.DataFrame:
+        """Return standard deviations and correlations: group, name, sd, corr."""
+        import pandas as pd
+
+        from imi_bench.glmm.exchange import random_rows
+
+        return pd.DataFrame(random_rows(self), columns=["group", "name", "sd", "corr"])
+
+    def modes_frame(self) -> pd.DataFrame:
+        """Return the conditional modes: group, level, name, mode, conditional_sd."""
+        import pandas as pd
+
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "group": effect.group,
+                        "level": list(effect.levels),
+                        "name": name,
+                        "mode": effect.modes[:, index],
+                        "conditional_sd": effect.conditional_sd[:, index],
+                    }
+                )
+                for effect in self.random
+                for index, name in enumerate(effect.names)
+            ],
+            ignore_index=True,
+        )
+
+    def summary(self) -> str:
+        """Return a text that reads like lme4's summary."""
+        from imi_bench.glmm.summary import summary_text
+
+        return summary_text(self)
+
+    def to_latex(self) -> str:
+        """Return a LaTeX table of fixed and random effects (booktabs)."""
+        from imi_bench.glmm.summary import latex_table
+
+        return latex_table(self)

@@ -1,0 +1,59 @@
+"""Find fixed effects that have no finite estimate because they separate the answers."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import optimize
+
+from imi_bench.glmm.design import Design
+from imi_bench.glmm.families import Floats
+
+__all__ = ["separated_columns", "suspicious_columns"]
+
+_LARGE_EFFECT = 10.0
+_LARGE_ERROR = 4.0
+
+
+def suspicious_columns(design: Design, estimate: Floats, standard_error: Floats) -> list[str]:
+    """Name the columns whose effect over their range is huge, or hardly known at all."""
+    span = np.where((span := np.ptp(design.fixed, axis=0)) > 0, span, np.abs(design.fixed[0]))
+    huge = (np.abs(estimate) * span > _LARGE_EFFECT) | ~(standard_error * span < _LARGE_ERROR)
+    return [name for name, flag in zip(design.names, huge, strict=True) if flag]
+
+
+def separated_columns(design: Design) -> list[str]:
+    """Name the fixed effects along which the likelihood never stops rising.
+
+    A direction d separates the answers when x'd >= 0 in every row with a success, x'd <= 0 in
+    every row with a failure, and not all are zero. A linear programme finds one or shows that
+    there is none (Konis 2007, Linear programming algorithms for detecting separated data,
+    DPhil thesis, Oxford).
+    """
+    rows, sums = _distinct_rows(design)
+    scale = np.maximum(np.abs(rows).max(axis=0), 1e-300)
+    rows = rows / scale
+    mixed = (sums[:, 0] > 0) & (sums[:, 1] > 0)
+    sign = np.where(sums[:, 0] > 0, 1.0, -1.0)
+    pure = rows[~mixed] * sign[~mixed, None]
+    if not len(pure):
+        return []
+    result = optimize.linprog(
+        -pure.sum(axis=0),
+        A_ub=-pure,
+        b_ub=np.zeros(len(pure)),
+        A_eq=rows[mixed] if mixed.any() else None,
+        b_eq=np.zeros(int(mixed.sum())) if mixed.any() else None,
+        bounds=(-1.0, 1.0),
+        method="highs",
+    )
+    if result.x is None or float(np.sum(pure @ result.x)) < 1e-6:
+        return []
+    return [name for name, d in zip(design.names, result.x, strict=True) if abs(d) > 1e-6]
+
+
+def _distinct_rows(design: Design) -> tuple[Floats, Floats]:
+    """Return the distinct rows of the fixed design, with successes and failures in each."""
+    rows, which = np.unique(design.fixed, axis=0, return_inverse=True)
+    hits = np.bincount(which.ravel(), weights=design.response, minlength=len(rows))
+    total = np.bincount(which.ravel(), weights=design.trials, minlength=len(rows))
+    return rows, np.stack([hits, total - hits], axis=1)
