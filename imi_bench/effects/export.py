@@ -1,0 +1,153 @@
+"""Take the analysis elsewhere: tidy CSV, LaTeX, and an R script that refits the model in lme4."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.effects.analysis import Effect, Effects
+from imi_bench.effects.scale import PROPERTIES
+from imi_bench.effects.sentences import p_text
+from imi_bench.glmm.posthoc import PostHoc
+from imi_bench.provenance import atomic_path, write_json
+
+__all__ = ["export", "latex_table", "r_script", "with_nulls"]
+
+_FILES = (
+    "effects.csv", "networks.csv", "answers.csv", "effects.tex", "refit.R", "effects.json",
+)  # fmt: skip
+_ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
+
+
+def export(
+    effects: Effects, folder: Path, *, groups: Mapping[str, PostHoc] | None = None
+) -> dict[str, Path]:
+    """Write everything a reader needs to check or to go on.
+
+    Parameters
+    ----------
+    effects : the analysis.
+    folder : made if missing.
+    groups : the paper's own tests, by mode.
+
+    Returns
+    -------
+    dict of what to Path
+        ``effects.csv`` (one row a question), ``networks.csv`` (first-stage coefficients and
+        properties, one row a network), ``effects.tex``, ``answers.csv`` (the model's table),
+        ``refit.R``, ``effects.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / name for name in _FILES}
+    _csv(effects.to_frame(), paths["effects.csv"])
+    _csv(network_frame(effects), paths["networks.csv"])
+    _csv(_answers(effects), paths["answers.csv"])
+    for name, text in (("effects.tex", latex_table(effects)), ("refit.R", r_script(effects))):
+        with atomic_path(paths[name]) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    record = {**effects.to_json(), "groups": {k: v.to_json() for k, v in (groups or {}).items()}}
+    write_json(paths["effects.json"], with_nulls(record))
+    return paths
+
+
+def with_nulls(record: Any) -> Any:
+    """Return a JSON value with null where a number is undefined."""
+    if isinstance(record, dict):
+        return {name: with_nulls(value) for name, value in record.items()}
+    if isinstance(record, list):
+        return [with_nulls(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
+def _csv(frame: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def network_frame(effects: Effects) -> pd.DataFrame:
+    """First-stage coefficients with standard errors beside the networks' properties."""
+    found = effects.properties.rename_axis("network").reset_index()
+    for base, stage in effects.stages.items():
+        se = np.sqrt(np.diag(stage.covariance))
+        part = pd.DataFrame({"network": stage.levels, base: stage.estimate, f"{base}_se": se})
+        found = found.merge(part, on="network", how="left")
+    return found.assign(simulated=effects.simulated)
+
+
+def _answers(effects: Effects) -> pd.DataFrame:
+    numbers = pd.DataFrame(
+        {
+            one.name: one.transformed(effects.properties[one.name].to_numpy(dtype=float))
+            for one in PROPERTIES
+        },
+        index=effects.properties.index,
+    )
+    centred = numbers - numbers.mean()
+    return effects.table.frame.merge(centred, left_on="network", right_index=True, how="left")
+
+
+def latex_table(effects: Effects) -> str:
+    """Write the answers as a LaTeX table (booktabs).
+
+    Every question has its own row; what could not be answered has a dash.
+    """
+    made_up = "simulated answers; " if effects.simulated else ""
+    lines = [
+        f"% {made_up}{_tex(effects.who)}, {effects.answers} answers",
+        r"\begin{tabular}{llrrrl}",
+        r"\toprule",
+        r"Question & Effect of & Log-odds & 95\% interval & Networks & Test \\",
+        r"\midrule",
+        *(_latex_row(effect) for effect in effects.effects),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(effect: Effect) -> str:
+    test = effect.test
+    value = "--" if np.isnan(test.estimate) else f"{test.estimate:.3f}"
+    interval = "--" if np.isnan(test.low) else f"[{test.low:.3f}, {test.high:.3f}]"
+    shown = "--" if np.isnan(test.p) else f"{test.method}, {p_text(test.p)}"
+    shown = shown.replace(" = ", " $=$ ").replace(" < ", " $<$ ")
+    cells = (effect.topic, effect.step, value, interval, str(effect.networks), shown)
+    return " & ".join(_tex(cell) for cell in cells) + r" \\"
+
+
+def _tex(text: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+
+
+def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",)) -> str:
+    """Write an R script that refits the model with lme4 from ``answers.csv`` beside it.
+
+    Parameters
+    ----------
+    effects : the analysis.
+    properties : of networks, added to the fixed effects: one, as a rule, with nine networks.
+    """
+    right = effects.formula.removeprefix("correct ~ ")
+    added = " + ".join(properties)
+    made_up = "# The answers are simulated.\n" if effects.simulated else ""
+    return f"""# Refits the mixed model of {effects.who} ({effects.answers} answers) with lme4.
+# Run in this folder: Rscript refit.R
+{made_up}# Properties of networks are log10 of parameters and of training images, accuracy in
+# steps of 10 points and the year, each minus its mean over networks. lme4's z for them treats
+# nine networks as many; effects.csv has the t on networks minus two degrees of freedom.
+suppressPackageStartupMessages(library(lme4))
+answers <- read.csv("answers.csv", colClasses = c(network = "factor", unit = "factor"))
+model <- glmer(
+  correct ~ {added} + {right},
+  data = answers, family = binomial,
+  control = glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))
+)
+print(summary(model), correlation = FALSE)
+found <- data.frame(term = names(fixef(model)), coef(summary(model)))
+write.csv(found, "lme4.csv", row.names = FALSE)
+"""

@@ -1,0 +1,128 @@
+"""Does an observer show the same effects as people? Differences of coefficients, with intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.effects.analysis import Effects
+from imi_bench.effects.scale import PROPERTIES
+from imi_bench.errors import NotComparableError, NotEnoughDataError
+from imi_bench.glmm.between import INTERCEPT, regress
+from imi_bench.glmm.inference import Inference
+
+__all__ = ["Difference", "differences"]
+
+_METHOD = "paired networks, two-stage t"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An observer's effect minus people's.
+
+    Attributes
+    ----------
+    key : of the effect.
+    observer, people : the two estimates, log-odds.
+    test : of the difference.
+    """
+
+    key: str
+    observer: float
+    people: float
+    test: Inference
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
+        return {**test, "observer": self.observer, "people": self.people,
+                "difference": test.pop("estimate")}  # fmt: skip
+
+
+def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> list[Difference]:
+    """Compare every effect both have.
+
+    Effects that rest on networks are compared network by network: the differences of the two
+    first stages go through the second stage of their own. Their covariances are added as if the
+    answers were independent; where both find the same units hard that is a little too wide for
+    each network, but the scatter between networks sets the width of what is tested. Effects
+    within networks are compared by the root of the summed squared standard errors.
+
+    Parameters
+    ----------
+    observer, people : of `analyse`, on trials of the same networks.
+    level : of the intervals.
+
+    Raises
+    ------
+    NotComparableError
+        If they share fewer than three networks.
+    """
+    shared = set(observer.properties.index) & set(people.properties.index)
+    if len(shared) < 3:
+        raise NotComparableError("too few networks in common", found=len(shared), wanted=3)
+    mine = {effect.key: effect for effect in observer.effects}
+    found = []
+    for effect in people.effects:
+        other = mine.get(effect.key)
+        if other is None or math.isnan(effect.test.estimate) or math.isnan(other.test.estimate):
+            continue
+        found.append(
+            Difference(
+                effect.key, other.test.estimate, effect.test.estimate,
+                _test(effect.key, observer, people, level),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _test(key: str, observer: Effects, people: Effects, level: float) -> Inference:
+    base, _, name = key.rpartition(":")
+    known = {one.name: one for one in PROPERTIES}
+    if key in people.stages and key in observer.stages:
+        return _paired(key, key, None, observer, people, level)
+    if name in known:
+        column = pd.Series(
+            known[name].transformed(people.properties[name].to_numpy(dtype=float)),
+            people.properties.index,
+        )
+        return _paired(key, base or INTERCEPT, column, observer, people, level)
+    one, two = observer[key].test, people[key].test
+    if math.isnan(one.se) or math.isnan(two.se) or math.isfinite(one.df):
+        return _paired_family(key, observer, people, level)
+    return Inference.from_t(
+        key, estimate=one.estimate - two.estimate, se=math.hypot(one.se, two.se), df=math.inf,
+        method="Wald z of the difference", level=level,
+    )  # fmt: skip
+
+
+def _paired_family(key: str, observer: Effects, people: Effects, level: float) -> Inference:
+    labels = people.properties[key]
+    last = people[key].step.removeprefix(f"{key}[").removesuffix("]")
+    column = (labels == last).astype(float).where(labels.notna())
+    return _paired(key, INTERCEPT, column, observer, people, level)
+
+
+def _paired(
+    key: str, base: str, column: pd.Series | None, observer: Effects, people: Effects, level: float
+) -> Inference:
+    one, two = observer.stages[base], people.stages[base]
+    levels = [lv for lv in one.levels if lv in two.levels]
+    if column is not None:
+        levels = [lv for lv in levels if not pd.isna(column[lv])]
+    a, b = ([s.levels.index(lv) for lv in levels] for s in (one, two))
+    covariance = one.covariance[np.ix_(a, a)] + two.covariance[np.ix_(b, b)]
+    values = {} if column is None else {key: column[levels].to_numpy(dtype=float)}
+    try:
+        fit = regress(one.estimate[a] - two.estimate[b], covariance, values)
+    except NotEnoughDataError as error:
+        return Inference.undefined(key, method=_METHOD, reason=str(error), level=level)
+    test = fit.test(key if values else INTERCEPT, level=level)
+    return Inference.from_t(
+        key, estimate=test.estimate, se=test.se, df=test.df, method=f"{_METHOD}({fit.df})",
+        level=level,
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""One row an answer, with every column the model needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.data.layer_names import TYPES, layer_types, relative_depths
+from imi_bench.data.tables import DecisionVariables, Study, TrialIndex
+from imi_bench.errors import InputError, NotEnoughDataError
+
+__all__ = ["HARDER", "AnswerTable", "observer_table", "people_table"]
+
+HARDER = ("hard99", "hard95", "hard85")
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerTable:
+    """The answers of people or of one observer, ready for a mixed model.
+
+    Attributes
+    ----------
+    who : ``people`` or the observer's name.
+    simulated : whether these are made-up answers.
+    frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`,
+        `condition` (unit shown in a mode at a difficulty), `participant` (people only),
+        `synthetic` (0 or 1), `hard99` … (0 or 1), `depth` (relative depth minus one half),
+        `type_…` (share-centred indicators of a layer type), `width` (log10, centred, if known).
+    within : names of the fixed effects that vary in this table.
+    """
+
+    who: str
+    simulated: bool
+    frame: pd.DataFrame
+    within: tuple[str, ...]
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """Grouping factors besides the network."""
+        factors = ["unit"]
+        if self.frame["condition"].nunique() > self.frame["unit"].nunique():
+            factors.append("condition")
+        if "participant" in self.frame:
+            factors.append("participant")
+        return tuple(factors)
+
+    @property
+    def formula(self) -> str:
+        """The model, in lme4's language."""
+        bars = " + ".join(f"(1 | {name})" for name in (*self.random, "network"))
+        return f"correct ~ {' + '.join((*self.within, bars))}"
+
+
+def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> AnswerTable:
+    """Lay out the main trials of a study.
+
+    Parameters
+    ----------
+    study : people's answers.
+    columns : `network`, `layer` and optionally `unit`, with any of ``depth`` (0 to 1), ``type``
+        and ``width``: taken instead of what the layers' names say.
+    """
+    frame = study.to_frame()
+    frame = frame[~frame["catch"]].reset_index(drop=True)
+    laid = _laid_out(frame, columns).assign(participant=frame["participant"].astype(str))
+    return _table("people", study.responses.simulated, laid)
+
+
+def observer_table(
+    decisions: DecisionVariables, trials: TrialIndex, *, columns: pd.DataFrame | None = None,
+    simulated: bool = False,
+) -> AnswerTable:  # fmt: skip
+    """Lay out an observer's answers to the main trials; a tie counts one half.
+
+    Trials it refused or failed are left out.
+    """
+    shown = trials.to_frame().assign(unit_id=trials.unit_id)
+    answered = pd.DataFrame({"trial_id": decisions.trial_id, "correct": decisions.credit})
+    answered = answered[~np.isnan(decisions.decision_variable)]
+    frame = shown.merge(answered, on="trial_id", how="inner", validate="one_to_one")
+    frame = frame[~frame["catch"]].reset_index(drop=True)
+    return _table(decisions.observer, simulated, _laid_out(frame, columns))
+
+
+def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame:
+    if frame.empty:
+        raise NotEnoughDataError("no answer to a main trial", found="0 rows")
+    mode, difficulty = frame["mode"].astype(str), frame["difficulty"].astype(str)
+    layers = frame[["network", "layer", "unit"]].astype({"network": str, "layer": str})
+    known = layers.drop_duplicates().reset_index(drop=True)
+    known["depth"] = relative_depths(known["network"], known["layer"])
+    known["type"] = layer_types(known["layer"])
+    if columns is not None:
+        known = _replaced(known, columns)
+    known = layers.merge(known, how="left", on=["network", "layer", "unit"])
+    laid = pd.DataFrame(
+        {
+            "correct": frame["correct"].astype(float),
+            "network": frame["network"].astype(str),
+            "unit": frame["unit_id"].astype(str),
+            "condition": frame["unit_id"].astype(str) + "/" + mode + "/" + difficulty,
+            "synthetic": (mode == "synthetic").astype(float),
+            **{name: (difficulty == name).astype(float) for name in HARDER},
+            "depth": known["depth"].to_numpy(dtype=float) - 0.5,
+        }
+    )
+    for name in [t for t in (*TYPES, *sorted(set(known["type"]) - set(TYPES)))
+                 if t != "convolution" and (known["type"] == t).any()]:  # fmt: skip
+        share = (known["type"] == name).to_numpy(dtype=float)
+        laid[f"type_{name}"] = share - share.mean()
+    if "width" in known:
+        width = np.log10(known["width"].to_numpy(dtype=float))
+        laid["width"] = width - width.mean()
+    return laid
+
+
+def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
+    keys = [name for name in ("network", "layer", "unit") if name in columns.columns]
+    if keys[:2] != ["network", "layer"]:
+        raise InputError("no table of layers", found=", ".join(map(str, columns.columns)),
+                         wanted="columns network and layer")  # fmt: skip
+    wanted = [name for name in ("depth", "type", "width") if name in columns.columns]
+    given = columns[keys + wanted].drop_duplicates(keys)
+    rest = known.drop(columns=[name for name in wanted if name in known])
+    merged = rest.merge(given, on=keys, how="left")
+    if missing := [name for name in wanted if merged[name].isna().any()]:
+        row = merged[merged[missing[0]].isna()].iloc[0]
+        raise InputError("layer without a value", where=f"{row['network']} {row['layer']}",
+                         wanted=", ".join(missing))  # fmt: skip
+    return merged
+
+
+def _table(who: str, simulated: bool, laid: pd.DataFrame) -> AnswerTable:
+    named = ("synthetic", *HARDER, "depth", "width")
+    fixed = [name for name in laid.columns if name in named or name.startswith("type_")]
+    by_network = laid.groupby("network")[fixed]
+    inside = laid[fixed] - by_network.transform("mean")
+    within: list[str] = []
+    for name in fixed:
+        columns = inside[[*within, name]].to_numpy()
+        if np.linalg.matrix_rank(columns.T @ columns, tol=1e-8 * len(laid)) == len(within) + 1:
+            within.append(name)
+    return AnswerTable(who, simulated, laid, tuple(within))

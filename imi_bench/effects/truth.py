@@ -1,0 +1,82 @@
+"""The true values of a simulated study, in the terms of the analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imi_bench.data.published import Condition
+from imi_bench.data.simulate import Truth
+from imi_bench.effects.table import HARDER
+from imi_bench.errors import InputError
+
+__all__ = ["TrueEffects", "read_truth", "true_effects"]
+
+
+@dataclass(frozen=True)
+class TrueEffects:
+    """Coefficients behind simulated answers, in log-odds.
+
+    A property's true slope is that of least squares through these. The simulated people also
+    guess on a share of trials (lapse), which draws what any logistic model can find a little
+    towards zero.
+
+    Attributes
+    ----------
+    by_network : for each coefficient that differs between networks (``(Intercept)``,
+        ``synthetic``, ``depth``), its value in each network.
+    common : those that do not, such as ``hard95``.
+    """
+
+    by_network: Mapping[str, Mapping[str, float]]
+    common: Mapping[str, float]
+
+
+def true_effects(truth: Truth) -> TrueEffects:
+    """Translate what a simulation knows."""
+    return _translated(dict(truth.intercepts), depth=truth.parameters.depth_effect)
+
+
+def read_truth(path: Path) -> TrueEffects:
+    """Read the ``.truth.json`` that lies beside a simulated table.
+
+    Raises
+    ------
+    InputError
+        If it is not such a file.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        study = record["parameters"].get("study", record["parameters"])
+        logits = {
+            Condition(one["network"], one["mode"], one["difficulty"]): float(one["logit"])
+            for one in record["intercepts"]
+        }
+        return _translated(logits, depth=float(study["depth_effect"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("not a simulation's truth", where=path, found=error) from error
+
+
+def _translated(logits: Mapping[Condition, float], *, depth: float) -> TrueEffects:
+    easy = {c: logit for c, logit in logits.items() if c.difficulty == "easy"}
+    natural = {c.network: logit for c, logit in easy.items() if c.mode == "natural"}
+    synthetic = {
+        c.network: logit - natural[c.network]
+        for c, logit in easy.items()
+        if c.mode == "synthetic" and c.network in natural
+    }
+    common: dict[str, float] = {}
+    for hard in HARDER:
+        gaps = [v - logits[Condition(c.network, c.mode)] for c, v in logits.items()
+                if c.difficulty == hard and Condition(c.network, c.mode) in logits]  # fmt: skip
+        if gaps:
+            common[hard] = float(np.mean(gaps))
+    return TrueEffects(
+        {"(Intercept)": natural, "synthetic": synthetic, "depth": dict.fromkeys(natural, depth)},
+        common,
+    )
