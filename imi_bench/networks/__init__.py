@@ -1,0 +1,1 @@
+"""Where trials come from: networks, units, activations, exemplars, feature visualisations."""

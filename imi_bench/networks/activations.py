@@ -1,0 +1,294 @@
+"""One pass over a collection of images: extremes of every unit, all values of sampled units.
+
+::
+
+    plan_activations -> begin -> [run_shard, run_shard, …] -> finish -> Activations
+    (all of it: collect_activations)
+
+The images are cut into shards. A finished shard is one file, moved into place whole; a pass that
+was killed goes on after the last finished one and ends with the same bytes, and so do shards run
+elsewhere in any order. The matrix of images by units never exists for all units:
+
+======================  ==============================================================
+on the device           units x (16 keep + 4 block) bytes, block = 4 keep rounded up to
+                        whole batches; as much again while a block is taken in
+on disk, a shard        units x 16 keep bytes + images x sampled units x 4 bytes
+in the result           the same, over all images
+======================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError, NetworkError
+from imi_bench.extras import require
+from imi_bench.networks.activation_plan import KEEP, ActivationPlan, plan_activations
+from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.extremes import Extremes
+from imi_bench.networks.forward import forward_batches
+from imi_bench.networks.images import ImageSet, open_images
+from imi_bench.networks.loading import LoadedNetwork
+from imi_bench.networks.recording import MEASURES, Recorder, Rows
+from imi_bench.networks.units import Unit, hooked
+from imi_bench.progress import progress
+from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILE = "activations.npz"
+
+
+def run_shard(
+    plan: ActivationPlan,
+    number: int,
+    *,
+    network: LoadedNetwork,
+    images: ImageSet,
+    folder: Path,
+    workers: int = 0,
+) -> Path:
+    """Compute one shard, unless its file is there.
+
+    Returns
+    -------
+    Path
+        ``folder/shard-NNNN.npz``.
+
+    Raises
+    ------
+    NetworkError
+        If an activation is not a finite number.
+    """
+    path = folder / f"shard-{number:04d}.npz"
+    if path.is_file():
+        return path
+    numbers = plan.shards[number]
+    rows = Rows.of([network.layer(name) for name in plan.layers])
+    # Selecting from blocks four times as long as what is kept halves the cost of selecting.
+    block = -(-4 * plan.keep // plan.batch_size) * plan.batch_size
+    recorder = Recorder(rows, plan.sampled, block=block, device=network.device)
+    extremes = Extremes(rows.count, keep=plan.keep, device=network.device)
+    columns = [rows.row(unit) for unit in plan.sampled]
+    values = np.empty((len(numbers), len(columns)), dtype=np.float32)
+    done = 0
+
+    def flush() -> None:
+        nonlocal done
+        torch = require("torch", for_="recording activations")
+        filled = recorder.block[:, : recorder.filled]
+        first = numbers.start + done
+        _check_finite(filled, rows, network.name, images, first)
+        extremes.update(filled, torch.arange(first, first + recorder.filled, device=network.device))
+        values[done : done + recorder.filled] = filled[columns].T.cpu().numpy()
+        done += recorder.filled
+        recorder.filled = 0
+
+    forward = forward_batches(
+        network, images, numbers,
+        batch_size=plan.batch_size, precision=plan.precision, workers=workers,
+    )  # fmt: skip
+    with hooked(network.module, recorder.paths, recorder.seen):
+        for size in forward:
+            recorder.filled += size
+            if recorder.filled == block:
+                flush()
+    if recorder.filled:
+        flush()
+    with atomic_path(path) as temporary:
+        sums = recorder.covariate_sums()
+        arrays: dict[str, NDArray[Any]] = {"values": values, "sums": sums, **extremes.keys()}
+        np.savez(temporary, allow_pickle=False, **arrays)
+    return path
+
+
+def _check_finite(filled: Tensor, rows: Rows, network: str, images: ImageSet, first: int) -> None:
+    torch = require("torch", for_="recording activations")
+    if bool(torch.isfinite(filled.sum())):  # one NaN or infinity would show in the sum
+        return
+    bad = ~torch.isfinite(filled)
+    if bool(bad.any()):
+        row, column = torch.nonzero(bad)[0].tolist()
+        raise NetworkError(
+            "activation is not a finite number",
+            where=f"{network}, unit {rows.unit(row)}, image '{images.names[first + column]}'",
+            found=f"{float(filled[row, column])} (and {int(bad.sum()) - 1} more in this block)",
+            wanted="finite activations",
+            do="check the weights and preprocessing, or use float32",
+        )
+
+
+def merge_shards(
+    plan: ActivationPlan, *, network: LoadedNetwork, images: ImageSet, folder: Path
+) -> Activations:
+    """Put the finished shards together.
+
+    Raises
+    ------
+    InputError
+        If a shard is missing.
+    """
+    layers = tuple(network.layer(name) for name in plan.layers)
+    extremes = Extremes(Rows.of(layers).count, keep=plan.keep)
+    values = np.empty((plan.images, len(plan.sampled)), dtype=np.float32)
+    sums = np.zeros((len(MEASURES), len(plan.sampled)))
+    for number, shard in enumerate(plan.shards):
+        path = folder / f"shard-{number:04d}.npz"
+        if not path.is_file():
+            raise InputError(
+                "shard is missing", where=path, found=f"{len(list(folder.glob('shard-*.npz')))} "
+                f"of {len(plan.shards)} shards", do="run it",
+            )  # fmt: skip
+        with np.load(path, allow_pickle=False) as part:
+            extremes.absorb({end: part[end] for end in ("top", "bottom")})
+            values[shard.start : shard.stop] = part["values"]
+            sums += part["sums"]
+    sparsity, silent, contrast = sums / plan.images
+    return Activations(
+        network=network.name,
+        layers=layers,
+        image_names=images.names,
+        sampled=plan.sampled,
+        values=values,
+        sparsity=sparsity,
+        silent=silent,
+        contrast=contrast,
+        record={"network": dict(network.record), "fingerprint": plan.fingerprint,
+                "keep": plan.keep, "precision": plan.precision},
+        **extremes.arrays(),
+    )  # fmt: skip
+
+
+def collect_activations(
+    network: LoadedNetwork,
+    images: object,
+    *,
+    out: Path | None = None,
+    layers: Sequence[str] | None = None,
+    sampled: Iterable[Unit] = (),
+    keep: int = KEEP,
+    batch_size: int = 64,
+    shard_size: int | None = None,
+    precision: str = "float32",
+    workers: int = 0,
+) -> Activations:
+    """Plan a pass, run its shards, and merge them; goes on where a killed pass stopped.
+
+    Parameters
+    ----------
+    images : ImageSet or anything `open_images` takes
+    out : Path, optional
+        Folder for ``activations.npz`` and ``run.json``, and for finished shards meanwhile.
+
+    Raises
+    ------
+    InputError
+        If `out` holds another pass; also all that `plan_activations`, `run_shard` raise.
+
+    Examples
+    --------
+    >>> from imi_bench.networks.loading import load_network
+    >>> network = load_network("timm:test_resnet", pretrained=False, input_size=32, device="cpu")
+    >>> pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    >>> found = collect_activations(network, pictures, layers=["bn1"], keep=3)
+    >>> found.top_images.shape
+    (32, 3)
+    """
+    opened = open_images(images)
+    plan = plan_activations(
+        network, opened, layers=layers, sampled=sampled, keep=keep, batch_size=batch_size,
+        shard_size=shard_size, precision=precision,
+    )  # fmt: skip
+    if out is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run_all(plan, network, opened, Path(folder), workers)
+            return merge_shards(plan, network=network, images=opened, folder=Path(folder))
+    shards = begin(plan, out)
+    started = time.perf_counter()
+    if shards is not None:
+        _run_all(plan, network, opened, shards, workers)
+    return finish(plan, network=network, images=opened, out=out, started=started)
+
+
+def _run_all(
+    plan: ActivationPlan, network: LoadedNetwork, images: ImageSet, folder: Path, workers: int
+) -> None:
+    with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
+        for number, shard in enumerate(plan.shards):
+            run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
+            advance(len(shard))
+
+
+def begin(plan: ActivationPlan, out: Path) -> Path | None:
+    """Claim a folder for a pass, new or resumed.
+
+    Returns
+    -------
+    Path or None
+        Folder for the shards; None if the pass is finished.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another pass.
+    """
+    claim = out / "plan.json"
+    if claim.is_file():
+        held = json.loads(claim.read_text(encoding="utf-8"))["fingerprint"]
+        if held != plan.fingerprint:
+            raise InputError(
+                "folder holds another pass", where=out, found=f"plan {held[:12]}",
+                wanted=f"plan {plan.fingerprint[:12]}",
+                do="choose another folder, or the same network, images and options",
+            )  # fmt: skip
+    else:
+        units = [str(unit) for unit in plan.sampled]
+        write_json(claim, {**asdict(plan), "sampled": units})
+    if (out / FILE).is_file():
+        return None
+    shards = out / "shards"
+    shards.mkdir(exist_ok=True)
+    return shards
+
+
+def finish(
+    plan: ActivationPlan,
+    *,
+    network: LoadedNetwork,
+    images: ImageSet,
+    out: Path,
+    started: float | None = None,
+) -> Activations:
+    """Merge a folder's shards into ``activations.npz`` and remove them; read it if it is there.
+
+    Raises
+    ------
+    InputError
+        If a shard is missing.
+    """
+    path, shards = out / FILE, out / "shards"
+    if not path.is_file():
+        merge_shards(plan, network=network, images=images, folder=shards).save(path)
+        seconds = {} if started is None else {"pass": time.perf_counter() - started}
+        write_json(
+            out / "run.json",
+            {
+                "command": "activations", "versions": package_versions(), "git": git_state(),
+                "network": dict(network.record), "device": network.device,
+                "plan": plan.fingerprint, "images": len(images),
+                "seconds": seconds,
+            },
+        )  # fmt: skip
+    shutil.rmtree(shards, ignore_errors=True)
+    return Activations.load(path)

@@ -1,0 +1,90 @@
+"""A picture of trials: references on both sides, the two queries in the middle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from imi_bench.data.images import Pixels
+from imi_bench.data.tables import Trials
+
+_GAP, _MARGIN, _TITLE = 3, 12, 22
+_POSITIVE, _NEGATIVE, _INK = (38, 110, 72), (150, 60, 50), (40, 40, 40)
+
+
+def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
+    """Draw trials one below the other.
+
+    Parameters
+    ----------
+    trials : Trials
+        The answer is shown: the minimal references and q- stand left, the maximal right.
+    tile : int
+        Side of one image in pixels.
+
+    Returns
+    -------
+    (height, width, 3) uint8 array
+
+    Examples
+    --------
+    >>> from imi_bench.data.world import build
+    >>> contact_sheet(build(seed=0).trials.take(np.arange(2)), tile=24).shape[2]
+    3
+    """
+    side = math.ceil(math.sqrt(trials.positive.shape[1]))
+    panel = side * (tile + _GAP) - _GAP
+    big = panel // 2
+    row = panel + _TITLE + _MARGIN
+    width = 2 * panel + 2 * big + 5 * _MARGIN
+    sheet = Image.new("RGB", (width, row * len(trials) + _MARGIN), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    for number in range(len(trials)):
+        top = _MARGIN + number * row
+        pen.text((_MARGIN, top), _title(trials, number), fill=_INK, font=font)
+        top += _TITLE
+        left = _MARGIN
+        _grid(sheet, trials, trials.negative[number], (left, top), side, tile)
+        left += panel + _MARGIN
+        for column, colour, name in ((1, _NEGATIVE, "min"), (0, _POSITIVE, "max")):
+            picture = _tile(trials, int(trials.queries[number, column]), big)
+            middle = top + (panel - big) // 2
+            pen.rectangle((left - 3, middle - 3, left + big + 2, middle + big + 2), fill=colour)
+            sheet.paste(picture, (left, middle))
+            pen.text((left, middle + big + 5), f"{name} query", fill=colour, font=font)
+            left += big + _MARGIN
+        _grid(sheet, trials, trials.positive[number], (left, top), side, tile)
+    return np.asarray(sheet)
+
+
+def _title(trials: Trials, number: int) -> str:
+    title = str(trials.index.trial_id[number])
+    if trials.query_activations is not None and not np.isnan(trials.query_activations[number, 0]):
+        strong, weak = trials.query_activations[number]
+        title += f"    q- {weak:.3g}, q+ {strong:.3g}"
+    return title + ("    (simulated)" if trials.simulated else "")
+
+
+def _grid(
+    sheet: Image.Image,
+    trials: Trials,
+    rows: NDArray[np.int64],
+    corner: tuple[int, int],
+    side: int,
+    tile: int,
+) -> None:
+    for position, row in enumerate(rows.tolist()):
+        down, across = divmod(position, side)
+        place = (corner[0] + across * (tile + _GAP), corner[1] + down * (tile + _GAP))
+        sheet.paste(_tile(trials, row, tile), place)
+
+
+def _tile(trials: Trials, row: int, side: int) -> Image.Image:
+    picture = Image.fromarray(trials.images.decode(row))
+    small = max(picture.size) < side
+    return picture.resize(
+        (side, side), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+    )

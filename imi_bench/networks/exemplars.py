@@ -1,0 +1,282 @@
+"""Natural trials of a unit, from the images that activate it most and least.
+
+The paper's construction (Zimmermann, Klein, Brendel 2023; brendel-group/imi,
+``stimuli_generation/extract_exemplars.py``), with B lists (ten batches and list 0 for catch
+trials) and K references a side::
+
+    activations, ascending   |q- window|  …  |          …          |  …  |q+ window|
+    easy                      0 … B-1    then B … B(K+1)-1 are the references; mirrored above
+    hardP                    the B images that end at percentile P (mirrored below); references
+                             are the B K most extreme ones
+
+At either end the references, from least to most extreme, and then the queries are cut into K + 1
+bins of B images; each bin is shuffled and dealt, one image to every list. So all batches are
+equally hard, and no image is shown twice. The catch trial's queries stand among its references.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.data.tables import DIFFICULTIES
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.tasks import CONSTANT_BELOW
+from imi_bench.networks.units import Unit, check_units
+from imi_bench.provenance import generator
+
+CATCH_LIST = 0
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many trials a unit gets, and how hard they are.
+
+    Attributes
+    ----------
+    difficulty : str
+        ``easy``, or ``hard99``, ``hard95``, ``hard85``: queries end at that percentile.
+    batches : int
+        Main trials a unit; one more list makes its catch trial.
+    references : int
+        Reference images a side.
+    """
+
+    difficulty: str = "easy"
+    batches: int = 10
+    references: int = 9
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in DIFFICULTIES:
+            raise InputError(
+                "unknown difficulty", found=repr(self.difficulty), wanted=" or ".join(DIFFICULTIES)
+            )
+        for name in ("batches", "references"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} out of range", found=getattr(self, name), wanted="1 or more"
+                )
+
+    @property
+    def lists(self) -> int:
+        """Batches and the list for catch trials."""
+        return self.batches + 1
+
+    @property
+    def percentile(self) -> int | None:
+        """Where the queries end; None for easy trials."""
+        return None if self.difficulty == "easy" else int(self.difficulty.removeprefix("hard"))
+
+    @property
+    def images_needed(self) -> int:
+        """Fewest images with disjoint queries and references.
+
+        Examples
+        --------
+        >>> Design().images_needed, Design("hard95").images_needed
+        (220, 1980)
+        """
+        if self.percentile is None:
+            return 2 * self.lists * (self.references + 1)
+        beyond, inside = 100 - self.percentile, 2 * self.percentile - 100
+        return max(
+            math.ceil(100 * self.lists * self.references / beyond),
+            math.ceil(100 * 2 * self.lists / inside),
+        )
+
+    def check(self, images: int) -> None:
+        """Raise `NotEnoughDataError` if that many images are too few."""
+        if images < self.images_needed:
+            raise NotEnoughDataError(
+                "too few images for the batches asked", where=f"{self.difficulty} trials",
+                found=f"{images} images",
+                wanted=f"{self.images_needed} for {self.batches} batches and one for catch trials "
+                f"of {self.references} references a side",
+                do="give more images, or ask for fewer batches or references",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Dealt:
+    """Image numbers of a unit's trials.
+
+    Attributes
+    ----------
+    high, low : (lists, references + 1) int64
+        Row: a batch, row 0 for catch trials. Columns: references, the least extreme first; last
+        the query.
+    """
+
+    high: NDArray[np.int64]
+    low: NDArray[np.int64]
+
+    def queries(self, batch: int) -> tuple[int, int]:
+        """Numbers of q+ and q-: the last column, for catch trials the last reference."""
+        column = -2 if batch == CATCH_LIST else -1
+        return int(self.high[batch, column]), int(self.low[batch, column])
+
+
+def deal_images(values: NDArray[np.floating], design: Design, *, rng: np.random.Generator) -> Dealt:
+    """Choose and deal the images of one unit.
+
+    Parameters
+    ----------
+    values : (N,) float
+        The unit's activation on every image. Equal ones are ordered by chance: file names are
+        often sorted by class.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If N is too small for the design.
+
+    Examples
+    --------
+    >>> dealt = deal_images(np.arange(8.0), Design(batches=1, references=1),
+    ...                     rng=np.random.default_rng(0))
+    >>> sorted(dealt.high[:, 0].tolist()), sorted(dealt.high[:, 1].tolist())
+    ([4, 5], [6, 7])
+    """
+    count, lists, references = len(values), design.lists, design.lists * design.references
+    design.check(count)
+    ascending = np.lexsort((rng.permutation(count), values))
+    ends = []
+    for order in (ascending, ascending[::-1]):
+        if design.percentile is None:
+            pool = order[count - references - lists :]
+        else:
+            # The authors' window: the `lists` images before index percentile x N.
+            stop = design.percentile * count // 100
+            pool = np.concatenate([order[count - references :], order[stop - lists : stop]])
+        bins = pool.reshape(design.references + 1, lists)
+        ends.append(rng.permuted(bins, axis=1).T)
+    return Dealt(*ends)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A unit without trials, and why."""
+
+    unit: Unit
+    difficulty: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Exemplars:
+    """The trials of some units, as image numbers.
+
+    Attributes
+    ----------
+    network : str
+    index : pandas.DataFrame
+        One row a trial: network, layer, unit, mode, difficulty, batch, catch.
+    high, low : (T, K + 1) int64
+        Image numbers: references and query of either end.
+    queries : (T, 2) int64
+        Image numbers of q+ and q-.
+    query_activations : (T, 2) float64
+    left_out : tuple of LeftOut
+        Constant units, and units whose queries have equal activations.
+    """
+
+    network: str
+    index: pd.DataFrame
+    high: NDArray[np.int64]
+    low: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    query_activations: NDArray[np.float64]
+    left_out: tuple[LeftOut, ...]
+
+
+def choose_exemplars(
+    activations: Activations,
+    *,
+    units: Iterable[Unit] | None = None,
+    designs: Sequence[Design] = (Design(),),
+    catch: bool = True,
+    seed: int = 0,
+) -> Exemplars:
+    """Choose the images of all trials of some units.
+
+    Parameters
+    ----------
+    activations : Activations
+    units : iterable of Unit, optional
+        All sampled ones if None.
+    designs : sequence of Design
+        Same number of references in all.
+    catch : bool
+        Whether to build the catch trials.
+    seed : int
+        A unit's trials depend on the seed and the unit alone.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Too few images for a design; no unit left.
+    InputError
+        A unit that was not sampled; designs of different numbers of references.
+    """
+    if len({design.references for design in designs}) != 1:
+        raise InputError(
+            "designs differ in their number of references",
+            found=[design.references for design in designs], wanted="one number",
+        )  # fmt: skip
+    chosen = check_units(activations.layers, activations.sampled if units is None else units)
+    index, high, low, queries, seen, left_out = [], [], [], [], [], []
+    for unit in chosen:
+        values = activations.of(unit).astype(np.float64)
+        for design in designs:
+            rng = generator(seed, "exemplars", activations.network, str(unit), design.difficulty)
+            dealt = deal_images(values, design, rng=rng)
+            if reason := _unusable(values, dealt):
+                left_out.append(LeftOut(unit, design.difficulty, reason))
+                continue
+            for batch in range(0 if catch else 1, design.lists):
+                index.append(
+                    {
+                        "network": activations.network, "layer": unit.layer, "unit": unit.channel,
+                        "mode": "natural", "difficulty": design.difficulty, "batch": batch,
+                        "catch": batch == CATCH_LIST,
+                    }
+                )  # fmt: skip
+                high.append(dealt.high[batch])
+                low.append(dealt.low[batch])
+                queries.append(dealt.queries(batch))
+                seen.append(values[list(queries[-1])])
+    if not index:
+        raise NotEnoughDataError(
+            "no unit has trials", where=activations.network, found=f"{len(left_out)} left out",
+            do=f"the first: {left_out[0].unit}, {left_out[0].reason}" if left_out else None,
+        )  # fmt: skip
+    return Exemplars(
+        network=activations.network,
+        index=pd.DataFrame(index),
+        high=np.array(high),
+        low=np.array(low),
+        queries=np.array(queries),
+        query_activations=np.array(seen),
+        left_out=tuple(left_out),
+    )
+
+
+def _unusable(values: NDArray[np.float64], dealt: Dealt) -> str | None:
+    if np.ptp(values) < CONSTANT_BELOW:
+        return f"constant: max - min = {np.ptp(values):.2g}, wanted {CONSTANT_BELOW:g} or more"
+    least, most = values[dealt.high[:, -1]].min(), values[dealt.low[:, -1]].max()
+    if least - most < CONSTANT_BELOW:
+        return f"queries do not differ: q+ from {least:.4g}, q- to {most:.4g}"
+    return None
+
+
+def images_shown(exemplars: Exemplars) -> Iterator[int]:
+    """Numbers of all images the trials show, each once, ascending."""
+    parts = (exemplars.high, exemplars.low, exemplars.queries)
+    yield from np.unique(np.concatenate([part.ravel() for part in parts])).tolist()

@@ -1,0 +1,70 @@
+"""Running a network over many images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imi_bench.extras import require
+from imi_bench.networks.images import ImageSet
+from imi_bench.networks.loading import LoadedNetwork, Preprocess
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def forward_batches(
+    network: LoadedNetwork,
+    images: ImageSet,
+    numbers: range,
+    *,
+    batch_size: int,
+    precision: str = "float32",
+    workers: int = 0,
+) -> Iterator[int]:
+    """Run the network over some images, batch after batch; yields each batch's size.
+
+    Pixels are decoded and cropped by `workers` processes (pinned memory on CUDA), sent as bytes,
+    and normalised on the device; channels last and autocast on CUDA.
+    """
+    torch = require("torch", for_="running a network")
+    cuda = network.device.startswith("cuda")
+    if cuda:
+        network.module.to(memory_format=torch.channels_last)
+    loader = torch.utils.data.DataLoader(
+        _Pixels(network.preprocess, images, numbers),
+        batch_size=batch_size,
+        num_workers=workers,
+        pin_memory=cuda,
+    )
+    kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
+    for pixels in loader:
+        with (
+            torch.inference_mode(),
+            torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
+        ):
+            batch = network.preprocess.normalise(pixels.to(network.device, non_blocking=True))
+            if cuda:
+                batch = batch.contiguous(memory_format=torch.channels_last)
+            network.module(batch)
+        yield len(pixels)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The images of a shard as torch's loader wants them."""
+
+    preprocess: Preprocess
+    images: ImageSet
+    numbers: range
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, position: int) -> Tensor:
+        torch = require("torch", for_="loading images")
+        pixels = self.preprocess.pixels(self.images.read(self.numbers[position]))
+        return torch.from_numpy(np.array(pixels))

@@ -1,0 +1,262 @@
+"""The tasks behind a machine interpretability score: which images, drawn from which pools.
+
+::
+
+    activations --find_pools--> Pools --draw_tasks(seed)--> Tasks --(mis.py)--> scores
+
+A pool holds the images of one end of a unit's activation distribution. Only pools and tasks have
+to be held for all units; the images-by-units matrix is read a block of units at a time, or never
+(`imi_bench.networks.activations` keeps the same extremes while it streams).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.provenance import generator
+
+CONSTANT_BELOW = 1e-8
+"""Units whose activations span less are not scored (MIS paper)."""
+_ORDER_BITS = 0xFFFFFFFF
+_VALUE_BITS = ~_ORDER_BITS
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """Most and least activating images of U units.
+
+    Attributes
+    ----------
+    top : (U, L) int64
+        Rows of the image set, the most activating first.
+    bottom : (U, L) int64
+        Rows of the image set, the least activating first. Shares no image with `top` in a unit
+        that can be scored.
+    reason : (U,) str
+        Why the unit cannot be scored (see `unscorable`); empty where it can.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree.
+    """
+
+    top: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+    reason: NDArray[np.object_]
+
+    def __post_init__(self) -> None:
+        if self.top.shape != self.bottom.shape or self.reason.shape != self.top.shape[:1]:
+            raise InputError(
+                "pools of unequal shape",
+                found=f"{self.top.shape}, {self.bottom.shape}, {self.reason.shape}",
+                wanted="(units, images), the same, (units,)",
+            )
+
+    def __len__(self) -> int:
+        return len(self.reason)
+
+    def part(self, rows: slice) -> Pools:
+        """The pools of some of the units."""
+        return Pools(self.top[rows], self.bottom[rows], self.reason[rows])
+
+    @property
+    def size(self) -> int:
+        """Number of images L on each side."""
+        return int(self.top.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """The images of N tasks for each of U units.
+
+    Attributes
+    ----------
+    positive : (U, N, K + 1) int64
+        Rows of the image set. The first K are the positive references, the last is q+.
+    negative : (U, N, K + 1) int64
+        The same for the negative references and q-.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree or leave no reference.
+    """
+
+    positive: NDArray[np.int64]
+    negative: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        shape = self.positive.shape
+        if shape != self.negative.shape or len(shape) != 3 or shape[2] < 2 or shape[1] < 1:
+            raise InputError(
+                "tasks of unequal or impossible shape",
+                found=f"{shape} and {self.negative.shape}",
+                wanted="twice (units, tasks, references + 1)",
+            )
+
+
+def pool_size(n_images: int, *, quantile: float, n_references: int) -> int:
+    """Images in each pool: the given share of all, rounded up.
+
+    Raises
+    ------
+    InputError
+        If `quantile` is not in (0, 0.5], where the two pools are disjoint.
+    NotEnoughDataError
+        If a pool has fewer images than one task needs, or the pools overlap.
+
+    Examples
+    --------
+    >>> pool_size(10_000, quantile=0.02, n_references=9)
+    200
+    """
+    if not 0 < quantile <= 0.5:
+        raise InputError("quantile out of range", found=quantile, wanted="above 0, at most 0.5")
+    if n_references < 1:
+        raise InputError("too few references", found=n_references, wanted="at least 1")
+    size = math.ceil(n_images * quantile)
+    if size <= n_references:
+        raise NotEnoughDataError(
+            "too few images for the tasks",
+            found=f"{size} of {n_images} images in the quantile {quantile}",
+            wanted=f"at least {n_references + 1} ({n_references} references and a query)",
+            do="take more images, a larger quantile or fewer references",
+        )
+    if 2 * size > n_images:
+        raise NotEnoughDataError(
+            "too few images for two disjoint pools", found=n_images, wanted=f"{2 * size}"
+        )
+    return size
+
+
+def find_pools(
+    activations: NDArray[Any], *, size: int, order: NDArray[np.int64], first_unit: int = 0
+) -> Pools:
+    """Find both ends of every unit, exactly, with ties broken by `order`.
+
+    Parameters
+    ----------
+    activations : (images, U) float array
+        Compared in float32.
+    size : int
+        Images kept on each side.
+    order : (images,) int64
+        A permutation: of two images with equal activation the one of lower order counts as the
+        more extreme, at either end. A seeded shuffle keeps file order out of units that are
+        mostly zero.
+    first_unit : int
+        Number of the first column, for messages.
+
+    Raises
+    ------
+    InputError
+        If an activation is NaN or infinite.
+    """
+    values = np.ascontiguousarray(activations.T, dtype=np.float32)
+    low, high = values.min(axis=1), values.max(axis=1)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        unit, image = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise InputError(
+            "activation is not finite",
+            where=f"image {image}, unit {first_unit + unit}",
+            found=values[unit, image],
+            wanted="a finite number",
+        )
+    image_of = np.empty(values.shape[1], dtype=np.int64)
+    image_of[order] = np.arange(values.shape[1])
+    keys = _sortable(values, order)
+    top, bottom = _smallest(keys ^ _VALUE_BITS, size), _smallest(keys, size)
+    row = np.arange(len(values))
+    top, bottom = image_of[top & _ORDER_BITS], image_of[bottom & _ORDER_BITS]
+    return Pools(
+        top=top,
+        bottom=bottom,
+        reason=unscorable(
+            spread=high.astype(np.float64) - low,
+            top_edge=values[row, top[:, -1]],
+            bottom_edge=values[row, bottom[:, -1]],
+        ),
+    )
+
+
+def unscorable(
+    *, spread: NDArray[np.float64], top_edge: NDArray[Any], bottom_edge: NDArray[Any]
+) -> NDArray[np.object_]:
+    """Why units cannot be scored, (U,) str, empty where they can.
+
+    Parameters
+    ----------
+    spread : (U,) float64
+        Largest minus smallest activation.
+    top_edge, bottom_edge : (U,) float
+        Activation of the least extreme image of each pool. Where they are equal, one activation
+        reaches from one pool into the other and does not say which image belongs where.
+    """
+    reason = np.full(len(spread), "", dtype=object)
+    reason[top_edge <= bottom_edge] = "tied: one activation fills the edge of both pools"
+    reason[spread < CONSTANT_BELOW] = f"constant: activations span less than {CONSTANT_BELOW:g}"
+    return reason
+
+
+def _smallest(keys: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    keys.partition(size - 1, axis=1)
+    return np.sort(keys[:, :size], axis=1)
+
+
+def _sortable(values: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct integers in the order of (value, order): the float's bits above, `order` below."""
+    bits = (values + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 equal to 0.0
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    keys <<= 32
+    keys |= order
+    return keys
+
+
+def draw_tasks(
+    pools: Pools, *, n_tasks: int, n_references: int, seed: int, units: Sequence[str | int]
+) -> Tasks:
+    """Draw K + 1 images from each pool for every task, without replacement within a task.
+
+    As in the public implementation, the least extreme image of a draw is the query and the other
+    K are the references. Every unit has a random stream of its own, named by `units`, so that a
+    unit's tasks do not depend on which other units are scored beside it.
+
+    Parameters
+    ----------
+    pools : Pools
+        Of U units.
+    n_tasks, n_references : int
+        N and K.
+    seed : int
+    units : (U,) names or numbers
+        One for each unit, the same whenever the unit is scored again.
+    """
+    if n_tasks < 1:
+        raise InputError("too few tasks", found=n_tasks, wanted="at least 1")
+    uniform = np.stack(
+        [generator(seed, "tasks", unit).random((2, n_tasks, n_references + 1)) for unit in units]
+    )
+    ranks = _subsets(uniform, pools.size)
+    rows = np.arange(len(pools))[:, None, None]
+    return Tasks(positive=pools.top[rows, ranks[:, 0]], negative=pools.bottom[rows, ranks[:, 1]])
+
+
+def _subsets(uniform: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """Sorted subsets of ``range(size)`` along the last axis (Floyd, CACM 30(9), 1987)."""
+    count = uniform.shape[-1]
+    chosen = np.full(uniform.shape, -1, dtype=np.int64)
+    for step in range(count):
+        last = size - count + step
+        candidate = (uniform[..., step] * (last + 1)).astype(np.int64)
+        taken = (chosen[..., :step] == candidate[..., None]).any(axis=-1)
+        chosen[..., step] = np.where(taken, last, candidate)
+    chosen.sort(axis=-1)
+    return chosen

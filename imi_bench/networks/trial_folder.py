@@ -1,0 +1,171 @@
+"""Exemplars to trials: crops in memory, or the authors' layout on disk with a trial table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.data.images import Images, Pixels
+from imi_bench.data.tables import TrialIndex, Trials
+from imi_bench.data.trial_table import NAMES, to_table, write_trials
+from imi_bench.errors import InputError
+from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.exemplars import (
+    Design,
+    Exemplars,
+    LeftOut,
+    choose_exemplars,
+    images_shown,
+)
+from imi_bench.networks.images import ImageSet, open_images
+from imi_bench.networks.loading import centre_crop
+from imi_bench.networks.units import Unit
+from imi_bench.progress import progress
+from imi_bench.provenance import atomic_path
+
+CROP = 224
+LAYOUT = "stimuli"
+_RESIZE_OVER_CROP = 256 / 224
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltTrials:
+    """Trials of a network's units.
+
+    Attributes
+    ----------
+    trials : Trials
+    left_out : tuple of LeftOut
+        Units that could not be used, and why.
+    """
+
+    trials: Trials
+    left_out: tuple[LeftOut, ...]
+
+
+def build_trials(
+    activations: Activations,
+    images: object,
+    *,
+    units: Iterable[Unit] | None = None,
+    designs: Sequence[Design] = (Design(),),
+    catch: bool = True,
+    crop: int | None = CROP,
+    seed: int = 0,
+    out: Path | None = None,
+) -> BuiltTrials:
+    """Natural trials of sampled units, in memory or on disk.
+
+    Parameters
+    ----------
+    activations : Activations
+        Of a pass over the same images.
+    images : ImageSet or anything `open_images` takes
+    units, designs, catch, seed
+        As for `choose_exemplars`.
+    crop : int or None
+        Side of the centre crop, after scaling the shorter side to 256/224 of it; None leaves the
+        images as they are.
+    out : Path, optional
+        Folder for ``trials.parquet`` and, with nine references, the authors' layout
+        ``stimuli/NETWORK[_hardP]/LAYER/channel_N/natural_images/batch_K/{max,min}_I.png``
+        (another number of references: ``images/HASH.png``). Equal calls give equal bytes.
+
+    Raises
+    ------
+    InputError
+        If the images are not those of the pass; also all that `choose_exemplars` raises.
+    """
+    opened = open_images(images)
+    if opened.names.tolist() != activations.image_names.tolist():
+        raise InputError(
+            "images are not those of the activation pass", found=f"{len(opened)} images",
+            wanted=f"the {len(activations.image_names)} images it saw",
+        )  # fmt: skip
+    exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
+    crops = _crops(exemplars, opened, crop)
+    numbers = list(crops)
+    collected, rows = Images.collect(list(crops.values()))
+    row_of = dict(zip(numbers, rows.tolist(), strict=True))
+    trials = _to_trials(exemplars, collected, row_of)
+    if out is not None and designs[0].references == 9:
+        _write_layout(exemplars, trials, row_of, out)
+    elif out is not None:
+        write_trials(trials, out)
+    return BuiltTrials(trials, exemplars.left_out)
+
+
+def _crops(exemplars: Exemplars, images: ImageSet, crop: int | None) -> dict[int, Pixels]:
+    shown = list(images_shown(exemplars))
+    crops: dict[int, Pixels] = {}
+    with progress("cropping images", total=len(shown), unit="images") as advance:
+        for number in shown:
+            pixels = images.read(number)
+            if crop is not None:
+                pixels = centre_crop(pixels, crop=crop, resize=round(crop * _RESIZE_OVER_CROP))
+            crops[number] = pixels
+            advance(1)
+    return crops
+
+
+def _to_trials(exemplars: Exemplars, images: Images, row_of: dict[int, int]) -> Trials:
+    def rows(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        flat = [row_of[number] for number in numbers.ravel().tolist()]
+        return np.array(flat, dtype=np.int64).reshape(numbers.shape)
+
+    frame = exemplars.index.copy()
+    frame.insert(0, "trial_id", TrialIndex.canonical_ids(frame))
+    return Trials(
+        index=TrialIndex.from_frame(frame),
+        images=images,
+        positive=rows(exemplars.high[:, :-1]),
+        negative=rows(exemplars.low[:, :-1]),
+        queries=rows(exemplars.queries),
+        query_activations=exemplars.query_activations,
+    )
+
+
+def _write_layout(exemplars: Exemplars, trials: Trials, row_of: dict[int, int], out: Path) -> None:
+    """Write every image where the authors' layout has it; the table names one place of each.
+
+    The folder gets its name when it is complete, the table comes last.
+    """
+    target = out / LAYOUT
+    if target.exists():
+        raise InputError(
+            "folder holds stimuli already", where=target, do="choose another, or remove them"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    place: dict[int, str] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{LAYOUT}.", dir=out) as temporary,
+        progress("writing trials", total=len(trials), unit="trials") as advance,
+    ):
+        whole = Path(temporary, LAYOUT)
+        for position, facts in enumerate(exemplars.index.to_dict("records")):
+            batch = _batch_folder(facts)
+            (whole / batch).mkdir(parents=True)
+            for end, numbers in (("max", exemplars.high), ("min", exemplars.low)):
+                for rank, number in enumerate(numbers[position].tolist()):
+                    row, name = row_of[number], f"{batch}/{end}_{rank}.png"
+                    place.setdefault(row, f"{LAYOUT}/{name}")
+                    (whole / name).write_bytes(trials.images.file_bytes(row))
+            advance(1)
+        whole.rename(target)
+    names = [place[row] for row in range(len(trials.images))]
+    with atomic_path(out / NAMES[0]) as table:
+        to_table(trials, names).to_parquet(table, index=False)
+
+
+def _batch_folder(facts: Mapping[Hashable, Any]) -> str:
+    suffix = "" if facts["difficulty"] == "easy" else f"_{facts['difficulty']}"
+    return (
+        f"{facts['network']}{suffix}/{facts['layer']}/channel_{facts['unit']}/natural_images/"
+        f"batch_{facts['batch']}"
+    )

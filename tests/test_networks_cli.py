@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from imi_bench.cli.app import app
+from imi_bench.data.stimuli import read_trials
+from imi_bench.errors import ImiBenchError, InputError, NotEnoughDataError, UnknownNameError
+
+pytestmark = pytest.mark.vision
+NETWORK = "timm:test_resnet?num_classes=10&input_size=32"
+
+
+def invoke(*arguments: object) -> Result:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(done.exception, ImiBenchError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_list_and_show_tell_the_scale_and_its_sources() -> None:
+    rows = json.loads(invoke("networks", "list", "--json").stdout)
+    assert len(rows) == 9
+    assert {row["network"] for row in rows} >= {"googlenet", "convnext_b"}
+    assert "25,557,032" in invoke("networks", "list").stdout
+    shown = json.loads(invoke("networks", "show", "resnet50", "--json").stdout)
+    assert shown["covariates"]["year"]["value"] == 2015
+    assert "arXiv 1512.03385" in invoke("networks", "show", "resnet50").stdout
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        invoke("networks", "show", "resnet5")
+
+
+def test_units_lists_layers_and_draws_units_without_weights() -> None:
+    pytest.importorskip("torch")
+    layers = json.loads(invoke("networks", "units", "resnet50", "--json").stdout)
+    assert len(layers) == 112
+    assert layers[-1] | {"shape": 0} == {
+        "name": "layer4_2_shortcut", "path": "layer4.2.shortcut", "type": "Identity",
+        "depth": 1.0, "width": 2048, "batch_axis": 0, "channel_axis": 1, "shape": 0,
+    }  # fmt: skip
+    assert "112 layers, 60,416 units" in invoke("networks", "units", "resnet50").stdout
+    drawn = invoke("networks", "units", "resnet50", "--sample", 5, "--seed", 3).stdout.split()
+    again = invoke("networks", "units", "resnet50", "--sample", 5, "--seed", 3, "--json").stdout
+    assert json.loads(again)["units"] == drawn
+    assert len(set(drawn)) == 5
+
+
+def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "i.npz", images=rng.integers(0, 256, (90, 32, 32, 3), dtype=np.uint8))
+    build = (
+        "stimuli", "build", "--network", NETWORK, "--random", "--images", tmp_path / "i.npz",
+        "--units", 3, "--difficulty", "easy", "--difficulty", "hard85", "--batches", 1,
+        "--references", 4, "--crop", 24, "--device", "cpu",
+    )  # fmt: skip
+    record = json.loads(invoke(*build, "--out", tmp_path / "a", "--json").stdout)
+    invoke(*build, "--out", tmp_path / "b")
+    assert record["trials"] == 3 * 2 * 2
+    one, two = (read_trials(tmp_path / name).trials for name in "ab")
+    assert one.hash == two.hash == record["trials_hash"]
+    assert (tmp_path / "a" / "run.json").is_file()
+    assert (tmp_path / "a" / "activations" / "run.json").is_file()
+    assert (tmp_path / "a" / "units.parquet").is_file()
+    unit = record["units"][0]
+    shown = invoke(
+        "stimuli", "show", tmp_path / "a", "--unit", unit, "--out", tmp_path / "s.png", "--tile", 20
+    )
+    assert "4 of 4 trials" in shown.stdout
+    sheet = np.asarray(Image.open(tmp_path / "s.png"))
+    assert sheet.shape[0] > 4 * 40
+    assert sheet.std() > 10
+    with pytest.raises(NotEnoughDataError, match="no such trial"):
+        invoke("stimuli", "show", tmp_path / "a", "--difficulty", "hard99")
+
+
+def test_bad_input_is_one_line_and_a_code(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "empty").mkdir()
+    start = ("stimuli", "build", "--network", NETWORK, "--random", "--out", tmp_path / "out")
+    with pytest.raises(InputError, match="folder with no images") as caught:
+        invoke(*start, "--images", tmp_path / "empty")
+    assert caught.value.exit_code == 2
+    np.savez(tmp_path / "i.npz", images=np.zeros((30, 32, 32, 3), np.uint8))
+    with pytest.raises(NotEnoughDataError, match="found 30 images, wanted 220") as few:
+        invoke(*start, "--images", tmp_path / "i.npz")
+    assert few.value.exit_code == 3
+    with pytest.raises(UnknownNameError, match="unknown layer: found 'nowhere'"):
+        invoke(
+            *start, "--images", tmp_path / "i.npz", "--unit", "nowhere__3", "--batches", 1,
+            "--references", 1,
+        )  # fmt: skip
+    with pytest.raises(NotEnoughDataError, match=r"no unit has trials: .*constant"):
+        invoke(
+            *start, "--images", tmp_path / "i.npz", "--units", 2, "--batches", 1,
+            "--references", 1, "--device", "cpu",
+        )  # fmt: skip
+    assert not (tmp_path / "out" / "trials.parquet").exists()
