@@ -1,0 +1,105 @@
+"""Figure of the effects: network coefficients against each property, and a forest of effects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imi_bench.effects.analysis import Effect, Effects
+from imi_bench.effects.scale import PROPERTIES
+from imi_bench.glmm.between import INTERCEPT
+from imi_bench.provenance import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BLUE, _ORANGE = "#0173b2", "#de8f05"
+_AXES = {
+    "parameters": "parameters", "training_images": "training images",
+    "top1": "ImageNet accuracy", "year": "year",
+}  # fmt: skip
+
+
+def draw_effects(effects: Effects, path: Path) -> Path:
+    """Draw the answers; the suffix of `path` chooses PNG, SVG or PDF.
+
+    Parameters
+    ----------
+    effects : of `imi_bench.effects.analysis.analyse`.
+    path : of the figure.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    shown = [e for e in effects.effects if np.isfinite(e.test.estimate)]
+    height = 3.4 + 0.27 * len(shown)
+    with sns.axes_style("ticks"), mpl.rc_context({"svg.hashsalt": "effects", "font.size": 9}):
+        canvas = plt.figure(figsize=(10, height), layout="constrained")
+        above, below = canvas.subfigures(2, 1, height_ratios=(2.6, height - 2.6))
+        panels = above.subplots(1, len(PROPERTIES), sharey=True)
+        for place, (axes, one) in enumerate(zip(panels, PROPERTIES, strict=True)):
+            _against(axes, effects, one.name, first=place == 0)
+        _forest(below.subplots(), shown)
+        made_up = "simulated answers, " if effects.simulated else ""
+        canvas.suptitle(
+            f"Effects on the log-odds of a correct answer: {effects.who} "
+            f"({made_up}{effects.answers} answers, {len(effects.properties)} networks)",
+            x=0.01, ha="left", fontsize=11,
+        )  # fmt: skip
+        sns.despine(canvas)
+        dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
+        plt.close(canvas)
+    return path
+
+
+def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
+    stage = effects.stages[INTERCEPT]
+    x = effects.properties[name].reindex(list(stage.levels)).to_numpy(dtype=float)
+    axes.errorbar(
+        x, stage.estimate, yerr=1.96 * np.sqrt(np.diag(stage.covariance)), fmt="o",
+        color=_BLUE, markersize=4, linewidth=1,
+    )  # fmt: skip
+    axes.set_xlabel(_AXES[name])
+    if name in ("parameters", "training_images"):
+        axes.set_xscale("log")
+    if name == "year":
+        axes.locator_params(axis="x", integer=True)
+    if first:
+        axes.set_ylabel("log-odds, natural\nexemplars (95%)")
+    test = effects[name].test
+    p = "undefined" if np.isnan(test.p) else f"t({test.df:.0f}), p = {test.p:.3f}"
+    axes.set_title(p, loc="left", fontsize=9)
+
+
+def _forest(axes: Axes, shown: list[Effect]) -> None:
+    rows = np.arange(len(shown))[::-1]
+    value = np.array([e.test.estimate for e in shown])
+    low, high = (np.array([getattr(e.test, end) for e in shown]) for end in ("low", "high"))
+    for row, effect in zip(rows, shown, strict=True):
+        if effect.equivalence is not None:
+            bound = effect.equivalence.bound
+            axes.fill_between([-bound, bound], row - 0.36, row + 0.36, color="0.88", linewidth=0)
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.errorbar(value, rows, xerr=[value - low, high - value], fmt="o", color=_BLUE,
+                  markersize=4, linewidth=1.2, label="estimate, 95% interval")  # fmt: skip
+    true = np.array([e.truth for e in shown])
+    if np.isfinite(true).any():
+        axes.plot(true, rows, "x", color=_ORANGE, markersize=6, label="true value (simulation)")
+    axes.fill_between(
+        [], [], [], color="0.88", label="smaller than the smallest\neffect of interest"
+    )
+    axes.set_yticks(rows, [f"{e.label} ({e.networks})" for e in shown])
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_xlabel("log-odds (number of networks in brackets)")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)

@@ -1,0 +1,172 @@
+"""The report: one HTML file that needs nothing else, the same bytes for the same folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.report.browser import Browser, make_browser
+from imi_bench.report.exhibit import Exhibit
+from imi_bench.report.figures import MOST_OBSERVERS
+from imi_bench.report.gallery import draw_figures
+from imi_bench.report.summary import Summary, summarise
+from imi_bench.report.table import observer_table
+
+
+def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) -> Path:
+    """Write the report.
+
+    Parameters
+    ----------
+    exhibit : Exhibit
+    path : Path
+        Of the HTML file.
+    summary : Summary, optional
+        The numbers, if they are known already.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    html = render(exhibit, summary or summarise(exhibit))
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def render(exhibit: Exhibit, summary: Summary) -> str:
+    """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    browser = make_browser(exhibit)
+    page = {
+        "title": exhibit.title,
+        "simulated": _simulated(exhibit),
+        "lead": _lead(exhibit),
+        "tiles": _tiles(exhibit),
+        "references": exhibit.trials.positive.shape[1],
+        "example": _example(exhibit, browser),
+        "table": observer_table(exhibit, summary),
+        "figures": draw_figures(exhibit, summary),
+        "browser": {"lead": _browser_lead(browser), "payload": browser.payload},
+        "made": _made(exhibit),
+        "facts": _facts(exhibit),
+        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
+    }
+    environment = Environment(
+        loader=PackageLoader("imi_bench.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html").render(page=page)
+
+
+def _simulated(exhibit: Exhibit) -> str:
+    if not exhibit.simulated:
+        return ""
+    people = exhibit.study is not None and exhibit.study.responses.simulated
+    parts = ["images", "units"] * exhibit.trials.simulated + ["participants"] * people
+    listed = " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
+    return (
+        f"The {listed} on this page were made up by imi_bench; nothing here was "
+        "measured on people or on a published network."
+    )
+
+
+def _lead(exhibit: Exhibit) -> str:
+    index, observers = exhibit.trials.index, len(exhibit.machines)
+    units, networks = len(set(index.unit_id)), len(set(index.network))
+    text = (
+        f"{observers} machine observer{'s' * (observers != 1)} answered {len(index):,} trials on "
+        f"{units} unit{'s' * (units != 1)} of {networks} network{'s' * (networks != 1)}"
+    )
+    if exhibit.study is None:
+        return text + ". No human answers belong to these trials."
+    people = "a simulated panel" if exhibit.study.responses.simulated else "people"
+    return text + f", and are held against the answers of {people}."
+
+
+def _tiles(exhibit: Exhibit) -> list[dict[str, str]]:
+    index = exhibit.trials.index
+    tiles = {
+        "networks": len(set(index.network)),
+        "units": len(set(index.unit_id)),
+        "trials": len(index),
+        "distinct images": len(exhibit.trials.images),
+        "machine observers": len(exhibit.machines),
+    }
+    if exhibit.study is not None:
+        made_up = "simulated " if exhibit.study.responses.simulated else ""
+        tiles[f"{made_up}participants"] = len(set(exhibit.study.responses.participant))
+        tiles[f"{made_up}answers"] = len(exhibit.study.responses)
+    return [
+        {"label": label.removesuffix("s") if value == 1 else label, "value": f"{value:,}"}
+        for label, value in tiles.items()
+    ]
+
+
+def _example(exhibit: Exhibit, browser: Browser) -> dict[str, Any]:
+    """The easiest trial with natural references."""
+    trials = browser.payload["trials"]
+    easy = next((trial for trial in trials if trial["mode"] == "natural"), trials[0])
+    pictures = browser.payload["images"]
+    named = f"{easy['network']}, {easy['layer']}, unit {easy['unit']}"
+    note = f", {easy['note']}" if easy["note"] else ""
+    return {
+        "positive": [pictures[row] for row in easy["positive"]],
+        "negative": [pictures[row] for row in easy["negative"]],
+        "queries": [pictures[row] for row in easy["queries"]],
+        "caption": f"An easy trial: {named}{note}, {easy['mode']} references. Observers see the "
+        "two queries in random order and without any name.",
+    }
+
+
+def _browser_lead(browser: Browser) -> str:
+    some = "" if browser.shown == browser.total else (
+        f"{browser.shown:,} of {browser.total:,} trials, evenly spaced in that order. "
+    )  # fmt: skip
+    return f"Sorted by {browser.order}. {some}".strip()
+
+
+def _made(exhibit: Exhibit) -> list[str]:
+    texts = [
+        "Each observer was shown every trial blind: the images without names, the two queries in "
+        "an order drawn from the seed. It gave one number a trial, its decision variable: "
+        "positive for “the first query is the one”. Proportion correct is read off its sign.",
+    ]
+    if exhibit.study is not None:
+        texts.append(
+            "To compare this evidence with answers, a psychometric function (slope, bias, lapse) "
+            "was fitted to the answers on some units and used to predict those on the others, in "
+            "folds that never split a unit."
+        )
+    if len(exhibit.machines) > MOST_OBSERVERS:
+        texts.append(
+            f"Figures show the first {MOST_OBSERVERS} machine observers; the table shows all."
+        )
+    texts += [f"Not run: {name} ({why})." for name, why in exhibit.skipped.items()]
+    return texts
+
+
+def _facts(exhibit: Exhibit) -> list[tuple[str, str]]:
+    facts = [("Trial table, SHA-256", exhibit.trials.hash)]
+    if exhibit.study is not None:
+        facts += [
+            ("Answers", exhibit.study.responses.source),
+            ("Answers, SHA-256", exhibit.study.responses.hash),
+        ]
+    for run in exhibit.runs:
+        observer = run.record.get("observer", {})
+        fingerprint = str(observer.get("fingerprint", "none"))[:16] if observer else "none"
+        seed = run.record.get("seed", "–")
+        label = run.calibration.label if run.calibration is not None else "none"
+        facts.append(
+            (
+                exhibit.labels[run.name],
+                f"fingerprint {fingerprint}, seed of sides {seed}, calibration: {label}",
+            )
+        )
+    facts.append(("Seed of the resampling", str(exhibit.seed)))
+    facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in package_versions().items())))
+    return facts

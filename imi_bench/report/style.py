@@ -1,0 +1,70 @@
+"""One style for all figures, and how a figure becomes part of a page.
+
+Text and lines take the page's own colours (CSS variables), so that a figure follows a dark or a
+light page; the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+# Stand-ins that no palette holds, replaced by the page's colours in the finished SVG.
+_PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--muted)", "#070809": "var(--line)"}
+INK, MUTED, LINE = _PAGE_COLOURS
+
+
+@contextmanager
+def styled(palette: Sequence[str]) -> Iterator[Any]:
+    """Pyplot in the report's style, without a window; figures are closed at the end."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    settings = {
+        "svg.fonttype": "none", "svg.hashsalt": "imi-bench", "text.parse_math": False,
+        "font.size": 9,
+        "font.family": "DejaVu Sans", "axes.titlesize": 10, "axes.titleweight": "regular",
+        "axes.labelsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 8.5,
+        "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK,
+        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.edgecolor": LINE,
+        "grid.color": LINE, "axes.facecolor": "none", "figure.facecolor": "none",
+        "axes.grid.axis": "x", "axes.spines.left": False, "axes.spines.right": False,
+        "axes.spines.top": False, "axes.spines.bottom": False, "ytick.left": False,
+    }  # fmt: skip
+    with mpl.rc_context():
+        sns.set_theme(context="paper", style="whitegrid", palette=list(palette), rc=settings)
+        try:
+            yield plt
+        finally:
+            plt.close("all")
+
+
+def as_svg(canvas: Canvas, name: str) -> str:
+    """The figure as an SVG element that takes the page's colours and fits its column."""
+    stream = io.StringIO()
+    canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    text = re.sub(r"<[^>]+>", _rounded, text)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    for stand_in, colour in _PAGE_COLOURS.items():
+        text = text.replace(stand_in, colour)
+    text = text.replace("'DejaVu Sans'", "var(--font)")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
+
+
+def _rounded(tag: re.Match[str]) -> str:
+    """A tag with its coordinates to a hundredth of a point; text between tags is left alone."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
