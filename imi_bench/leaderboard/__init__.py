@@ -1,0 +1,1 @@
+"""Boards that recompute every score from the evidence submitted."""

@@ -1,0 +1,123 @@
+"""What a submission's own page shows: two figures and a browser of trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from imi_bench.leaderboard.plots import scatter
+from imi_bench.leaderboard.rows import Detail
+from imi_bench.scores.likelihood import reliability_diagram
+from imi_bench.scores.matched import Matched
+
+SHOWN = 40
+TILE = 64
+COLUMNS = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Where each trial's images stand on ``stimuli.webp``: tiles of a grid, by rows.
+
+    Attributes
+    ----------
+    tiles : dict of str to (positive, negative, queries)
+        By trial id, tile numbers.
+    """
+
+    tiles: dict[str, tuple[list[int], list[int], list[int]]]
+
+
+@cache
+def read_sheet(folder: Path) -> Sheet | None:
+    """``stimuli.parquet`` of a board, if it has one."""
+    path = folder / "stimuli.parquet"
+    if not path.is_file():
+        return None
+    frame = pd.read_parquet(path)
+    columns = (frame[name].tolist() for name in ("trial_id", "positive", "negative", "queries"))
+    return Sheet({t: (list(p), list(n), list(q)) for t, p, n, q in zip(*columns, strict=True)})
+
+
+def observer_detail(matched: Matched, folder: Path) -> Detail:
+    """Observer against people by unit, calibration, and trials from easiest to hardest."""
+    points = matched.by_condition()
+    diagram = reliability_diagram(matched)
+    filled = diagram.answers > 0
+    figures = (
+        scatter(
+            list(zip(points["observer"], points["human"], strict=True)),
+            title="Each unit and condition: predicted and human",
+            x_label="predicted proportion correct", y_label="human proportion correct",
+        ),
+        scatter(
+            list(zip(diagram.predicted[filled], diagram.observed[filled], strict=True)),
+            title="Reliability of the predictions",
+            x_label="predicted proportion correct", y_label="observed proportion correct",
+            bars=_wilson(diagram.observed[filled], diagram.answers[filled]),
+        ),
+    )  # fmt: skip
+    chosen = _spread(matched)
+    sheet = read_sheet(folder)
+    trials = tuple(_trial(matched, row, sheet) for row in chosen) if sheet else ()
+    return Detail(figures, trials, len(matched.index), TILE * COLUMNS)
+
+
+def network_figures(points: list[tuple[float, float]]) -> tuple[Markup, ...]:
+    """Panel's calibrated probability against its plain proportion correct, a point a unit."""
+    return (
+        scatter(
+            points, title="Each unit: panel's accuracy and predicted human",
+            x_label="panel's proportion correct", y_label="predicted P(person correct)",
+        ),
+    )  # fmt: skip
+
+
+def _wilson(p: np.ndarray, n: np.ndarray) -> list[tuple[float, float]]:
+    z2 = 1.959964**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return list(zip((middle - half).tolist(), (middle + half).tolist(), strict=True))
+
+
+def _spread(matched: Matched) -> list[int]:
+    """Rows of `SHOWN` trials evenly spaced from those people found easiest to hardest."""
+    ease = matched.hits / np.maximum(matched.answers, 1)
+    order = np.lexsort((matched.index.trial_id.astype(str), -ease))
+    places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)
+    return [int(order[place]) for place in places]
+
+
+def _trial(matched: Matched, row: int, sheet: Sheet) -> dict[str, object]:
+    trial = str(matched.index.trial_id[row])
+    positive, negative, queries = sheet.tiles[trial]
+    right, people = int(matched.hits[row]), int(matched.answers[row])
+    credit = matched.credit[row]
+    chose = {1.0: "chose this", 0.0: ""}.get(credit, "undecided")
+    other = {0.0: "chose this", 1.0: ""}.get(credit, "undecided")
+    return {
+        "title": trial,
+        "positive": [_position(tile) for tile in positive],
+        "negative": [_position(tile) for tile in negative],
+        "queries": [
+            (_position(queries[0]), f"{right} of {people} people. {_who(chose)}"),
+            (_position(queries[1]), f"{people - right} of {people} people. {_who(other)}"),
+        ],
+        "text": f"The observer predicts that {100 * matched.p_correct[row]:.0f}% of people choose "
+        f"the upper one.",
+    }
+
+
+def _who(choice: str) -> str:
+    return f"The observer {choice}." if choice == "chose this" else (
+        "The observer is undecided." if choice else ""
+    )  # fmt: skip
+
+
+def _position(tile: int) -> str:
+    return f"-{TILE * (tile % COLUMNS)}px -{TILE * (tile // COLUMNS)}px"

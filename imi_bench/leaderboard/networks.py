@@ -1,0 +1,95 @@
+"""Scoring the networks board: how interpretable are a network's units, by a calibrated panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.calibration import Calibration
+from imi_bench.data.tables import DecisionVariables, TrialIndex
+from imi_bench.errors import NotComparableError
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.browser import network_figures
+from imi_bench.leaderboard.rows import Detail, Row, Scored, facts_of
+from imi_bench.leaderboard.validate import Entry
+from imi_bench.progress import progress
+from imi_bench.provenance import generator
+from imi_bench.scores.estimate import Estimate
+from imi_bench.scores.resampling import weights
+
+Floats = NDArray[np.float64]
+
+
+def score_networks(board: Board, entries: list[Entry]) -> tuple[list[Scored], None]:
+    """Rows of all submissions; there is no human ceiling for units nobody was asked about."""
+    panel = {
+        name: Calibration.read(board.folder / "calibrations" / f"{name}.json")
+        for name in board.rules.panel
+    }
+    scored = []
+    with progress("scoring", total=len(entries), unit="submissions") as advance:
+        for entry in entries:
+            scored.append(_score(entry, panel, board))
+            advance(1)
+    return scored, None
+
+
+def _score(entry: Entry, panel: dict[str, Calibration], board: Board) -> Scored:
+    index = entry.trials
+    known = {*index.unit_id.tolist(), *index.network.tolist()}
+    seen = known.intersection(*[{f for c in panel.values() for f in c.folds}])
+    if seen:
+        raise NotComparableError(
+            "the panel was calibrated on units of this network",
+            where=entry.declaration.name, found=min(seen),
+        )  # fmt: skip
+    told = np.stack([_predicted(d, index, panel[d.observer]) for d in entry.decisions])
+    credit = np.stack([d.credit for d in entry.decisions]).mean(axis=0)
+    probability, main = told.mean(axis=0), ~index.catch
+    primary = main & (index.mode == "natural") & (index.difficulty == "easy")
+    if not primary.any():
+        primary = main
+    score, draws = _mean_over_units(probability, index, primary, board, entry)
+    strata = {}
+    for by in ("mode", "difficulty"):
+        column = getattr(index, by)
+        for level in dict.fromkeys(column[main].tolist()):
+            part = main & (column == level)
+            strata[f"{by}={level}"] = _mean_over_units(probability, index, part, board, entry)[0]
+    more = {
+        "panel's proportion correct": _mean_over_units(credit, index, primary, board, entry)[0],
+        "panel's disagreement": _mean_over_units(told.std(axis=0), index, primary, board, entry)[0],
+    }
+    declared = entry.declaration
+    row = Row(
+        kind="reference" if declared.name in board.rules.references else "submission",
+        name=declared.name, revision=declared.revision, title=declared.title, score=score,
+        strata=strata, more=more, coverage=entry.coverage, facts=facts_of(declared),
+        claims=dict(declared.claims),
+    )  # fmt: skip
+    frame = pd.DataFrame({"u": index.unit_id, "c": credit, "p": probability})[primary]
+    points = frame.groupby("u")[["c", "p"]].mean()
+    figures = network_figures(list(zip(points["c"], points["p"], strict=True)))
+    return Scored(row, draws, Detail(figures, total=int(main.sum())))
+
+
+def _predicted(decisions: DecisionVariables, index: TrialIndex, calibration: Calibration) -> Floats:
+    return calibration.predict(decisions, index).p_correct
+
+
+def _mean_over_units(
+    values: Floats, index: TrialIndex, part: NDArray[np.bool_], board: Board, entry: Entry
+) -> tuple[Estimate, Floats]:
+    """Mean over units of unit means; units are resampled, each network on its own."""
+    unit = np.unique(index.unit_id[part].astype(str), return_inverse=True)[1]
+    means = np.bincount(unit, values[part]) / np.bincount(unit)
+    ranking = board.rules.ranking
+    rng = generator(ranking.seed, entry.declaration.name, entry.declaration.revision)
+    drawn = weights(np.zeros(len(means), dtype=np.int64), n_resamples=ranking.n_resamples, rng=rng)
+    draws = drawn @ means / len(means)
+    low, high = np.quantile(draws, [(1 - ranking.level) / 2, (1 + ranking.level) / 2]).tolist()
+    return Estimate(
+        float(means.mean()), low, high, level=ranking.level, n=int(part.sum()),
+        clusters=len(means), method=f"bootstrap over units (percentile, {ranking.n_resamples})",
+    ), draws  # fmt: skip

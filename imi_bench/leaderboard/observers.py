@@ -1,0 +1,210 @@
+"""Scoring the observers board: how well does a machine predict people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from imi_bench.choice.calibrate import calibrate
+from imi_bench.choice.calibration import Calibration
+from imi_bench.data.tables import Bools, DecisionVariables, Floats, Study, shown_first_is_positive
+from imi_bench.errors import NotEnoughDataError
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.browser import observer_detail
+from imi_bench.leaderboard.rows import Row, Scored, facts_of
+from imi_bench.leaderboard.validate import Entry
+from imi_bench.progress import progress
+from imi_bench.scores import agreement, ceiling, likelihood
+from imi_bench.scores.estimate import Estimate
+from imi_bench.scores.matched import Matched, match
+from imi_bench.scores.resampling import Draws, Score, Sums, Totals, estimate, resample
+from imi_bench.scores.strata import levels, stratum_labels
+
+_MORE = {
+    "proportion correct": "proportion_correct",
+    "Spearman with people": "unit_spearman",
+    "kappa": "error_consistency",
+    "calibration error": "ece",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Humans:
+    """What is the same for all rows."""
+
+    study: Study
+    board: Board
+
+    def calibrated(self, decisions: DecisionVariables) -> Calibration:
+        ranking = self.board.rules.ranking
+        return calibrate(
+            decisions, self.study, by=ranking.folds_by, n_folds=ranking.n_folds,
+            link=ranking.link, seed=ranking.seed,
+        )  # fmt: skip
+
+
+def score_observers(board: Board, entries: list[Entry]) -> tuple[list[Scored], Estimate]:
+    """Rows of all submissions and references, and the human ceiling in bits."""
+    humans = _Humans(board.study(), board)
+    # Processes cost seconds to start; below this number of submissions one is faster.
+    jobs = Parallel(n_jobs=-1 if len(entries) >= 40 else 1, return_as="generator")
+    work = (delayed(_score)(e.decisions[0], humans, row=_row(e, board)) for e in entries)
+    scored = []
+    with progress("scoring", total=len(entries), unit="submissions") as advance:
+        for one in jobs(work):
+            scored.append(one)
+            advance(1)
+    ideal = _ideal(humans)
+    if ideal is not None:
+        scored.append(_score(ideal, humans, row=_reference("ideal", "Ideal observer")))
+    people = _people(humans)
+    top, level = people.row.score.value, board.rules.ranking.level
+    scored = [s.with_share(top, people.draws, level=level) for s in scored]
+    return [*scored, people], people.row.score
+
+
+def _row(entry: Entry, board: Board) -> Row:
+    declared = entry.declaration
+    return Row(
+        kind="reference" if declared.name in board.rules.references else "submission",
+        name=declared.name,
+        revision=declared.revision,
+        title=declared.title,
+        score=Estimate.undefined("not scored yet"),
+        coverage=entry.coverage,
+        facts=facts_of(declared),
+        claims=dict(declared.claims),
+    )
+
+
+def _score(decisions: DecisionVariables, humans: _Humans, *, row: Row) -> Scored:
+    try:
+        matched = match(decisions, humans.study, calibration=humans.calibrated(decisions))
+    except NotEnoughDataError as error:
+        n_resamples = humans.board.rules.ranking.n_resamples
+        unscored = row.with_scores(Estimate.undefined(str(error)), strata={}, more={})
+        return Scored(unscored, np.full(n_resamples, np.nan))
+    parts = {
+        f"{by}={level}": labels == level
+        for by in ("mode", "difficulty")
+        for labels in (stratum_labels(matched.index, by),)
+        for level in levels(labels)
+    }
+    draws = _draws(matched, humans.board, parts)
+    strata = {
+        name: _estimate(draws[name], matched, humans.board, part=part)
+        for name, part in parts.items()
+    }
+    more = {label: _estimate(draws[name], matched, humans.board) for label, name in _MORE.items()}
+    scored = row.with_scores(
+        _estimate(draws["bits"], matched, humans.board), strata=strata, more=more
+    )
+    return Scored(scored, draws["bits"].draws, observer_detail(matched, humans.board.folder))
+
+
+def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Draws]:
+    """All scores on one set of resamples; bits also within each part of the trials."""
+    answers = {
+        **agreement.consistency_answers(matched), **likelihood.likelihood_answers(matched)
+    }  # fmt: skip
+    scores: list[Score] = [
+        likelihood.LIKELIHOOD[0], *agreement.TRIALS, *agreement.unit_scores(matched),
+        *agreement.CONSISTENCY, *likelihood.CALIBRATION_ERROR,
+    ]  # fmt: skip
+    for name, part in parts.items():
+        inside = part[matched.trial].astype(np.float64)
+        answers |= {f"answers {name}": inside, f"bits {name}": inside * answers["bits"]}
+        scores.append(_bits_within(name))
+    units = {
+        **agreement.trial_sums(matched), **agreement.unit_sums(matched),
+        **likelihood.reliability_sums(matched),
+    }  # fmt: skip
+    return _resample(matched, board, units=units, answers=answers, scores=tuple(scores))
+
+
+def _bits_within(part: str) -> Score:
+    def bits(t: Totals) -> Floats:
+        return t[f"bits {part}"] / t[f"answers {part}"]
+
+    return Score(part, "bits/trial", bits, over_people=True)
+
+
+def _resample(
+    matched: Matched,
+    board: Board,
+    *,
+    units: dict[str, np.ndarray],
+    answers: dict[str, np.ndarray],
+    scores: tuple[Score, ...],
+) -> dict[str, Draws]:
+    sums = Sums(
+        units=units, answers=answers, unit_of_answer=matched.unit[matched.trial],
+        participant=matched.participant, stratum=matched.network_of_unit,
+    )  # fmt: skip
+    ranking = board.rules.ranking
+    return resample(sums, scores, n_resamples=ranking.n_resamples, seed=ranking.seed)
+
+
+def _estimate(
+    draws: Draws, matched: Matched, board: Board, *, part: Bools | None = None
+) -> Estimate:
+    if part is not None:
+        n, clusters = int(part[matched.trial].sum()), len(np.unique(matched.unit[part]))
+        return estimate(draws, n=n, clusters=clusters, level=board.rules.ranking.level)
+    of_trials = draws.score.name == "proportion_correct"
+    return estimate(
+        draws,
+        n=len(matched.index) if of_trials else len(matched.trial),
+        clusters=matched.n_units,
+        level=board.rules.ranking.level,
+        lowest=0.0 if draws.score.name == "ece" else -np.inf,
+    )
+
+
+def _people(humans: _Humans) -> Scored:
+    """Each participant predicted by the others: the ceiling, in the units of the score."""
+    index = humans.study.trials
+    first = shown_first_is_positive(index.trial_id, seed=humans.board.rules.sides_seed)
+    anyone = DecisionVariables(
+        "people", index.trial_id, np.zeros(len(index)), np.full(len(index), "tie", dtype=object),
+        np.where(first, "positive", "negative"), np.zeros(len(index)),
+    )  # fmt: skip
+    matched = match(anyone, humans.study, calibration=Calibration.identity())
+    answers = {
+        **agreement.consistency_answers(matched), **ceiling.left_out_answers(matched)
+    }  # fmt: skip
+    draws = _resample(
+        matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]
+    )["left_out_bits"]
+    row = _reference("people", "Other participants (leave one out)")
+    return Scored(
+        row.with_scores(_estimate(draws, matched, humans.board), strata={}, more={}), draws.draws
+    )
+
+
+def _ideal(humans: _Humans) -> DecisionVariables | None:
+    """The unit's own activations as evidence, where the board's trials carry them."""
+    frame = pd.read_parquet(humans.board.folder / "trials.parquet")
+    if not {"activation_positive", "activation_negative"} <= set(frame.columns):
+        return None
+    toward = (frame["activation_positive"] - frame["activation_negative"]).to_numpy(float)
+    if np.isnan(toward).any():
+        return None
+    first = shown_first_is_positive(frame["trial_id"], seed=humans.board.rules.sides_seed)
+    value = np.where(first, toward, -toward)
+    return DecisionVariables(
+        "ideal", frame["trial_id"].to_numpy(), value, np.where(value == 0, "tie", "ok"),
+        np.where(first, "positive", "negative"), np.zeros(len(frame)),
+    )  # fmt: skip
+
+
+def _reference(name: str, title: str) -> Row:
+    return Row(
+        kind="reference", name=name, revision="", title=title,
+        score=Estimate(math.nan, reason="not scored yet"),
+    )  # fmt: skip

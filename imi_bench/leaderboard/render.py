@@ -1,0 +1,273 @@
+"""One table, five renderings: Markdown, CSV, JSON, a self-contained page, a page a submission.
+
+All are functions of the table and the board's files alone, so the same evidence gives the same
+bytes; `check` holds the committed files against them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from imi_bench.errors import CheckFailedError
+from imi_bench.leaderboard.plots import interval
+from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
+from imi_bench.provenance import atomic_path
+from imi_bench.scores.estimate import Estimate
+
+_DATATABLES = "dataTables-3.1.5.min.js"
+_NEVER = 1e9
+
+
+def render(table: Table, *, details: Mapping[tuple[str, str], Detail]) -> dict[str, str]:
+    """Every file of a board that is made from its evidence, by relative path."""
+    table = table.ordered()
+    files = {
+        "board.json": json.dumps(table.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        + "\n",
+        "board.csv": _csv(table),
+        "README.md": _markdown(table),
+        "index.html": _page(table),
+    }
+    for row in table.rows:
+        if row.kind == "submission":
+            detail = details.get((row.name, row.revision), Detail())
+            files[f"pages/{page_name(row)}"] = _submission_page(table, row, detail)
+    return files
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write the rendered files atomically and remove pages of submissions that are gone."""
+    for name, text in files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    for stale in (folder / "pages").glob("*.html"):
+        if f"pages/{stale.name}" not in files:
+            stale.unlink()
+
+
+def check(files: Mapping[str, str], folder: Path) -> None:
+    """Compare the files on disk with what the evidence gives.
+
+    Raises
+    ------
+    CheckFailedError
+        Naming the files that differ, are missing, or are left over.
+    """
+    differing = [
+        name
+        for name, text in files.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode("utf-8")
+    ]
+    pages = {f"pages/{page.name}" for page in (folder / "pages").glob("*.html")}
+    differing += sorted(pages - set(files))
+    if differing:
+        raise CheckFailedError(
+            f"{len(differing)} files are not what the evidence gives",
+            where=folder,
+            found=", ".join(differing[:8]),
+            do="run `imi-bench leaderboard build` and commit",
+        )
+
+
+def page_name(row: Row) -> str:
+    """File name of a submission's page; names and revisions are slugs."""
+    return f"{row.name}--{row.revision}.html"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash where there is no number."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def training(row: Row) -> str:
+    """Declared training data, or that it is undisclosed."""
+    return row.facts.get("training data", UNDISCLOSED) if row.kind == "submission" else row.kind
+
+
+def _sort_value(estimate: Estimate | None) -> float:
+    return -_NEVER if estimate is None or math.isnan(estimate.value) else round(estimate.value, 9)
+
+
+def _strata(row: Row) -> dict[str, list[float | None]]:
+    def numbers(e: Estimate) -> list[float | None]:
+        return [None if math.isnan(v) else round(v, 6) for v in (e.value, e.low, e.high)]
+
+    every = {"all": row.score, **row.strata}
+    return {name: numbers(e) for name, e in every.items() if not math.isnan(e.value)}
+
+
+def _axis(table: Table) -> tuple[float, float]:
+    ends = [table.chance]
+    for row in table.rows:
+        for e in (row.score, *row.strata.values()):
+            ends += [v for v in (e.value, e.low, e.high) if math.isfinite(v)]
+    if table.ceiling is not None and math.isfinite(table.ceiling.value):
+        ends.append(table.ceiling.value)
+    low, high = min(ends), max(ends)
+    margin = 0.03 * (high - low) or 0.5
+    return round(low - margin, 6), round(high + margin, 6)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("imi_bench.leaderboard"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(
+        number=number, training=training, page=page_name, sort_value=_sort_value, strata=_strata
+    )
+    return environment
+
+
+@cache
+def _asset(name: str) -> Markup:
+    folder = resources.files("imi_bench.leaderboard") / "templates"
+    return Markup((folder / name).read_text(encoding="utf-8"))
+
+
+def _plotter(table: Table) -> object:
+    axis = _axis(table)
+    ceiling = table.ceiling.value if table.ceiling is not None else None
+
+    def plot(estimate: Estimate) -> Markup:
+        return interval(estimate, axis=axis, chance=table.chance, ceiling=ceiling)
+
+    return plot
+
+
+def _page(table: Table) -> str:
+    def choices(prefix: str) -> list[str]:
+        names = {n.removeprefix(prefix) for r in table.rows for n in r.strata if prefix in n}
+        return sorted(names)
+
+    axis = _axis(table)
+    return (
+        _environment()
+        .get_template("board.html.j2")
+        .render(
+            t=table,
+            axis={"low": axis[0], "high": axis[1]},
+            plot=_plotter(table),
+            order=lambda row, position: row.rank or _NEVER + position,
+            extra=_extra(table),
+            modes=choices("mode="),
+            difficulties=choices("difficulty="),
+            trainings=sorted({training(row) for row in table.rows}),
+            css=_asset("board.css"),
+            js=_asset("board.js"),
+            theme_js=_asset("theme.js"),
+            datatables=_asset(_DATATABLES),
+        )
+    )
+
+
+def _submission_page(table: Table, row: Row, detail: Detail) -> str:
+    scores = [(table.score_name, row.score), *row.strata.items()]
+    if row.share is not None:
+        scores.append(("share of ceiling", row.share))
+    return (
+        _environment()
+        .get_template("submission.html.j2")
+        .render(
+            t=table,
+            r=row,
+            scores=[*scores, *row.more.items()],
+            plot=_plotter(table),
+            figures=detail.figures,
+            trials=detail.trials,
+            total=detail.total,
+            sheet=detail.sheet,
+            css=_asset("board.css"),
+            theme_js=_asset("theme.js"),
+        )
+    )
+
+
+def _extra(table: Table) -> list[str]:
+    return list(dict.fromkeys(name for row in table.rows for name in row.more))
+
+
+def _csv(table: Table) -> str:
+    """The table as CSV; a text cell that a spreadsheet would take for a formula gets a quote."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    extra = _extra(table)
+    writer.writerow(
+        ["rank", "rank_low", "rank_high", "tie_group", "kind", "name", "revision", "title",
+         "score", "score_low", "score_high", "share_of_ceiling", *extra, "coverage",
+         "cost_seconds", "training_data"]
+    )  # fmt: skip
+    for row in table.rows:
+        numbers = [row.score.value, row.score.low, row.score.high,
+                   row.share.value if row.share else math.nan,
+                   *(row.more[n].value if n in row.more else math.nan for n in extra),
+                   row.coverage]  # fmt: skip
+        texts = [row.kind, row.name, row.revision, row.title]
+        writer.writerow(
+            [
+                *(
+                    "" if v is None else v
+                    for v in (row.rank, row.rank_low, row.rank_high, row.group)
+                ),
+                *map(_csv_text, texts),
+                *("" if math.isnan(v) else f"{v:.6f}" for v in numbers),
+                _csv_text(row.facts.get("cost", "")),
+                _csv_text(training(row)),
+            ]
+        )
+    return stream.getvalue()
+
+
+def _csv_text(text: str) -> str:
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _markdown(table: Table) -> str:
+    extra = _extra(table)
+    head = ["rank", "group", "name", f"{table.score_name} ({table.unit})", *extra, "coverage",
+            "training data"]  # fmt: skip
+    lines = [f"# {_md(table.title)}", "", f"*{_md(table.question)}*", ""]
+    if table.simulated:
+        lines += ["**Simulated.** Images, units or participants of this board are made up or stand "
+                  "in for the real ones.", ""]  # fmt: skip
+    lines += [*table.about.strip().split("\n"), "", f"{table.score_help} {table.rule}", ""]
+    if table.ceiling is not None:
+        lines += [f"Human ceiling: {table.ceiling}. Guessing: {table.chance:.3f}.", ""]
+    if not math.isnan(table.resolvable):
+        lines += [f"Smallest difference resolved: {table.resolvable:.3f}.", ""]
+    lines += ["| " + " | ".join(map(_md, head)) + " |", "|" + " --- |" * len(head)]
+    for row in table.rows:
+        rank = f"{row.rank} [{row.rank_low}–{row.rank_high}]" if row.rank else row.kind
+        cells = [rank, str(row.group or ""), row.title, str(row.score),
+                 *(number(row.more[n].value) if n in row.more else "–" for n in extra),
+                 f"{100 * row.coverage:.1f}%", training(row)]  # fmt: skip
+        lines.append("| " + " | ".join(map(_md, cells)) + " |")
+    if table.rejected:
+        lines += ["", "Not scored:", ""]
+        lines += [f"- {_md(folder)}: {_md(problem)}" for folder, problem in table.rejected]
+    lines += ["", "Open `index.html` for the page; rebuild with `imi-bench leaderboard build`.", ""]
+    return "\n".join(lines)
+
+
+_MD = str.maketrans(
+    {c: "\\" + c for c in "\\`*_{}[]|#!~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+
+
+def _md(text: str) -> str:
+    """Escape what Markdown or HTML would act upon; addresses do not become links."""
+    return " ".join(text.translate(_MD).replace("://", ":\u200b//").split())

@@ -1,0 +1,264 @@
+"""What a board shows: one object from which every rendering is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from imi_bench.leaderboard.submission import Declaration
+from imi_bench.scores.estimate import Estimate
+
+Kind = Literal["submission", "reference", "anchor"]
+UNDISCLOSED = "undisclosed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a board.
+
+    Attributes
+    ----------
+    kind : str
+        ``submission``; ``reference`` (chance, one side, people …: unranked yardsticks);
+        ``anchor`` (a published number, unranked).
+    name, revision, title : str
+    score : Estimate
+        The primary score.
+    strata : dict of str to Estimate
+        The primary score by ``mode=…`` and ``difficulty=…``.
+    more : dict of str to Estimate
+        Further scores by name.
+    share : Estimate or None
+        Score as a share of the human ceiling; above 1 is flagged, never capped.
+    coverage : float
+        Answered trials as a share of all.
+    rank, rank_low, rank_high, group : int or None
+        None for rows that are not ranked.
+    p_leader : float or None
+        Holm-adjusted p value against the leader of the tie group.
+    facts : dict of str to str
+        What the submission declares, ready to show: authors, link, licence, training data …
+    claims : dict of str to float
+        Self-reported scores; shown beside the recomputed ones, never used.
+    """
+
+    kind: Kind
+    name: str
+    revision: str
+    title: str
+    score: Estimate
+    strata: dict[str, Estimate] = field(default_factory=dict)
+    more: dict[str, Estimate] = field(default_factory=dict)
+    share: Estimate | None = None
+    coverage: float = 1.0
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    group: int | None = None
+    p_leader: float | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def above_ceiling(self) -> bool:
+        """Whether the score exceeds what people's own agreement allows."""
+        return self.share is not None and self.share.value > 1
+
+    def placed(self, *, rank: int, low: int, high: int, group: int, p_leader: float) -> Row:
+        """The same row with its place on the board."""
+        return replace(
+            self, rank=rank, rank_low=low, rank_high=high, group=group, p_leader=p_leader
+        )
+
+    def with_scores(
+        self, score: Estimate, *, strata: dict[str, Estimate], more: dict[str, Estimate]
+    ) -> Row:
+        """The same row with its scores."""
+        return replace(self, score=score, strata=strata, more=more)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        plain = {
+            name: getattr(self, name)
+            for name in (
+                "kind", "name", "revision", "title", "coverage", "rank", "rank_low", "rank_high",
+                "group", "p_leader", "facts", "claims", "above_ceiling",
+            )
+        }  # fmt: skip
+        return {
+            **plain,
+            "score": self.score.to_json(),
+            "share": None if self.share is None else self.share.to_json(),
+            "strata": {name: estimate.to_json() for name, estimate in self.strata.items()},
+            "more": {name: estimate.to_json() for name, estimate in self.more.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a submission's own page shows beside its row.
+
+    Attributes
+    ----------
+    figures : tuple of Markup
+        Inline SVG.
+    trials : tuple of dict
+        Trials to browse; see `imi_bench.leaderboard.browser`.
+    total : int
+        Number of trials they were taken from.
+    sheet : int
+        Width of the contact sheet in CSS pixels.
+    """
+
+    figures: tuple[Markup, ...] = ()
+    trials: tuple[dict[str, object], ...] = ()
+    total: int = 0
+    sheet: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A row with what ranking needs.
+
+    Attributes
+    ----------
+    row : Row
+    draws : (B,) float64
+        The primary score on each resample, the same resamples for all rows of an observers board.
+    detail : Detail
+    """
+
+    row: Row
+    draws: NDArray[np.float64]
+    detail: Detail = Detail()
+
+    def with_share(self, ceiling: float, draws: NDArray[np.float64], *, level: float) -> Scored:
+        """The same with its score as a share of the ceiling, resampled together with it."""
+        facts: dict[str, Any] = {
+            "n": self.row.score.n, "clusters": self.row.score.clusters, "level": level,
+        }  # fmt: skip
+        if not ceiling > 0 or math.isnan(self.row.score.value):
+            share = Estimate.undefined("no ceiling above guessing", **facts)
+        else:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = self.draws / np.where(draws > 0, draws, np.nan)
+            low, high = np.nanquantile(ratio, [(1 - level) / 2, (1 + level) / 2]).tolist()
+            method = self.row.score.method
+            share = Estimate(self.row.score.value / ceiling, low, high, method=method, **facts)
+        return replace(self, row=replace(self.row, share=share))
+
+
+def facts_of(declared: Declaration) -> dict[str, str]:
+    """What a submission declares, as text ready to show; undisclosed where it does not say."""
+
+    def said(value: bool | None) -> str:
+        return UNDISCLOSED if value is None else "yes" if value else "no"
+
+    training, cost = declared.training, declared.cost
+    facts = {
+        "authors": ", ".join(declared.authors),
+        "link": "" if declared.link is None else str(declared.link),
+        "licence": declared.licence,
+        "weights": declared.weights.source,
+        "weights sha256": declared.weights.sha256 or "",
+        "training data": UNDISCLOSED
+        if training.data is None
+        else ", ".join(training.data) or "none",
+        "human similarity judgements": said(training.human_similarity_judgements),
+        "IMI answers": said(training.imi),
+        "preprocessing": declared.preprocessing,
+        "parameters": "" if declared.parameters is None else f"{declared.parameters:,}",
+        "cost": "" if cost.seconds is None else f"{cost.seconds:.1f}",
+        "device": cost.device or "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A board's rows in order, and how they came about.
+
+    Attributes
+    ----------
+    board, title, question, about, kind : str
+        From the rules.
+    simulated : bool
+    version : int
+    rules_hash, study_hash : str
+    score_name, score_help : str
+        Name and one-line meaning of the primary score.
+    unit : str
+    chance : float
+        The score of guessing.
+    rule : str
+        The ranking rule in words.
+    ceiling : Estimate or None
+        Human ceiling in the unit of the score.
+    resolvable : float
+        Smallest difference between two rows that the units of this board can resolve (median
+        over ranked pairs, 80% power, two-sided 5%, one comparison); NaN with fewer than two.
+    rows : tuple of Row
+        Ranked ones first, by rank; references and anchors at the place of their score.
+    rejected : tuple of (str, str)
+        Folders of submissions that did not validate, and the first problem.
+    """
+
+    board: str
+    title: str
+    question: str
+    about: str
+    kind: str
+    simulated: bool
+    version: int
+    rules_hash: str
+    study_hash: str
+    score_name: str
+    score_help: str
+    unit: str
+    chance: float
+    rule: str
+    ceiling: Estimate | None
+    resolvable: float
+    rows: tuple[Row, ...]
+    rejected: tuple[tuple[str, str], ...] = ()
+
+    def ordered(self) -> Table:
+        """Rows by score, best first; name decides among equals."""
+
+        def key(row: Row) -> tuple[float, str, str]:
+            value = row.score.value
+            return (-value if value == value else float("inf"), row.name, row.revision)
+
+        return replace(self, rows=tuple(sorted(self.rows, key=key)))
+
+    def to_json(self) -> Any:
+        """JSON value of ``board.json``, floats to six decimals."""
+        plain = {
+            name: getattr(self, name)
+            for name in (
+                "board", "title", "question", "about", "kind", "simulated", "version",
+                "rules_hash", "study_hash", "score_name", "score_help", "unit", "chance", "rule",
+            )
+        }  # fmt: skip
+        return _rounded({
+            "format": 1,
+            **plain,
+            "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
+            "resolvable": None if self.resolvable != self.resolvable else self.resolvable,
+            "rejected": [list(pair) for pair in self.rejected],
+            "rows": [row.to_json() for row in self.rows],
+        })  # fmt: skip
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six decimals, so that the last bits of another machine change no file."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,238 @@
+"""Hold a submission against its board: every problem at once, with file and field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.data.tables import (
+    ANSWERED,
+    STATUSES,
+    DecisionVariables,
+    Strings,
+    TrialIndex,
+    shown_first_is_positive,
+)  # fmt: skip
+from imi_bench.errors import ImiBenchError, SubmissionError
+from imi_bench.leaderboard.archive import Problem, read_files
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.submission import Declaration, Submission, parse
+
+_DECISIONS = "decisions.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A valid submission, ready to be scored.
+
+    Attributes
+    ----------
+    declaration : Declaration
+    decisions : tuple of DecisionVariables
+        One an observer: a single one on observers boards, the panel on networks boards.
+    trials : TrialIndex
+        The trials answered.
+    coverage : float
+        Answered trials as a share of the board's (or, on networks boards, the submission's).
+    run : dict
+    """
+
+    declaration: Declaration
+    decisions: tuple[DecisionVariables, ...]
+    trials: TrialIndex
+    coverage: float
+    run: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """The trials a submission must answer, with the sides drawn for them.
+
+    Attributes
+    ----------
+    index : TrialIndex
+    sides : (T,) str
+        ``positive`` or ``negative``: the kind of query shown first.
+    rows : pandas.Index
+        Trial ids, for look-ups.
+    """
+
+    index: TrialIndex
+    sides: Strings
+    rows: pd.Index
+
+    @classmethod
+    def of(cls, index: TrialIndex, board: Board) -> Expected:
+        """Draw the sides by the board's seed."""
+        first = shown_first_is_positive(index.trial_id, seed=board.rules.sides_seed)
+        sides = np.where(first, "positive", "negative").astype(object)
+        return cls(index, sides, pd.Index(index.trial_id))
+
+
+def validate(
+    path: Path, *, board: Board, trials: Expected | None = None
+) -> tuple[Entry | None, list[Problem]]:
+    """Read a submission folder or zip and check it.
+
+    Parameters
+    ----------
+    path : Path
+        Nothing in it is trusted, unpickled, imported or executed.
+    board : Board
+    trials : Expected, optional
+        The board's trials, where the caller has read them already (observers boards).
+
+    Returns
+    -------
+    entry : Entry or None
+        None if there is any problem.
+    problems : list of Problem
+    """
+    files, problems = read_files(path)
+    submission, more = parse(files)
+    problems += more
+    if submission is None:
+        return None, problems
+    problems += _declaration_problems(submission, board)
+    expected = trials
+    if board.rules.kind == "networks":
+        index, more = _own_trials(submission)
+        problems += more
+        if index is None:
+            return None, problems
+        expected = Expected.of(index, board)
+    elif expected is None:
+        expected = Expected.of(board.study().trials, board)
+    if board.rules.kind == "observers":
+        problems += _leakage(submission, expected.index)
+    problems += _table_problems(submission.decisions, expected, board)
+    if problems:
+        return None, problems
+    try:
+        decisions = _decisions(submission.decisions, expected)
+    except ImiBenchError as error:
+        return None, [Problem(_DECISIONS, "", str(error))]
+    answered = sum(int(d.answered.sum()) for d in decisions)
+    coverage = answered / (len(expected.index) * len(decisions))
+    return Entry(submission.declaration, decisions, expected.index, coverage, submission.run), []
+
+
+def require_valid(path: Path, *, board: Board) -> Entry:
+    """The entry, or one error that counts the problems and names the first.
+
+    Raises
+    ------
+    SubmissionError
+        If there is any problem.
+    """
+    entry, problems = validate(path, board=board)
+    if entry is None:
+        raise SubmissionError(
+            f"{len(problems)} problems in the submission"
+            if len(problems) > 1
+            else "bad submission",
+            where=path,
+            found=problems[0],
+            do=f"list them all with `imi-bench submit validate {path}`",
+        )
+    return entry
+
+
+def _declaration_problems(submission: Submission, board: Board) -> list[Problem]:
+    declared, name = submission.declaration, "submission.toml"
+    problems = []
+    if declared.board != board.rules.board:
+        problems.append(
+            Problem(name, "board", f"found '{declared.board}', wanted '{board.rules.board}'")
+        )
+    if declared.training.imi and not declared.calibration.units:
+        problems.append(
+            Problem(name, "calibration.units", "trained on IMI answers: list the units it saw")
+        )
+    wanted = board.rules.trials_hash
+    answered = submission.run.get("trials")
+    found = answered.get("hash") if isinstance(answered, dict) else None
+    if board.rules.kind == "observers" and found != wanted:
+        problems.append(
+            Problem("run.json", "trials.hash", f"found {str(found)[:80]!r}, wanted {wanted!r}")
+        )
+    return problems
+
+
+def _leakage(submission: Submission, index: TrialIndex) -> list[Problem]:
+    seen = sorted(set(submission.declaration.calibration.units) & set(index.unit_id.tolist()))
+    if not seen:
+        return []
+    message = f"fitted on {len(seen)} units the board scores, such as '{seen[0]}'"
+    return [Problem("submission.toml", "calibration.units", message)]
+
+
+def _own_trials(submission: Submission) -> tuple[TrialIndex | None, list[Problem]]:
+    if submission.trials is None:
+        return None, [Problem("trials.parquet", "", "missing: a networks board needs the trials")]
+    try:
+        return TrialIndex.from_frame(submission.trials), []
+    except (ImiBenchError, ValueError, OverflowError) as error:
+        return None, [Problem("trials.parquet", "", str(error))]
+
+
+def _table_problems(frame: pd.DataFrame, expected: Expected, board: Board) -> list[Problem]:
+    if frame.empty:
+        return [Problem(_DECISIONS, "", "found no rows, wanted one a trial")]
+    problems = []
+
+    def report(column: str, bad: pd.Series[bool], wanted: str) -> None:
+        if bad.any():
+            row = int(np.flatnonzero(bad.to_numpy())[0])
+            found = str(frame[column].iloc[row])[:80]
+            message = f"{int(bad.sum())} rows, first row {row}: found {found!r}, wanted {wanted}"
+            problems.append(Problem(_DECISIONS, column, message))
+
+    observers = frame["observer"].unique()
+    if board.rules.kind == "networks":
+        if set(map(str, observers)) != set(board.rules.panel):
+            found = ", ".join(sorted(str(o)[:40] for o in observers)[:8])
+            wanted = ", ".join(board.rules.panel)
+            problems.append(Problem(_DECISIONS, "observer", f"found {found}; wanted {wanted}"))
+    elif len(observers) != 1:
+        message = f"found {len(observers)} observers, wanted 1"
+        problems.append(Problem(_DECISIONS, "observer", message))
+    rows = expected.rows.get_indexer(pd.Index(frame["trial_id"]))
+    report("trial_id", pd.Series(rows < 0), "a trial of the board")
+    report("trial_id", frame.duplicated(["observer", "trial_id"]), "each trial once")
+    report("status", ~frame["status"].isin(STATUSES), " or ".join(STATUSES))
+    value = frame["decision_variable"].astype(float)
+    report("decision_variable", value.abs() == np.inf, "a finite number")
+    answered = frame["status"].isin(ANSWERED)
+    report("decision_variable", answered & value.isna(), "a number where the status is ok or tie")
+    report("decision_variable", ~answered & value.notna(), "none where the status says none")
+    tie = frame["status"] == "tie"
+    report("status", answered & (tie != (value == 0)), "tie exactly where the number is 0")
+    wrong_side = (rows >= 0) & (frame["shown_first"].to_numpy() != expected.sides[rows])
+    sides = f"the side drawn from seed {board.rules.sides_seed}"
+    report("shown_first", pd.Series(wrong_side), sides)
+    return problems
+
+
+def _decisions(frame: pd.DataFrame, expected: Expected) -> tuple[DecisionVariables, ...]:
+    """One table an observer over all trials of the index; missing trials count as errors."""
+    tables = []
+    count = len(expected.index)
+    for name, own in frame.groupby("observer", sort=True):
+        rows = expected.rows.get_indexer(pd.Index(own["trial_id"]))
+        value, status = np.full(count, np.nan), np.full(count, "error", dtype=object)
+        value[rows], status[rows] = own["decision_variable"], own["status"]
+        tables.append(
+            DecisionVariables(
+                observer=str(name),
+                trial_id=expected.index.trial_id,
+                decision_variable=value,
+                status=status,
+                shown_first=expected.sides,
+                seconds=np.zeros(count),
+            )
+        )
+    return tuple(tables)

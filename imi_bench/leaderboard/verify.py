@@ -1,0 +1,142 @@
+"""Recompute a board from its evidence: validate, score, rank.
+
+Nothing a submission says of its own scores is used. A change to a score is a change to this code,
+and re-scores every submission ever made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.networks import score_networks
+from imi_bench.leaderboard.observers import score_observers
+from imi_bench.leaderboard.ranking import rank
+from imi_bench.leaderboard.rows import Detail, Row, Scored, Table
+from imi_bench.leaderboard.validate import Entry, Expected, validate
+from imi_bench.progress import progress
+from imi_bench.scores.estimate import Estimate
+
+SCORE_HELP = {
+    "bits": "Held-out log-likelihood of single human answers, in bits an answer above guessing, "
+    "under a choice model fitted to people on other units. Higher is better.",
+    "interpretability": "Mean over units of the probability that a person would choose the "
+    "activating query (natural exemplars, easy queries), predicted by a panel of observers whose "
+    "choice models were fitted to people on other networks. Higher is better.",
+}
+SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
+CHANCE = {"bits": 0.0, "interpretability": 0.5}
+
+
+def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
+    """Recompute every row of a board.
+
+    Returns
+    -------
+    table : Table
+        In no particular order; see `Table.ordered`.
+    details : dict
+        By name and revision, what each submission's own page shows.
+
+    Raises
+    ------
+    NotComparableError
+        If the board's trials or humans are not those it was published with.
+    """
+    entries, rejected = _entries(board)
+    score = score_observers if board.rules.kind == "observers" else score_networks
+    scored, ceiling = score(board, entries) if board.ready else ([], None)
+    rows, resolvable = _ranked(scored, board)
+    rules = board.rules
+    table = Table(
+        board=rules.board,
+        title=rules.title,
+        question=rules.question,
+        about=rules.about.strip(),
+        kind=rules.kind,
+        simulated=rules.simulated,
+        version=rules.version,
+        rules_hash=board.rules_hash,
+        study_hash=rules.study_hash or "",
+        score_name=rules.ranking.score,
+        score_help=SCORE_HELP[rules.ranking.score],
+        unit=SCORE_UNIT[rules.ranking.score],
+        chance=CHANCE[rules.ranking.score],
+        rule=rules.ranking.rule,
+        ceiling=ceiling,
+        resolvable=resolvable,
+        rows=(*rows, *_anchors(board)),
+        rejected=tuple(rejected),
+    )
+    return table, {(s.row.name, s.row.revision): s.detail for s in scored}
+
+
+def _entries(board: Board) -> tuple[list[Entry], list[tuple[str, str]]]:
+    folders = board.submission_folders()
+    trials = None
+    if board.ready and board.rules.kind == "observers":
+        trials = Expected.of(board.study().trials, board)
+    entries, rejected = [], []
+    with progress("validating", total=len(folders), unit="submissions") as advance:
+        for folder in folders if board.ready else []:
+            entry, problems = validate(folder, board=board, trials=trials)
+            place = folder.relative_to(board.folder).as_posix()
+            advance(1)
+            if entry is None:
+                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+                rejected.append((place, f"{problems[0]}{more}"))
+            elif (entry.declaration.name, entry.declaration.revision) != folder.parts[-2:]:
+                rejected.append((place, "name and revision are not those of the folder"))
+            else:
+                entries.append(entry)
+    return entries, rejected
+
+
+def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
+    ranked = [s for s in scored if s.row.kind == "submission"]
+    if not ranked:
+        return [s.row for s in scored], math.nan
+    order = rank(
+        np.array([s.row.score.value for s in ranked]),
+        resampled=np.column_stack([s.draws for s in ranked]),
+        level=board.rules.ranking.level,
+        alpha=board.rules.ranking.alpha,
+    )
+    rows = [
+        s.row.placed(
+            rank=int(order.rank[i]), low=int(order.low[i]), high=int(order.high[i]),
+            group=int(order.group[i]), p_leader=float(order.p_leader[i]),
+        )
+        for i, s in enumerate(ranked)
+    ]  # fmt: skip
+    others = [s.row for s in scored if s.row.kind != "submission"]
+    return rows + others, _resolvable([s.draws for s in ranked])
+
+
+def _resolvable(draws: Sequence[NDArray[np.float64]]) -> float:
+    """Median over pairs of the smallest paired difference shown with 80% power at 5%."""
+    if len(draws) < 2:
+        return math.nan
+    covariance = np.cov(np.stack(draws))
+    variance = np.add.outer(np.diag(covariance), np.diag(covariance)) - 2 * covariance
+    pairs = variance[np.triu_indices(len(draws), 1)]
+    return float((1.959964 + 0.841621) * np.median(np.sqrt(np.maximum(pairs, 0))))
+
+
+def _anchors(board: Board) -> list[Row]:
+    return [
+        Row(
+            kind="anchor", name=anchor.source, revision="", title=anchor.name,
+            score=Estimate(
+                anchor.value, anchor.low, anchor.high, method=f"published: {anchor.source}",
+            ),
+            strata={f"mode={anchor.mode}": Estimate(
+                anchor.value, anchor.low, anchor.high, method=f"published: {anchor.source}",
+            )},
+        )
+        for anchor in board.rules.anchors
+    ]  # fmt: skip
