@@ -1,0 +1,231 @@
+"""`imi-bench data …`: the released human answers, or simulated ones of the same form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imi_bench.cli.data_shown import (
+    cell,
+    show_exclusions,
+    show_files,
+    show_means,
+    show_verified,
+    table_facts,
+    verified_record,
+)
+from imi_bench.cli.output import AsJson, print_json, print_table
+from imi_bench.errors import CheckFailedError, InputError
+
+data = typer.Typer(no_args_is_help=True, help="Fetch, check, describe and simulate human answers.")
+
+File = Annotated[
+    Path | None, typer.Argument(help="A released CSV table; the fetched ones by default.")
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out and count rows that break the schema.")
+]
+_PREFERRED = ("responses_all.csv", "responses_main.csv")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the program."""
+    app.add_typer(data, name="data")
+
+
+@data.command()
+def fetch(
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Take CSV tables fetched by hand from here.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder; the platform's cache by default.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="IMI_BENCH_RECORD_URL", help="Address of the record's API."),
+    ] = None,
+    attempts: Annotated[int, typer.Option(min=1, help="Failures in a row before giving up.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Download the released tables (DOI 10.5281/zenodo.8131197); interrupted, it goes on later."""
+    from imi_bench.data.fetch import RECORD_URL, fetch, fetch_from
+    from imi_bench.data.transfer import Patience
+
+    if from_ is not None:
+        found = fetch_from(from_, to)
+    else:
+        found = fetch(to, url=url or RECORD_URL, patience=Patience(attempts=attempts))
+    show_files(found, as_json=as_json)
+
+
+@data.command()
+def verify(file: File = None, as_json: AsJson = False) -> None:
+    """Check tables against the record's checksums and the schema; exit 1 if a check fails."""
+    from imi_bench.data.exclusions import agreement
+    from imi_bench.data.fetch import stored
+    from imi_bench.data.measures import measure
+    from imi_bench.data.release import inspect_release
+
+    files = [(one.path, one.checksum) for one in stored()] if file is None else [(file, "")]
+    checked, failed = [], []
+    for path, checksum in files:
+        table = inspect_release(path)
+        measures = measure(table)
+        judged = agreement(measures)
+        checked.append(verified_record(table, checksum, judged, measures.unreadable))
+        if table.violations:
+            failed.append(f"{path.name}: {len(table.violations)} expectations broken")
+        if not as_json:
+            show_verified(table, checksum, judged, measures.unreadable)
+    if as_json:
+        print_json({"files": checked})
+    if failed:
+        raise CheckFailedError("the tables are not as they should be", found="; ".join(failed))
+
+
+@data.command()
+def info(
+    file: File = None,
+    skip_bad: SkipBad = False,
+    seed: Annotated[int, typer.Option(help="For the bootstrap intervals.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a table: counts, exclusions, and means beside the published ones."""
+    from imi_bench.data.conditions import condition_means
+    from imi_bench.data.exclusions import exclude
+    from imi_bench.data.release import read_release
+
+    table = read_release(_table(file), skip_bad=skip_bad)
+    excluded = exclude(table)
+    study = table.study()
+    means = condition_means(study, seed=seed)
+    facts = table_facts(table, hash_=study.hash)
+    if as_json:
+        print_json(
+            {
+                **facts,
+                "exclusions": excluded.to_frame().to_dict("records"),
+                "kept": int(excluded.kept.sum()),
+                "conditions": [mean.to_json() for mean in means],
+            }
+        )
+        return
+    title = "SIMULATED answers" if table.simulated else "Released answers"
+    print_table(["fact", "value"], [(n.replace("_", " "), cell(v)) for n, v in facts.items()],
+                title=f"{title}: {table.path.name}")  # fmt: skip
+    show_exclusions(excluded)
+    show_means(means, simulated=table.simulated)
+
+
+@data.command()
+def simulate(
+    out: Annotated[
+        Path, typer.Option(help="CSV table to write; its truth goes to NAME.truth.json beside it.")
+    ],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(help='JSON file of parameters, such as {"study": {"lapse": 0.05}}.'),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a study in the released format, with the real design's size and known truth."""
+    from imi_bench.data.simulate_release import ReleaseParameters, simulate_release, write_release
+
+    if out.suffix != ".csv":
+        raise InputError("not a CSV name", where=out, wanted="such as simulated_responses_all.csv")
+    record = _json_object(parameters) if parameters else {}
+    release = simulate_release(ReleaseParameters.from_json(record), seed=seed)
+    table, truth = write_release(release, out)
+    facts = {
+        "simulated": True,
+        "table": table,
+        "truth": truth,
+        "rows": len(release.frame),
+        "participants": release.frame["participant_id"].nunique(),
+        "trials": len(release.truth.trials),
+        "conditions": len(release.truth.intercepts),
+        "seed": seed,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        rows = [(name, cell(value)) for name, value in facts.items()]
+        print_table(["fact", "value"], rows, title="SIMULATED answers")
+
+
+@data.command()
+def multiverse(
+    file: File = None,
+    analysis: Annotated[str, typer.Option(help="means, networks, scale or kruskal.")] = "means",
+    rules: Annotated[
+        str | None, typer.Option(help="Vary only these rules, separated by commas.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the first (or --number) number: .png, .svg or .pdf.")
+    ] = None,
+    number: Annotated[str | None, typer.Option(help="Which number to draw.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every universe to this CSV file.")] = None,
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """Re-run an analysis under all combinations of stricter, published and laxer rules."""
+    from imi_bench.data.multiverse import CHOICES, run_multiverse, universes
+    from imi_bench.data.release import read_release
+    from imi_bench.provenance import atomic_path
+
+    varied = tuple(rules.split(",")) if rules else tuple(CHOICES)
+    among = universes(varied)
+    found = run_multiverse(read_release(_table(file), skip_bad=skip_bad), analysis, among=among)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            found.frame.to_csv(temporary, index=False)
+    if figure is not None:
+        from imi_bench.report.multiverse import draw_multiverse
+
+        draw_multiverse(found, figure, number=number)
+    summary = found.summary()
+    if as_json:
+        print_json(
+            {
+                "analysis": found.analysis, "simulated": found.simulated,
+                "universes": len(found.frame), "distinct": found.distinct,
+                "summary": summary.to_dict("records"), "figure": figure, "table": out,
+            }
+        )  # fmt: skip
+        return
+    made_up = ", SIMULATED answers" if found.simulated else ""
+    print_table(
+        ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
+        [
+            (row.number, f"{row.published:.4f}", f"{row.lowest:.4f}", f"{row.median:.4f}",
+             f"{row.highest:.4f}", f"{row.same_sign:.0%}", row.moved_by, f"{row.by:+.4f}")
+            for row in summary.itertuples()
+        ],
+        title=f"{analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
+        right=("published", "lowest", "median", "highest", "same sign", "by"),
+    )  # fmt: skip
+
+
+def _table(file: Path | None) -> Path:
+    if file is not None:
+        return file
+    from imi_bench.data.fetch import stored
+
+    by_name = {one.path.name: one.path for one in stored()}
+    preferred = [by_name[name] for name in _PREFERRED if name in by_name]
+    return [*preferred, *by_name.values()][0]
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError("unreadable parameters", where=path, found=error) from error
+    if not isinstance(record, dict):
+        raise InputError("not a JSON object", where=path, found=type(record).__name__)
+    return record

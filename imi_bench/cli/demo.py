@@ -1,0 +1,86 @@
+"""`imi-bench demo`: the whole study on the embedded mini-benchmark."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from imi_bench.study import StudySoFar
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for trials, runs and report.html.")],
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace other runs in --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make simulated trials and participants, run the light observers, write a report.
+
+    Needs no network and no torch; with torch installed a small untrained network joins in.
+    """
+    from imi_bench.study import SMALL_ENCODER, STEPS, Plan, light_observers, run_study
+
+    started = time.perf_counter()
+    plan = Plan(out, (*light_observers(), SMALL_ENCODER), seed=seed, force=force)
+    done = run_study(
+        plan,
+        tell=lambda step: note(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step.name}: {step.doc}"),
+    )
+    for name, why in done.skipped.items():
+        note(f"not run: {name} ({why})")
+    if as_json:
+        print_json(_as_json(done))
+        return
+    _show(done)
+    note(f"{time.perf_counter() - started:.0f} s")
+    typer.echo(f"Report: {done.page}")
+
+
+def _as_json(done: StudySoFar) -> dict[str, object]:
+    from imi_bench.study import made
+
+    summary = made(done.summary)
+    return {
+        "report": done.page,
+        "simulated": True,
+        "seed": done.plan.seed,
+        "skipped": done.skipped,
+        "observers": {name: report.to_json()["scores"] for name, report in summary.scores.items()},
+        "ceilings": {
+            name: found.to_json()
+            for name, found in next(iter(summary.scores.values())).ceilings.items()
+        },
+    }
+
+
+def _show(done: StudySoFar) -> None:
+    """The observers, best first, beside the panel."""
+    from imi_bench.report.figures import PANEL
+    from imi_bench.report.summary import Stratum
+    from imi_bench.study import made
+
+    summary, everything = made(done.summary), Stratum()
+    labels = done.exhibit.labels
+    rows = [["simulated panel", str(summary.correct[PANEL, everything]), "", ""]]
+    names = summary.best_first(summary.scores)
+    for name in names:
+        found = [summary.scores[name].scores[part].estimate for part in ("unit_pearson", "bits")]
+        rows.append([labels[name], str(summary.correct[name, everything]), *map(str, found)])
+    size = summary.correct[names[0], everything]
+    print_table(
+        ["observer", "proportion correct", "r with the panel", "bits/trial above chance"],
+        rows,
+        title=f"Simulated data: {size.n} trials of {size.clusters} units, value [95% interval]",
+        right=["proportion correct", "r with the panel", "bits/trial above chance"],
+    )

@@ -1,0 +1,201 @@
+"""`imi-bench effects`: does scale matter, and the paper's other questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imi_bench.data.tables import DecisionVariables, Study
+    from imi_bench.effects.analysis import Effects
+    from imi_bench.effects.likeness import Difference
+    from imi_bench.glmm.posthoc import PostHoc
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("effects")(effects_command)
+
+
+def effects_command(
+    responses: Annotated[
+        str,
+        typer.Option(help="Released CSV, folder with responses.parquet, or `imi` (fetched)."),
+    ],
+    decisions: Annotated[
+        list[Path] | None,
+        typer.Option(help="An observer's run: its effects, and how they differ from people's."),
+    ] = None,
+    networks: Annotated[
+        Path | None, typer.Option(help="CSV: network, parameters, training_images, top1, year.")
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="CSV: network, layer (unit), depth, type, width.")
+    ] = None,
+    interest: Annotated[
+        float, typer.Option(help="Smallest effect of interest: log-odds over a property's span.")
+    ] = 0.35,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for CSV, LaTeX, R script, JSON and figure.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap over units.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Answer the paper's questions by mixed models, beside the paper's own tests.
+
+    Each answer has an estimate in log-odds, an interval and a test. What varies only between
+    networks is tested on as many degrees of freedom as networks allow.
+    """
+    import pandas as pd
+
+    from imi_bench.data.tables import DecisionVariables
+    from imi_bench.effects.analysis import analyse
+    from imi_bench.effects.groups import compare_networks
+    from imi_bench.effects.table import people_table
+
+    path, study = _study(responses)
+    own = None if networks is None else pd.read_csv(networks)
+    layers = None if columns is None else pd.read_csv(columns)
+    table = people_table(study, columns=layers)
+    people = analyse(table, networks=own, truth=_truth(path), interest=interest)
+    groups = compare_networks(table, seed=seed)
+    machines = [
+        _observer(DecisionVariables.read(one), study, people, own, layers, interest)
+        for one in decisions or ()
+    ]
+    if out is not None:
+        _write(people, groups, machines, out)
+    if as_json:
+        print_json(_record(people, groups, machines))
+        return
+    _print_effects(people)
+    _print_groups(groups)
+    for effects, found in machines:
+        _print_effects(effects)
+        _print_differences(effects.who, found)
+
+
+def _study(responses: str) -> tuple[Path, Study]:
+    from imi_bench.data.fetch import stored
+    from imi_bench.data.study_files import read_study
+    from imi_bench.errors import InputError
+
+    path = Path(responses)
+    if responses == "imi":
+        tables = [one.path for one in stored()]
+        path = max(tables, key=lambda one: ("all" in one.name, one.stat().st_size))
+        note(f"using {path.name}")
+    elif not path.exists():
+        raise InputError("no such file", where=path, wanted="human answers, or `imi`")
+    return path, read_study(path)
+
+
+def _truth(path: Path) -> Any:
+    from imi_bench.data.release import truth_path
+    from imi_bench.effects.truth import read_truth
+
+    beside = truth_path(path)
+    return read_truth(beside) if path.suffix == ".csv" and beside.is_file() else None
+
+
+def _observer(
+    decisions: DecisionVariables, study: Study, people: Effects, own: pd.DataFrame | None,
+    layers: pd.DataFrame | None, interest: float,
+) -> tuple[Effects, list[Difference]]:  # fmt: skip
+    from imi_bench.effects.analysis import analyse
+    from imi_bench.effects.likeness import differences
+    from imi_bench.effects.table import observer_table
+
+    table = observer_table(
+        decisions, study.trials, columns=layers, simulated=study.responses.simulated
+    )
+    effects = analyse(table, networks=own, interest=interest)
+    return effects, differences(effects, people)
+
+
+def _write(
+    people: Effects, groups: dict[str, PostHoc], machines: list[tuple[Effects, list[Difference]]],
+    out: Path,
+) -> None:  # fmt: skip
+    from imi_bench.effects.export import export, with_nulls
+    from imi_bench.provenance import write_json
+    from imi_bench.report.effects import draw_effects
+
+    export(people, out, groups=groups)
+    draw_effects(people, out / "effects.png")
+    for effects, found in machines:
+        folder = out / effects.who
+        export(effects, folder)
+        draw_effects(effects, folder / "effects.png")
+        write_json(folder / "differences.json", with_nulls([one.to_json() for one in found]))
+    note(f"written to {out}")
+
+
+def _record(
+    people: Effects, groups: dict[str, PostHoc], machines: list[tuple[Effects, list[Difference]]]
+) -> dict[str, Any]:
+    return {
+        **people.to_json(),
+        "groups": {mode: found.to_json() for mode, found in groups.items()},
+        "observers": [
+            {**effects.to_json(), "differences": [one.to_json() for one in found]}
+            for effects, found in machines
+        ],
+    }
+
+
+def _print_effects(effects: Effects) -> None:
+    made_up = ", simulated" if effects.simulated else ""
+    truths = any(effect.truth == effect.truth for effect in effects.effects)
+    header = ["effect", "log-odds", "95% interval", "test", "p", "networks"]
+    rows = []
+    for effect in effects.effects:
+        test = effect.test
+        row = [
+            effect.key, _number(test.estimate), f"[{_number(test.low)}, {_number(test.high)}]",
+            test.method, "-" if test.p != test.p else f"{test.p:.4f}", effect.networks,
+        ]  # fmt: skip
+        rows.append([*row, _number(effect.truth)] if truths else row)
+    print_table(
+        [*header, "true value"] if truths else header, rows,
+        title=f"Effects: {effects.who} ({effects.answers} answers{made_up})",
+        right=("log-odds", "p", "networks", "true value"),
+    )  # fmt: skip
+    for effect in effects.effects:
+        typer.echo(f"{effect.question} {effect.sentence}")
+    typer.echo(
+        f"\nmodel: {effects.formula}\ninference: two-stage t between networks, Wald z within"
+    )
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:+.3f}"
+
+
+def _print_groups(groups: dict[str, PostHoc]) -> None:
+    for mode, found in groups.items():
+        print_table(
+            ["network", "mean", "95% interval", "units"],
+            [[one.name, f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", one.n]
+             for one in found.means],
+            title=f"The paper's tests, {mode}: Kruskal-Wallis H = {found.statistic:.1f}, "
+            f"p = {found.p:.2g}; {len(found.different)} pairs differ (Conover, Holm)",
+            right=("mean", "units"),
+        )  # fmt: skip
+
+
+def _print_differences(who: str, found: list[Difference]) -> None:
+    print_table(
+        ["effect", who, "people", "difference", "95% interval", "p"],
+        [[one.key, _number(one.observer), _number(one.people), _number(one.test.estimate),
+          f"[{_number(one.test.low)}, {_number(one.test.high)}]", f"{one.test.p:.4f}"]
+         for one in found],
+        title=f"Does {who} show people's effects?",
+        right=(who, "people", "difference", "p"),
+    )  # fmt: skip

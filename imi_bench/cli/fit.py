@@ -1,0 +1,63 @@
+"""`imi-bench fit`: a mixed model from a formula and a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, plain, print_json
+from imi_bench.provenance import atomic_path
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("fit")(fit)
+
+
+def fit(
+    formula: Annotated[
+        str, typer.Argument(help='lme4 formula, such as "correct ~ mode + (1|unit)".')
+    ],
+    data: Annotated[
+        Path, typer.Argument(help="CSV, TSV or Parquet. Quoted CSV columns hold labels.")
+    ],
+    family: Annotated[str, typer.Option(help="binomial or gaussian.")] = "binomial",
+    link: Annotated[str | None, typer.Option(help="logit or probit (binomial).")] = None,
+    method: Annotated[str, typer.Option(help="ML, or REML (gaussian).")] = "ML",
+    nagq: Annotated[int, typer.Option(help="Quadrature nodes; 1 is Laplace.")] = 1,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write everything, conditional modes too, as JSON.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a generalised linear mixed model.
+
+    Rows with a missing value are dropped and counted.
+    """
+    from imi_bench.glmm import fit as fit_model
+    from imi_bench.glmm.tables import read_table
+
+    result = fit_model(
+        formula,
+        read_table(data),
+        family=cast(Any, family),
+        link=cast(Any, link),
+        method=cast(Any, method),
+        nagq=nagq,
+    )
+    if result.dropped:
+        note(f"dropped {result.dropped} rows with missing values")
+    whole = plain(result)
+    if save is not None:
+        with atomic_path(save) as temporary:
+            temporary.write_text(json.dumps(whole), encoding="utf-8")
+    if as_json:
+        print_json({name: part for name, part in whole.items() if name != "effects"})
+    else:
+        typer.echo(result.to_latex() if latex else result.summary(), nl=False)
+    if not result.converged:
+        note(f"warning: not converged: {result.reason}")

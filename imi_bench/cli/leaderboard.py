@@ -1,0 +1,91 @@
+"""`imi-bench leaderboard`: recompute, render and check boards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+leaderboard = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
+
+_BoardName = Annotated[str, typer.Argument(help="A shipped board's name, or a folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.add_typer(leaderboard, name="leaderboard")
+
+
+@leaderboard.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """Show the boards that come with the package."""
+    from imi_bench.leaderboard.board import find, shipped
+
+    boards = [find(name) for name in shipped()]
+    if as_json:
+        print_json({"boards": [b.rules.model_dump(mode="json") for b in boards]})
+        return
+    rows = [
+        (b.rules.board, b.rules.kind, b.rules.version, len(b.submission_folders()),
+         "simulated" if b.rules.simulated else "", b.rules.title)
+        for b in boards
+    ]  # fmt: skip
+    print_table(("board", "kind", "version", "submissions", "", "title"), rows)
+
+
+@leaderboard.command("verify")
+def verify_command(board: _BoardName, as_json: AsJson = False) -> None:
+    """Recompute every score of a board from its evidence and print the table."""
+    from imi_bench.leaderboard.board import find
+    from imi_bench.leaderboard.render import number, training
+    from imi_bench.leaderboard.verify import verify
+
+    table, _details = verify(find(board))
+    table = table.ordered()
+    if as_json:
+        print_json(table.to_json())
+        return
+    extra = list(dict.fromkeys(name for row in table.rows for name in row.more))
+    print_table(
+        ("rank", "group", "name", f"{table.score_name} ({table.unit})", *extra, "coverage",
+         "training data"),
+        [
+            (f"{r.rank} [{r.rank_low}–{r.rank_high}]" if r.rank else r.kind, r.group or "", r.name,
+             r.score, *(number(r.more[n].value) if n in r.more else "–" for n in extra),
+             f"{100 * r.coverage:.1f}%", training(r))
+            for r in table.rows
+        ],
+        title=table.title + (" (simulated)" if table.simulated else ""),
+        right=(*extra, "coverage"),
+    )  # fmt: skip
+    for folder, problem in table.rejected:
+        note(f"not scored: {folder}: {problem}")
+
+
+@leaderboard.command("build")
+def build_command(board: _BoardName) -> None:
+    """Recompute a board and write its Markdown, CSV, JSON and pages."""
+    from imi_bench.leaderboard.board import find
+    from imi_bench.leaderboard.render import render, write
+    from imi_bench.leaderboard.verify import verify
+
+    found = find(board)
+    table, details = verify(found)
+    files = render(table, details=details)
+    write(files, found.folder)
+    typer.echo(f"{len(files)} files in {found.folder}, {len(table.rows)} rows")
+
+
+@leaderboard.command("check")
+def check_command(board: _BoardName) -> None:
+    """Fail (exit 1) if a board's files are not what its evidence gives."""
+    from imi_bench.leaderboard.board import find
+    from imi_bench.leaderboard.render import check, render
+    from imi_bench.leaderboard.verify import verify
+
+    found = find(board)
+    table, details = verify(found)
+    check(render(table, details=details), found.folder)
+    typer.echo(f"{found.rules.board}: every file is what the evidence gives")

@@ -1,0 +1,111 @@
+"""`imi-bench mis`: the machine interpretability score of every unit of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imi_bench.cli.network_options import (
+    Checkpoint,
+    Device,
+    InputSize,
+    Layers,
+    NetworkOption,
+    Random,
+    Workers,
+)
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from imi_bench.replay.mis_run import MisRun
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command()(mis)
+
+
+def mis(
+    network: NetworkOption,
+    images: Annotated[Path, typer.Option(help="Folder of images, or .npz with an array `images`.")],
+    observer: Annotated[str, typer.Option(help="A name of `imi-bench observers list`.")],
+    out: Annotated[Path, typer.Option(help="Folder for scores.parquet and run.json.")],
+    slope: Annotated[
+        float, typer.Option(help="From margin to probability; 0.16 was used with DreamSim.")
+    ] = 0.16,
+    tasks: Annotated[int, typer.Option(help="Tasks a unit.")] = 20,
+    references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
+    quantile: Annotated[
+        float, typer.Option(help="Share of the images at each end that tasks are drawn from.")
+    ] = 0.02,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: run every n-th piece, from i = 0 (job arrays).")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, ray or ray:ADDRESS.")] = "local",
+    gpus: Annotated[float, typer.Option(help="GPUs a piece needs on a Ray cluster.")] = 0.0,
+    checkpoint: Checkpoint = None,
+    random: Random = False,
+    layers: Layers = None,
+    input_size: InputSize = None,
+    batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
+    shard_size: Annotated[
+        int | None, typer.Option(help="Images a piece; about 64 pieces of 512 or more if left out.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    workers: Workers = 0,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Score every unit of a network by how well an observer tells the ends of it apart.
+
+    A run that was killed goes on where it was: run the same command again. With --shard the
+    command that finds all shares done, or one without --shard, finishes the run.
+    """
+    from imi_bench.replay.executors import choose
+    from imi_bench.replay.mis_run import MisJob, run_job
+
+    chosen = choose(executor, shard=shard, gpus=gpus)
+    job = MisJob(
+        network=network, images=images.absolute(), observer=observer, out=out.absolute(),
+        slope=slope, seed=seed, n_tasks=tasks, n_references=references, quantile=quantile,
+        checkpoint=checkpoint and checkpoint.absolute(), pretrained=not random, layers=layers,
+        input_size=input_size, device=device, batch_size=batch_size, shard_size=shard_size,
+        precision=precision, workers=workers,
+    )  # fmt: skip
+    done = run_job(job, executor=chosen)
+    if done is None:
+        note(f"share {shard} is done; other shares are missing in {out}")
+        if as_json:
+            print_json({"out": out, "finished": False})
+        return
+    _show(done, out, as_json=as_json)
+
+
+def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
+    by_layer = done.scores.groupby(["layer", "layer_type", "depth", "width"], sort=False)
+    table = by_layer.agg(
+        scored=("score", "count"), score=("score", "mean"), hard_score=("hard_score", "mean")
+    ).reset_index()
+    if as_json:
+        print_json(
+            {"out": out, "finished": True, "layers": table.to_dict("records"), "run": done.record}
+        )
+        return
+    numbers = ["depth", "units", "scored", "MIS", "hard MIS"]
+    print_table(
+        ["layer", "type", *numbers],
+        [
+            [
+                row.layer, row.layer_type, f"{row.depth:.2f}", row.width, row.scored,
+                f"{row.score:.3f}", f"{row.hard_score:.3f}",
+            ]
+            for row in table.itertuples()
+        ],
+        title=f"{done.scores['network'][0]}, seen by {done.scores['observer'][0]}",
+        right=numbers,
+    )  # fmt: skip
+    units = done.record["units"]
+    note(f"{units['scored']} of {units['count']} units scored; written to {out}")

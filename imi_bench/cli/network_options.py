@@ -1,0 +1,58 @@
+"""Options that several groups share: how to load a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from imi_bench.networks.loading import LoadedNetwork
+
+Network = Annotated[
+    str,
+    typer.Argument(
+        help="A name of `networks list`, timm:NAME, open_clip:NAME, torchvision:NAME, "
+        "file.py:function, or card.toml; options as in timm:NAME?num_classes=10&input_size=32."
+    ),
+]
+NetworkOption = Annotated[
+    str,
+    typer.Option("--network", help="A network, as for `imi-bench networks units`."),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Local weights (safetensors, or a torch file of tensors).")
+]
+Random = Annotated[bool, typer.Option("--random", help="Random weights from the seed.")]
+Layers = Annotated[
+    str | None, typer.Option(help="Regular expression of layer names instead of the card's.")
+]
+InputSize = Annotated[int | None, typer.Option(help="Side of the input image in pixels.")]
+Seed = Annotated[int, typer.Option(help="Of random weights, sampled units and dealt images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+
+
+def load(
+    network: str,
+    *,
+    checkpoint: Path | None,
+    random: bool,
+    layers: str | None,
+    input_size: int | None,
+    seed: int,
+    device: str,
+) -> LoadedNetwork:
+    """Load the network that the options describe; on ``meta`` its structure alone."""
+    from imi_bench.networks.loading import load_network
+
+    return load_network(
+        network,
+        checkpoint=checkpoint,
+        pretrained=not random,
+        layers=layers,
+        input_size=input_size,
+        seed=seed,
+        device=device,
+    )

@@ -1,0 +1,106 @@
+"""`imi-bench networks`: which networks there are, and what units they have."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from imi_bench.cli.network_options import Checkpoint, InputSize, Layers, Network, Random, Seed, load
+from imi_bench.cli.output import AsJson, print_json, print_table
+
+group = typer.Typer(no_args_is_help=True, help="Networks whose units are judged.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the program."""
+    app.add_typer(group, name="networks")
+
+
+@group.command("list")
+def list_networks(as_json: AsJson = False) -> None:
+    """List the networks of the paper with their scale."""
+    from imi_bench.networks.card import COVARIATES, card, covariates
+
+    table = covariates()
+    if as_json:
+        print_json(table.to_dict("records"))
+        return
+    print_table(
+        ("network", "label", "weights", *COVARIATES),
+        [
+            (row["network"], row["label"], card(row["network"]).weights.origin,
+             f"{row['parameters']:,.0f}", f"{row['training_images']:,.0f}",
+             f"{row['top1']:.4f}", f"{row['year']:.0f}")
+            for row in table.to_dict("records")
+        ],
+        right=COVARIATES,
+    )  # fmt: skip
+
+
+@group.command()
+def show(
+    network: Annotated[str, typer.Argument(help="A name of `networks list`, or a card's path.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a network's card: weights, preprocessing, layer rule, covariates and their sources."""
+    from imi_bench.networks.card import resolve
+
+    described = resolve(network)[0].model_dump(mode="json", exclude_none=True)
+    if as_json:
+        print_json(described)
+        return
+    covariates = described.pop("covariates")
+    rows = [
+        (name if key is None else f"{name}.{key}", part)
+        for name, value in described.items()
+        for key, part in (value.items() if isinstance(value, dict) else [(None, value)])
+        if part not in ("", {}, None)
+    ]
+    rows += [
+        (name, f"{fact['value']:.10g}  ({fact['source']})") for name, fact in covariates.items()
+    ]
+    print_table(("field", "value"), rows)
+
+
+@group.command()
+def units(
+    network: Network,
+    checkpoint: Checkpoint = None,
+    random: Random = False,
+    layers: Layers = None,
+    input_size: InputSize = None,
+    sample: Annotated[
+        int, typer.Option(help="Draw this many units: a layer uniformly, then a channel.")
+    ] = 0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """List a network's layers with type, depth and width, or draw units from them.
+
+    Weights are neither needed nor fetched: only the architecture is built.
+    """
+    from imi_bench.networks.units import sample_units
+
+    loaded = load(
+        network, checkpoint=checkpoint, random=random, layers=layers, input_size=input_size,
+        seed=seed, device="cpu" if ".py:" in network else "meta",
+    )  # fmt: skip
+    if sample:
+        drawn = [str(unit) for unit in sample_units(loaded.layers, sample, seed=seed)]
+        print_json({"units": drawn}) if as_json else typer.echo("\n".join(drawn))
+        return
+    if as_json:
+        print_json([asdict(layer) for layer in loaded.layers])
+        return
+    print_table(
+        ("layer", "type", "depth", "width", "map"),
+        [
+            (layer.name, layer.type, f"{layer.depth:.3f}", layer.width,
+             "x".join(str(layer.shape[axis]) for axis in layer.positions))
+            for layer in loaded.layers
+        ],
+        title=f"{loaded.name}: {len(loaded.layers)} layers, {loaded.width:,} units",
+        right=("depth", "width", "map"),
+    )  # fmt: skip

@@ -1,0 +1,260 @@
+"""`imi-bench calibrate`, `score`, `compare`: machine observers beside people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from imi_bench.choice.calibration import Calibration, Slopes
+    from imi_bench.data.tables import DecisionVariables, Study
+    from imi_bench.scores.compare import Comparison
+    from imi_bench.scores.estimate import Estimate
+    from imi_bench.scores.report import ScoreLine, ScoreReport
+
+Decisions = Annotated[
+    Path, typer.Option(help="Output folder of a run, or its decisions.parquet.", exists=True)
+]
+Answers = Annotated[
+    Path, typer.Option(help="Released CSV, or a folder with responses.parquet.", exists=True)
+]
+By = Annotated[
+    Literal["unit", "network"], typer.Option(help="What a calibration fold keeps together.")
+]
+Folds = Annotated[int | None, typer.Option(help="Folds [10 by unit, one a network by network].")]
+Link = Annotated[Literal["logit", "probit"], typer.Option(help="Link of the choice model.")]
+Seed = Annotated[int, typer.Option(help="Of folds, bootstrap and split halves.")]
+Resamples = Annotated[int, typer.Option(help="Bootstrap resamples.", min=0)]
+Uncalibrated = Annotated[
+    bool, typer.Option("--uncalibrated", help="Slope 1, no lapse: fit nothing to people.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("calibrate")(calibrate_command)
+    app.command("score")(score_command)
+    app.command("compare")(compare_command)
+
+
+def calibrate_command(
+    decisions: Decisions,
+    responses: Answers,
+    by: By = "unit",
+    folds: Folds = None,
+    link: Link = "logit",
+    slopes: Annotated[
+        Literal["common", "by-mode", "pooled"],
+        typer.Option(help="One slope, one a mode, or one a mode drawn to their mean."),
+    ] = "common",
+    lapse: Annotated[float | None, typer.Option(help="Hold the lapse at this value.")] = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the calibration here (JSON).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit an observer's choice model to people, once for each fold held out."""
+    from imi_bench.choice.calibrate import calibrate
+    from imi_bench.data.study_files import read_study
+    from imi_bench.data.tables import DecisionVariables
+
+    named: dict[str, Slopes] = {
+        "common": "common", "by-mode": "by mode", "pooled": "pooled by mode"
+    }  # fmt: skip
+    study = read_study(responses)
+    made = calibrate(
+        DecisionVariables.read(decisions), study, by=by, n_folds=folds, link=link,
+        slopes=named[slopes], lapse=lapse, seed=seed,
+    )  # fmt: skip
+    if out is not None:
+        made.write(out)
+        note(f"calibration written to {out}")
+    if as_json:
+        print_json(made)
+    else:
+        _print_calibration(made, simulated=study.responses.simulated)
+
+
+def score_command(
+    decisions: Decisions,
+    responses: Answers,
+    calibration: Annotated[
+        Path | None, typer.Option(help="From `calibrate --out`; fitted afresh by default.")
+    ] = None,
+    uncalibrated: Uncalibrated = False,
+    calibrate_by: By = "unit",
+    by: Annotated[
+        list[str] | None, typer.Option(help="Stratum: mode, difficulty, network, or a column.")
+    ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="CSV with network, layer (unit) and columns such as layer_type, depth."),
+    ] = None,
+    resamples: Resamples = 2000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Score an observer against people: agreement, likelihood, calibration, consistency."""
+    import pandas as pd
+
+    from imi_bench.data.study_files import read_study
+    from imi_bench.data.tables import DecisionVariables
+    from imi_bench.scores.report import score
+
+    shown, study = DecisionVariables.read(decisions), read_study(responses)
+    report = score(
+        shown,
+        study,
+        _calibration(shown, study, calibration, uncalibrated, calibrate_by, seed),
+        by=by if by is not None else ("mode", "difficulty"),
+        columns=None if columns is None else pd.read_csv(columns),
+        seed=seed,
+        n_resamples=resamples,
+    )
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
+
+
+def compare_command(
+    decisions: Annotated[list[Path], typer.Argument(help="Two or more runs.", exists=True)],
+    responses: Answers,
+    uncalibrated: Uncalibrated = False,
+    calibrate_by: By = "unit",
+    score: Annotated[
+        list[str] | None, typer.Option(help="Score to compare; the main ones by default.")
+    ] = None,
+    resamples: Resamples = 10_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare observers on the same trials: paired differences, adjusted by Holm's method."""
+    from imi_bench.data.study_files import read_study
+    from imi_bench.data.tables import DecisionVariables
+    from imi_bench.scores.compare import COMPARED, compare
+
+    study = read_study(responses)
+    shown = [DecisionVariables.read(path) for path in decisions]
+    found = compare(
+        shown,
+        study,
+        calibrations={
+            one.observer: _calibration(one, study, None, uncalibrated, calibrate_by, seed)
+            for one in shown
+        },
+        scores=score or COMPARED,
+        seed=seed,
+        n_resamples=resamples,
+    )
+    if as_json:
+        print_json(found)
+    else:
+        _print_comparison(found)
+
+
+def _calibration(
+    decisions: DecisionVariables,
+    study: Study,
+    path: Path | None,
+    uncalibrated: bool,
+    by: Literal["unit", "network"],
+    seed: int,
+) -> Calibration:
+    from imi_bench.choice.calibrate import Calibration, calibrate
+    from imi_bench.errors import InputError
+
+    if path is not None and uncalibrated:
+        raise InputError("--calibration and --uncalibrated exclude each other")
+    if uncalibrated:
+        return Calibration.identity()
+    if path is not None:
+        return Calibration.read(path)
+    return calibrate(decisions, study, by=by, seed=seed)
+
+
+def _print_calibration(made: Calibration, *, simulated: bool) -> None:
+    named = [
+        ("overall", made.overall),
+        *((f"without fold {k}", f) for k, f in enumerate(made.fits)),
+    ]
+    rows = [
+        (
+            name, *map(_short, fit.slopes.values()), _short(fit.bias), _short(fit.lapse), fit.n,
+            fit.clusters, fit.state,
+        )
+        for name, fit in named
+        if fit is not None
+    ]  # fmt: skip
+    groups = made.overall.slopes if made.overall is not None else {}
+    slopes = [f"slope ({g})" if g != "all" else "slope" for g in groups]
+    print_table(
+        ("fit", *slopes, "bias", "lapse", "answers", "units", "state"),
+        rows,
+        title=f"{made.observer}: {made.label}" + " (simulated answers)" * simulated,
+        right=("answers", "units"),
+    )
+    if made.overall is not None:
+        for name in ("bias", "lapse"):
+            found = getattr(made.overall, name)
+            if found.reason:
+                note(f"{name}: {found.reason}")
+
+
+def _short(found: Estimate) -> str:
+    return f"{found.value:.3f} (no interval)" if found.low != found.low else str(found)
+
+
+def _print_report(report: ScoreReport) -> None:
+    people = "simulated answers" if report.simulated else "answers"
+    print_table(
+        ("score", "value", "interval", "resolvable", "ceiling", ""),
+        [(name.replace("_", " "), *_cells(line)) for name, line in report.scores.items()],
+        title=f"{report.observer}, {report.calibration}: {report.trials} trials, "
+        f"{report.answers} {people}, {report.units} units",
+        right=("value", "resolvable", "ceiling"),
+    )
+    for by, split in report.strata.items():
+        shown = ("proportion_correct", "unit_pearson", "bits", "error_consistency")
+        print_table(
+            (by, *(name.replace("_", " ") for name in shown)),
+            [(level, *(lines[name].estimate for name in shown)) for level, lines in split.items()],
+        )
+    print_table(
+        ("people", "estimate"),
+        [(name.replace("_", " "), found) for name, found in report.ceilings.items()],
+    )
+    note(
+        f"seed {report.seed}, {report.n_resamples} resamples. resolvable: smallest difference "
+        "between two observers seen with 80 % power at two-sided 5 %."
+    )
+
+
+def _cells(line: ScoreLine) -> tuple[Any, ...]:
+    found = line.estimate
+    if found.value != found.value:
+        return "undefined", found.reason, "", "", ""
+    interval = f"{found.low:.3f} to {found.high:.3f}" if found.low == found.low else found.reason
+    ceiling = "" if line.ceiling is None else f"{line.ceiling.value:.3f}"
+    flag = "above its ceiling" if line.above_ceiling else ""
+    return f"{found.value:.3f}", interval, f"{line.resolvable:.3f}", ceiling, flag
+
+
+def _print_comparison(found: Comparison) -> None:
+    print_table(
+        ("score", "first", "second", "values", "difference", "p", "p (Holm)", "resolvable"),
+        [
+            (
+                one.score.replace("_", " "), one.first, one.second,
+                f"{one.values[0]:.3f}, {one.values[1]:.3f}", one.difference, f"{one.p:.4f}",
+                f"{one.p_holm:.4f}", f"{one.resolvable:.3f}",
+            )
+            for one in found.differences
+        ],
+        title=f"{found.trials} shared trials, {found.answers} "
+        + ("simulated " if found.simulated else "") + f"answers, {found.units} units",
+        right=("p", "p (Holm)", "resolvable"),
+    )  # fmt: skip

@@ -1,0 +1,267 @@
+"""The whole study as one list of named steps. Start reading here.
+
+::
+
+    trials -> blind -> decide -> calibrate -> score -> report
+
+Each step is a function from the study so far to the study with one part more; `STEPS` lists them
+in order and `run_study` walks the list. ``imi-bench demo`` is this list on the embedded
+mini-benchmark. What travels between the steps are the frozen tables of `imi_bench.data.tables`:
+read that file next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from imi_bench.choice.calibrate import calibrate
+from imi_bench.data.stimuli import read_trials, write_trials
+from imi_bench.data.tables import BlindingKey, Study, Trials
+from imi_bench.data.world import build
+from imi_bench.errors import InputError, MissingExtraError
+from imi_bench.observers.card import cards
+from imi_bench.observers.catalogue import load
+from imi_bench.observers.reference import ideal
+from imi_bench.provenance import git_state, package_versions, sha256_json
+from imi_bench.replay.output import write_run
+from imi_bench.replay.runner import replay
+from imi_bench.report.exhibit import Exhibit, ObserverRun, write_study
+from imi_bench.report.page import write_page
+from imi_bench.report.summary import Summary, summarise
+
+SMALL_ENCODER = "timm:test_resnet?pretrained=false"
+TITLE = "Machine observers on the mini-benchmark"
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to study.
+
+    Attributes
+    ----------
+    folder : Path
+        Everything is written here.
+    observers : tuple of str
+        Names as in `imi_bench.observers.catalogue.load`. One that needs a package that is not
+        installed is skipped, and the report says so.
+    seed : int
+        Of the mini-benchmark, the sides, random weights, the folds and the resampling.
+    world : mapping of str to int
+        Arguments of `imi_bench.data.world.build`, such as a smaller number of networks.
+    force : bool
+        Replace other runs in the folder.
+    """
+
+    folder: Path
+    observers: tuple[str, ...]
+    seed: int = 0
+    world: Mapping[str, int] = field(default_factory=dict)
+    force: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StudySoFar:
+    """What the steps have made; a part is None (or empty) until its step is done.
+
+    Attributes
+    ----------
+    plan : Plan
+    trials : Trials
+        What is shown; images are files in the plan's folder.
+    answers : Study
+        What the panel answered.
+    unit_notes : mapping of str to str
+        What is planted in each unit, by `unit_id`.
+    key : BlindingKey
+        Which query is shown first on each trial; no observer sees it.
+    runs : tuple of ObserverRun
+        Every observer's decision variables, and later its calibration.
+    skipped : mapping of str to str
+        Observers that could not run, and why.
+    summary : Summary
+        All numbers of the report.
+    page : Path
+        The report.
+    """
+
+    plan: Plan
+    trials: Trials | None = None
+    answers: Study | None = None
+    unit_notes: Mapping[str, str] = field(default_factory=dict)
+    key: BlindingKey | None = None
+    runs: tuple[ObserverRun, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    summary: Summary | None = None
+    page: Path | None = None
+
+    @property
+    def exhibit(self) -> Exhibit:
+        """What the report shows."""
+        return Exhibit(
+            TITLE, made(self.trials), self.runs, self.answers, self.unit_notes, self.skipped,
+            self.plan.seed,
+        )  # fmt: skip
+
+
+class Step(NamedTuple):
+    """A named step: what it is called, what it does, and one line about it."""
+
+    name: str
+    function: Callable[[StudySoFar], StudySoFar]
+    doc: str
+
+
+def make_trials(study: StudySoFar) -> StudySoFar:
+    """Make the mini-benchmark, write its trials, and read them back as any trials are read."""
+    plan = study.plan
+    world = build(seed=plan.seed, **plan.world)
+    write_trials(world.trials, plan.folder)
+    notes = {unit.unit_id: f"planted {unit.kind}: {unit.likes}" for unit in world.truth.units}
+    trials = read_trials(plan.folder / "trials.parquet").trials
+    return replace(study, trials=trials, answers=world.study, unit_notes=notes)
+
+
+def blind(study: StudySoFar) -> StudySoFar:
+    """Draw from the seed which query is shown first; the key stays here."""
+    return replace(study, key=made(study.trials).blind(seed=study.plan.seed).key)
+
+
+def decide(study: StudySoFar) -> StudySoFar:
+    """Let every observer answer every trial, blind; the ideal one alone reads activations."""
+    plan, trials = study.plan, made(study.trials)
+    runs, skipped = [_ideal_run(study)], dict(study.skipped)
+    for name in plan.observers:
+        try:
+            observer = load(name, device="cpu", seed=plan.seed)
+        except MissingExtraError as error:
+            skipped[name] = str(error)
+            continue
+        place = _place(plan, ObserverRun.folder_of(observer.name))
+        # one thread: sums in one order whatever the machine, so that the page has the same bytes
+        with threadpool_limits(limits=1):
+            done = replay(
+                observer, trials, seed=plan.seed, out=place, cache=plan.folder / "cache",
+                force=plan.force,
+            )  # fmt: skip
+        runs.append(ObserverRun(done.decisions, done.record))
+    return replace(study, runs=tuple(runs), skipped=skipped)
+
+
+def calibrate_all(study: StudySoFar) -> StudySoFar:
+    """Fit each observer's choice model to the panel, in folds that hold whole units out."""
+    answers, seed = made(study.answers), study.plan.seed
+    return replace(
+        study,
+        runs=tuple(
+            replace(run, calibration=calibrate(run.decisions, answers, by="unit", seed=seed))
+            for run in study.runs
+        ),
+    )
+
+
+def score_all(study: StudySoFar) -> StudySoFar:
+    """Score predictions on held-out units against the panel and its ceiling."""
+    return replace(study, summary=summarise(study.exhibit))
+
+
+def report(study: StudySoFar) -> StudySoFar:
+    """Write the answers and calibrations beside the runs, and the page."""
+    folder = study.plan.folder
+    write_study(study.exhibit, folder)
+    page = write_page(study.exhibit, folder / "report.html", summary=made(study.summary))
+    return replace(study, page=page)
+
+
+STEPS = (
+    Step("trials", make_trials, "make the mini-benchmark and write it to disk"),
+    Step("blind", blind, "hide names and answers, draw the sides"),
+    Step("decide", decide, "let every observer answer every trial"),
+    Step("calibrate", calibrate_all, "fit choice models to the panel, units held out"),
+    Step("score", score_all, "compare predictions with answers and ceilings"),
+    Step("report", report, "draw the figures and write the page"),
+)
+
+
+def run_study(plan: Plan, *, tell: Callable[[Step], None] = lambda step: None) -> StudySoFar:
+    """Walk through `STEPS`.
+
+    Parameters
+    ----------
+    plan : Plan
+    tell : callable
+        Called with each step before it starts.
+
+    Returns
+    -------
+    StudySoFar
+        With every part filled.
+
+    Raises
+    ------
+    InputError
+        An unknown observer, or a folder that holds other runs.
+
+    Examples
+    --------
+    >>> [step.name for step in STEPS]
+    ['trials', 'blind', 'decide', 'calibrate', 'score', 'report']
+    """
+    study = StudySoFar(plan)
+    for step in STEPS:
+        tell(step)
+        study = step.function(study)
+    return study
+
+
+def light_observers() -> tuple[str, ...]:
+    """Names of all observers of this package that need no extra.
+
+    Examples
+    --------
+    >>> "ssim" in light_observers()
+    True
+    """
+    return tuple(name for name, card in cards().items() if card.extra is None)
+
+
+def made(part: Part | None) -> Part:
+    """A part of the study that an earlier step has made.
+
+    Raises
+    ------
+    InputError
+        If it has not.
+    """
+    if part is None:
+        raise InputError("a step before this one is missing", do="walk through STEPS in order")
+    return part
+
+
+def _ideal_run(study: StudySoFar) -> ObserverRun:
+    """The ideal observer's answers, written as any run's."""
+    trials, key = made(study.trials), made(study.key)
+    described = {"kind": "reference", "rule": "ideal", "version": 1}
+    record = {
+        "command": "demo",
+        "observer": {
+            "name": "ideal", "description": described, "fingerprint": sha256_json(described),
+        },
+        "trials": {"hash": trials.hash, "count": len(trials)},
+        "seed": study.plan.seed,
+        "versions": package_versions(),
+        "git": git_state(),
+        "simulated": trials.simulated,
+    }  # fmt: skip
+    decisions = ideal(trials, key)
+    written = write_run(_place(study.plan, "ideal"), trials, decisions, record)
+    return ObserverRun(decisions, written)
+
+
+def _place(plan: Plan, name: str) -> Path:
+    return plan.folder / "runs" / name

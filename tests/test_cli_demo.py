@@ -1,0 +1,106 @@
+"""`imi-bench demo` and `imi-bench report`: what is printed, what is written, which exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from imi_bench import study
+from imi_bench.cli.app import main
+
+SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 24}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo of seconds: a small world, three observers, an encoder that is not installed."""
+    monkeypatch.setattr(study, "build", functools.partial(study.build, **SMALL))
+    monkeypatch.setattr(study, "light_observers", lambda: ("chance", "pixel-l2"))
+
+    def load(name: str, **options: object) -> object:
+        if name == study.SMALL_ENCODER:
+            raise study.MissingExtraError("the encoder needs the package 'timm'")
+        return loaded(name, **options)
+
+    loaded = study.load
+    monkeypatch.setattr(study, "load", load)
+
+
+def imi_bench(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["imi-bench", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_demo_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = functools.partial(imi_bench, capsys, monkeypatch)
+    code, out, err = run("demo", "--out", tmp_path)
+    assert code == 0
+    assert "Simulated data: 60 trials of 10 units" in out
+    assert out.index("ideal") < out.index("pixel-l2")
+    assert out.rstrip().endswith(f"Report: {tmp_path / 'report.html'}")
+    assert "[1/6] trials" in err
+    assert "not run: timm:test_resnet" in err
+    page = (tmp_path / "report.html").read_bytes()
+    assert b"Simulated data." in page
+
+    code, out, _ = run("report", tmp_path, "--out", tmp_path / "again.html")
+    assert (code, out.strip()) == (0, str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_bytes() == page
+
+    code, out, _ = run("demo", "--out", tmp_path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["simulated"] is True
+    assert found["observers"]["ideal"]["proportion_correct"]["estimate"]["value"] == 1.0
+    assert list(found["skipped"]) == [study.SMALL_ENCODER]
+
+    code, _, err = run("demo", "--out", tmp_path, "--seed", 5)
+    assert code == 2
+    assert "error: the folder holds another run" in err
+
+
+def test_report_on_a_single_run(
+    tmp_path: Path,
+    shared: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job on the paper's own stimuli: no people, and the page says so."""
+    run = functools.partial(imi_bench, capsys, monkeypatch)
+    out = tmp_path / "out"
+    stimuli = ("--trials", shared / "imi" / "stimuli", "--network", "googlenet")
+    kept = ("--out", out, "--cache", tmp_path / "cache")
+    code, *_ = run("run", "--observer", "pixel-l2", *stimuli, *kept)
+    assert code == 0
+    code, text, _ = run("report", out, "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["simulated"] is False
+    assert found["observers"] == ["pixel-l2", "chance", "one-side"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Nobody answered these trials" in page
+    assert "Simulated data" not in page
+    assert "People, as published" in page
+
+
+def test_report_on_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = imi_bench(capsys, monkeypatch, "report", tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: nothing to report on")

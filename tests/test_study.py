@@ -1,0 +1,131 @@
+"""The study as a list of steps, on a small world."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from imi_bench.choice.calibration import Calibration
+from imi_bench.errors import InputError, MissingExtraError
+from imi_bench.report.exhibit import read_exhibit
+from imi_bench.report.page import write_page
+from imi_bench.study import STEPS, Plan, StudySoFar, light_observers, made, run_study
+
+SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 32}
+OBSERVERS = ("chance", "one-side", "pixel-l2")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> StudySoFar:
+    return run_study(Plan(tmp_path_factory.mktemp("study"), OBSERVERS, world=SMALL))
+
+
+def test_steps_are_those_of_the_data_flow() -> None:
+    assert [step.name for step in STEPS] == [
+        "trials", "blind", "decide", "calibrate", "score", "report",
+    ]  # fmt: skip
+    assert all(step.doc and step.function.__doc__ for step in STEPS)
+
+
+def test_light_observers_need_no_extra() -> None:
+    names = light_observers()
+    assert {"chance", "one-side", "pixel-cosine", "pixel-l2", "ssim", "classical"} <= set(names)
+    assert not any("clip" in name or "dino" in name for name in names)
+
+
+def test_every_part_is_made(done: StudySoFar) -> None:
+    assert [run.name for run in done.runs] == ["ideal", *OBSERVERS]
+    assert all(run.calibration is not None for run in done.runs)
+    assert set(made(done.summary).scores) == {"ideal", *OBSERVERS}
+    assert made(done.page).is_file()
+    assert done.exhibit.simulated
+
+
+def test_ideal_at_its_ceiling_and_one_side_at_one_half(done: StudySoFar) -> None:
+    credit = {run.name: run.decisions.credit.mean() for run in done.runs}
+    assert credit["ideal"] == 1.0
+    assert 0.3 < credit["one-side"] < 0.7
+    assert 0.3 < credit["chance"] < 0.7
+
+
+def test_no_calibration_saw_the_unit_it_predicts(done: StudySoFar) -> None:
+    for run in done.runs:
+        calibration = made(run.calibration)
+        assert calibration.by == "unit"
+        told = calibration.predict(run.decisions, made(done.trials).index)
+        assert (told.fold >= 0).all()
+
+
+def test_folders_hold_what_they_should(done: StudySoFar) -> None:
+    folder = done.plan.folder
+    for name in ("ideal", *OBSERVERS):
+        place = folder / "runs" / name
+        record = json.loads((place / "run.json").read_text())
+        assert record["observer"]["name"] == name
+        assert record["simulated"] is True
+        assert Calibration.read(place / "calibration.json").observer == name
+        assert len(pd.read_parquet(place / "decisions.parquet")) == len(made(done.trials))
+    assert json.loads((folder / "responses.json").read_text())["simulated"] is True
+
+
+def test_the_report_from_disk_is_the_report_of_the_run(done: StudySoFar, tmp_path: Path) -> None:
+    page = write_page(read_exhibit(done.plan.folder), tmp_path / "again.html")
+    assert page.read_bytes() == made(done.page).read_bytes()
+
+
+def test_another_run_gives_the_same_page_and_another_seed_another(
+    done: StudySoFar, tmp_path: Path
+) -> None:
+    again = run_study(Plan(tmp_path / "again", OBSERVERS, world=SMALL))
+    assert made(again.page).read_bytes() == made(done.page).read_bytes()
+    other = run_study(Plan(tmp_path / "other", ("chance",), world=SMALL, seed=1))
+    assert made(other.trials).hash != made(done.trials).hash
+
+
+def test_a_folder_with_other_runs_is_refused_without_force(done: StudySoFar) -> None:
+    with pytest.raises(InputError, match="another run"):
+        run_study(Plan(done.plan.folder, ("chance",), world=SMALL, seed=9))
+
+
+def test_an_observer_without_its_package_is_skipped_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str, **options: object) -> None:
+        raise MissingExtraError(f"the observer '{name}' needs the package 'torch'")
+
+    monkeypatch.setattr("imi_bench.study.load", missing)
+    study = run_study(Plan(tmp_path, ("timm:any",), world=SMALL))
+    assert [run.name for run in study.runs] == ["ideal"]
+    assert "needs the package" in study.skipped["timm:any"]
+    assert "Not run: timm:any" in made(study.page).read_text(encoding="utf-8")
+
+
+def test_a_step_before_its_time() -> None:
+    with pytest.raises(InputError, match="a step before this one is missing"):
+        STEPS[1].function(StudySoFar(Plan(Path("nowhere"), ())))
+
+
+@pytest.mark.slow
+def test_the_whole_demo_orders_the_kinds_of_units(tmp_path: Path) -> None:
+    """With all observers: single beats mixed beats noise for those above chance."""
+    study = run_study(Plan(tmp_path, light_observers()))
+    kinds = pd.Series([study.unit_notes[u].split(":")[0] for u in made(study.trials).index.unit_id])
+    for run in study.runs:
+        if run.name in ("classical", "hog", "ssim"):
+            means = pd.Series(run.decisions.credit).groupby(kinds.to_numpy()).mean()
+            assert means["planted single"] > means["planted mixed"] > means["planted noise"] - 0.05
+    assert made(study.page).stat().st_size < 8_000_000
+
+
+@pytest.mark.vision
+def test_a_small_network_encoder_joins_in(tmp_path: Path) -> None:
+    from imi_bench.study import SMALL_ENCODER
+
+    study = run_study(Plan(tmp_path, (SMALL_ENCODER,), world=SMALL))
+    assert study.skipped == {}
+    assert "random weights, untrained" in made(study.page).read_text(encoding="utf-8")
+    assert "torch" in sys.modules
