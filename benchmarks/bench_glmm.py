@@ -1,0 +1,176 @@
+"""Speed of the mixed models: against lme4, with the number of rows, at a million, in a bootstrap.
+
+    python benchmarks/bench_glmm.py [--shared FOLDER] [--repeats 3] [--million] [--json PATH]
+
+Every ratio comes from runs interleaved on the same machine. lme4 runs where Rscript is present.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.glmm import GlmmResult, Options, build_design, fit, fit_design
+
+FORMULA = "correct ~ mode + difficulty + depth + logparams + (1|unit) + (1|participant) + (1|model)"
+R_SCRIPT = """
+suppressMessages(library(lme4))
+d <- read.csv(commandArgs(TRUE)[1])
+t <- system.time(m <- glmer({formula}, d, binomial,
+  control = glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))))
+cat(t[["elapsed"]], as.numeric(logLik(m)))
+"""
+
+_fitted: GlmmResult | None = None
+
+
+def timed(formula: str, data: pd.DataFrame) -> tuple[float, GlmmResult]:
+    began = time.perf_counter()
+    result = fit(formula, data)
+    if not result.converged:
+        raise RuntimeError(result.reason)
+    return time.perf_counter() - began, result
+
+
+def lme4(path: Path) -> tuple[float, float]:
+    done = subprocess.run(
+        ["Rscript", "-e", R_SCRIPT.format(formula=FORMULA), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, log_likelihood = map(float, done.stdout.split()[-2:])
+    return seconds, log_likelihood
+
+
+def against_lme4(path: Path, repeats: int) -> dict[str, float]:
+    data = pd.read_csv(path)
+    fit(FORMULA, data)
+    ours, theirs, log_likelihoods = [], [], (np.nan, np.nan)
+    for _ in range(repeats):
+        seconds, result = timed(FORMULA, data)
+        ours.append(seconds)
+        if shutil.which("Rscript"):
+            seconds, reference = lme4(path)
+            theirs.append(seconds)
+            log_likelihoods = (result.log_likelihood, reference)
+    row = {"ours_s": statistics.median(ours)}
+    if theirs:
+        row["lme4_s"] = statistics.median(theirs)
+        row["times_faster"] = row["lme4_s"] / row["ours_s"]
+        row["logLik_gain"] = log_likelihoods[0] - log_likelihoods[1]
+    return row
+
+
+def tenfold(path: Path, repeats: int) -> dict[str, float]:
+    """Ten times the participants on the same units, and ten times everything."""
+    data = pd.read_csv(path)
+    result = fit(FORMULA, data)
+    rng = np.random.default_rng(0)
+    copies = []
+    for copy in range(10):
+        answers = data.assign(correct=result.simulate(rng).astype(int))
+        answers["participant"] += copy * 10_000
+        copies.append(answers)
+    more_people = pd.concat(copies, ignore_index=True)
+    everything = pd.concat(
+        [
+            answers.assign(unit=answers["unit"] + 1_000 * i, model=answers["model"] + 10 * i)
+            for i, answers in enumerate(copies)
+        ],
+        ignore_index=True,
+    )
+    one, people, every = [], [], []
+    for _ in range(repeats):
+        one.append(timed(FORMULA, data)[0])
+        people.append(timed(FORMULA, more_people)[0])
+        every.append(timed(FORMULA, everything)[0])
+    base = statistics.median(one)
+    return {
+        "base_s": base,
+        "participants_x10": statistics.median(people) / base,
+        "everything_x10": statistics.median(every) / base,
+    }
+
+
+def million() -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    participant, unit = np.repeat(np.arange(20_000), 50), rng.integers(0, 5_000, 1_000_000)
+    data = pd.DataFrame(
+        {
+            "participant": participant,
+            "unit": unit,
+            "mode": rng.integers(0, 2, 1_000_000),
+            "difficulty": rng.integers(0, 3, 1_000_000) / 2,
+            "depth": rng.random(5_000)[unit],
+        }
+    )
+    eta = 1.7 - 1.1 * data["mode"] - 0.8 * data["difficulty"] + 0.4 * data["depth"]
+    eta += 0.5 * rng.normal(size=20_000)[participant] + 0.9 * rng.normal(size=5_000)[unit]
+    data["correct"] = (rng.random(1_000_000) < 1 / (1 + np.exp(-eta))).astype(int)
+    seconds, result = timed(
+        "correct ~ mode + difficulty + depth + (1|unit) + (1|participant)", data
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"seconds": seconds, "peak_gb": peak, "sd_unit": float(result.random[1].sd[0])}
+
+
+def _refit(seed: int) -> float:
+    if _fitted is None or _fitted.design is None:
+        raise RuntimeError("no model to refit")
+    drawn = _fitted.design.with_response(_fitted.simulate(np.random.default_rng(seed)))
+    again = fit_design(drawn, start=_fitted, options=Options(hessian=False))
+    return float(again.estimate[1]) if again.converged else float("nan")
+
+
+def bootstrap(path: Path, refits: int = 200, workers: int = 2) -> dict[str, float]:
+    global _fitted
+    _fitted = fit_design(build_design(FORMULA, pd.read_csv(path)))
+    began = time.perf_counter()
+    with ProcessPoolExecutor(workers) as pool:
+        estimates = np.array(list(pool.map(_refit, range(refits), chunksize=10)))
+    return {
+        "refits": refits,
+        "seconds": time.perf_counter() - began,
+        "failed": int(np.isnan(estimates).sum()),
+        "sd_over_se": float(np.nanstd(estimates) / _fitted.se[1]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(os.environ.get("IMI_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
+    parser.add_argument("--shared", type=Path, default=default)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--million", action="store_true", help="also the fit of a million answers")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    path = arguments.shared / "glmm" / "crossed_50k.csv"
+    table = {
+        "crossed_50k against lme4": against_lme4(path, arguments.repeats),
+        "ten times the rows": tenfold(path, arguments.repeats),
+        "bootstrap of crossed_50k, two processes": bootstrap(path),
+    }
+    if arguments.million:
+        table["a million answers"] = million()
+    for title, row in table.items():
+        print(title)
+        for name, value in row.items():
+            print(f"  {name:<18} {value:10.3f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Verify and render a board of 500 simulated submissions of 5,000 trials; validate one of them.
+
+Prints seconds for the whole board on this machine and, as a ratio in the same run, against scoring
+one submission after another with a pandas group-by bootstrap of the primary score alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from imi_bench.data.study_files import write_study
+from imi_bench.data.tables import Responses, Study, TrialIndex, shown_first_is_positive
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.render import render, write
+from imi_bench.leaderboard.validate import validate
+from imi_bench.leaderboard.verify import verify
+
+TRIALS_HASH = "0" * 64
+UNITS, BATCHES, PEOPLE = 250, 10, 3
+
+
+def make_study(rng: np.random.Generator) -> Study:
+    frame = pd.DataFrame(
+        [
+            (f"net{u % 9}", "layer", u, mode, difficulty, batch, False)
+            for u in range(UNITS)
+            for mode, difficulty in (("natural", "easy"), ("synthetic", "easy"))
+            for batch in range(BATCHES)
+        ],
+        columns=["network", "layer", "unit", "mode", "difficulty", "batch", "catch"],
+    )
+    index = TrialIndex.from_frame(frame.assign(trial_id=TrialIndex.canonical_ids(frame)))
+    ease = rng.normal(1, 1, UNITS)[index.unit]
+    rows = np.repeat(np.arange(len(index)), PEOPLE)
+    count = len(rows)
+    return Study(
+        index,
+        Responses(
+            trial_id=index.trial_id[rows],
+            participant=np.array([f"p{i % 360}-{i % PEOPLE}" for i in range(count)], dtype=object),
+            correct=rng.random(count) < 1 / (1 + np.exp(-ease[rows])),
+            chose_first=np.full(count, np.nan), confidence=np.full(count, np.nan),
+            seconds=np.full(count, np.nan), simulated=True, source="benchmark",
+        ),
+    )  # fmt: skip
+
+
+def make_board(folder: Path, submissions: int) -> Board:
+    rng = np.random.default_rng(0)
+    study = make_study(rng)
+    folder.mkdir(parents=True)
+    write_study(study, folder)
+    rules = {
+        "format": 1, "board": folder.name, "version": 1, "kind": "observers",
+        "title": "Benchmark", "question": "How fast?", "about": "Simulated.", "simulated": True,
+        "study_hash": study.hash, "trials_hash": TRIALS_HASH,
+        "ranking": {"score": "bits", "rule": "By score.", "n_resamples": 1000},
+    }  # fmt: skip
+    (folder / "board.toml").write_text(tomli_w.dumps(rules))
+    people = pd.Series(study.responses.correct.astype(float)).groupby(study.rows).mean()
+    first = shown_first_is_positive(study.trials.trial_id, seed=0)
+    for number in range(submissions):
+        name = f"observer-{number:03d}"
+        toward = people.to_numpy() - 0.4 + rng.normal(0, 0.2 + number / 200, len(first))
+        out = folder / "submissions" / name / "1"
+        out.mkdir(parents=True)
+        pd.DataFrame(
+            {
+                "trial_id": study.trials.trial_id, "observer": name,
+                "decision_variable": np.where(first, toward, -toward), "status": "ok",
+                "shown_first": np.where(first, "positive", "negative"),
+            }
+        ).to_parquet(out / "decisions.parquet", index=False)  # fmt: skip
+        (out / "run.json").write_text(json.dumps({"trials": {"hash": TRIALS_HASH}}))
+        (out / "submission.toml").write_text(
+            tomli_w.dumps(
+                {
+                    "format": 1, "board": folder.name, "name": name, "revision": "1",
+                    "title": name, "authors": ["benchmark"], "licence": "none",
+                    "preprocessing": "none", "weights": {"source": "none"},
+                }
+            )
+        )  # fmt: skip
+    return Board.read(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--submissions", type=int, default=500)
+    parser.add_argument("--keep", type=Path, help="leave the board in this folder")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (arguments.keep or Path(scratch)) / "bench"
+        board = make_board(folder, arguments.submissions)
+        trials = len(board.study().trials)
+        one = board.submission_folders()[0]
+        started = time.perf_counter()
+        entry, problems = validate(one, board=board)
+        validated = time.perf_counter() - started
+        if entry is None:
+            raise SystemExit(str(problems[0]))
+        started = time.perf_counter()
+        table, details = verify(board)
+        verified = time.perf_counter() - started
+        started = time.perf_counter()
+        write(render(table, details=details), folder)
+        rendered = time.perf_counter() - started
+        size = (folder / "index.html").stat().st_size
+    result = {
+        "submissions": arguments.submissions, "trials": trials, "validate_one_s": validated,
+        "verify_s": verified, "render_s": rendered, "total_s": verified + rendered,
+        "per_submission_ms": 1000 * (verified + rendered) / arguments.submissions,
+        "validation_share": validated * arguments.submissions / verified,
+        "index_bytes": size,
+    }  # fmt: skip
+    for name, value in result.items():
+        print(f"{name:20} {value:,.3f}" if isinstance(value, float) else f"{name:20} {value:,}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

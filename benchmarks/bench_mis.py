@@ -1,0 +1,169 @@
+"""Machine interpretability score against the public implementation: time, memory, agreement.
+
+The public implementation is not part of this project. Point `--reference` at a checkout of
+klindtlab/MachInterp; without it only our own times and memory are measured.
+
+    python benchmarks/bench_mis.py --reference ../MachInterp --threads 2
+
+Sizes: 10,000 images x 1,792 dimensions (DreamSim's), 200 units, N = 20 tasks, K = 9 references.
+All data are simulated (standard normal).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+N_IMAGES, N_DIMS, N_UNITS, N_TASKS, N_REFERENCES = 10_000, 1_792, 200, 20, 9
+SLOPE = 5.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, help="checkout of klindtlab/MachInterp")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory-units", type=int, nargs="*", default=[200, 2_000, 20_000])
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        _print_memory(arguments.memory_of)
+        return
+
+    report: dict[str, Any] = {"threads": arguments.threads, "simulated": True}
+    report |= _speed(arguments.reference, arguments.threads, arguments.repeats)
+    report["memory_mib_above_inputs"] = {
+        units: float(_run_self("--memory-of", str(units))) for units in arguments.memory_units
+    }
+    _print(report)
+    if arguments.json:
+        from imi_bench.provenance import write_json
+
+        write_json(arguments.json, report)
+
+
+def _speed(reference: Path | None, threads: int, repeats: int) -> dict[str, Any]:
+    from imi_bench.networks.mis import machine_interpretability_score, score_tasks
+    from imi_bench.networks.tasks import Tasks
+
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((N_IMAGES, N_DIMS), dtype=np.float32)
+    activations = rng.standard_normal((N_IMAGES, N_UNITS), dtype=np.float32)
+
+    def ours() -> Any:
+        return machine_interpretability_score(
+            embeddings, activations, n_tasks=N_TASKS, n_references=N_REFERENCES,
+            slope=SLOPE, seed=0, threads=threads,
+        )  # fmt: skip
+
+    runs: dict[str, Callable[[], Any]] = {"ours": ours}
+    if reference:
+        public = _Public(reference, embeddings, activations, threads)
+        runs["public"] = public.score
+    seconds = _interleaved(runs, repeats)
+    report: dict[str, Any] = {f"{name}_s": value for name, value in seconds.items()}
+    if reference:
+        report["times_faster"] = seconds["public"] / seconds["ours"]
+        top, bottom = public.draws()
+        same = score_tasks(embeddings, Tasks(top, bottom), slope=SLOPE)
+        report["largest_score_difference"] = float(np.abs(same.score - public.score()).max())
+        report["largest_hard_score_difference"] = float(
+            np.abs(same.hard_score - public.score(alpha=None)).max()
+        )
+    return report
+
+
+class _Public:
+    """The public implementation on the same arrays, with the cosine metric it uses for DreamSim."""
+
+    def __init__(self, folder: Path, embeddings: Any, activations: Any, threads: int) -> None:
+        import torch
+
+        sys.path.insert(0, str(folder))
+        self._mis = importlib.import_module("mis")
+        torch.set_num_threads(threads)
+        self._embeddings = torch.from_numpy(embeddings)
+        self._activations = torch.from_numpy(activations).T
+
+        def cosine(first: Any, second: Any) -> Any:
+            first, second = torch.atleast_2d(first), torch.atleast_2d(second)
+            return torch.nn.functional.cosine_similarity(first[:, None], second[None], dim=-1)
+
+        self._cosine = cosine
+
+    def draws(self) -> tuple[Any, Any]:
+        top, bottom = self._mis.subset_sampling(
+            0, self._activations, K=N_REFERENCES, N=N_TASKS, quantile=0.02, device="cpu"
+        )
+        top, bottom = self._mis.sort_subset_id(top, bottom, self._activations)
+        return top.numpy(), bottom.numpy()
+
+    def score(self, alpha: float | None = SLOPE) -> Any:
+        queries, explanations = self._mis.query_explanation_generation(
+            0, self._embeddings, self._activations, K=N_REFERENCES, N=N_TASKS,
+            quantile=0.02, device="cpu",
+        )  # fmt: skip
+        return self._mis.calc_MIS_set(queries, explanations, self._cosine, alpha=alpha).numpy()
+
+
+def _interleaved(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if repeat:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _print_memory(n_units: int) -> None:
+    """Peak resident memory above the inputs, in a process of its own."""
+    from imi_bench.networks.mis import machine_interpretability_score
+
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((N_IMAGES, N_DIMS), dtype=np.float32)
+    activations = rng.standard_normal((N_IMAGES, n_units), dtype=np.float32)
+    before = _peak_kib()
+    machine_interpretability_score(embeddings, activations, slope=SLOPE, seed=0, threads=2)
+    print((_peak_kib() - before) / 1024)
+
+
+def _peak_kib() -> int:
+    """High-water mark of this process (Linux); `getrusage` would inherit the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def _run_self(*arguments: str) -> str:
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, env=dict(os.environ)
+    ).stdout
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(
+        f"{N_IMAGES:,} images x {N_DIMS:,} dims, {N_UNITS} units, "
+        f"N={N_TASKS}, K={N_REFERENCES}, {report['threads']} threads (simulated data)"
+    )
+    for name, value in report.items():
+        if isinstance(value, float):
+            print(f"  {name:32s} {value:.4g}")
+    for units, mebibytes in report["memory_mib_above_inputs"].items():
+        print(f"  memory above inputs, {units:>6,} units  {mebibytes:8.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What scoring every unit of many networks on many images costs: time, GPU hours, memory.
+
+Measured here, in processor seconds of one core: scoring a unit, decoding an image, a forward pass
+of ResNet-50. Assumed, because no GPU is measured: images a second of a network and of the
+observer on one GPU, and the cores beside it. All assumptions are options.
+
+    python benchmarks/cost.py --images ../shared/images/imagenet1k_sample
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HOUR = 3600.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True, help="photographs to decode")
+    parser.add_argument("--networks", type=int, default=835)
+    parser.add_argument("--n-images", type=int, default=1_281_167)
+    parser.add_argument("--units", type=int, default=70_000_000, help="of all networks")
+    parser.add_argument("--quantile", type=float, nargs="*", default=[0.02, 0.002, 0.0005])
+    parser.add_argument("--gpus", type=int, nargs="*", default=[1, 8, 64])
+    parser.add_argument("--gpu-rate", type=float, default=2_000.0, help="assumed images/s, network")
+    parser.add_argument("--observer-rate", type=float, default=500.0, help="assumed images/s")
+    parser.add_argument("--hooks", type=float, default=1.10, help="pass over bare forward pass")
+    parser.add_argument("--cores", type=int, default=16, help="assumed cores beside each GPU")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    measured = {
+        "score a unit (N=20, K=9, 1,792 dims)": _score_a_unit(),
+        "decode and crop a photograph": _decode(options.images),
+        "forward pass of ResNet-50, 224 px": _forward(),
+    }
+    report = {
+        "measured_core_seconds": measured,
+        "assumed": {k: v for k, v in vars(options).items() if k not in ("images", "json")},
+        "cost": [_cost(options, measured, gpus) for gpus in options.gpus],
+        "memory": [_memory(options, quantile) for quantile in options.quantile],
+    }
+    _print(report, options)
+    if options.json:
+        from imi_bench.provenance import write_json
+
+        write_json(options.json, report)
+
+
+def _cost(options: argparse.Namespace, measured: dict[str, float], gpus: int) -> dict[str, float]:
+    """Hours of wall clock; passes, decoding and scoring overlap, the slowest one decides."""
+    score, decode, _ = measured.values()
+    cores = options.cores * gpus
+    seen = options.networks * options.n_images
+    observer = options.n_images / options.observer_rate / gpus
+    passes = seen * options.hooks / options.gpu_rate / gpus
+    decoding = seen * decode / cores
+    scoring = options.units * score / cores
+    return {
+        "gpus": gpus,
+        "observer_h": observer / HOUR,
+        "passes_h": passes / HOUR,
+        "decoding_h": decoding / HOUR,
+        "scoring_h": scoring / HOUR,
+        "wall_h": (observer + max(passes, decoding + scoring)) / HOUR,
+        "gpu_h": (observer + max(passes, decoding + scoring)) * gpus / HOUR,
+    }
+
+
+def _memory(options: argparse.Namespace, quantile: float) -> dict[str, float]:
+    """Extremes of a network of average size, at 12 bytes (value, image) an end and image kept."""
+    units = options.units / options.networks
+    kept = math.ceil(options.n_images * quantile)
+    return {
+        "quantile": quantile,
+        "kept": kept,
+        "units": units,
+        "gigabytes": units * 2 * kept * 12 / 1e9,
+    }
+
+
+def _score_a_unit() -> float:
+    from imi_bench.networks.mis import machine_interpretability_score
+
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((10_000, 1_792), dtype=np.float32)
+    activations = rng.standard_normal((10_000, 200), dtype=np.float32)
+
+    def run() -> None:
+        machine_interpretability_score(embeddings, activations, slope=5.0, seed=0, threads=1)
+
+    return _core_seconds(run) / 200
+
+
+def _decode(folder: Path) -> float:
+    from imi_bench.networks.images import open_images
+    from imi_bench.networks.loading import centre_crop
+
+    images = open_images(folder)
+    count = min(len(images), 100)
+
+    def run() -> None:
+        for number in range(count):
+            centre_crop(images.read(number), crop=224, resize=256)
+
+    return _core_seconds(run) / count
+
+
+def _forward() -> float:
+    import timm
+    import torch
+
+    torch.set_num_threads(1)
+    network = timm.create_model("resnet50", pretrained=False).eval()
+    batch = torch.zeros(8, 3, 224, 224)
+
+    def run() -> None:
+        with torch.inference_mode():
+            network(batch)
+
+    return _core_seconds(run) / 8
+
+
+def _core_seconds(run: Callable[[], None], repeats: int = 3) -> float:
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds)
+
+
+def _print(report: dict[str, Any], options: argparse.Namespace) -> None:
+    print("| measured, one core | seconds | a second |\n|---|---|---|")
+    for name, seconds in report["measured_core_seconds"].items():
+        print(f"| {name} | {seconds:.5f} | {1 / seconds:,.0f} |")
+    print(
+        f"\n{options.networks} networks, {options.n_images:,} images, {options.units:,} units; "
+        f"assumed on one GPU: {options.gpu_rate:,.0f} images/s (network), "
+        f"{options.observer_rate:,.0f} (observer), {options.cores} cores.\n"
+    )
+    print("| GPUs | observer, h | passes, h | decoding, h | scoring, h | wall, h | GPU hours |")
+    print("|---|---|---|---|---|---|---|")
+    for row in report["cost"]:
+        print("| " + " | ".join(f"{value:,.1f}" for value in row.values()) + " |")
+    print("\n| quantile | images kept an end | extremes of an average network, GB |\n|---|---|---|")
+    for row in report["memory"]:
+        print(f"| {row['quantile']} | {row['kept']:,} | {row['gigabytes']:,.1f} |")
+
+
+if __name__ == "__main__":
+    main()

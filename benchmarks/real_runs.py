@@ -1,0 +1,196 @@
+"""Scale, layer and difficulty over small real networks, and why observers need calibration.
+
+    python benchmarks/real_runs.py --shared ../shared --json real_runs.json --markdown table.md
+
+Builds trials from every network of `SHARED/nets` (timm architectures trained on CIFAR-10) and
+from the same architectures with random weights, on CIFAR-10's test images, and lets observers
+answer them. A stand-in for the paper's networks and ImageNet: real networks and real images, but
+small ones, and no human answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+NORMALISATION = "mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
+OPTIONS = f"num_classes=10&input_size=32&{NORMALISATION}"
+VIEW = f"image_size=32&{NORMALISATION}"
+DIFFICULTIES = ("easy", "hard95", "hard85")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--units", type=int, default=84)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--network", nargs="*", help="some networks only")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    arguments = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(1)
+    facts = json.loads((arguments.shared / "nets" / "nets.json").read_text())
+    encoder = arguments.shared / "nets" / "resnet10t.safetensors"
+    observers = {
+        "trained encoder": f"timm:resnet10t?checkpoint={encoder}&{VIEW}",
+        "pixels": "pixel-cosine",
+        "chance": "chance",
+    }
+    rows = []
+    for name in arguments.network or facts:
+        for weights in ("trained", "random"):
+            part = _answer(name, weights, observers, arguments)
+            rows.append(part.assign(architecture=name, weights=weights, **_scale(facts, name)))
+            print(f"{name} {weights}: {len(part)} answers", flush=True)
+    table = pd.concat(rows, ignore_index=True)
+    text = "\n\n".join(_tables(table))
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        from imi_bench.provenance import package_versions, write_json
+
+        record = {"units": arguments.units, "seed": arguments.seed, "versions": package_versions()}
+        means = _means(table, ["architecture", "weights", "difficulty", "observer"])
+        write_json(arguments.json, record | {"means": means.reset_index().to_dict("records")})
+
+
+def _scale(facts: dict[str, Any], name: str) -> dict[str, float]:
+    return {"parameters": facts[name]["params"], "top1": facts[name]["top1"]}
+
+
+def _answer(
+    name: str, weights: str, observers: dict[str, str], arguments: argparse.Namespace
+) -> pd.DataFrame:
+    """Whether each observer is right on each trial: 1, 0, or one half for a tie."""
+    from imi_bench.networks.activations import collect_activations
+    from imi_bench.networks.exemplars import Design
+    from imi_bench.networks.loading import load_network
+    from imi_bench.networks.trial_folder import build_trials
+    from imi_bench.networks.units import sample_units
+    from imi_bench.observers.catalogue import load
+    from imi_bench.observers.reference import ideal
+    from imi_bench.replay.runner import replay
+
+    trained = weights == "trained"
+    network = load_network(
+        f"timm:{name}?{OPTIONS}",
+        checkpoint=arguments.shared / "nets" / f"{name}.safetensors" if trained else None,
+        pretrained=trained, seed=arguments.seed, device="cpu",
+    )  # fmt: skip
+    images = arguments.shared / "images" / "cifar10_test.npz"
+    units = sample_units(network.layers, arguments.units, seed=arguments.seed)
+    found = collect_activations(network, images, layers=[], sampled=units)
+    designs = [Design(difficulty) for difficulty in DIFFICULTIES]
+    built = build_trials(
+        found, images, designs=designs, catch=False, crop=None, seed=arguments.seed
+    )
+    print(f"{network.name}: {len(built.left_out)} of {len(units) * len(designs)} left out")
+    trials = built.trials
+    decisions = {"ideal": ideal(trials, trials.blind(seed=arguments.seed).key)}
+    with tempfile.TemporaryDirectory() as cache:
+        for label, reference in observers.items():
+            observer = load(reference, device="cpu", seed=arguments.seed)
+            decisions[label] = replay(
+                observer, trials, seed=arguments.seed, cache=Path(cache)
+            ).decisions
+    shown = trials.index.to_frame().merge(
+        found.covariates()[["layer", "unit", "layer_type", "depth", "width"]], on=["layer", "unit"]
+    )
+    parts = []
+    for label, decided in decisions.items():
+        answers = decided.to_frame().set_index("trial_id").loc[shown["trial_id"]].reset_index()
+        toward = answers["decision_variable"] * answers["shown_first"].map(
+            {"positive": 1.0, "negative": -1.0}
+        )
+        correct = (toward > 0) + 0.5 * (toward == 0)
+        parts.append(shown.assign(observer=label, correct=correct.to_numpy()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean over units of each unit's proportion correct, with a 95% interval over units."""
+    unit = table.groupby([*by, "layer", "unit"], sort=False)["correct"].mean()
+    grouped = unit.groupby(by, sort=False)
+    mean, error = grouped.mean(), grouped.std() / grouped.count() ** 0.5
+    return pd.DataFrame(
+        {"mean": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error,
+         "units": grouped.count()}
+    )  # fmt: skip
+
+
+def _tables(table: pd.DataFrame) -> list[str]:
+    seen = table[~table["observer"].isin(["ideal", "chance"])]
+    easy = seen[seen["difficulty"] == "easy"]
+    trained = seen[seen["weights"] == "trained"].copy()
+    trained["third"] = pd.cut(
+        trained["depth"], [-0.01, 1 / 3, 2 / 3, 1], labels=["first", "second", "last"]
+    ).astype(str)
+    by_depth = trained[trained["difficulty"] == "easy"].sort_values("depth", kind="stable")
+    references = table[table["observer"].isin(["ideal", "chance"])]
+    return [
+        "### Trained against random weights (easy trials)\n\n"
+        + _wide(easy, ["architecture"], ["observer", "weights"]),
+        "### The interaction: how much more the trained encoder gains over pixels when the network "
+        "is trained (easy trials)\n\n" + _interaction(easy),
+        "### Difficulty and scale (trained networks)\n\n"
+        + _wide(trained, ["architecture", "parameters", "top1"], ["observer", "difficulty"]),
+        "### Position of the layer, by thirds (trained networks, easy trials)\n\n"
+        + _wide(by_depth, ["architecture"], ["observer", "third"]),
+        "### Type of the layer (trained networks, easy trials)\n\n"
+        + _wide(by_depth, ["layer_type"], ["observer"]),
+        "### Reference observers (all networks)\n\n"
+        + _wide(references, ["observer"], ["difficulty"]),
+    ]
+
+
+def _interaction(easy: pd.DataFrame) -> str:
+    """(Encoder minus pixels) on trained networks, minus the same on random ones.
+
+    The two observers answer the same trials, so their difference is taken unit by unit.
+    """
+    by = ["architecture", "weights", "layer", "unit"]
+    unit = easy.groupby([*by, "observer"], sort=False)["correct"].mean().unstack("observer")
+    ahead = (unit["trained encoder"] - unit["pixels"]).groupby(by[:2], sort=False)
+    means, variances = ahead.mean().unstack(), (ahead.var() / ahead.count()).unstack()
+    text = [
+        "| architecture | encoder - pixels, trained | random | interaction |",
+        "|---|---|---|---|",
+    ]
+    for name in means.index:
+        trained, random = means.loc[name, "trained"], means.loc[name, "random"]
+        half = 1.96 * float(variances.loc[name].sum()) ** 0.5
+        text.append(
+            f"| {name} | {trained:+.3f} | {random:+.3f} | {trained - random:+.3f} ± {half:.3f} |"
+        )
+    return "\n".join(text)
+
+
+def _wide(table: pd.DataFrame, rows: list[str], columns: list[str]) -> str:
+    """Markdown table of means with the half width of their interval."""
+    means = _means(table, [*rows, *columns])
+    half = means["high"] - means["mean"]
+    cells = means["mean"].map("{:.3f}".format) + half.map(
+        lambda width: "" if np.isnan(width) else f" ± {width:.3f}"
+    )
+    wide = cells.unstack(columns).fillna("")
+    lines = [*rows, *(", ".join(c) if isinstance(c, tuple) else str(c) for c in wide.columns)]
+    text = ["| " + " | ".join(lines) + " |", "|" + "---|" * len(lines)]
+    for index, row in zip(wide.index, wide.to_numpy(), strict=True):
+        keys = index if isinstance(index, tuple) else (index,)
+        shown = [f"{k:,}" if isinstance(k, int) else str(k) for k in keys]
+        text.append("| " + " | ".join([*shown, *map(str, row)]) + " |")
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    main()
