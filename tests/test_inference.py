@@ -49,6 +49,28 @@ def fitted() -> GlmmResult:
     return fit_design(build_design("y ~ scale + mode + (1|unit) + (1|network)", answers()))
 
 
+def test_a_refit_from_a_previous_fit_costs_no_more_than_a_cold_one(fitted: GlmmResult) -> None:
+    """Also where that fit was singular, whose Hessian says nothing about the zero variance."""
+    assert fitted.design is not None
+    assert fitted.singular
+    rng = np.random.default_rng(3)
+    warm_evaluations = cold_evaluations = 0
+    for _ in range(8):
+        again = fitted.design.with_response(fitted.simulate(rng))
+        warm, cold = (
+            fit_design(again, start=start, options=Options(hessian=False))
+            for start in (fitted, None)
+        )
+        assert warm.converged
+        assert cold.converged
+        assert warm.deviance == pytest.approx(cold.deviance, abs=1e-4)
+        np.testing.assert_allclose(warm.estimate, cold.estimate, atol=2e-3)
+        assert warm.evaluations <= cold.evaluations + 6
+        warm_evaluations += warm.evaluations
+        cold_evaluations += cold.evaluations
+    assert warm_evaluations <= 1.5 * cold_evaluations
+
+
 def test_wald_matches_the_result(fitted: GlmmResult) -> None:
     z = wald(fitted, "scale")
     k = fitted.index("scale")

@@ -93,13 +93,7 @@ def assemble(
         warnings=(*remarks, *verdict.pop("remarks")),
         **verdict,
         design=design,
-        warm=WarmStart(
-            theta=theta,
-            fixed=facts["estimate"],
-            modes=point.modes,
-            hessian=natural,
-            slopes=minimum.slopes @ change,
-        ),
+        warm=WarmStart(theta=theta, fixed=facts["estimate"], modes=point.modes),
         seconds=time.perf_counter() - began,
     )
 

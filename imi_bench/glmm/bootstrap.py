@@ -141,7 +141,7 @@ def _refit(model: GlmmResult, response: Floats) -> GlmmResult:
     return fit_design(
         model.design.with_response(response),
         options=quick_options(model),
-        start=restricted_start(model, ()),
+        start=model,
     )
 
 

@@ -120,7 +120,6 @@ def fit_design(
             objective=objective,
             problem=design.problem,
             free=free,
-            known=_known_curvature(warm, design),
             wants_hessian=options.hessian,
             max_iterations=options.max_iterations,
         )
@@ -218,10 +217,3 @@ def _to_basis(design: Design) -> Floats:
     if count > size:
         change[size:, size:] = design.root
     return change
-
-
-def _known_curvature(warm: WarmStart | None, design: Design) -> tuple[Floats, Floats] | None:
-    if warm is None or warm.hessian is None or warm.slopes is None:
-        return None
-    back = np.linalg.inv(_to_basis(design))
-    return back.T @ warm.hessian @ back, warm.slopes @ back

@@ -81,7 +81,6 @@ def minimise(
     start: Point,
     *,
     free: NDArray[np.bool_],
-    curvature: tuple[Floats, Floats] | None = None,
     tolerance: float,
     max_iterations: int,
 ) -> Minimum:
@@ -92,13 +91,12 @@ def minimise(
     objective : deviance, gradient and approximate Hessian.
     start : an evaluated point with a finite value.
     free : which parameters may move.
-    curvature : Hessian and mode slopes to use throughout instead of asking the objective.
     tolerance : stop when the expected improvement of the deviance falls below this.
     max_iterations : stop, unconverged, after this many steps.
     """
     point, evaluations, iteration = start, 1, 0
     secants: list[tuple[Floats, Floats]] = []
-    known, slopes = curvature if curvature is not None else objective.curvature(point)
+    known, slopes = objective.curvature(point)
     while True:
         hessian = known[np.ix_(free, free)]
         for step, change in secants:
@@ -121,8 +119,7 @@ def minimise(
         moved = (reached.parameters - point.parameters)[free]
         secants = [*secants, (moved, (reached.gradient - point.gradient)[free])][-_REMEMBERED:]
         point = reached
-        if curvature is None:
-            known, slopes = objective.curvature(point)
+        known, slopes = objective.curvature(point)
     full = known.copy()
     full[np.ix_(free, free)] = hessian
     return Minimum(point, full, slopes, iteration, evaluations, converged, reason)

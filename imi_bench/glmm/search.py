@@ -31,7 +31,6 @@ class Search:
     ----------
     objective, problem : what is minimised.
     free : which parameters may move.
-    known : Hessian and mode slopes of a previous fit, to use instead of fresh ones.
     wants_hessian : compute the Hessian at the end.
     max_iterations : give up, unconverged, after this many steps.
     """
@@ -39,7 +38,6 @@ class Search:
     objective: Objective
     problem: Problem
     free: NDArray[np.bool_]
-    known: tuple[Floats, Floats] | None
     wants_hessian: bool
     max_iterations: int
 
@@ -49,7 +47,6 @@ class Search:
             self.objective,
             point,
             free=self.free,
-            curvature=self.known,
             tolerance=_TOLERANCE,
             max_iterations=self.max_iterations,
         )
@@ -95,8 +92,7 @@ class Search:
                 break
         if point is minimum.point:
             return minimum
-        known = self.objective.curvature(point) if self.known is None else self.known
-        return _moved(minimum, point, tries, known)
+        return _moved(minimum, point, tries, self.objective.curvature(point))
 
     def _polish(self, minimum: Minimum) -> tuple[Minimum, Floats]:
         """Take the Hessian, and a Newton step with it where that helps."""

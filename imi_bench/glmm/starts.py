@@ -31,21 +31,19 @@ _SWEEPS = 6
 class WarmStart:
     """A place to start from, as a previous fit leaves it.
 
+    The previous Hessian is not kept: it holds no curvature for a variance that was zero, and at
+    other data a fresh approximation saves more steps than it costs.
+
     Attributes
     ----------
     theta : float64 (k,).
     fixed : float64 (p,), fixed effects of the design's own columns.
     modes : float64 (random effects,) or None.
-    hessian : float64 (k + p, k + p), of the deviance in (theta, fixed), or None. A refit that
-        is given one does not compute its own.
-    slopes : float64 (random effects, k + p), of the modes in (theta, fixed), or None.
     """
 
     theta: Floats
     fixed: Floats
     modes: Floats | None = None
-    hessian: Floats | None = None
-    slopes: Floats | None = None
 
     def away_from_zero(self, problem: Problem) -> Floats:
         """Return theta with its diagonal moved off zero, where the gradient vanishes."""
