@@ -21,7 +21,7 @@ from imi_bench.choice.links import Link
 __all__ = [
     "BinomialRows",
     "log_likelihood",
-    "log_mixture",
+    "log_probability",
     "observed_information",
     "row_scores",
     "scoring_step",
@@ -56,18 +56,17 @@ def _probabilities(theta: Floats, rows: BinomialRows, link: Link) -> tuple[Float
     return eta, np.maximum(p, _TINY), np.maximum(q, _TINY)
 
 
-def log_mixture(log_value: Floats, lapse: float) -> Floats:
-    """``log(lapse/2 + (1 - lapse) * value)`` from ``log(value)``, without underflow."""
+def log_probability(eta: Floats, lapse: float, link: Link) -> Floats:
+    """``log(lapse/2 + (1 - lapse) * link(eta))``, without underflow."""
     if lapse == 0:
-        return log_value
-    return np.asarray(np.logaddexp(np.log(lapse / 2), np.log1p(-lapse) + log_value))
+        return np.asarray(link.log_value(eta))
+    return np.asarray(np.log(lapse / 2 + (1 - lapse) * link.value(eta)))
 
 
 def log_likelihood(theta: Floats, rows: BinomialRows, link: Link) -> float:
     """Sum of ``k log p + (n - k) log(1 - p)``, without the binomial coefficient, in nats."""
     eta, lapse = rows.design @ theta[:-1], float(theta[-1])
-    hits = log_mixture(link.log_value(eta), lapse)
-    misses = log_mixture(link.log_value(-eta), lapse)
+    hits, misses = log_probability(eta, lapse, link), log_probability(-eta, lapse, link)
     return float(rows.successes @ hits + (rows.trials - rows.successes) @ misses)
 
 

@@ -77,7 +77,8 @@ def maximise(
             move = np.zeros_like(theta)
             move[free] = np.linalg.solve(damped, gradient[free]) if free.any() else 0.0
             if gradient @ move / 2 < tolerance:
-                return Maximum(theta, best, held, True, count)
+                # The step is at hand, and one digit closer.
+                return Maximum(np.clip(theta + move, low, high), best, held, True, count)
             trial = np.clip(theta + move, low, high)
             if (reached := value(trial)) > best:
                 theta, best, damping = trial, reached, max(damping / 10, 1e-10)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from imi_bench.choice.likelihood import log_mixture
+from imi_bench.choice.likelihood import log_probability
 from imi_bench.choice.links import Link, link_named
 from imi_bench.choice.psychometric import LAPSE_MAX, STEEPEST, fit_psychometric
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -219,8 +219,8 @@ def _marginal(theta: Floats, rows: _Rows) -> tuple[float, Floats]:
     eta, pull, rise = _pulls(theta, rows, z[rows.unit])
     lapse, sd = float(theta[1]), math.exp(theta[2])
     k, n = rows.successes[:, None], rows.trials[:, None]
-    each = k * log_mixture(rows.link.log_value(eta), lapse)
-    each = each + (n - k) * log_mixture(rows.link.log_value(-eta), lapse)
+    each = k * log_probability(eta, lapse, rows.link)
+    each = each + (n - k) * log_probability(-eta, lapse, rows.link)
     change = np.log(spread) + 0.5 * rows.nodes**2 - 0.5 * z**2 + rows.log_weights
     joint = rows.by_unit(each) + change
     of_unit = special.logsumexp(joint, axis=1, keepdims=True)

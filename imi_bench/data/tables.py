@@ -88,6 +88,17 @@ def _column(values: object, kind: type) -> NDArray[Any]:
     return column
 
 
+def codes(names: Strings) -> Ints:
+    """Number each distinct name from 0, in sorted order: (n,) int64.
+
+    Examples
+    --------
+    >>> codes(np.array(["b", "a", "b"], dtype=object)).tolist()
+    [1, 0, 1]
+    """
+    return np.asarray(pd.factorize(names, sort=True)[0], dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class TrialIndex:
     """What each trial is about, without its images.
@@ -184,7 +195,18 @@ class TrialIndex:
 
     def take(self, rows: NDArray[Any]) -> TrialIndex:
         """The chosen rows (integer positions or a mask), in that order."""
-        return TrialIndex(**{name: getattr(self, name)[rows] for name in self._KINDS})
+        everything = np.arange(len(self))
+        rows = everything[rows]
+        if np.array_equal(rows, everything):
+            return self
+        columns = {name: getattr(self, name)[rows] for name in self._KINDS}
+        if len(np.unique(rows)) < len(rows):
+            return TrialIndex(**columns)  # which names the repeated trial
+        taken = object.__new__(TrialIndex)  # rows of a table that was checked
+        for name, column in columns.items():
+            column.setflags(write=False)
+            object.__setattr__(taken, name, column)
+        return taken
 
     @cached_property
     def unit_id(self) -> Strings:
@@ -193,6 +215,16 @@ class TrialIndex:
             [f"{n}/{la}/{u}" for n, la, u in zip(self.network, self.layer, self.unit, strict=True)],
             str,
         )
+
+    @cached_property
+    def unit_code(self) -> Ints:
+        """(T,) number of each trial's unit, counted from 0 in the order of their names."""
+        return codes(self.unit_id)
+
+    @cached_property
+    def condition_code(self) -> Ints:
+        """(T,) number of each trial's condition, counted from 0 in the order of their names."""
+        return codes(self.condition_id)
 
     @cached_property
     def condition_id(self) -> Strings:
@@ -633,6 +665,11 @@ class Responses:
         """The chosen answers (integer positions or a mask)."""
         columns = {name: getattr(self, name)[rows] for name in self._KINDS}
         return Responses(**columns, simulated=self.simulated, source=self.source)
+
+    @cached_property
+    def participant_code(self) -> Ints:
+        """(R,) number of each participant, counted from 0 in the order of their names."""
+        return codes(self.participant)
 
     @cached_property
     def hash(self) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,7 +17,6 @@ from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import network_figures
 from imi_bench.leaderboard.rows import Detail, Row, Scored, facts_of
 from imi_bench.leaderboard.validate import Entry
-from imi_bench.progress import progress
 from imi_bench.provenance import generator
 from imi_bench.scores.estimate import Estimate
 from imi_bench.scores.resampling import weights
@@ -21,21 +24,41 @@ from imi_bench.scores.resampling import weights
 Floats = NDArray[np.float64]
 
 
-def score_networks(board: Board, entries: list[Entry]) -> tuple[list[Scored], None]:
-    """Rows of all submissions; there is no human ceiling for units nobody was asked about."""
-    panel = {
-        name: Calibration.read(board.folder / "calibrations" / f"{name}.json")
-        for name in board.rules.panel
-    }
-    scored = []
-    with progress("scoring", total=len(entries), unit="submissions") as advance:
-        for entry in entries:
-            scored.append(_score(entry, panel, board))
-            advance(1)
-    return scored, None
+@dataclass(frozen=True, eq=False)
+class NetworkScores:
+    """What all rows of a networks board are scored with.
+
+    Attributes
+    ----------
+    board : Board
+    panel : mapping of str to Calibration
+        By observer.
+    expected : None
+        Every submission brings trials of its own.
+    """
+
+    board: Board
+    panel: Mapping[str, Calibration]
+    expected: None = None
+
+    @classmethod
+    def of(cls, board: Board) -> Self:
+        """Read the panel's calibrations."""
+        folder = board.folder / "calibrations"
+        return cls(
+            board, {name: Calibration.read(folder / f"{name}.json") for name in board.rules.panel}
+        )
+
+    def score(self, entry: Entry) -> Scored:
+        """The row of a submission."""
+        return _score(entry, self.panel, self.board)
+
+    def references(self) -> list[Scored]:
+        """None: there is no human ceiling for units nobody was asked about."""
+        return []
 
 
-def _score(entry: Entry, panel: dict[str, Calibration], board: Board) -> Scored:
+def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scored:
     index = entry.trials
     known = {*index.unit_id.tolist(), *index.network.tolist()}
     seen = known.intersection(*[{f for c in panel.values() for f in c.folds}])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
@@ -17,8 +17,7 @@ from imi_bench.errors import NotEnoughDataError
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.rows import Row, Scored, facts_of
-from imi_bench.leaderboard.validate import Entry
-from imi_bench.progress import progress
+from imi_bench.leaderboard.validate import Entry, Expected
 from imi_bench.scores import agreement, ceiling, likelihood
 from imi_bench.scores.estimate import Estimate
 from imi_bench.scores.matched import Matched, match
@@ -34,77 +33,87 @@ _MORE = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Humans:
-    """What is the same for all rows."""
+class ObserverScores:
+    """What all rows of an observers board are scored against.
 
-    study: Study
+    Attributes
+    ----------
+    board : Board
+    study : Study
+        The board's trials and people.
+    expected : Expected
+        The trials a submission must answer.
+    """
+
     board: Board
+    study: Study
+    expected: Expected
 
-    def calibrated(self, decisions: DecisionVariables) -> Calibration:
+    @classmethod
+    def of(cls, board: Board) -> Self:
+        """Read the board's trials and people.
+
+        Raises
+        ------
+        NotComparableError
+            If they are not those the board was published with.
+        """
+        study = board.study()
+        return cls(board, study, Expected.of(study.trials, board))
+
+    def score(self, entry: Entry) -> Scored:
+        """The row of a submission, without its share of the ceiling."""
+        declared = entry.declaration
+        row = Row(
+            kind="reference" if declared.name in self.board.rules.references else "submission",
+            name=declared.name,
+            revision=declared.revision,
+            title=declared.title,
+            score=Estimate.undefined("not scored yet"),
+            coverage=entry.coverage,
+            facts=facts_of(declared),
+            claims=dict(declared.claims),
+        )
+        return self._score(entry.decisions[0], row=row)
+
+    def references(self) -> list[Scored]:
+        """Rows that need no submission; the first is the human ceiling, in bits."""
+        people, ideal = _people(self), _ideal(self)
+        if ideal is None:
+            return [people]
+        return [people, self._score(ideal, row=_reference("ideal", "Ideal observer"))]
+
+    def _score(self, decisions: DecisionVariables, *, row: Row) -> Scored:
+        board = self.board
+        try:
+            matched = match(decisions, self.study, calibration=self._calibrated(decisions))
+        except NotEnoughDataError as error:
+            unscored = row.with_scores(Estimate.undefined(str(error)), strata={}, more={})
+            return Scored(unscored, np.full(board.rules.ranking.n_resamples, np.nan))
+        parts = {
+            f"{by}={level}": labels == level
+            for by in ("mode", "difficulty")
+            for labels in (stratum_labels(matched.index, by),)
+            for level in levels(labels)
+        }
+        draws = _draws(matched, board, parts)
+        strata = {
+            name: _estimate(draws[name], matched, board, part=part) for name, part in parts.items()
+        }
+        more = {label: _estimate(draws[name], matched, board) for label, name in _MORE.items()}
+        score = _estimate(draws["bits"], matched, board)
+        return Scored(
+            row.with_scores(score, strata=strata, more=more),
+            draws["bits"].draws,
+            observer_detail(matched, board.folder),
+        )
+
+    def _calibrated(self, decisions: DecisionVariables) -> Calibration:
         ranking = self.board.rules.ranking
         return calibrate(
             decisions, self.study, by=ranking.folds_by, n_folds=ranking.n_folds,
             link=ranking.link, seed=ranking.seed,
         )  # fmt: skip
-
-
-def score_observers(board: Board, entries: list[Entry]) -> tuple[list[Scored], Estimate]:
-    """Rows of all submissions and references, and the human ceiling in bits."""
-    humans = _Humans(board.study(), board)
-    # Processes cost seconds to start; below this number of submissions one is faster.
-    jobs = Parallel(n_jobs=-1 if len(entries) >= 40 else 1, return_as="generator")
-    work = (delayed(_score)(e.decisions[0], humans, row=_row(e, board)) for e in entries)
-    scored = []
-    with progress("scoring", total=len(entries), unit="submissions") as advance:
-        for one in jobs(work):
-            scored.append(one)
-            advance(1)
-    ideal = _ideal(humans)
-    if ideal is not None:
-        scored.append(_score(ideal, humans, row=_reference("ideal", "Ideal observer")))
-    people = _people(humans)
-    top, level = people.row.score.value, board.rules.ranking.level
-    scored = [s.with_share(top, people.draws, level=level) for s in scored]
-    return [*scored, people], people.row.score
-
-
-def _row(entry: Entry, board: Board) -> Row:
-    declared = entry.declaration
-    return Row(
-        kind="reference" if declared.name in board.rules.references else "submission",
-        name=declared.name,
-        revision=declared.revision,
-        title=declared.title,
-        score=Estimate.undefined("not scored yet"),
-        coverage=entry.coverage,
-        facts=facts_of(declared),
-        claims=dict(declared.claims),
-    )
-
-
-def _score(decisions: DecisionVariables, humans: _Humans, *, row: Row) -> Scored:
-    try:
-        matched = match(decisions, humans.study, calibration=humans.calibrated(decisions))
-    except NotEnoughDataError as error:
-        n_resamples = humans.board.rules.ranking.n_resamples
-        unscored = row.with_scores(Estimate.undefined(str(error)), strata={}, more={})
-        return Scored(unscored, np.full(n_resamples, np.nan))
-    parts = {
-        f"{by}={level}": labels == level
-        for by in ("mode", "difficulty")
-        for labels in (stratum_labels(matched.index, by),)
-        for level in levels(labels)
-    }
-    draws = _draws(matched, humans.board, parts)
-    strata = {
-        name: _estimate(draws[name], matched, humans.board, part=part)
-        for name, part in parts.items()
-    }
-    more = {label: _estimate(draws[name], matched, humans.board) for label, name in _MORE.items()}
-    scored = row.with_scores(
-        _estimate(draws["bits"], matched, humans.board), strata=strata, more=more
-    )
-    return Scored(scored, draws["bits"].draws, observer_detail(matched, humans.board.folder))
 
 
 def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Draws]:
@@ -166,7 +175,7 @@ def _estimate(
     )
 
 
-def _people(humans: _Humans) -> Scored:
+def _people(humans: ObserverScores) -> Scored:
     """Each participant predicted by the others: the ceiling, in the units of the score."""
     index = humans.study.trials
     first = shown_first_is_positive(index.trial_id, seed=humans.board.rules.sides_seed)
@@ -187,7 +196,7 @@ def _people(humans: _Humans) -> Scored:
     )
 
 
-def _ideal(humans: _Humans) -> DecisionVariables | None:
+def _ideal(humans: ObserverScores) -> DecisionVariables | None:
     """The unit's own activations as evidence, where the board's trials carry them."""
     frame = pd.read_parquet(humans.board.folder / "trials.parquet")
     if not {"activation_positive", "activation_negative"} <= set(frame.columns):

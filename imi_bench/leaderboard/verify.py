@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from imi_bench.leaderboard.board import Board
-from imi_bench.leaderboard.networks import score_networks
-from imi_bench.leaderboard.observers import score_observers
+from imi_bench.leaderboard.networks import NetworkScores
+from imi_bench.leaderboard.observers import ObserverScores
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.leaderboard.rows import Detail, Row, Scored, Table
-from imi_bench.leaderboard.validate import Entry, Expected, validate
+from imi_bench.leaderboard.validate import validate
 from imi_bench.progress import progress
 from imi_bench.scores.estimate import Estimate
 
@@ -29,6 +31,7 @@ SCORE_HELP = {
     "choice models were fitted to people on other networks. Higher is better.",
 }
 SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
+_BATCH = 16
 CHANCE = {"bits": 0.0, "interpretability": 0.5}
 
 
@@ -47,9 +50,7 @@ def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
     NotComparableError
         If the board's trials or humans are not those it was published with.
     """
-    entries, rejected = _entries(board)
-    score = score_observers if board.rules.kind == "observers" else score_networks
-    scored, ceiling = score(board, entries) if board.ready else ([], None)
+    scored, rejected, ceiling = _scored(board) if board.ready else ([], [], None)
     rows, resolvable = _ranked(scored, board)
     rules = board.rules
     table = Table(
@@ -75,25 +76,51 @@ def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
     return table, {(s.row.name, s.row.revision): s.detail for s in scored}
 
 
-def _entries(board: Board) -> tuple[list[Entry], list[tuple[str, str]]]:
+def _scored(board: Board) -> tuple[list[Scored], list[tuple[str, str]], Estimate | None]:
+    """Rows of submissions and references, rejected submissions, and the human ceiling."""
     folders = board.submission_folders()
-    trials = None
-    if board.ready and board.rules.kind == "observers":
-        trials = Expected.of(board.study().trials, board)
-    entries, rejected = [], []
-    with progress("validating", total=len(folders), unit="submissions") as advance:
-        for folder in folders if board.ready else []:
-            entry, problems = validate(folder, board=board, trials=trials)
-            place = folder.relative_to(board.folder).as_posix()
-            advance(1)
-            if entry is None:
-                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-                rejected.append((place, f"{problems[0]}{more}"))
-            elif (entry.declaration.name, entry.declaration.revision) != folder.parts[-2:]:
-                rejected.append((place, "name and revision are not those of the folder"))
-            else:
-                entries.append(entry)
-    return entries, rejected
+    batches = [folders[i : i + _BATCH] for i in range(0, len(folders), _BATCH)]
+    # Processes cost seconds to start; below this number of submissions one is faster.
+    jobs = Parallel(n_jobs=-1 if len(folders) >= 40 else 1, return_as="generator")
+    scored: list[Scored] = []
+    rejected = []
+    with progress("validating and scoring", total=len(folders), unit="submissions") as advance:
+        for batch in jobs(delayed(_judged)(board, batch) for batch in batches):
+            for place, result in batch:
+                if isinstance(result, Scored):
+                    scored.append(result)
+                else:
+                    rejected.append((place, result))
+            advance(len(batch))
+    references = _scores(board).references()
+    if not references:
+        return scored, rejected, None
+    people, level = references[0], board.rules.ranking.level
+    top = people.row.score
+    shared = [s.with_share(top.value, people.draws, level=level) for s in scored + references[1:]]
+    return [*shared, people], rejected, top
+
+
+def _scores(board: Board) -> ObserverScores | NetworkScores:
+    return (ObserverScores if board.rules.kind == "observers" else NetworkScores).of(board)
+
+
+def _judged(board: Board, folders: Sequence[Path]) -> list[tuple[str, Scored | str]]:
+    """Each folder's place, with its row or what is wrong with it."""
+    scores = _scores(board)
+    judged: list[tuple[str, Scored | str]] = []
+    for folder in folders:
+        entry, problems = validate(folder, board=board, trials=scores.expected)
+        result: Scored | str
+        if entry is None:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            result = f"{problems[0]}{more}"
+        elif (entry.declaration.name, entry.declaration.revision) != folder.parts[-2:]:
+            result = "name and revision are not those of the folder"
+        else:
+            result = scores.score(entry)
+        judged.append((folder.relative_to(board.folder).as_posix(), result))
+    return judged
 
 
 def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:

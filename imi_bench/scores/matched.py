@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.choice.calibration import Calibration
-from imi_bench.data.tables import DecisionVariables, Study, TrialIndex
+from imi_bench.data.tables import DecisionVariables, Study, TrialIndex, codes
 from imi_bench.errors import NotComparableError
 
 __all__ = ["Matched", "match"]
@@ -77,7 +77,7 @@ class Matched:
     @cached_property
     def unit(self) -> Ints:
         """(T,) code of the trial's unit, 0 to `n_units` - 1."""
-        return _codes(self.index.unit_id)
+        return self.index.unit_code
 
     @cached_property
     def n_units(self) -> int:
@@ -87,12 +87,12 @@ class Matched:
     @cached_property
     def network_of_unit(self) -> Ints:
         """(U,) code of each unit's network."""
-        return first_of(_codes(self.index.network), self.unit)
+        return first_of(codes(self.index.network), self.unit)
 
     @cached_property
     def condition(self) -> Ints:
         """(T,) code of the trial's condition: unit, mode and difficulty."""
-        return _codes(self.index.condition_id)
+        return self.index.condition_code
 
     @cached_property
     def unit_of_condition(self) -> Ints:
@@ -103,7 +103,7 @@ class Matched:
     def network_condition(self) -> Ints:
         """(T,) code of the trial's network, mode and difficulty: a bar of the paper's figure."""
         parts = zip(self.index.network, self.index.mode, self.index.difficulty, strict=True)
-        return _codes(np.array(["/".join(part) for part in parts], dtype=object))
+        return codes(np.array(["/".join(part) for part in parts], dtype=object))
 
     @cached_property
     def answers(self) -> Floats:
@@ -173,7 +173,7 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
         answered=told.answered[keep],
         p_correct=told.p_correct[keep],
         trial=place[study.rows[used]],
-        participant=_codes(study.responses.participant[used]),
+        participant=study.responses.participant_code[used],
         correct=study.responses.correct[used].astype(np.float64),
         left_out=int(wanted.sum()) - len(kept),
     )
@@ -182,7 +182,3 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
 def first_of(values: NDArray[np.int64], code: Ints) -> Ints:
     """(K,) for each code 0..K-1, the value in its first row."""
     return values[np.unique(code, return_index=True)[1]]
-
-
-def _codes(names: NDArray[np.object_]) -> Ints:
-    return np.asarray(np.unique(names.astype(str), return_inverse=True)[1], dtype=np.int64)

@@ -14,8 +14,9 @@ which errs on the wide side).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ Totals = Mapping[str, Floats]
 
 SMALLEST_STRATUM = 5
 _CHUNK = 500
+_KEPT = 2_000_000
 _FEWEST_DEFINED = 0.9
 
 
@@ -154,14 +156,13 @@ def resample(
     alone = [score for score in scores if not score.over_people]
     shared = [score for score in scores if score.over_people]
     people = _People(sums) if shared else None
-    units, persons = generator(seed, "units"), generator(seed, "participants")
-    for rows in _chunks(n_resamples):
-        size = rows.stop - rows.start
-        drawn = weights(stratum, n_resamples=size, rng=units)
+    units = _drawn(stratum, n_resamples=n_resamples, seed=seed, what="units")
+    everyone = np.zeros(0 if people is None else people.count, dtype=np.int64)
+    persons = _drawn(everyone, n_resamples=n_resamples, seed=seed, what="participants")
+    for rows, drawn, also in zip(_chunks(n_resamples), units, persons, strict=True):
         for name, column in _evaluate(alone, columns.totals(drawn)).items():
             draws[name][rows] = column
         if people is not None:
-            also = weights(np.zeros(people.count, dtype=np.int64), n_resamples=size, rng=persons)
             for name, column in _evaluate(shared, people.totals(drawn, also)).items():
                 draws[name][rows] = column
     return {
@@ -176,6 +177,24 @@ def resample(
 def _chunks(count: int) -> Iterator[slice]:
     for start in range(0, count, _CHUNK):
         yield slice(start, min(start + _CHUNK, count))
+
+
+def _drawn(stratum: Ints, *, n_resamples: int, seed: int, what: str) -> Iterable[Floats]:
+    """Weights chunk by chunk; small ones are kept, since many observers share their resamples."""
+    if n_resamples * len(stratum) <= _KEPT:
+        return _kept(stratum.tobytes(), n_resamples, seed, what)
+    return _draw(stratum, n_resamples, seed, what)
+
+
+@lru_cache(maxsize=4)
+def _kept(stratum: bytes, n_resamples: int, seed: int, what: str) -> tuple[Floats, ...]:
+    return tuple(_draw(np.frombuffer(stratum, dtype=np.int64), n_resamples, seed, what))
+
+
+def _draw(stratum: Ints, n_resamples: int, seed: int, what: str) -> Iterator[Floats]:
+    rng = generator(seed, what)
+    for rows in _chunks(n_resamples):
+        yield weights(stratum, n_resamples=rows.stop - rows.start, rng=rng)
 
 
 def _evaluate(scores: Sequence[Score], totals: Totals) -> dict[str, Floats]:
