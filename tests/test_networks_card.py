@@ -28,8 +28,20 @@ def test_covariates_are_complete_and_sourced() -> None:
     for name in card.COVARIATES:
         assert (table[name] > 0).all()
         assert table[f"{name}_source"].str.len().gt(10).all()
+    for family in card.FAMILIES:
+        assert table[f"{family}_source"].str.len().gt(10).all()
     assert table["top1"].between(0.5, 1).all()
     assert table["year"].between(2012, 2023).all()
+
+
+def test_families_agree_with_what_the_networks_are_called(shared: Path) -> None:
+    """A ViT is a transformer, CLIP learns from language, the robust one is called robust."""
+    networks = json.loads((shared / "imi" / "published.json").read_text())["networks"]
+    for row in card.covariates().to_dict("records"):
+        label = networks[row["network"]]["label"]
+        assert (row["architecture"] == "transformer") == ("ViT" in label)
+        assert (row["training"] == "language") == ("CLIP" in label)
+        assert (row["training"] == "robust") == ("Robust" in label)
 
 
 def test_covariates_load_no_torch() -> None:

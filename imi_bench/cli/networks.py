@@ -51,17 +51,20 @@ def show(
     if as_json:
         print_json(described)
         return
-    covariates = described.pop("covariates")
+    facts = described.pop("covariates")
+    facts |= {f"families.{name}": fact for name, fact in described.pop("families").items()}
     rows = [
         (name if key is None else f"{name}.{key}", part)
         for name, value in described.items()
         for key, part in (value.items() if isinstance(value, dict) else [(None, value)])
         if part not in ("", {}, None)
     ]
-    rows += [
-        (name, f"{fact['value']:.10g}  ({fact['source']})") for name, fact in covariates.items()
-    ]
+    rows += [(name, f"{_value(fact['value'])}  ({fact['source']})") for name, fact in facts.items()]
     print_table(("field", "value"), rows)
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 @group.command()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.scale import FAMILIES, INTEREST, PROPERTIES, network_table, smallest_effect
+from imi_bench.effects.scale import INTEREST, PROPERTIES, network_table, smallest_effect
 from imi_bench.effects.table import AnswerTable
 from imi_bench.effects.truth import TrueEffects
 from imi_bench.errors import NotEnoughDataError
@@ -31,6 +31,7 @@ from imi_bench.glmm.inference import (
     equivalence,
     wald,
 )
+from imi_bench.networks.card import FAMILIES
 
 __all__ = ["DEFAULT_METHOD", "Effect", "Effects", "analyse", "first_stage"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.networks.card import covariates
+from imi_bench.networks.card import FAMILIES, covariates
 
-__all__ = ["FAMILIES", "INTEREST", "PROPERTIES", "Property", "network_table", "smallest_effect"]
+__all__ = ["INTEREST", "PROPERTIES", "Property", "network_table", "smallest_effect"]
 
 INTEREST = 0.35
 """Smallest effect of interest in log-odds over the whole span of a property in the study.
@@ -54,22 +53,6 @@ PROPERTIES = (
     Property("year", "year of publication", "one later year"),
 )
 
-FAMILIES: Mapping[str, Mapping[str, str]] = {
-    "architecture": {
-        "googlenet": "convolutional", "densenet_201": "convolutional",
-        "resnet50": "convolutional", "resnet50-l2": "convolutional",
-        "wide_resnet50": "convolutional", "clip-resnet50": "convolutional",
-        "convnext_b": "convolutional", "in1k-vit_b32": "transformer",
-        "clip-vit_b32": "transformer",
-    },
-    "training": {
-        "googlenet": "labels", "densenet_201": "labels", "resnet50": "labels",
-        "wide_resnet50": "labels", "convnext_b": "labels", "in1k-vit_b32": "labels",
-        "resnet50-l2": "robust", "clip-resnet50": "language", "clip-vit_b32": "language",
-    },
-}  # fmt: skip
-"""Model family of the paper's networks, as their cards name architecture and weights."""
-
 
 def network_table(networks: list[str], *, own: pd.DataFrame | None = None) -> pd.DataFrame:
     """Properties of the networks of a study, one row each, indexed by network.
@@ -86,9 +69,8 @@ def network_table(networks: list[str], *, own: pd.DataFrame | None = None) -> pd
     InputError
         If `own` has no column `network`, or repeats one.
     """
-    known = covariates().set_index("network")[[one.name for one in PROPERTIES]]
-    for family, of in FAMILIES.items():
-        known[family] = pd.Series(dict(of))
+    columns = [*(one.name for one in PROPERTIES), *FAMILIES]
+    known = covariates().set_index("network")[columns]
     if own is not None:
         if "network" not in own.columns or own["network"].duplicated().any():
             raise InputError("no table of networks", found=", ".join(map(str, own.columns)),

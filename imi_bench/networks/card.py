@@ -29,6 +29,8 @@ Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_r
 Triple = tuple[float, float, float]
 CovariateName = Literal["parameters", "training_images", "top1", "year"]
 COVARIATES: tuple[CovariateName, ...] = get_args(CovariateName)
+FamilyName = Literal["architecture", "training"]
+FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
 
 
 class _Part(BaseModel):
@@ -108,6 +110,13 @@ class Covariate(_Part):
     source: str
 
 
+class Family(_Part):
+    """A kind of network that this one is of, and where that was published."""
+
+    value: str
+    source: str
+
+
 class NetworkCard(_Part):
     """The description of one network.
 
@@ -127,6 +136,7 @@ class NetworkCard(_Part):
     layers: LayerRule = LayerRule()
     unit_activation: Literal["mean"] = "mean"
     covariates: dict[CovariateName, Covariate] = {}
+    families: dict[FamilyName, Family] = {}
     notes: str = ""
 
 
@@ -264,7 +274,7 @@ def _literal(text: str) -> int | float | bool | str:
 
 
 def covariates() -> pd.DataFrame:
-    """Scale covariates of the paper's networks, with the source of each number.
+    """Scale covariates and families of the paper's networks, with the source of each.
 
     Returns
     -------
@@ -272,7 +282,9 @@ def covariates() -> pd.DataFrame:
         One row a network: `network`, `label`, then for each of `COVARIATES` its value (float64)
         and ``<name>_source``. `parameters` are those of the tower whose units are judged,
         `training_images` the images (or image-text pairs) of its training set, `top1` ImageNet
-        accuracy as a fraction, `year` that of the publication.
+        accuracy as a fraction, `year` that of the publication. Then for each of `FAMILIES` its
+        name and source: `architecture` (``convolutional``, ``transformer``), `training`
+        (``labels``, ``robust``, ``language``).
 
     Examples
     --------
@@ -286,5 +298,8 @@ def covariates() -> pd.DataFrame:
         for key in COVARIATES:
             row[key] = described.covariates[key].value
             row[f"{key}_source"] = described.covariates[key].source
+        for family in FAMILIES:
+            row[family] = described.families[family].value
+            row[f"{family}_source"] = described.families[family].source
         rows.append(row)
     return pd.DataFrame(rows)
