@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imi_bench.leaderboard.board import find
+from imi_bench.leaderboard.render import render, write
+from imi_bench.leaderboard.verify import verify
 
 pytestmark = pytest.mark.browser
 
@@ -131,9 +135,14 @@ def test_phone_width_and_dark(chromium: Any, board: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_accessibility_problem(chromium: Any, board: Path, scheme: str) -> None:
+def test_no_serious_accessibility_problem(
+    chromium: Any, board: Path, long_board: Path, scheme: str
+) -> None:
     axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")
-    pages = [board / "index.html", *sorted((board / "pages").glob("*.html"))[:1]]
+    pages = [
+        board / "index.html", *sorted((board / "pages").glob("*.html"))[:1],
+        long_board / "index.html",
+    ]  # fmt: skip
     for path in pages:
         watched = Watched(
             chromium, path, viewport=DESKTOP, color_scheme=scheme, bypass_csp=True
@@ -145,6 +154,49 @@ def test_no_serious_accessibility_problem(chromium: Any, board: Path, scheme: st
             if rule["impact"] in ("serious", "critical")
         ]
         assert serious == []
+
+
+@pytest.fixture(scope="module")
+def long_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    table, details = verify(find("observers-mini"))
+    rows = [
+        replace(row, name=f"{row.name}-{copy}", score=replace(row.score, value=score))
+        for row in table.rows
+        for copy in range(8)
+        for score in (row.score.value + copy,)
+    ]
+    folder = tmp_path_factory.mktemp("long")
+    write(render(replace(table, rows=tuple(rows)), details=details), folder)
+    return folder
+
+
+def test_a_long_board_comes_in_pages(chromium: Any, long_board: Path) -> None:
+    watched = Watched(chromium, long_board / "index.html", viewport=DESKTOP)
+    page = watched.page
+    expected = json.loads((long_board / "board.json").read_text())["rows"]
+    assert len(expected) > 100
+    assert len(watched.names()) == 50
+    assert f"1 to 50 of {len(expected)} rows" in page.locator(".dt-info").inner_text()
+    for pick in (min, max):  # sorting ends after the click returns
+        page.locator("#board thead th", has_text="Score").click()
+        end = pick(row["score"]["value"] for row in expected)
+        page.wait_for_function(
+            "end => Math.abs(document.querySelector('#board td.score').dataset.order - end) < 1e-5",
+            arg=end,
+        )
+    page.select_option("#difficulty", "hard85")
+    page.locator(".dt-paging button", has_text="3").click()
+    page.wait_for_function("document.querySelector('.dt-info').innerText.startsWith('101 to')")
+    stratum = page.locator("#board td.score").first.inner_text()
+    page.select_option("#difficulty", "")
+    page.locator(".dt-paging button", has_text="3").click()
+    page.wait_for_function("document.querySelector('.dt-info').innerText.startsWith('101 to')")
+    assert page.locator("#board td.score").first.inner_text() != stratum
+    page.select_option(".dt-length select", "-1")
+    page.wait_for_function(
+        "n => document.querySelectorAll('#board tbody tr').length == n", arg=len(expected)
+    )
+    watched.clean()
 
 
 def test_images_of_trials_are_there(chromium: Any) -> None:

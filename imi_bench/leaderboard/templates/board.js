@@ -1,13 +1,19 @@
 "use strict";
 (() => {
+  const PAGE = 50;
   const element = document.getElementById("board");
   const axis = JSON.parse(element.dataset.axis);
   const place = (value) => 4 + 192 * (value - axis.low) / (axis.high - axis.low);
+  // Laying out hundreds of rows takes longer than a click should: longer boards come in pages.
+  const paged = element.tBodies[0].rows.length > PAGE;
   const table = new DataTable(element, {
-    paging: false, autoWidth: false, order: [[0, "asc"]],
-    language: { search: "Search", info: "_TOTAL_ rows", infoFiltered: "of _MAX_",
+    paging: paged, pageLength: PAGE, lengthMenu: [PAGE, 200, { label: "all", value: -1 }],
+    autoWidth: false, order: [[0, "asc"]],
+    language: { search: "Search", infoFiltered: "of _MAX_", lengthMenu: "_MENU_ rows a page",
+      info: paged ? "_START_ to _END_ of _TOTAL_ rows" : "_TOTAL_ rows",
       zeroRecords: "No row matches." },
-    layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: null },
+    layout: { topStart: null, topEnd: null, bottomStart: "info",
+      bottomEnd: paged ? ["pageLength", "paging"] : null },
   });
   const search = document.getElementById("search");
   search.addEventListener("input", () => table.search(search.value).draw());
@@ -17,7 +23,7 @@
   const training = document.getElementById("training");
 
   function show(stratum) {
-    for (const row of element.tBodies[0].rows) {
+    for (const row of table.rows().nodes().toArray()) {
       const numbers = JSON.parse(row.dataset.strata)[stratum];
       const cell = row.querySelector(".score");
       const plot = row.querySelector("svg.interval");
