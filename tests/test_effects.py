@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,18 @@ import pandas as pd
 import pytest
 
 from imi_bench.data.layer_names import layer_types, relative_depths
+from imi_bench.data.published import Condition
 from imi_bench.data.simulate import SimulatedStudy, decisions, simulate_study
 from imi_bench.data.simulation_parameters import SimulationParameters
-from imi_bench.effects.analysis import Effects, analyse
+from imi_bench.effects.analysis import analyse
+from imi_bench.effects.effect import Effects
 from imi_bench.effects.export import export
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
 from imi_bench.effects.scale import network_table
 from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import true_effects
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
 
 SMALL = SimulationParameters(
     units=12, units_hard=12, participants=10, main_trials=12, batches=2, trial_sd=0.0
@@ -114,3 +118,113 @@ def test_layers_by_name() -> None:
     ]  # fmt: skip
     depth = relative_depths(["clip-resnet50"] * 2 + ["in1k-vit_b32"] * 2, names)
     np.testing.assert_allclose(depth, [0.0, 1.0, 3 / 11, 0.0])
+
+
+def harder_study(networks: int, seed: int) -> SimulatedStudy:
+    """The published networks of natural exemplars, some of them with 95th-percentile queries."""
+    names = [c.network for c in SMALL.conditions if c.mode == "natural" and c.difficulty == "easy"]
+    conditions = [Condition(name, "natural", "easy") for name in names]
+    conditions += [Condition(name, "natural", "hard95") for name in names[:networks]]
+    parameters = replace(SMALL, conditions=tuple(conditions), participants=30, lapse=0.0)
+    return simulate_study(parameters, seed=seed)
+
+
+def test_difficulty_by_scale_is_answered_from_four_networks_on() -> None:
+    simulated = harder_study(5, seed=4)
+    found = analyse(people_table(simulated.study), truth=true_effects(simulated.truth))
+    effect, mean = found["hard95:parameters"], found["hard95"]
+    assert (effect.networks, effect.test.df) == (5, 3)
+    assert (mean.networks, mean.test.df) == (5, 4)
+    assert "Does the effect of 95th-percentile queries change with parameters?" in effect.question
+    for one in (effect, mean):
+        assert abs(one.test.estimate - one.truth) < 4 * one.test.se
+    assert "difficulty:scale" not in [one.key for one in found.effects]
+
+
+def test_difficulty_by_scale_says_that_three_networks_cannot_answer_it() -> None:
+    found = analyse(people_table(harder_study(3, seed=4).study))
+    assert found["hard95"].test.method == "Wald z"
+    assert found["difficulty:scale"].sentence == (
+        "Cannot be answered: 3 networks were shown harder queries of one percentile as well as the "
+        "most extreme ones; at least 4 are needed."
+    )
+
+
+def with_answers(table: AnswerTable, rows: pd.Series, correct: float) -> AnswerTable:
+    """Return the table with some answers replaced."""
+    frame = table.frame.assign(correct=table.frame["correct"].mask(rows, correct))
+    return AnswerTable(table.who, table.simulated, frame, table.within)
+
+
+def test_a_network_without_a_wrong_answer_is_left_out_with_the_reason(table: AnswerTable) -> None:
+    of_one = table.frame["network"] == "googlenet"
+    found = analyse(with_answers(table, of_one, 1.0))
+    assert [(one.what, one.answers) for one in found.left_out] == [("googlenet", of_one.sum())]
+    assert "every answer is correct" in found.left_out[0].reason
+    rest = analyse(table.without(of_one.to_numpy()))
+    assert [e.test.estimate for e in found.effects] == pytest.approx(
+        [e.test.estimate for e in rest.effects], nan_ok=True
+    )
+    assert found["parameters"].networks == 8
+    assert found.to_json()["left_out"][0]["what"] == "googlenet"
+
+
+@pytest.mark.parametrize(
+    ("network", "column", "correct", "what", "reason"),
+    [
+        ("resnet50-l2", "synthetic", 0.0, "resnet50-l2, synthetic exemplars", "is wrong"),
+        ("resnet50", "hard99", 1.0, "resnet50, 99th-percentile queries", "is correct"),
+    ],
+)
+def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
+    table: AnswerTable, network: str, column: str, correct: float, what: str, reason: str
+) -> None:
+    frame = table.frame
+    rows = (frame[column] == 1.0) & (frame["network"] == network)
+    found = analyse(with_answers(table, rows, correct))
+    assert [one.what for one in found.left_out] == [what]
+    assert reason in found.left_out[0].reason
+    assert found.answers == len(frame) - rows.sum()
+    assert np.isfinite(found["synthetic"].test.p)
+
+
+def test_a_network_shown_synthetic_exemplars_only_is_left_out(table: AnswerTable) -> None:
+    natural = (table.frame["network"] == "googlenet") & (table.frame["synthetic"] == 0.0)
+    found = analyse(table.without(natural.to_numpy()))
+    assert [(one.what, one.reason) for one in found.left_out] == [
+        ("googlenet", "it was not shown in the condition others are compared with")
+    ]
+
+
+def test_too_few_networks_after_leaving_out_says_so(table: AnswerTable) -> None:
+    three = table.without(~table.frame["network"].isin(["resnet50", "googlenet", "convnext_b"])
+                          .to_numpy())  # fmt: skip
+    with pytest.raises(NotEnoughDataError, match=r"2 after leaving out googlenet"):
+        analyse(with_answers(three, three.frame["network"] == "googlenet", 1.0))
+
+
+def test_holm_is_within_families_and_keeps_what_is_unadjusted(people: Effects) -> None:
+    scale = [e for e in people.effects if e.family == "does scale matter"]
+    assert [e.key for e in scale] == [
+        "parameters", "training_images", "top1", "year", "architecture", "training"
+    ]  # fmt: skip
+    smallest = min(scale, key=lambda e: e.test.p)
+    assert smallest.p_holm == pytest.approx(min(1.0, 6 * smallest.test.p))
+    for effect in people.effects:
+        assert np.isnan(effect.p_holm) == np.isnan(effect.test.p)
+        assert np.isnan(effect.p_holm) or effect.p_holm >= effect.test.p
+    assert {"p", "p_holm", "family"} <= set(people.to_frame().columns)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"parameters": ["abc"]}, "mine, parameters: found abc, wanted above 0"),
+        ({"parameters": [0]}, "mine, parameters: found 0, wanted above 0"),
+        ({"top1": [76.1]}, "mine, top1: found 76.1, wanted above 0 and at most 1"),
+        ({"params": [1]}, "any of parameters, training_images"),
+    ],
+)
+def test_properties_that_are_none_are_named(own: dict[str, list[object]], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        network_table(["mine"], own=pd.DataFrame({"network": ["mine"], **own}))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imi_bench.data.tables import DecisionVariables, Study
-    from imi_bench.effects.analysis import Effects
+    from imi_bench.effects.effect import Effects
     from imi_bench.effects.likeness import Difference
     from imi_bench.glmm.posthoc import PostHoc
 
@@ -33,7 +33,11 @@ def effects_command(
         typer.Option(help="An observer's run: its effects, and how they differ from people's."),
     ] = None,
     networks: Annotated[
-        Path | None, typer.Option(help="CSV: network, parameters, training_images, top1, year.")
+        Path | None,
+        typer.Option(
+            help="CSV: network, then any of parameters, training_images, top1 (a fraction), year, "
+            "architecture, training."
+        ),
     ] = None,
     columns: Annotated[
         Path | None, typer.Option(help="CSV: network, layer (unit), depth, type, width.")
@@ -52,18 +56,19 @@ def effects_command(
     Each answer has an estimate in log-odds, an interval and a test. What varies only between
     networks is tested on as many degrees of freedom as networks allow.
     """
-    import pandas as pd
-
     from imi_bench.data.tables import DecisionVariables
     from imi_bench.effects.analysis import analyse
     from imi_bench.effects.groups import compare_networks
     from imi_bench.effects.table import people_table
+    from imi_bench.glmm.tables import read_table
 
     path, study = _study(responses)
-    own = None if networks is None else pd.read_csv(networks)
-    layers = None if columns is None else pd.read_csv(columns)
+    own = None if networks is None else read_table(networks)
+    layers = None if columns is None else read_table(columns)
     table = people_table(study, columns=layers)
     people = analyse(table, networks=own, truth=_truth(path), interest=interest)
+    if own is not None and (other := set(own["network"]) - set(people.properties.index)):
+        note(f"not analysed, though in {networks}: {', '.join(sorted(map(str, other)))}")
     groups = compare_networks(table, seed=seed)
     machines = [
         _observer(DecisionVariables.read(one), study, people, own, layers, interest)
@@ -151,27 +156,43 @@ def _record(
 
 
 def _print_effects(effects: Effects) -> None:
+    from imi_bench.effects.effect import DEFAULT_METHOD
+
     made_up = ", simulated" if effects.simulated else ""
     truths = any(effect.truth == effect.truth for effect in effects.effects)
-    header = ["effect", "log-odds", "95% interval", "test", "p", "networks"]
+    header = ["effect", "log-odds", "95% interval", "test", "p", "p (Holm)", "networks"]
     rows = []
     for effect in effects.effects:
         test = effect.test
         row = [
-            effect.key, _number(test.estimate), f"[{_number(test.low)}, {_number(test.high)}]",
-            test.method, "-" if test.p != test.p else f"{test.p:.4f}", effect.networks,
+            effect.key, _number(test.estimate), _interval(test.low, test.high), test.method,
+            _p(test.p), _p(effect.p_holm), effect.networks,
         ]  # fmt: skip
         rows.append([*row, _number(effect.truth)] if truths else row)
     print_table(
         [*header, "true value"] if truths else header, rows,
         title=f"Effects: {effects.who} ({effects.answers} answers{made_up})",
-        right=("log-odds", "p", "networks", "true value"),
+        right=("log-odds", "p", "p (Holm)", "networks", "true value"),
     )  # fmt: skip
     for effect in effects.effects:
         typer.echo(f"{effect.question} {effect.sentence}")
+    for gone in effects.left_out:
+        typer.echo(f"Left out: {gone}.")
     typer.echo(
-        f"\nmodel: {effects.formula}\ninference: two-stage t between networks, Wald z within"
+        f"\nmodel: {effects.formula}\ninference: {DEFAULT_METHOD}\n"
+        "p (Holm): adjusted within scale and family, within interactions with scale, and within "
+        "all others; the sentences state p unadjusted\n"
     )
+
+
+def _p(value: float) -> str:
+    if value != value:
+        return "-"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "-" if low != low else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def _number(value: float) -> str:
@@ -180,22 +201,24 @@ def _number(value: float) -> str:
 
 def _print_groups(groups: dict[str, PostHoc]) -> None:
     for mode, found in groups.items():
+        typer.echo(
+            f"The paper's tests, {mode}: Kruskal-Wallis H = {found.statistic:.1f}, "
+            f"p = {found.p:.2g}; {len(found.different)} pairs differ (Conover, Holm)"
+        )
         print_table(
             ["network", "mean", "95% interval", "units"],
             [[one.name, f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", one.n]
              for one in found.means],
-            title=f"The paper's tests, {mode}: Kruskal-Wallis H = {found.statistic:.1f}, "
-            f"p = {found.p:.2g}; {len(found.different)} pairs differ (Conover, Holm)",
             right=("mean", "units"),
         )  # fmt: skip
 
 
 def _print_differences(who: str, found: list[Difference]) -> None:
     print_table(
-        ["effect", who, "people", "difference", "95% interval", "p"],
+        ["effect", who, "people", "difference", "95% interval", "p", "p (Holm)"],
         [[one.key, _number(one.observer), _number(one.people), _number(one.test.estimate),
-          f"[{_number(one.test.low)}, {_number(one.test.high)}]", f"{one.test.p:.4f}"]
+          _interval(one.test.low, one.test.high), _p(one.test.p), _p(one.p_holm)]
          for one in found],
         title=f"Does {who} show people's effects?",
-        right=(who, "people", "difference", "p"),
+        right=(who, "people", "difference", "p", "p (Holm)"),
     )  # fmt: skip

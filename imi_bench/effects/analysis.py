@@ -4,24 +4,33 @@ A mixed model gives every network its own level, its own effect of synthetic exe
 effect of depth, with units, units shown in a condition, and participants as random effects. What
 differs between networks is then explained by their properties in a second stage
 (`imi_bench.glmm.between`), one property at a time, with a t on networks minus two degrees of
-freedom. Difficulty, layer type and width vary inside networks and have a Wald z; the harder
-experiments were run with two networks only, so their numbers speak of those two.
+freedom. Layer type and width vary inside networks and have a Wald z. Difficulty has an effect of
+its own in every network that was shown harder queries; where those are fewer than four (the
+paper's: two) its mean has a Wald z, which speaks of those networks only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.scale import INTEREST, PROPERTIES, network_table, smallest_effect
-from imi_bench.effects.table import AnswerTable
+from imi_bench.effects.effect import Effect, Effects
+from imi_bench.effects.left_out import LeftOut, estimable
+from imi_bench.effects.questions import of_common, of_mean, of_property
+from imi_bench.effects.scale import (
+    INTEREST,
+    PROPERTIES,
+    family_columns,
+    network_table,
+    smallest_effect,
+)
+from imi_bench.effects.table import ENOUGH_NETWORKS, HARDER, AnswerTable
 from imi_bench.effects.truth import TrueEffects
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.glmm import GlmmResult, build_design
 from imi_bench.glmm.between import INTERCEPT, LevelEstimates, level_estimates, regress
 from imi_bench.glmm.inference import (
@@ -31,141 +40,10 @@ from imi_bench.glmm.inference import (
     equivalence,
     wald,
 )
+from imi_bench.glmm.posthoc import holm
 from imi_bench.networks.card import FAMILIES
 
-__all__ = ["DEFAULT_METHOD", "Effect", "Effects", "analyse", "first_stage"]
-
-DEFAULT_METHOD = (
-    "two-stage t between networks (REML, Knapp-Hartung), Wald z within networks; logit link"
-)
-_WITHIN = {
-    "hard99": ("difficulty", "99th-percentile queries against the most extreme"),
-    "hard95": ("difficulty", "95th-percentile queries against the most extreme"),
-    "hard85": ("difficulty", "85th-percentile queries against the most extreme"),
-    "width": ("layer width", "a tenfold wider layer"),
-}
-_MEANS = {
-    "synthetic": (
-        "mode", "Do synthetic exemplars differ from natural ones?",
-        "synthetic against natural exemplars",
-    ),
-    "depth": (
-        "layer depth", "Do deeper layers differ from shallower ones?",
-        "the last against the first block",
-    ),
-}  # fmt: skip
-_BASES = {
-    INTERCEPT: "the log-odds of a correct answer",
-    "synthetic": "the effect of synthetic exemplars",
-    "depth": "the effect of depth",
-}
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One question and its answer.
-
-    Attributes
-    ----------
-    key : short name, such as ``parameters`` or ``synthetic:parameters``.
-    topic : ``scale``, ``family``, ``mode``, ``layer depth``, ``layer type``, ``layer width``,
-        ``difficulty`` or ``interaction with scale``.
-    question : in words.
-    step : what the estimate is the effect of, such as ``tenfold parameters``.
-    test : estimate in log-odds, interval, test.
-    networks : how many networks the answer rests on.
-    equivalence : test against the smallest effect of interest; None where none is stated.
-    bayes_null : BF01, evidence for no effect; NaN where undefined.
-    truth : true value in a simulation; NaN otherwise.
-    tau : standard deviation between networks left unexplained; NaN within networks.
-    """
-
-    key: str
-    topic: str
-    question: str
-    step: str
-    test: Inference
-    networks: int
-    equivalence: Equivalence | None = None
-    bayes_null: float = math.nan
-    truth: float = math.nan
-    tau: float = math.nan
-
-    @property
-    def label(self) -> str:
-        """What the estimate is the effect of, short, for a figure's axis."""
-        base = self.key.rpartition(":")[0]
-        return f"{base} x {self.step}" if base else self.step
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        from imi_bench.effects.sentences import sentence
-
-        return sentence(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "key": self.key, "topic": self.topic, "question": self.question, "step": self.step,
-            **{f"test_{k}" if k == "name" else k: v for k, v in self.test.to_json().items()},
-            "networks": self.networks, "tau": self.tau, "bayes_null": self.bayes_null,
-            "truth": self.truth, "sentence": self.sentence,
-            "equivalence": self.equivalence and self.equivalence.to_json(),
-        }  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """All answers for one panel of people or one observer.
-
-    Attributes
-    ----------
-    who : ``people`` or an observer's name.
-    simulated : whether the answers are made up.
-    effects : in the order of the questions.
-    stages : first-stage estimates by coefficient, one value a network.
-    fit : the first-stage model.
-    formula : of the full model, network random; the R script refits it.
-    answers : number of answers.
-    table : the model's table.
-    properties : of the networks, indexed by network.
-    """
-
-    who: str
-    simulated: bool
-    effects: tuple[Effect, ...]
-    stages: Mapping[str, LevelEstimates]
-    fit: GlmmResult
-    formula: str
-    answers: int
-    table: AnswerTable = field(repr=False)
-    properties: pd.DataFrame = field(repr=False)
-
-    def __getitem__(self, key: str) -> Effect:
-        return {effect.key: effect for effect in self.effects}[key]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "who": self.who, "simulated": self.simulated, "answers": self.answers,
-            "networks": len(self.properties), "formula": self.formula, "method": DEFAULT_METHOD,
-            "converged": self.fit.converged, "singular": self.fit.singular,
-            "effects": [effect.to_json() for effect in self.effects],
-        }  # fmt: skip
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a question, tidy."""
-        rows = []
-        for effect in self.effects:
-            record = effect.to_json()
-            bound = record.pop("equivalence")
-            extra = ("bound", "p", "verdict")
-            rows.append({
-                "who": self.who, **record,
-                **{f"equivalence_{name}": bound and bound[name] for name in extra},
-            })  # fmt: skip
-        return pd.DataFrame(rows)
+__all__ = ["analyse", "first_stage"]
 
 
 def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
@@ -185,10 +63,7 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     design = build_design(table.formula, frame.assign(correct=whole))
     if not (frame["correct"] == whole).all():
         design = design.with_response(frame["correct"].to_numpy())
-    varies = frame.groupby("network")[[n for n in ("synthetic", "depth") if n in table.within]]
-    enough = (varies.nunique() > 1).sum()
-    varying = [str(name) for name in enough.index if enough[name] > 1]
-    return level_estimates(design, group="network", varying=varying)
+    return level_estimates(design, group="network", varying=table.varying)
 
 
 def analyse(
@@ -196,6 +71,9 @@ def analyse(
     interest: float = INTEREST, level: float = 0.95,
 ) -> Effects:  # fmt: skip
     """Answer every question that the answers can answer; say why for those they cannot.
+
+    Answers without a finite estimate, such as those of a network without any wrong one, are left
+    out and named in the result.
 
     Parameters
     ----------
@@ -210,28 +88,54 @@ def analyse(
     NotEnoughDataError
         With fewer than three networks.
     ModelError
-        If the model does not fit, such as where a network has no wrong answer.
+        If the model does not fit.
 
     Examples
     --------
     ``analyse(people_table(read_study(path)))["parameters"].sentence``
     """
-    stages = first_stage(table)
+    if not interest > 0:
+        raise InputError("no smallest effect of interest", found=interest, wanted="above 0")
+    table, left_out = estimable(table)
+    stages = _stages(table, left_out)
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
     make = _Maker(stages, properties, truth, interest, level)
     effects = [make.of_property(one.name, INTERCEPT) for one in PROPERTIES]
     effects += [make.of_family(name) for name in FAMILIES]
-    effects += [make.mean(base) for base in ("synthetic", "depth") if base in stages]
+    slopes = [base for base in stages if base != INTERCEPT]
+    effects += [make.mean(base) for base in slopes]
     effects += [make.common(name, fit) for name in table.within if name in fit.names]
-    effects += [
-        make.of_property(one.name, base)
-        for base in ("synthetic", "depth") if base in stages for one in PROPERTIES
-    ]  # fmt: skip
+    compared = [base for base in slopes if base not in HARDER or make.enough(base)]
+    effects += [make.of_property(one.name, base) for base in compared for one in PROPERTIES]
+    if not set(compared) & set(HARDER):
+        effects.append(make.difficulty_by_scale(table))
     return Effects(
-        table.who, table.simulated, tuple(effects), stages, fit, table.formula,
-        len(table.frame), table, properties,
+        table.who, table.simulated, _adjusted(effects), stages, fit, table.formula,
+        len(table.frame), table, properties, left_out,
     )  # fmt: skip
+
+
+def _stages(table: AnswerTable, left_out: tuple[LeftOut, ...]) -> Mapping[str, LevelEstimates]:
+    try:
+        return first_stage(table)
+    except NotEnoughDataError as error:
+        if not left_out:
+            raise
+        gone = "; ".join(map(str, left_out))
+        raise NotEnoughDataError(
+            error.what, found=f"{error.found} after leaving out {gone}", wanted=error.wanted
+        ) from error
+
+
+def _adjusted(effects: list[Effect]) -> tuple[Effect, ...]:
+    families = [effect.family for effect in effects]
+    adjusted: dict[int, float] = {}
+    for family in dict.fromkeys(families):
+        members = [i for i, one in enumerate(families) if one == family]
+        found = holm([effects[i].test.p for i in members])
+        adjusted.update(zip(members, found.tolist(), strict=True))
+    return tuple(replace(effect, p_holm=adjusted[i]) for i, effect in enumerate(effects))
 
 
 @dataclass(frozen=True)
@@ -265,6 +169,17 @@ class _Maker:
             next(iter(values), INTERCEPT), level=self.level)  # fmt: skip
         return test, fit.tau, count
 
+    def _mean_of_these(self, base: str) -> tuple[Inference, float, int]:
+        """Average one coefficient over the networks that have it, as if there were no others."""
+        stage = self.stages[base]
+        count = len(stage.levels)
+        test = Inference.from_t(
+            base, estimate=float(stage.estimate.mean()),
+            se=math.sqrt(float(stage.covariance.sum())) / count, df=math.inf, method="Wald z",
+            level=self.level,
+        )  # fmt: skip
+        return test, math.nan, count
+
     def _none(self, name: str, reason: str) -> Inference:
         return Inference.undefined(name, method="two-stage t", reason=reason, level=self.level)
 
@@ -291,55 +206,72 @@ class _Maker:
             used = column.reindex(list(self.stages[base].levels)).dropna()
             values = np.asarray(used, dtype=np.float64)
             bounded = equivalence(test, bound=smallest_effect(values, interest=self.interest))
-        main = base == INTERCEPT
+        words = of_property(base, one.label, one.step)
         return Effect(
-            key=name if main else f"{base}:{name}",
-            topic="scale" if main else "interaction with scale",
-            question=f"Does {_BASES[base]} change with {one.label}?",
-            step=one.step, test=test, networks=count, equivalence=bounded,
-            bayes_null=bayes_factor_null(test, n=count), truth=self._true(base, column), tau=tau,
+            key=name if base == INTERCEPT else f"{base}:{name}", topic=words.topic,
+            question=words.question, step=words.step, test=test, networks=count,
+            equivalence=bounded, bayes_null=bayes_factor_null(test, n=count),
+            truth=self._true(base, column), tau=tau,
         )  # fmt: skip
 
     def of_family(self, name: str) -> Effect:
         labels = self.properties[name]
-        others = sorted(labels.dropna().value_counts().index[1:])
-        columns = {
-            f"{name}[{one}]": (labels == one).astype(float).where(labels.notna()) for one in others
-        }
+        columns = family_columns(labels)
+        truth = math.nan
         if not columns:
             test, tau, count = self._none(name, "all networks are of one family"), math.nan, 0
         else:
             test, tau, count = self._second(INTERCEPT, columns, name, joint=len(columns) > 1)
-        kinds = ", ".join(sorted(labels.dropna().unique()))
+        if len(columns) == 1:
+            truth = self._true(INTERCEPT, next(iter(columns.values())))
+        kinds = sorted(labels.dropna().unique())
+        rest = ", ".join(kind for kind in kinds if kind not in columns)
+        question = f"Do networks differ by {name} ({', '.join(kinds)})?"
         return Effect(
-            key=name, topic="family", question=f"Do networks differ by {name} ({kinds})?",
-            step=", ".join(columns), test=test, networks=count, tau=tau,
+            key=name, topic="family", question=question,
+            step=f"{', '.join(columns)} against {rest} networks" if columns else "", test=test,
+            networks=count, tau=tau, truth=truth,
         )  # fmt: skip
 
+    def enough(self, base: str) -> bool:
+        """Whether a coefficient can be compared between networks."""
+        return len(self.stages[base].levels) >= ENOUGH_NETWORKS
+
     def mean(self, base: str) -> Effect:
-        test, tau, count = self._second(base, {}, base)
-        topic, question, step = _MEANS[base]
+        if base in HARDER and not self.enough(base):
+            test, tau, count = self._mean_of_these(base)
+        else:
+            test, tau, count = self._second(base, {}, base)
+        words = of_mean(base)
         return Effect(
-            key=base, topic=topic, question=question, step=step, test=test, networks=count,
-            tau=tau, truth=self._true(base),
+            key=base, topic=words.topic, question=words.question, step=words.step, test=test,
+            networks=count, tau=tau, truth=self._true(base),
         )  # fmt: skip
 
     def common(self, name: str, fit: GlmmResult) -> Effect:
-        kind = name.removeprefix("type_")
-        topic, step = _WITHIN.get(name, ("layer type", f"{kind} against convolution layers"))
+        words = of_common(name)
         true = math.nan
         if self.truth is not None:
-            true = self.truth.common.get(name, 0.0 if topic == "layer type" else math.nan)
+            true = self.truth.common.get(name, 0.0 if name.startswith("type_") else math.nan)
         codes = fit.design.fixed[:, fit.index(name)] if fit.design is not None else np.zeros(0)
         return Effect(
-            key=name, topic=topic, question=_ask(topic, step),
-            step=step, test=wald(fit, name, level=self.level),
+            key=name, topic=words.topic, question=words.question, step=words.step,
+            test=wald(fit, name, level=self.level),
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]), truth=true,
         )  # fmt: skip
 
-
-def _ask(topic: str, step: str) -> str:
-    return f"Does {topic} matter: {step}?"
+    def difficulty_by_scale(self, table: AnswerTable) -> Effect:
+        """Say why it cannot be asked how difficulty changes with scale."""
+        count = max(table.shown(HARDER).values())
+        reason = (
+            f"{count} network{'s were' if count != 1 else ' was'} shown harder queries of one "
+            f"percentile as well as the most extreme ones; at least {ENOUGH_NETWORKS} are needed"
+        )
+        return Effect(
+            key="difficulty:scale", topic="interaction with scale",
+            question="Does the effect of difficulty change with scale?", step="scale",
+            test=self._none("difficulty:scale", reason), networks=count,
+        )  # fmt: skip
 
 
 def _networks_with(fit: GlmmResult, column: np.ndarray, stage: LevelEstimates) -> int:

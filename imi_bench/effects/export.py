@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.analysis import Effect, Effects
+from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
 from imi_bench.glmm.posthoc import PostHoc
@@ -99,9 +99,9 @@ def latex_table(effects: Effects) -> str:
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
         f"% {made_up}{_tex(effects.who)}, {effects.answers} answers",
-        r"\begin{tabular}{llrrrl}",
+        r"\begin{tabular}{llrrrll}",
         r"\toprule",
-        r"Question & Effect of & Log-odds & 95\% interval & Networks & Test \\",
+        r"Question & Effect of & Log-odds & 95\% interval & Networks & Test & $p$ (Holm) \\",
         r"\midrule",
         *(_latex_row(effect) for effect in effects.effects),
         r"\bottomrule",
@@ -112,12 +112,20 @@ def latex_table(effects: Effects) -> str:
 
 def _latex_row(effect: Effect) -> str:
     test = effect.test
-    value = "--" if np.isnan(test.estimate) else f"{test.estimate:.3f}"
-    interval = "--" if np.isnan(test.low) else f"[{test.low:.3f}, {test.high:.3f}]"
-    shown = "--" if np.isnan(test.p) else f"{test.method}, {p_text(test.p)}"
-    shown = shown.replace(" = ", " $=$ ").replace(" < ", " $<$ ")
-    cells = (effect.topic, effect.step, value, interval, str(effect.networks), shown)
+    value = "--" if np.isnan(test.estimate) else f"${test.estimate:.3f}$"
+    interval = "--" if np.isnan(test.low) else f"$[{test.low:.3f}, {test.high:.3f}]$"
+    shown, adjusted = "--", "--"
+    if not np.isnan(test.p):
+        shown = _signs(f"{test.method}, {p_text(test.p)}")
+        adjusted = _signs(p_text(effect.p_holm).removeprefix("p ").removeprefix("= "))
+    cells = (
+        effect.topic, effect.label, value, interval, str(effect.networks), shown, adjusted
+    )  # fmt: skip
     return " & ".join(_tex(cell) for cell in cells) + r" \\"
+
+
+def _signs(text: str) -> str:
+    return text.replace("<", "$<$").replace("=", "$=$")
 
 
 def _tex(text: str) -> str:

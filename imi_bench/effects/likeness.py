@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.analysis import Effects
-from imi_bench.effects.scale import PROPERTIES
-from imi_bench.errors import NotComparableError, NotEnoughDataError
+from imi_bench.effects.effect import Effects
+from imi_bench.effects.scale import PROPERTIES, family_columns
+from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
 from imi_bench.glmm.inference import Inference
+from imi_bench.glmm.posthoc import holm
+from imi_bench.networks.card import FAMILIES
 
 __all__ = ["Difference", "differences"]
 
@@ -29,18 +31,20 @@ class Difference:
     key : of the effect.
     observer, people : the two estimates, log-odds.
     test : of the difference.
+    p_holm : its p-value adjusted for all differences tested (Holm); NaN where there is none.
     """
 
     key: str
     observer: float
     people: float
     test: Inference
+    p_holm: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
         return {**test, "observer": self.observer, "people": self.people,
-                "difference": test.pop("estimate")}  # fmt: skip
+                "p_holm": self.p_holm, "difference": test.pop("estimate")}  # fmt: skip
 
 
 def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> list[Difference]:
@@ -77,13 +81,16 @@ def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> l
                 _test(effect.key, observer, people, level),
             )
         )  # fmt: skip
-    return found
+    adjusted = holm([one.test.p for one in found])
+    return [replace(one, p_holm=float(p)) for one, p in zip(found, adjusted, strict=True)]
 
 
 def _test(key: str, observer: Effects, people: Effects, level: float) -> Inference:
     base, _, name = key.rpartition(":")
     known = {one.name: one for one in PROPERTIES}
-    if key in people.stages and key in observer.stages:
+    one, two = observer[key].test, people[key].test
+    between = math.isfinite(one.df) and math.isfinite(two.df)
+    if between and key in people.stages and key in observer.stages:
         return _paired(key, key, None, observer, people, level)
     if name in known:
         column = pd.Series(
@@ -91,8 +98,7 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
             people.properties.index,
         )
         return _paired(key, base or INTERCEPT, column, observer, people, level)
-    one, two = observer[key].test, people[key].test
-    if math.isnan(one.se) or math.isnan(two.se) or math.isfinite(one.df):
+    if key in FAMILIES:
         return _paired_family(key, observer, people, level)
     return Inference.from_t(
         key, estimate=one.estimate - two.estimate, se=math.hypot(one.se, two.se), df=math.inf,
@@ -101,9 +107,7 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
 
 
 def _paired_family(key: str, observer: Effects, people: Effects, level: float) -> Inference:
-    labels = people.properties[key]
-    last = people[key].step.removeprefix(f"{key}[").removesuffix("]")
-    column = (labels == last).astype(float).where(labels.notna())
+    (column,) = family_columns(people.properties[key]).values()
     return _paired(key, INTERCEPT, column, observer, people, level)
 
 
@@ -119,7 +123,7 @@ def _paired(
     values = {} if column is None else {key: column[levels].to_numpy(dtype=float)}
     try:
         fit = regress(one.estimate[a] - two.estimate[b], covariance, values)
-    except NotEnoughDataError as error:
+    except (ModelError, NotEnoughDataError) as error:
         return Inference.undefined(key, method=_METHOD, reason=str(error), level=level)
     test = fit.test(key if values else INTERCEPT, level=level)
     return Inference.from_t(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError
 from imi_bench.networks.card import FAMILIES, covariates
 
-__all__ = ["INTEREST", "PROPERTIES", "Property", "network_table", "smallest_effect"]
+__all__ = [
+    "INTEREST",
+    "PROPERTIES",
+    "Property",
+    "family_columns",
+    "network_table",
+    "smallest_effect",
+]
 
 INTEREST = 0.35
 """Smallest effect of interest in log-odds over the whole span of a property in the study.
@@ -33,6 +41,7 @@ class Property:
     step : what one unit of the transformed number is, in words.
     logarithm : whether the model takes log10.
     scale : what the number is multiplied by otherwise.
+    largest : what the number cannot exceed.
     """
 
     name: str
@@ -40,6 +49,12 @@ class Property:
     step: str
     logarithm: bool = False
     scale: float = 1.0
+    largest: float = math.inf
+
+    @property
+    def wanted(self) -> str:
+        """What the number must be, in words."""
+        return f"above 0 and at most {self.largest:g}" if self.largest < math.inf else "above 0"
 
     def transformed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the numbers as they enter the model, (K,) float64."""
@@ -49,9 +64,23 @@ class Property:
 PROPERTIES = (
     Property("parameters", "parameters", "tenfold parameters", logarithm=True),
     Property("training_images", "training images", "tenfold training images", logarithm=True),
-    Property("top1", "ImageNet accuracy", "10 points of ImageNet accuracy", scale=10.0),
+    Property(
+        "top1", "ImageNet accuracy", "10 points of ImageNet accuracy", scale=10.0, largest=1.0
+    ),
     Property("year", "year of publication", "one later year"),
 )
+
+
+def family_columns(labels: pd.Series) -> dict[str, pd.Series]:
+    """Return an indicator of each kind of a family but the most common, NaN where unknown.
+
+    Examples
+    --------
+    >>> family_columns(pd.Series(["a", "b", "a", None]))["b"].tolist()
+    [0.0, 1.0, 0.0, nan]
+    """
+    others = sorted(labels.dropna().value_counts().index[1:])
+    return {str(one): (labels == one).astype(float).where(labels.notna()) for one in others}
 
 
 def network_table(networks: list[str], *, own: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -67,16 +96,37 @@ def network_table(networks: list[str], *, own: pd.DataFrame | None = None) -> pd
     Raises
     ------
     InputError
-        If `own` has no column `network`, or repeats one.
+        If `own` has no column `network`, repeats one, has no property, or one that is not above 0.
     """
     columns = [*(one.name for one in PROPERTIES), *FAMILIES]
     known = covariates().set_index("network")[columns]
     if own is not None:
-        if "network" not in own.columns or own["network"].duplicated().any():
-            raise InputError("no table of networks", found=", ".join(map(str, own.columns)),
-                             wanted="a column network, one row each")  # fmt: skip
-        known = own.set_index("network").reindex(columns=known.columns).combine_first(known)
+        mine = _checked(own, columns).reindex(columns=known.columns)
+        known = mine.combine_first(known)[columns]
     return known.reindex(networks)
+
+
+def _checked(own: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the table by network, its numbers as numbers."""
+    given = [name for name in columns if name in own.columns]
+    if "network" not in own.columns or not given:
+        raise InputError("no table of networks", found=", ".join(map(str, own.columns)),
+                         wanted=f"a column network and any of {', '.join(columns)}")  # fmt: skip
+    if own["network"].duplicated().any():
+        raise InputError("network given twice", found=own["network"][own["network"].duplicated()]
+                         .iloc[0], wanted="one row a network")  # fmt: skip
+    table = own.assign(network=own["network"].astype(str)).set_index("network")[given]
+    for one in PROPERTIES:
+        if one.name not in given:
+            continue
+        numbers = pd.to_numeric(table[one.name], errors="coerce")
+        wrong = table[one.name].notna() & ~(numbers.gt(0) & numbers.le(one.largest))
+        if wrong.any():
+            network, value = next(iter(table[one.name][wrong].items()))
+            raise InputError("not a property of a network", where=f"{network}, {one.name}",
+                             found=value, wanted=one.wanted)  # fmt: skip
+        table[one.name] = numbers.astype(float)
+    return table
 
 
 def smallest_effect(values: NDArray[np.float64], *, interest: float = INTEREST) -> float:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imi_bench.effects.analysis import Effect
+    from imi_bench.effects.effect import Effect
 
 __all__ = ["p_text", "sentence"]
 

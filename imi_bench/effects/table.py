@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from imi_bench.data.layer_names import TYPES, layer_types, relative_depths
 from imi_bench.data.tables import DecisionVariables, Study, TrialIndex
 from imi_bench.errors import InputError, NotEnoughDataError
 
-__all__ = ["HARDER", "AnswerTable", "observer_table", "people_table"]
+__all__ = ["ENOUGH_NETWORKS", "HARDER", "AnswerTable", "observer_table", "people_table"]
 
 HARDER = ("hard99", "hard95", "hard85")
+ENOUGH_NETWORKS = 4
+"""Networks that must have been shown a difficulty for its effect to be compared between them."""
+
+_RANGES = {"depth": ("0 to 1", 0.0, 1.0), "width": ("1 or more channels", 1.0, np.inf)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +33,8 @@ class AnswerTable:
     simulated : whether these are made-up answers.
     frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`,
         `condition` (unit shown in a mode at a difficulty), `participant` (people only),
-        `synthetic` (0 or 1), `hard99` … (0 or 1), `depth` (relative depth minus one half),
+        `synthetic` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their products), `depth`
+        (relative depth minus one half),
         `type_…` (share-centred indicators of a layer type), `width` (log10, centred, if known).
     within : names of the fixed effects that vary in this table.
     """
@@ -45,6 +53,25 @@ class AnswerTable:
         if "participant" in self.frame:
             factors.append("participant")
         return tuple(factors)
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Fixed effects that each network has of its own.
+
+        Mode and depth, where two networks or more vary in it, and every difficulty.
+        """
+        names = [n for n in ("synthetic", "depth", *HARDER) if n in self.within]
+        count = self.shown(names)
+        return tuple(n for n in names if count[n] >= (1 if n in HARDER else 2))
+
+    def shown(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Count the networks inside which each of the named columns varies."""
+        counts = (self.frame.groupby("network")[list(names)].nunique() > 1).sum()
+        return {str(name): int(count) for name, count in counts.items()}
+
+    def without(self, rows: NDArray[np.bool_]) -> AnswerTable:
+        """Return the table without some answers."""
+        return _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
 
     @property
     def formula(self) -> str:
@@ -103,6 +130,10 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
             "condition": frame["unit_id"].astype(str) + "/" + mode + "/" + difficulty,
             "synthetic": (mode == "synthetic").astype(float),
             **{name: (difficulty == name).astype(float) for name in HARDER},
+            **{
+                f"synthetic_{name}": ((difficulty == name) & (mode == "synthetic")).astype(float)
+                for name in HARDER
+            },
             "depth": known["depth"].to_numpy(dtype=float) - 0.5,
         }
     )
@@ -122,7 +153,10 @@ def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
         raise InputError("no table of layers", found=", ".join(map(str, columns.columns)),
                          wanted="columns network and layer")  # fmt: skip
     wanted = [name for name in ("depth", "type", "width") if name in columns.columns]
-    given = columns[keys + wanted].drop_duplicates(keys)
+    if not wanted:
+        raise InputError("no property of layers", found=", ".join(map(str, columns.columns)),
+                         wanted="any of depth, type, width")  # fmt: skip
+    given = _checked(columns[keys + wanted].drop_duplicates(), keys)
     rest = known.drop(columns=[name for name in wanted if name in known])
     merged = rest.merge(given, on=keys, how="left")
     if missing := [name for name in wanted if merged[name].isna().any()]:
@@ -132,9 +166,27 @@ def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
     return merged
 
 
+def _checked(given: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the layers' properties, numbers as numbers, one row a layer or unit."""
+    if (twice := given[given.duplicated(keys)]).size:
+        raise InputError("layer with two values", where=" ".join(map(str, twice[keys].iloc[0])))
+    for name, (wanted, low, high) in _RANGES.items():
+        if name not in given:
+            continue
+        numbers = pd.to_numeric(given[name], errors="coerce")
+        wrong = given[name].notna() & ~numbers.between(low, high)
+        if wrong.any():
+            row = given[wrong].iloc[0]
+            raise InputError(f"not a {name}", where=f"{row['network']} {row['layer']}",
+                             found=row[name], wanted=wanted)  # fmt: skip
+        given = given.assign(**{name: numbers.astype(float)})
+    return given
+
+
 def _table(who: str, simulated: bool, laid: pd.DataFrame) -> AnswerTable:
     named = ("synthetic", *HARDER, "depth", "width")
-    fixed = [name for name in laid.columns if name in named or name.startswith("type_")]
+    prefixes = ("type_", "synthetic_")
+    fixed = [name for name in laid.columns if name in named or name.startswith(prefixes)]
     by_network = laid.groupby("network")[fixed]
     inside = laid[fixed] - by_network.transform("mean")
     within: list[str] = []

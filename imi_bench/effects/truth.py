@@ -29,8 +29,9 @@ class TrueEffects:
     Attributes
     ----------
     by_network : for each coefficient that differs between networks (``(Intercept)``,
-        ``synthetic``, ``depth``), its value in each network.
-    common : those that do not, such as ``hard95``.
+        ``synthetic``, ``depth``, ``hard95`` …), its value in each network.
+    common : of those that a study may have too few networks for (``hard95`` …, on natural
+        exemplars; ``synthetic_hard95`` …, what synthetic ones add), the mean over networks.
     """
 
     by_network: Mapping[str, Mapping[str, float]]
@@ -71,12 +72,19 @@ def _translated(logits: Mapping[Condition, float], *, depth: float) -> TrueEffec
         if c.mode == "synthetic" and c.network in natural
     }
     common: dict[str, float] = {}
+    by_network: dict[str, Mapping[str, float]] = {
+        "(Intercept)": natural, "synthetic": synthetic, "depth": dict.fromkeys(natural, depth)
+    }  # fmt: skip
     for hard in HARDER:
-        gaps = [v - logits[Condition(c.network, c.mode)] for c, v in logits.items()
-                if c.difficulty == hard and Condition(c.network, c.mode) in logits]  # fmt: skip
-        if gaps:
-            common[hard] = float(np.mean(gaps))
-    return TrueEffects(
-        {"(Intercept)": natural, "synthetic": synthetic, "depth": dict.fromkeys(natural, depth)},
-        common,
-    )
+        gaps: dict[str, dict[str, float]] = {"natural": {}, "synthetic": {}}
+        for c, logit in logits.items():
+            if c.difficulty == hard and Condition(c.network, c.mode) in logits:
+                gaps[c.mode][c.network] = logit - logits[Condition(c.network, c.mode)]
+        by_network[hard] = gaps["natural"] or gaps["synthetic"]
+        more = [gaps["synthetic"][n] - gap for n, gap in gaps["natural"].items()
+                if n in gaps["synthetic"]]  # fmt: skip
+        if by_network[hard]:
+            common[hard] = float(np.mean(list(by_network[hard].values())))
+        if more:
+            common[f"synthetic_{hard}"] = float(np.mean(more))
+    return TrueEffects(by_network, common)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imi_bench.effects.analysis import Effect, Effects
+from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import atomic_path

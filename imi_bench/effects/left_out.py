@@ -1,0 +1,100 @@
+"""Answers that have no finite effect in a logistic model, left out with the reason.
+
+Where every answer of a network (or of its synthetic exemplars, or to queries of a difficulty) is
+correct, the likelihood rises for ever with that coefficient. One such network would stop the
+analysis of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.effects.table import HARDER, AnswerTable
+
+__all__ = ["LeftOut", "estimable"]
+
+_NAMES = {
+    "synthetic": "synthetic exemplars",
+    **{name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER},
+}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Answers an analysis does without.
+
+    Attributes
+    ----------
+    what : the network, with the condition where only that is left out.
+    answers : how many.
+    reason : why, in words.
+    """
+
+    what: str
+    answers: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.answers} answers): {self.reason}"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return asdict(self)
+
+
+def estimable(table: AnswerTable) -> tuple[AnswerTable, tuple[LeftOut, ...]]:
+    """Leave out the answers whose coefficients have no finite estimate.
+
+    Parameters
+    ----------
+    table : all answers.
+
+    Returns
+    -------
+    table : the rest.
+    left_out : what went, with the reason; empty as a rule.
+    """
+    gone: list[LeftOut] = []
+    while (found := next(_troubles(table), None)) is not None:
+        rows, what, reason = found
+        gone.append(LeftOut(what, int(rows.sum()), reason))
+        table = table.without(rows)
+        if table.frame.empty:
+            break
+    return table, tuple(gone)
+
+
+def _troubles(table: AnswerTable) -> Iterator[tuple[NDArray[np.bool_], str, str]]:
+    """Yield rows to leave out, what they are, and why."""
+    frame = table.frame
+    marks = [name for name in _NAMES if name in table.within]
+    for network, part in frame.groupby("network"):
+        own = (frame["network"] == network).to_numpy()
+        if "depth" in table.varying and np.ptp(part["depth"]) == 0.0 != part["depth"].iloc[0]:
+            yield own, str(network), "all its layers are at one depth"
+        reference = part[(part[marks] == 0.0).all(axis=1)]
+        if reference.empty:
+            yield own, str(network), "it was not shown in the condition others are compared with"
+        if said := _all_alike(reference):
+            yield own, str(network), f"{said}, so that its level has no finite estimate"
+        for key in part[marks].drop_duplicates().to_numpy():
+            cell = own & (frame[marks].to_numpy() == key).all(axis=1)
+            if said := _all_alike(frame[cell]):
+                shown = [_NAMES[name] for name, on in zip(marks, key, strict=True) if on]
+                yield cell, ", ".join([str(network), *shown]), said
+    for name in table.within:
+        rows = (frame[name] > 0.0).to_numpy()
+        if name.startswith("type_") and (said := _all_alike(frame[rows])):
+            yield rows, f"all {name.removeprefix('type_')} layers", said
+
+
+def _all_alike(part: pd.DataFrame) -> str:
+    if part.empty or (0.0 < part["correct"].mean() < 1.0):
+        return ""
+    return f"every answer is {'correct' if part['correct'].iloc[0] else 'wrong'}"

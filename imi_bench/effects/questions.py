@@ -1,0 +1,68 @@
+"""The questions in words, by the short name of the coefficient they are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imi_bench.effects.table import HARDER
+from imi_bench.glmm.between import INTERCEPT
+
+__all__ = ["Wording", "of_common", "of_mean", "of_property"]
+
+_PERCENTILES = {name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER}
+_BASES = {
+    INTERCEPT: "the log-odds of a correct answer",
+    "synthetic": "the effect of synthetic exemplars",
+    "depth": "the effect of depth",
+    **{name: f"the effect of {said}" for name, said in _PERCENTILES.items()},
+}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a question is asked.
+
+    Attributes
+    ----------
+    topic : what it is about.
+    question : in words.
+    step : what the estimate is the effect of.
+    """
+
+    topic: str
+    question: str
+    step: str
+
+
+def of_property(base: str, label: str, step: str) -> Wording:
+    """Whether a coefficient of the networks changes with one of their properties."""
+    topic = "scale" if base == INTERCEPT else "interaction with scale"
+    return Wording(topic, f"Does {_BASES[base]} change with {label}?", step)
+
+
+def of_mean(base: str) -> Wording:
+    """Whether a coefficient differs from zero on average over networks."""
+    if base == "synthetic":
+        return Wording("mode", "Do synthetic exemplars differ from natural ones?",
+                       "synthetic against natural exemplars")  # fmt: skip
+    if base == "depth":
+        return Wording("layer depth", "Do deeper layers differ from shallower ones?",
+                       "the last against the first block")  # fmt: skip
+    return of_common(base)
+
+
+def of_common(name: str) -> Wording:
+    """Whether a coefficient that networks share differs from zero."""
+    if name in HARDER:
+        step = f"{_PERCENTILES[name]} against the most extreme"
+        return Wording("difficulty", f"Does difficulty matter: {step}?", step)
+    if name.startswith("synthetic_"):
+        step = f"{_PERCENTILES[name.removeprefix('synthetic_')]}, synthetic against natural"
+        return Wording(
+            "difficulty", f"Does difficulty matter otherwise for synthetic exemplars: {step}?", step
+        )
+    if name == "width":
+        step = "a tenfold wider layer"
+        return Wording("layer width", f"Does layer width matter: {step}?", step)
+    step = f"{name.removeprefix('type_')} against convolution layers"
+    return Wording("layer type", f"Does layer type matter: {step}?", step)
