@@ -188,6 +188,17 @@ def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
     assert np.isfinite(found["synthetic"].test.p)
 
 
+def test_a_network_separated_by_depth_is_left_out(table: AnswerTable) -> None:
+    """Wrong in the first half of its layers and correct in the rest, whatever is shown."""
+    frame = table.frame
+    own = frame["network"] == "in1k-vit_b32"
+    half = own & (frame["depth"] > frame["depth"][own].median())
+    sharp = with_answers(with_answers(table, own, 0.0), half, 1.0)
+    found = analyse(sharp)
+    assert [one.what for one in found.left_out] == ["in1k-vit_b32"]
+    assert "depth separates" in found.left_out[0].reason
+
+
 def test_a_network_shown_synthetic_exemplars_only_is_left_out(table: AnswerTable) -> None:
     natural = (table.frame["network"] == "googlenet") & (table.frame["synthetic"] == 0.0)
     found = analyse(table.without(natural.to_numpy()))

@@ -69,3 +69,5 @@ def test_holm_is_that_of_r() -> None:
     found = holm([0.01, 0.04, math.nan, 0.03, 0.005, 0.9])
     np.testing.assert_allclose(found, [0.04, 0.09, math.nan, 0.09, 0.025, 0.9])
     assert np.isnan(holm([math.nan])).all()
+    apart = holm([0.01, 0.04, 0.03, 0.005], ["a", "a", "b", "b"])
+    np.testing.assert_allclose(apart, [0.02, 0.04, 0.03, 0.01])

@@ -196,7 +196,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
-    return "-" if value != value else f"{value:+.3f}"
+    return "-" if value != value else f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _print_groups(groups: dict[str, PostHoc]) -> None:

@@ -110,8 +110,10 @@ def analyse(
     effects += [make.of_property(one.name, base) for base in compared for one in PROPERTIES]
     if not set(compared) & set(HARDER):
         effects.append(make.difficulty_by_scale(table))
+    adjusted = holm([one.test.p for one in effects], [one.family for one in effects])
+    effects = [replace(one, p_holm=p) for one, p in zip(effects, adjusted.tolist(), strict=True)]
     return Effects(
-        table.who, table.simulated, _adjusted(effects), stages, fit, table.formula,
+        table.who, table.simulated, tuple(effects), stages, fit, table.formula,
         len(table.frame), table, properties, left_out,
     )  # fmt: skip
 
@@ -126,16 +128,6 @@ def _stages(table: AnswerTable, left_out: tuple[LeftOut, ...]) -> Mapping[str, L
         raise NotEnoughDataError(
             error.what, found=f"{error.found} after leaving out {gone}", wanted=error.wanted
         ) from error
-
-
-def _adjusted(effects: list[Effect]) -> tuple[Effect, ...]:
-    families = [effect.family for effect in effects]
-    adjusted: dict[int, float] = {}
-    for family in dict.fromkeys(families):
-        members = [i for i, one in enumerate(families) if one == family]
-        found = holm([effects[i].test.p for i in members])
-        adjusted.update(zip(members, found.tolist(), strict=True))
-    return tuple(replace(effect, p_holm=adjusted[i]) for i, effect in enumerate(effects))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ __all__ = ["export", "latex_table", "r_script", "with_nulls"]
 _FILES = (
     "effects.csv", "networks.csv", "answers.csv", "effects.tex", "refit.R", "effects.json",
 )  # fmt: skip
-_ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
+_ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "×": r"$\times$"}
 
 
 def export(

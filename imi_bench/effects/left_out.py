@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.effects.table import HARDER, AnswerTable
+from imi_bench.glmm.separation import separating
 
 __all__ = ["LeftOut", "estimable"]
 
@@ -88,10 +89,17 @@ def _troubles(table: AnswerTable) -> Iterator[tuple[NDArray[np.bool_], str, str]
             if said := _all_alike(frame[cell]):
                 shown = [_NAMES[name] for name, on in zip(marks, key, strict=True) if on]
                 yield cell, ", ".join([str(network), *shown]), said
+        if "depth" in table.varying and _separated(part, [*marks, "depth"]):
+            yield own, str(network), "depth separates its wrong answers from the correct ones"
     for name in table.within:
         rows = (frame[name] > 0.0).to_numpy()
         if name.startswith("type_") and (said := _all_alike(frame[rows])):
             yield rows, f"all {name.removeprefix('type_')} layers", said
+
+
+def _separated(part: pd.DataFrame, names: list[str]) -> bool:
+    fixed = np.column_stack([np.ones(len(part)), part[names].to_numpy()])
+    return bool(separating(fixed, part["correct"].to_numpy(), np.ones(len(part))).any())
 
 
 def _all_alike(part: pd.DataFrame) -> str:

@@ -31,7 +31,7 @@ class Difference:
     key : of the effect.
     observer, people : the two estimates, log-odds.
     test : of the difference.
-    p_holm : its p-value adjusted for all differences tested (Holm); NaN where there is none.
+    p_holm : its p-value adjusted (Holm) as the effects' own; NaN where there is none.
     """
 
     key: str
@@ -81,8 +81,8 @@ def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> l
                 _test(effect.key, observer, people, level),
             )
         )  # fmt: skip
-    adjusted = holm([one.test.p for one in found])
-    return [replace(one, p_holm=float(p)) for one, p in zip(found, adjusted, strict=True)]
+    adjusted = holm([one.test.p for one in found], [people[one.key].family for one in found])
+    return [replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True)]
 
 
 def _test(key: str, observer: Effects, people: Effects, level: float) -> Inference:

@@ -142,10 +142,15 @@ def compare_groups(
     return PostHoc(tuple(names), means, float(statistic), float(p), pairs, alpha)
 
 
-def holm(p: Sequence[float]) -> NDArray[np.float64]:
+def holm(p: Sequence[float], families: Sequence[str] | None = None) -> NDArray[np.float64]:
     """Adjust p-values for their number by Holm's step-down; NaN stays and does not count.
 
     Holm (1979), Scand. J. Stat. 6, 65-70.
+
+    Parameters
+    ----------
+    p : unadjusted.
+    families : label of each; adjusted for the number inside a family. One family by default.
 
     Examples
     --------
@@ -155,8 +160,10 @@ def holm(p: Sequence[float]) -> NDArray[np.float64]:
     from statsmodels.stats.multitest import multipletests
 
     values = np.asarray(p, dtype=float)
-    known = np.isfinite(values)
+    labels = np.zeros(len(values)) if families is None else np.asarray(families)
     adjusted = np.full(len(values), np.nan)
-    if known.any():
-        adjusted[known] = multipletests(values[known], method="holm")[1]
+    for label in np.unique(labels):
+        known = np.isfinite(values) & (labels == label)
+        if known.any():
+            adjusted[known] = multipletests(values[known], method="holm")[1]
     return adjusted

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.families import Floats
 
-__all__ = ["separated_columns", "suspicious_columns"]
+__all__ = ["separated_columns", "separating", "suspicious_columns"]
 
 _LARGE_EFFECT = 10.0
 _LARGE_ERROR = 4.0
@@ -22,21 +23,45 @@ def suspicious_columns(design: Design, estimate: Floats, standard_error: Floats)
 
 
 def separated_columns(design: Design) -> list[str]:
-    """Name the fixed effects along which the likelihood never stops rising.
+    """Name the fixed effects along which the likelihood never stops rising."""
+    flags = separating(design.fixed, design.response, design.trials)
+    return [name for name, flag in zip(design.names, flags, strict=True) if flag]
+
+
+def separating(fixed: Floats, successes: Floats, trials: Floats) -> NDArray[np.bool_]:
+    """Flag the columns that separate successes from failures.
 
     A direction d separates the answers when x'd >= 0 in every row with a success, x'd <= 0 in
     every row with a failure, and not all are zero. A linear programme finds one or shows that
     there is none (Konis 2007, Linear programming algorithms for detecting separated data,
     DPhil thesis, Oxford).
+
+    Parameters
+    ----------
+    fixed : float64 (n, p).
+    successes, trials : float64 (n,).
+
+    Returns
+    -------
+    flags : bool (p,), which columns the separating direction uses; none where there is none.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0]])
+    >>> separating(x, np.array([0.0, 0.0, 1.0, 1.0]), np.ones(4)).tolist()
+    [True, True]
+    >>> separating(x, np.array([0.0, 1.0, 0.0, 1.0]), np.ones(4)).tolist()
+    [False, False]
     """
-    rows, sums = _distinct_rows(design)
+    none = np.zeros(fixed.shape[1], dtype=bool)
+    rows, sums = _distinct_rows(fixed, successes, trials)
     scale = np.maximum(np.abs(rows).max(axis=0), 1e-300)
     rows = rows / scale
     mixed = (sums[:, 0] > 0) & (sums[:, 1] > 0)
     sign = np.where(sums[:, 0] > 0, 1.0, -1.0)
     pure = rows[~mixed] * sign[~mixed, None]
     if not len(pure):
-        return []
+        return none
     result = optimize.linprog(
         -pure.sum(axis=0),
         A_ub=-pure,
@@ -47,13 +72,13 @@ def separated_columns(design: Design) -> list[str]:
         method="highs",
     )
     if result.x is None or float(np.sum(pure @ result.x)) < 1e-6:
-        return []
-    return [name for name, d in zip(design.names, result.x, strict=True) if abs(d) > 1e-6]
+        return none
+    return np.asarray(np.abs(result.x) > 1e-6)
 
 
-def _distinct_rows(design: Design) -> tuple[Floats, Floats]:
+def _distinct_rows(fixed: Floats, successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
     """Return the distinct rows of the fixed design, with successes and failures in each."""
-    rows, which = np.unique(design.fixed, axis=0, return_inverse=True)
-    hits = np.bincount(which.ravel(), weights=design.response, minlength=len(rows))
-    total = np.bincount(which.ravel(), weights=design.trials, minlength=len(rows))
+    rows, which = np.unique(fixed, axis=0, return_inverse=True)
+    hits = np.bincount(which.ravel(), weights=successes, minlength=len(rows))
+    total = np.bincount(which.ravel(), weights=trials, minlength=len(rows))
     return rows, np.stack([hits, total - hits], axis=1)
