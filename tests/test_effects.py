@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from imi_bench.effects.scale import network_table
 from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import true_effects
 from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.glmm import fit
 
 SMALL = SimulationParameters(
     units=12, units_hard=12, participants=10, main_trials=12, batches=2, trial_sd=0.0
@@ -239,3 +242,19 @@ def test_holm_is_within_families_and_keeps_what_is_unadjusted(people: Effects) -
 def test_properties_that_are_none_are_named(own: dict[str, list[object]], said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
         network_table(["mine"], own=pd.DataFrame({"network": ["mine"], **own}))
+
+
+@pytest.mark.r_live
+def test_the_r_script_finds_in_lme4_what_we_find(people: Effects, tmp_path: Path) -> None:
+    if shutil.which("Rscript") is None:
+        pytest.skip("Rscript is not installed")
+    paths = export(people, tmp_path)
+    subprocess.run(["Rscript", "refit.R"], cwd=tmp_path, check=True, timeout=200)
+    theirs = pd.read_csv(tmp_path / "lme4.csv").set_index("term")
+    formula = people.formula.replace("correct ~ ", "correct ~ parameters + ")
+    ours = fit(formula, pd.read_csv(paths["answers.csv"]))
+    assert set(ours.names) == set(theirs.index)
+    theirs = theirs.loc[list(ours.names)]
+    gap = (ours.estimate - theirs["Estimate"]) / theirs["Std..Error"]
+    assert gap.abs().max() < 0.02
+    np.testing.assert_allclose(ours.se, theirs["Std..Error"], rtol=0.02)
