@@ -38,8 +38,8 @@ from imi_bench.networks.tasks import (
 from imi_bench.provenance import generator
 
 Block = TypeVar("Block")
-_UNITS_PER_BLOCK = 10
-_TASKS_PER_PRODUCT = 200
+_UNITS_PER_BLOCK = 50
+_TASKS_PER_PRODUCT = 100
 _NORM_FLOOR = 1e-8  # as torch.nn.functional.cosine_similarity: a zero vector resembles nothing
 
 
@@ -291,7 +291,7 @@ class _Embeddings:
         step = max(1, 2**20 // max(1, values.shape[1]))
 
         def squares(start: int) -> NDArray[Any]:
-            rows = _numpy(values[start : start + step])
+            rows = np.ascontiguousarray(_numpy(values[start : start + step]))
             sums: NDArray[Any] = np.einsum("id,id->i", rows, rows)
             return sums
 
@@ -310,34 +310,37 @@ class _Embeddings:
         if self._in_place:
             return self._values, drawn
         needed, rows = np.unique(drawn, return_inverse=True)
-        return _numpy(self._values[needed]), rows.reshape(drawn.shape)
+        return np.ascontiguousarray(_numpy(self._values[needed])), rows.reshape(drawn.shape)
 
 
 def _margins(table: _Embeddings, tasks: Tasks) -> NDArray[np.float64]:
     """D(q+) - D(q-) of every task, (U, N)."""
     n_units, n_tasks, drawn = tasks.positive.shape
-    signed = np.concatenate([tasks.positive, tasks.negative], axis=2).reshape(-1, 2 * drawn)
-    sign = np.repeat([1.0, -1.0], drawn)
-    query = np.tile(np.arange(drawn) == drawn - 1, 2)
-    margins = np.empty(len(signed))
-    for start in range(0, len(signed), _TASKS_PER_PRODUCT):
-        block = signed[start : start + _TASKS_PER_PRODUCT]
-        matrix, rows = table.rows(block)
-        weight = (table.inverse_length[block] * sign).astype(matrix.dtype)
-        references = _weighted_sums(weight[:, ~query], rows[:, ~query], matrix) / (drawn - 1)
-        queries = _weighted_sums(weight[:, query], rows[:, query], matrix)
-        margins[start : start + len(block)] = np.einsum("td,td->t", references, queries)
+    positive, negative = tasks.positive.reshape(-1, drawn), tasks.negative.reshape(-1, drawn)
+    margins = np.empty(len(positive))
+    for start in range(0, len(positive), _TASKS_PER_PRODUCT):
+        part = slice(start, start + _TASKS_PER_PRODUCT)
+        margins[part] = _products(table, positive[part], negative[part])
     return margins.reshape(n_units, n_tasks)
 
 
-def _weighted_sums(
-    weight: NDArray[Any], rows: NDArray[np.int64], matrix: NDArray[Any]
+def _products(
+    table: _Embeddings, positive: NDArray[np.int64], negative: NDArray[np.int64]
 ) -> NDArray[Any]:
-    """For each row of `weight` and `rows` the weighted sum of those rows of `matrix`."""
-    starts = np.arange(0, rows.size + 1, rows.shape[1])
-    shape = (len(rows), len(matrix))
-    sums: NDArray[Any] = csr_array((weight.ravel(), rows.ravel(), starts), shape=shape) @ matrix
-    return sums
+    """Margins of tasks, (T,): the sums over references and queries from one sparse product."""
+    count, k = len(positive), positive.shape[1] - 1
+    references = np.concatenate([positive[:, :k], negative[:, :k]], axis=1)
+    queries = np.stack([positive[:, k], negative[:, k]], axis=1)
+    drawn = np.concatenate([references.ravel(), queries.ravel()])
+    sign = np.concatenate([np.tile(np.repeat([1, -1], k), count), np.tile([1, -1], count)])
+    first = np.concatenate(
+        [np.arange(count) * 2 * k, references.size + np.arange(count + 1) * 2]
+    )  # of each row's entries
+    matrix, rows = table.rows(drawn)
+    weight = (table.inverse_length[drawn] * sign).astype(matrix.dtype)
+    sums = csr_array((weight, rows, first), shape=(2 * count, len(matrix))) @ matrix
+    margins: NDArray[Any] = np.einsum("td,td->t", sums[:count], sums[count:]) / k
+    return margins
 
 
 def _scored(
@@ -372,5 +375,5 @@ def _numpy(values: Any) -> NDArray[Any]:
     """A block as numpy floats: torch tensors come to the host, half floats become single."""
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
-    array = np.ascontiguousarray(values)
+    array = np.asarray(values)
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)

@@ -26,6 +26,7 @@ CONSTANT_BELOW = 1e-8
 """Units whose activations span less are not scored (MIS paper)."""
 _ORDER_BITS = 0xFFFFFFFF
 _VALUE_BITS = ~_ORDER_BITS
+_UNITS_SORTED = 8  # at a time, which keeps 10,000 images in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +171,17 @@ def find_pools(
             found=values[unit, image],
             wanted="a finite number",
         )
-    image_of = np.empty(values.shape[1], dtype=np.int64)
-    image_of[order] = np.arange(values.shape[1])
-    keys = _sortable(values, order)
-    top, bottom = _smallest(keys ^ _VALUE_BITS, size), _smallest(keys, size)
-    row = np.arange(len(values))
+    top, bottom = (np.empty((len(values), size), dtype=np.int64) for _ in range(2))
+    for start in range(0, len(values), _UNITS_SORTED):
+        part = slice(start, start + _UNITS_SORTED)
+        keys = _sortable(values[part], order)
+        bottom[part] = _smallest(keys, size)
+        keys ^= _VALUE_BITS
+        top[part] = _smallest(keys, size)
+    image_of = np.empty(len(order), dtype=np.int64)
+    image_of[order] = np.arange(len(order))
     top, bottom = image_of[top & _ORDER_BITS], image_of[bottom & _ORDER_BITS]
+    row = np.arange(len(values))
     return Pools(
         top=top,
         bottom=bottom,
@@ -214,8 +220,8 @@ def _smallest(keys: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def _sortable(values: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Distinct integers in the order of (value, order): the float's bits above, `order` below."""
     bits = (values + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 equal to 0.0
-    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    keys <<= 32
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    keys: NDArray[np.int64] = np.left_shift(bits, 32, dtype=np.int64)
     keys |= order
     return keys
 
@@ -252,11 +258,10 @@ def draw_tasks(
 def _subsets(uniform: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Sorted subsets of ``range(size)`` along the last axis (Floyd, CACM 30(9), 1987)."""
     count = uniform.shape[-1]
-    chosen = np.full(uniform.shape, -1, dtype=np.int64)
-    for step in range(count):
-        last = size - count + step
-        candidate = (uniform[..., step] * (last + 1)).astype(np.int64)
-        taken = (chosen[..., :step] == candidate[..., None]).any(axis=-1)
-        chosen[..., step] = np.where(taken, last, candidate)
+    last = np.arange(size - count, size)
+    chosen = (uniform * (last + 1)).astype(np.int64)
+    for step in range(1, count):
+        taken = (chosen[..., :step] == chosen[..., step, None]).any(axis=-1)
+        chosen[..., step][taken] = last[step]
     chosen.sort(axis=-1)
     return chosen
