@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,19 @@ def test_text_of_strangers_is_escaped_everywhere() -> None:
 def test_shipped_boards_are_what_their_evidence_gives(name: str) -> None:
     result = CliRunner().invoke(app, ["leaderboard", "check", name])
     assert result.exit_code == 0, result.output or result.exception
+
+
+def test_rules_are_frozen_once_published(tmp_path: Path) -> None:
+    folder = tmp_path / "observers-mini"
+    shutil.copytree(find("observers-mini").folder, folder)
+    rules = (folder / "board.toml").read_text()
+    (folder / "board.toml").write_text(rules.replace("n_resamples = 2000", "n_resamples = 999"))
+    assert (folder / "board.toml").read_text() != rules
+    result = CliRunner().invoke(app, ["leaderboard", "build", str(folder)])
+    assert result.exit_code != 0
+    assert "rules changed since the board was published" in str(result.exception)
+    (folder / "board.toml").write_text(rules)
+    assert CliRunner().invoke(app, ["leaderboard", "build", str(folder)]).exit_code == 0
 
 
 def test_published_anchors_are_the_published_means() -> None:

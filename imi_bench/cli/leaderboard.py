@@ -72,6 +72,7 @@ def build_command(board: _BoardName) -> None:
     from imi_bench.leaderboard.verify import verify
 
     found = find(board)
+    found.require_frozen()
     table, details = verify(found)
     files = render(table, details=details)
     write(files, found.folder)

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -152,6 +153,25 @@ class Board:
                 do="restore the files; other humans make a new board",
             )  # fmt: skip
         return study
+
+    def require_frozen(self) -> None:
+        """Refuse rules that changed after the board was published.
+
+        Raises
+        ------
+        NotComparableError
+            If the rules name a date of publication and ``board.json`` was made by others.
+        """
+        built = self.folder / "board.json"
+        if self.rules.published is None or not built.is_file():
+            return
+        known = json.loads(built.read_text(encoding="utf-8")).get("rules_hash")
+        if known != self.rules_hash:
+            raise NotComparableError(
+                "rules changed since the board was published", where=self.folder / "board.toml",
+                found=self.rules_hash, wanted=known,
+                do="restore them; other rules are a new version in a new folder",
+            )  # fmt: skip
 
     def submission_folders(self) -> list[Path]:
         """``submissions/<name>/<revision>`` folders, by name and revision."""

@@ -95,7 +95,7 @@ def training(row: Row) -> str:
 
 
 def _sort_value(estimate: Estimate | None) -> float:
-    return -_NEVER if estimate is None or math.isnan(estimate.value) else round(estimate.value, 9)
+    return -_NEVER if estimate is None or math.isnan(estimate.value) else round(estimate.value, 6)
 
 
 def _strata(row: Row) -> dict[str, list[float | None]]:
