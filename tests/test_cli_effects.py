@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from imi_bench.cli.app import app
-from imi_bench.data.simulate import simulate_study
+from imi_bench.data.simulate import decisions, simulate_study
 from imi_bench.data.simulation_parameters import SimulationParameters
 from imi_bench.data.study_files import write_study
 from imi_bench.errors import InputError
@@ -190,3 +190,22 @@ def test_interest_above_zero(released: Path) -> None:
     error = run("effects", "--responses", released, "--interest", "0").exception
     assert isinstance(error, InputError)
     assert "above 0" in str(error)
+
+
+def test_an_observer_beside_people(tmp_path: Path) -> None:
+    simulated = simulate_study(SMALL, seed=1)
+    write_study(simulated.study, tmp_path / "study")
+    machine = decisions(simulated.truth, noise=1.5, seed=0)
+    (tmp_path / "run").mkdir()
+    machine.to_frame().to_parquet(tmp_path / "run" / "decisions.parquet")
+    paths = ["--responses", tmp_path / "study", "--decisions", tmp_path / "run"]
+    found = effects_of(*paths, "--out", tmp_path / "out")
+    (observer,) = found["observers"]
+    assert observer["who"] == machine.observer
+    synthetic = next(one for one in observer["differences"] if one["key"] == "synthetic")
+    assert synthetic["people"] == by_key(found)["synthetic"]["estimate"]
+    assert synthetic["observer"] == by_key(observer)["synthetic"]["estimate"]
+    assert synthetic["p_holm"] >= synthetic["p"]
+    for name in ("differences.json", "effects.csv", "effects.png"):
+        assert (tmp_path / "out" / machine.observer / name).stat().st_size > 0
+    assert f"Does {machine.observer} show people's effects?" in run("effects", *paths).stdout

@@ -19,7 +19,7 @@ from imi_bench.data.simulate import SimulatedStudy, decisions, simulate_study
 from imi_bench.data.simulation_parameters import SimulationParameters
 from imi_bench.effects.analysis import analyse
 from imi_bench.effects.effect import Effects
-from imi_bench.effects.export import export
+from imi_bench.effects.export import export, latex_table, r_script
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
 from imi_bench.effects.scale import network_table
@@ -170,6 +170,8 @@ def test_a_network_without_a_wrong_answer_is_left_out_with_the_reason(table: Ans
     )
     assert found["parameters"].networks == 8
     assert found.to_json()["left_out"][0]["what"] == "googlenet"
+    for text in (latex_table(found), r_script(found)):
+        assert f"eft out: googlenet ({of_one.sum()} answers): every answer is correct" in text
 
 
 @pytest.mark.parametrize(
@@ -258,3 +260,25 @@ def test_the_r_script_finds_in_lme4_what_we_find(people: Effects, tmp_path: Path
     gap = (ours.estimate - theirs["Estimate"]) / theirs["Std..Error"]
     assert gap.abs().max() < 0.02
     np.testing.assert_allclose(ours.se, theirs["Std..Error"], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_estimates_are_those_of_the_simulation_on_average() -> None:
+    """Lapses apart, which no logistic model knows; 10 studies, mean error in its own errors."""
+    parameters = SimulationParameters(
+        units=50, units_hard=50, participants=50, main_trials=40, batches=4, lapse=0.0,
+        side_bias=0.0, trial_sd=0.0,
+    )  # fmt: skip
+    errors: dict[str, list[float]] = {}
+    for seed in range(10):
+        simulated = simulate_study(parameters, seed=seed)
+        found = analyse(people_table(simulated.study), truth=true_effects(simulated.truth))
+        for effect in found.effects:
+            if np.isfinite(effect.truth):
+                errors.setdefault(effect.key, []).append(effect.test.estimate - effect.truth)
+    off = {
+        key: np.mean(values) / (np.std(values, ddof=1) / np.sqrt(len(values)))
+        for key, values in errors.items()
+    }
+    assert len(off) == 22
+    assert {key: value for key, value in off.items() if abs(value) > 4} == {}

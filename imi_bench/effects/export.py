@@ -99,6 +99,7 @@ def latex_table(effects: Effects) -> str:
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
         f"% {made_up}{_tex(effects.who)}, {effects.answers} answers",
+        *(f"% left out: {gone}" for gone in effects.left_out),
         r"\begin{tabular}{llrrrll}",
         r"\toprule",
         r"Question & Effect of & Log-odds & 95\% interval & Networks & Test & $p$ (Holm) \\",
@@ -143,9 +144,10 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     right = effects.formula.removeprefix("correct ~ ")
     added = " + ".join(properties)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
+    gone = "".join(f"# Left out: {one}.\n" for one in effects.left_out)
     return f"""# Refits the mixed model of {effects.who} ({effects.answers} answers) with lme4.
 # Run in this folder: Rscript refit.R
-{made_up}# Properties of networks are log10 of parameters and of training images, accuracy in
+{made_up}{gone}# Properties of networks are log10 of parameters and of training images, accuracy in
 # steps of 10 points and the year, each minus its mean over networks. lme4's z for them treats
 # nine networks as many; effects.csv has the t on networks minus two degrees of freedom.
 suppressPackageStartupMessages(library(lme4))
