@@ -205,7 +205,7 @@ def _print_calibration(made: Calibration, *, simulated: bool) -> None:
 
 
 def _short(found: Estimate) -> str:
-    return f"{found.value:.3f} (no interval)" if found.low != found.low else str(found)
+    return f"{found.value:z.3f} (no interval)" if found.low != found.low else str(found)
 
 
 def _print_report(report: ScoreReport) -> None:
@@ -237,10 +237,10 @@ def _cells(line: ScoreLine) -> tuple[Any, ...]:
     found = line.estimate
     if found.value != found.value:
         return "undefined", found.reason, "", "", ""
-    interval = f"{found.low:.3f} to {found.high:.3f}" if found.low == found.low else found.reason
-    ceiling = "" if line.ceiling is None else f"{line.ceiling.value:.3f}"
+    interval = f"{found.low:z.3f} to {found.high:z.3f}" if found.low == found.low else found.reason
+    ceiling = "" if line.ceiling is None else f"{line.ceiling.value:z.3f}"
     flag = "above its ceiling" if line.above_ceiling else ""
-    return f"{found.value:.3f}", interval, f"{line.resolvable:.3f}", ceiling, flag
+    return f"{found.value:z.3f}", interval, f"{line.resolvable:z.3f}", ceiling, flag
 
 
 def _print_comparison(found: Comparison) -> None:
@@ -249,8 +249,8 @@ def _print_comparison(found: Comparison) -> None:
         [
             (
                 one.score.replace("_", " "), one.first, one.second,
-                f"{one.values[0]:.3f}, {one.values[1]:.3f}", one.difference, f"{one.p:.4f}",
-                f"{one.p_holm:.4f}", f"{one.resolvable:.3f}",
+                f"{one.values[0]:z.3f}, {one.values[1]:z.3f}", one.difference, f"{one.p:.4f}",
+                f"{one.p_holm:.4f}", f"{one.resolvable:z.3f}",
             )
             for one in found.differences
         ],

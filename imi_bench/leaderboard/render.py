@@ -86,7 +86,7 @@ def page_name(row: Row) -> str:
 
 def number(value: float | None) -> str:
     """Three decimals, or a dash where there is no number."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "–" if value is None or math.isnan(value) else f"{value:z.3f}"
 
 
 def training(row: Row) -> str:

@@ -99,7 +99,7 @@ def _cell(estimate: Estimate) -> dict[str, str]:
 
 def _number(value: float) -> str:
     """Three decimals with a true minus sign, and no minus before zero."""
-    return f"{round(value, 3) + 0.0:.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _nothing(reason: str) -> dict[str, str]:

@@ -72,8 +72,8 @@ class Estimate:
         if math.isnan(self.value):
             return f"undefined ({self.reason})"
         if math.isnan(self.low):
-            return f"{self.value:.3f} (no interval: {self.reason})"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+            return f"{self.value:z.3f} (no interval: {self.reason})"
+        return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """JSON object; NaN and infinite ends become null."""

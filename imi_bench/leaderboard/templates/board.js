@@ -4,6 +4,7 @@
   const element = document.getElementById("board");
   const axis = JSON.parse(element.dataset.axis);
   const place = (value) => 4 + 192 * (value - axis.low) / (axis.high - axis.low);
+  const text = (value) => value.toFixed(3).replace(/^-(0\.000)$/, "$1");
   // Laying out hundreds of rows takes longer than a click should: longer boards come in pages.
   const paged = element.tBodies[0].rows.length > PAGE;
   const table = new DataTable(element, {
@@ -35,8 +36,8 @@
       const [value, low, high] = numbers;
       const range = document.createElement("span");
       range.className = "soft";
-      range.textContent = low === null ? "" : ` [${low.toFixed(3)}, ${high.toFixed(3)}]`;
-      cell.append(value.toFixed(3), range);
+      range.textContent = low === null ? "" : ` [${text(low)}, ${text(high)}]`;
+      cell.append(text(value), range);
       plot.querySelector(".dot").setAttribute("cx", place(value));
       const bar = plot.querySelector(".bar");
       bar.setAttribute("x1", place(low === null ? value : low));
