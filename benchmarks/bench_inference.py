@@ -27,7 +27,8 @@ FORMULA = "correct ~ mode + difficulty + depth + logparams + (1|unit) + (1|parti
 def main() -> None:
     """Print seconds of each method, and write them as JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("data", type=Path)
+    shared = Path(os.environ.get("IMI_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
+    parser.add_argument("data", type=Path, nargs="?", default=shared / "glmm" / "crossed_50k.csv")
     parser.add_argument("--refits", type=int, default=200)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)

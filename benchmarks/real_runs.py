@@ -144,6 +144,7 @@ def _tables(table: pd.DataFrame) -> list[str]:
         "is trained (easy trials)\n\n" + _interaction(easy),
         "### Difficulty and scale (trained networks)\n\n"
         + _wide(trained, ["architecture", "parameters", "top1"], ["observer", "difficulty"]),
+        "### Scale: slopes over the five trained networks\n\n" + _slopes(trained),
         "### Position of the layer, by thirds (trained networks, easy trials)\n\n"
         + _wide(by_depth, ["architecture"], ["observer", "third"]),
         "### Type of the layer (trained networks, easy trials)\n\n"
@@ -151,6 +152,28 @@ def _tables(table: pd.DataFrame) -> list[str]:
         "### Reference observers (all networks)\n\n"
         + _wide(references, ["observer"], ["difficulty"]),
     ]
+
+
+def _slopes(trained: pd.DataFrame) -> str:
+    """Least squares over network means, with a 95% t interval: few points, so wide ones."""
+    import statsmodels.api as sm
+
+    means = _means(trained, ["observer", "difficulty", "architecture", "parameters", "top1"])
+    text = [
+        "| observer | difficulty | per tenfold parameters | per 0.1 of top-1 |",
+        "|---|---|---|---|",
+    ]
+    for (observer, difficulty), part in means["mean"].groupby(
+        ["observer", "difficulty"], sort=False
+    ):
+        level = part.index.get_level_values
+        cells = []
+        for scale in (np.log10(level("parameters").to_numpy()), level("top1").to_numpy() / 0.1):
+            fit = sm.OLS(part.to_numpy(), sm.add_constant(scale)).fit()
+            low, high = fit.conf_int()[1]
+            cells.append(f"{fit.params[1]:+.3f} [{low:+.3f}, {high:+.3f}]")
+        text.append(f"| {observer} | {difficulty} | {cells[0]} | {cells[1]} |")
+    return "\n".join(text)
 
 
 def _interaction(easy: pd.DataFrame) -> str:
