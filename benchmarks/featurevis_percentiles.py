@@ -2,7 +2,8 @@
 
 For a sample of units of every trained network in a folder (state dicts named after their timm
 architecture, `nets.json` beside them), counts the units whose images all lie, and whose mean
-image lies, beyond the 99.9th percentile of the natural images (the 0.1th for direction min).
+image lies, beyond the 99.9th percentile of the natural images (the 0.1th for direction min), and
+those that are level with it: rectified units, silent on either, which nothing can pass.
 
     python benchmarks/featurevis_percentiles.py --nets ../shared/nets \
         --images ../shared/images/cifar10_test.npz --units 40 --sheet sheet.png
@@ -37,8 +38,9 @@ def main() -> None:
 
     facts = json.loads((arguments.nets / "nets.json").read_text())
     rows, shown = [], []
-    print("| network | direction | units | mean image beyond | every image beyond | s a unit |")
-    print("|---|---|---|---|---|---|")
+    print("| network | direction | units | mean image beyond | every image beyond | level", end="")
+    print(" | s a unit |")
+    print("|---|---|---|---|---|---|---|")
     for name in arguments.only or facts:
         found = _network(name, arguments)
         rows += [row for row, _ in found]
@@ -46,7 +48,7 @@ def main() -> None:
         for row, _ in found:
             print(
                 f"| {name} | {row['direction']} | {row['units']} | {row['mean_beyond']:.3f} "
-                f"| {row['every_beyond']:.3f} | {row['seconds_a_unit']:.2f} |",
+                f"| {row['every_beyond']:.3f} | {row['level']:.3f} | {row['seconds_a_unit']:.2f} |",
                 flush=True,
             )
     if arguments.json:
@@ -85,6 +87,7 @@ def _network(name: str, arguments: argparse.Namespace) -> list[tuple[dict[str, A
             "units": len(units),
             "mean_beyond": float(mean_beyond.mean()),
             "every_beyond": float(beyond.all(axis=1).mean()),
+            "level": float((reached == limit[:, None]).all(axis=1).mean()),
             "seconds_a_unit": seconds,
             "median_steps": float(np.median([len(one.trace) for one in made])),
             "missed": [str(one.unit) for one, ok in zip(made, mean_beyond, strict=True) if not ok],

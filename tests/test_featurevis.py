@@ -14,6 +14,7 @@ pytestmark = pytest.mark.vision
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
+from imi_bench.networks.driven import unit_activations  # noqa: E402
 from imi_bench.networks.featurevis import Ascent, visualise  # noqa: E402
 from imi_bench.networks.fourier import random_spectrum, random_view, render  # noqa: E402
 from imi_bench.networks.loading import load_network  # noqa: E402
@@ -102,6 +103,32 @@ def test_diversity_makes_images_differ(colours):
     assert likeness(2.0) < likeness(0.0) - 0.05
 
 
+class Threshold(torch.nn.Module):
+    """One rectified unit: the sum of normalised colours, which is -6 to 7.3, above 5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.ReLU(inplace=True))
+        torch.nn.init.constant_(self.map[0].weight, 1.0)
+        torch.nn.init.constant_(self.map[0].bias, -5.0)
+
+    def forward(self, images):
+        return self.map(images)
+
+
+def test_silent_rectified_units_wake_and_fall_further():
+    network = load_network(Threshold(), input_size=16, layers="map", device="cpu")
+    ascent = replace(FAR, spread=0.05)
+    up, down = (
+        visualise(network, [Unit("map", 0)], direction=direction, n_images=2, ascent=ascent)[0]
+        for direction in ("max", "min")
+    )
+    assert up.trace[0] == 0
+    assert up.activation.min() > 0.5
+    assert down.activation.max() == 0
+    assert down.images.mean() < 60
+
+
 def test_transformer_units():
     network = load_network("timm:test_vit", pretrained=False, layers=".*mlp_fc1", device="cpu")
     layer = network.layers[0]
@@ -109,10 +136,8 @@ def test_transformer_units():
     [one] = visualise(network, [Unit(layer.name, 3)], n_images=2, ascent=Ascent(steps=15))
     noise = np.random.default_rng(0).integers(0, 256, one.images.shape, dtype=np.uint8)
     with torch.inference_mode():
-        from imi_bench.networks.featurevis import _activations
-
         scaled = torch.from_numpy(noise).permute(0, 3, 1, 2) / 255
-        natural = _activations(network, scaled, [one.unit])
+        natural, _ = unit_activations(network, scaled, [one.unit])
     assert one.activation.min() > natural.max()
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -78,6 +79,60 @@ def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
     assert sheet.std() > 10
     with pytest.raises(NotEnoughDataError, match="no such trial"):
         invoke("stimuli", "show", tmp_path / "a", "--difficulty", "hard99")
+
+
+def test_synthetic_trials_are_built_resumed_and_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "i.npz", images=rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8))
+    build = (
+        "stimuli", "build", "--network", NETWORK, "--random", "--images", tmp_path / "i.npz",
+        "--units", 3, "--batches", 1, "--crop", 0, "--device", "cpu", "--synthetic", "--steps", 4,
+        "--batch-size", 9, "--json",
+    )  # fmt: skip
+    record = json.loads(invoke(*build, "--out", tmp_path / "a").stdout)
+    assert record["trials"] == 3 * 2 * 2
+    assert set(record["synthetic"]) == {"max", "min"}
+
+    table = read_trials(tmp_path / "a").trials
+    layout = read_trials(tmp_path / "a" / "stimuli")
+    assert layout.trials.hash == table.hash == record["trials_hash"]
+    assert layout.notes == layout.skipped == ()
+    folder = next((tmp_path / "a" / "stimuli").rglob("optimized_images"))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        f"{end}_{rank}.png" for end in ("max", "min") for rank in range(9)
+    )
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*arguments: object, **options: object) -> None:
+        if climbs and len(climbs) == 3:
+            raise KilledError
+        climbs.append(arguments)
+        return climb(*arguments, **options)
+
+    from imi_bench.networks import synthetic
+
+    climbs: list[object] = []
+    climb = synthetic.climb
+    monkeypatch.setattr(synthetic, "climb", killed)
+    with pytest.raises(AssertionError, match="KilledError"):
+        invoke(*build, "--out", tmp_path / "b")
+    assert len(list((tmp_path / "b" / "visualisations").glob("*.npz"))) == 1
+    assert not (tmp_path / "b" / "stimuli").exists()
+    monkeypatch.setattr(synthetic, "climb", climb)
+    assert json.loads(invoke(*build, "--out", tmp_path / "b").stdout)["trials_hash"] == table.hash
+
+    invoke("run", "--observer", "pixel-cosine", "--trials", tmp_path / "a" / "stimuli",
+           "--out", tmp_path / "run")  # fmt: skip
+    answers = pd.read_parquet(tmp_path / "run" / "decisions.parquet")
+    assert len(answers) == 12
+    assert answers["decision_variable"].notna().all()
+    with pytest.raises(InputError, match="another setting of ascent"):
+        invoke(*build, "--steps", 5, "--out", tmp_path / "b")
 
 
 def test_bad_input_is_one_line_and_a_code(tmp_path: Path) -> None:

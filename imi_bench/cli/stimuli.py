@@ -23,7 +23,11 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imi_bench.networks.activation_record import Activations
     from imi_bench.networks.loading import LoadedNetwork
+    from imi_bench.networks.synthetic import References
     from imi_bench.networks.units import Unit
 
 group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.")
@@ -51,6 +55,12 @@ def build(
     crop: Annotated[
         int, typer.Option(help="Side of the centre crop; 0: images as they are.")
     ] = 224,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Add trials with feature visualisations.")
+    ] = False,
+    steps: Annotated[
+        int, typer.Option(help="Most steps of gradient ascent, for --synthetic.")
+    ] = 192,
     checkpoint: Checkpoint = None,
     random: Random = False,
     layers: Layers = None,
@@ -64,11 +74,15 @@ def build(
 ) -> None:
     """Run a network over images and build natural trials of its units.
 
+    With --synthetic every natural trial has one beside it whose references are feature
+    visualisations, at the size of the network's input, and whose queries are the same.
     A pass that was killed goes on where it was: run the same command again.
     """
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.exemplars import Design
+    from imi_bench.networks.featurevis import Ascent
     from imi_bench.networks.images import open_images
+    from imi_bench.networks.synthetic import synthetic_references
     from imi_bench.networks.trial_folder import build_trials
     from imi_bench.provenance import git_state, package_versions, write_json
 
@@ -87,37 +101,72 @@ def build(
         precision=precision, workers=workers,
     )  # fmt: skip
     passed = time.perf_counter()
-    built = build_trials(found, opened, designs=designs, crop=crop or None, seed=seed, out=out)
+    made: dict[Unit, References] = {}
+
+    def visualised(shown: Sequence[Unit]) -> dict[Unit, References]:
+        made.update(
+            synthetic_references(
+                loaded, shown, folder=out / "visualisations", n_images=references, seed=seed,
+                ascent=Ascent(steps=steps), units_per_group=max(1, batch_size // references),
+            )
+        )  # fmt: skip
+        return made
+
+    built = build_trials(
+        found, opened, designs=designs, crop=crop or None, seed=seed, out=out,
+        synthetic=visualised if synthetic else None,
+    )  # fmt: skip
     found.covariates().to_parquet(out / "units.parquet", index=False)
     left_out = [
         {"unit": str(one.unit), "difficulty": one.difficulty, "reason": one.reason}
         for one in built.left_out
     ]
+    shares = _share_beyond(made, found, out) if synthetic else {}
     record = {
         "command": "stimuli build", "versions": package_versions(), "git": git_state(),
         "seed": seed, "network": dict(loaded.record), "images": len(opened),
         "difficulties": [design.difficulty for design in designs], "batches": batches,
         "references": references, "crop": crop, "units": [str(one) for one in chosen],
+        "synthetic": shares or None,
         "left_out": left_out, "trials": len(built.trials), "trials_hash": built.trials.hash,
         "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
     }  # fmt: skip
     write_json(out / "run.json", record)
     for line in left_out:
         note(f"left out {line['unit']} ({line['difficulty']}): {line['reason']}")
+    for direction, share in shares.items():
+        note(
+            f"visualisations ({direction}): {share['beyond']:.0%} of units beyond natural images, "
+            f"{share['level']:.0%} level with them"
+        )
     if as_json:
         print_json(record)
         return
     index = built.trials.index.to_frame()
-    counts = index.groupby("difficulty", sort=False)
+    counts = index.groupby(["mode", "difficulty"], sort=False)
     print_table(
-        ("difficulty", "units", "trials", "of them catch"),
+        ("mode", "difficulty", "units", "trials", "of them catch"),
         [
-            (name, part.groupby(["layer", "unit"]).ngroups, len(part), int(part["catch"].sum()))
+            (*name, part.groupby(["layer", "unit"]).ngroups, len(part), int(part["catch"].sum()))
             for name, part in counts
         ],
         title=f"{loaded.name}: {out}",
         right=("units", "trials", "of them catch"),
     )  # fmt: skip
+
+
+def _share_beyond(
+    made: dict[Unit, References], found: Activations, out: Path
+) -> dict[str, dict[str, float]]:
+    """Write ``visualisations.parquet``; shares of units driven beyond, or level with, natural."""
+    from imi_bench.networks.synthetic import compared
+
+    table = compared(made, found)
+    table.to_parquet(out / "visualisations.parquet", index=False)
+    return {
+        str(direction): {name: float(part[name].mean()) for name in ("beyond", "level")}
+        for direction, part in table.groupby("direction")
+    }
 
 
 def _units(loaded: LoadedNetwork, named: list[str] | None, count: int, seed: int) -> list[Unit]:

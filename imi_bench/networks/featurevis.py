@@ -6,13 +6,18 @@ term of its section on diversity; the synthetic references of Zimmermann et al. 
 Units of any layers are optimised together, one forward and backward pass a step for all of them.
 Every unit has its own random stream and its own stop, so that its images do not depend on which
 units stand beside it (up to the rounding of differently batched arithmetic).
+
+A rectifier passes no gradient to an image on which the unit is silent at every position. There
+the ascent follows the values that enter the rectifier, as Lucid's redirected gradients do: towards
+direction max until the unit wakes, towards min beyond the point where it falls silent. Only a
+rectifier that ends the unit's own layer is treated so, and only if it is a module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +25,8 @@ from numpy.typing import NDArray
 from imi_bench.data.images import Pixels
 from imi_bench.errors import InputError
 from imi_bench.extras import require
+from imi_bench.networks.driven import unit_activations
 from imi_bench.networks.fourier import random_spectrum, random_view, render
-from imi_bench.networks.layers import hooked
 from imi_bench.networks.loading import LoadedNetwork
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.progress import progress
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Direction = Literal["max", "min"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _POOLED_SIDE = 8
 
 
@@ -142,8 +148,6 @@ def visualise(
     >>> found.images.shape, len(found.trace)
     ((2, 32, 32, 3), 3)
     """
-    if direction not in ("max", "min"):
-        raise InputError("unknown direction", found=repr(direction), wanted="max or min")
     if n_images < 1 or units_per_batch < 1:
         raise InputError("too few images", found=min(n_images, units_per_batch), wanted="1 or more")
     checked = check_units(network.layers, units)
@@ -151,13 +155,29 @@ def visualise(
     label = f"visualising {network.name} ({direction})"
     with progress(label, total=len(checked), unit="units") as advance:
         for start in range(0, len(checked), units_per_batch):
-            climbs = [
-                _Climb.begin(network, unit, direction, n_images, seed, ascent or Ascent())
-                for unit in checked[start : start + units_per_batch]
-            ]
-            done += _ascend(network, climbs, direction, ascent or Ascent())
-            advance(len(climbs))
+            group = checked[start : start + units_per_batch]
+            done += climb(
+                network, group, direction=direction, n_images=n_images, seed=seed, ascent=ascent
+            )
+            advance(len(group))
     return done
+
+
+def climb(
+    network: LoadedNetwork,
+    units: Sequence[Unit],
+    *,
+    direction: Direction,
+    n_images: int,
+    seed: int,
+    ascent: Ascent | None,
+) -> list[Visualisation]:
+    """Visualise units all at once, without a progress bar; arguments as in `visualise`."""
+    if direction not in DIRECTIONS:
+        raise InputError("unknown direction", found=repr(direction), wanted="max or min")
+    settings = ascent or Ascent()
+    climbs = [_Climb.begin(network, unit, direction, n_images, seed, settings) for unit in units]
+    return _ascend(network, climbs, direction, settings)
 
 
 @dataclass(eq=False)
@@ -207,9 +227,9 @@ def _ascend(
             break
         images = render(torch.cat([climb.spectrum for climb in active]))
         views = random_view(images, torch.cat([climb.draw() for climb in active]))
-        activation = _activations(network, views, [climb.unit for climb in active])
-        size = activation.detach().abs().mean(dim=1, keepdim=True).clamp_min(1e-6)
-        gain = sign * (activation / size).mean(dim=1)
+        activation, driven = unit_activations(network, views, [climb.unit for climb in active])
+        size = driven.detach().abs().mean(dim=1, keepdim=True).clamp_min(1e-6)
+        gain = sign * (driven / size).mean(dim=1)
         alike = _likeness(images.unflatten(0, activation.shape))
         optimiser.zero_grad(set_to_none=True)
         (ascent.diversity * alike - gain).sum().backward()
@@ -217,23 +237,6 @@ def _ascend(
         for climb, value in zip(active, activation.detach().mean(dim=1).tolist(), strict=True):
             climb.note(value, sign, ascent)
     return _finished(network, climbs, direction)
-
-
-def _activations(network: LoadedNetwork, images: Tensor, units: Sequence[Unit]) -> Tensor:
-    """(units, n) activation of each unit on its own images: n rows of `images` each, in order."""
-    torch = require("torch", for_="feature visualisation")
-    layers = {layer.path: layer for layer in (network.layer(unit.layer) for unit in units)}
-    reduced: dict[str, Tensor] = {}
-
-    def seen(path: str, output: Tensor) -> None:
-        reduced[layers[path].name] = layers[path].reduce(output)
-
-    with hooked(network.module, layers, seen):
-        network.module(network.preprocess.normalise_unit(images))
-    n = len(images) // len(units)
-    return torch.stack(
-        [reduced[u.layer][i * n : (i + 1) * n, u.channel] for i, u in enumerate(units)]
-    )
 
 
 def _likeness(images: Tensor) -> Tensor:
@@ -255,7 +258,7 @@ def _finished(
     torch = require("torch", for_="feature visualisation")
     with torch.inference_mode():
         pictures = (render(torch.cat([c.spectrum for c in climbs])) * 255).round()
-        activation = _activations(network, pictures / 255, [c.unit for c in climbs]).cpu().numpy()
+        activation, _ = unit_activations(network, pictures / 255, [c.unit for c in climbs])
     pixels = pictures.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
     n = len(pixels) // len(climbs)
     return [
@@ -263,7 +266,7 @@ def _finished(
             unit=climb.unit,
             direction=direction,
             images=pixels[i * n : (i + 1) * n],
-            activation=activation[i],
+            activation=activation[i].cpu().numpy(),
             trace=np.array(climb.trace),
             stopped=climb.stopped,
         )

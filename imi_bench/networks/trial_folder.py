@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.data.images import Images, Pixels
+from imi_bench.data.layouts import NATURAL, SYNTHETIC
 from imi_bench.data.tables import TrialIndex, Trials
 from imi_bench.data.trial_table import NAMES, to_table, write_trials
 from imi_bench.errors import InputError
@@ -25,6 +27,7 @@ from imi_bench.networks.exemplars import (
 )
 from imi_bench.networks.images import ImageSet, open_images
 from imi_bench.networks.loading import centre_crop
+from imi_bench.networks.synthetic import References
 from imi_bench.networks.units import Unit
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path
@@ -59,8 +62,9 @@ def build_trials(
     crop: int | None = CROP,
     seed: int = 0,
     out: Path | None = None,
+    synthetic: Callable[[Sequence[Unit]], Mapping[Unit, References]] | None = None,
 ) -> BuiltTrials:
-    """Natural trials of sampled units, in memory or on disk.
+    """Natural trials of sampled units, and synthetic ones, in memory or on disk.
 
     Parameters
     ----------
@@ -76,6 +80,10 @@ def build_trials(
         Folder for ``trials.parquet`` and, with nine references, the authors' layout
         ``stimuli/NETWORK[_hardP]/LAYER/channel_N/natural_images/batch_K/{max,min}_I.png``
         (another number of references: ``images/HASH.png``). Equal calls give equal bytes.
+    synthetic : callable, optional
+        Given the units that have natural trials, their synthetic references, as many as natural
+        ones. Every natural trial then has a synthetic one beside it, with the same queries; the
+        references lie in ``optimized_images/{max,min}_I.png``.
 
     Raises
     ------
@@ -89,11 +97,14 @@ def build_trials(
             wanted=f"the {len(activations.image_names)} images it saw",
         )  # fmt: skip
     exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
+    shown = exemplars.index[["layer", "unit"]].drop_duplicates()
+    made = synthetic([Unit(*row) for row in shown.itertuples(index=False)]) if synthetic else {}
     crops = _crops(exemplars, opened, crop)
-    numbers = list(crops)
-    collected, rows = Images.collect(list(crops.values()))
-    row_of = dict(zip(numbers, rows.tolist(), strict=True))
-    trials = _to_trials(exemplars, collected, row_of)
+    drawn = [image for one in made.values() for side in one.images for image in side]
+    collected, rows = Images.collect([*crops.values(), *drawn])
+    row_of = dict(zip(crops, rows.tolist(), strict=False))
+    drawn_rows = rows[len(crops) :].reshape(len(made), 2, designs[0].references)
+    trials = _to_trials(exemplars, collected, row_of, dict(zip(made, drawn_rows, strict=True)))
     if out is not None and designs[0].references == 9:
         _write_layout(exemplars, trials, row_of, out)
     elif out is not None:
@@ -114,20 +125,34 @@ def _crops(exemplars: Exemplars, images: ImageSet, crop: int | None) -> dict[int
     return crops
 
 
-def _to_trials(exemplars: Exemplars, images: Images, row_of: dict[int, int]) -> Trials:
+def _to_trials(
+    exemplars: Exemplars,
+    images: Images,
+    row_of: dict[int, int],
+    drawn: Mapping[Unit, NDArray[np.int64]],
+) -> Trials:
+    """Natural trials, then the same with the drawn references, (2, K) image rows a unit."""
+
     def rows(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         flat = [row_of[number] for number in numbers.ravel().tolist()]
         return np.array(flat, dtype=np.int64).reshape(numbers.shape)
 
-    frame = exemplars.index.copy()
+    sides = [(rows(exemplars.high[:, :-1]), rows(exemplars.low[:, :-1]))]
+    frames = [exemplars.index]
+    if drawn:
+        units = zip(exemplars.index["layer"], exemplars.index["unit"], strict=True)
+        synthetic = np.stack([drawn[Unit(*unit)] for unit in units])
+        sides.append((synthetic[:, 0], synthetic[:, 1]))
+        frames.append(exemplars.index.assign(mode="synthetic"))
+    frame = pd.concat(frames, ignore_index=True)
     frame.insert(0, "trial_id", TrialIndex.canonical_ids(frame))
     return Trials(
         index=TrialIndex.from_frame(frame),
         images=images,
-        positive=rows(exemplars.high[:, :-1]),
-        negative=rows(exemplars.low[:, :-1]),
-        queries=rows(exemplars.queries),
-        query_activations=exemplars.query_activations,
+        positive=np.concatenate([positive for positive, _ in sides]),
+        negative=np.concatenate([negative for _, negative in sides]),
+        queries=np.tile(rows(exemplars.queries), (len(sides), 1)),
+        query_activations=np.tile(exemplars.query_activations, (len(sides), 1)),
     )
 
 
@@ -148,14 +173,26 @@ def _write_layout(exemplars: Exemplars, trials: Trials, row_of: dict[int, int], 
         progress("writing trials", total=len(trials), unit="trials") as advance,
     ):
         whole = Path(temporary, LAYOUT)
-        for position, facts in enumerate(exemplars.index.to_dict("records")):
-            batch = _batch_folder(facts)
-            (whole / batch).mkdir(parents=True)
-            for end, numbers in (("max", exemplars.high), ("min", exemplars.low)):
-                for rank, number in enumerate(numbers[position].tolist()):
-                    row, name = row_of[number], f"{batch}/{end}_{rank}.png"
-                    place.setdefault(row, f"{LAYOUT}/{name}")
-                    (whole / name).write_bytes(trials.images.file_bytes(row))
+
+        def write(folder: str, end: str, rows: Iterable[int]) -> None:
+            for rank, row in enumerate(rows):
+                name = f"{folder}/{end}_{rank}.png"
+                place.setdefault(row, f"{LAYOUT}/{name}")
+                (whole / name).write_bytes(trials.images.file_bytes(row))
+
+        natural = len(exemplars.index)
+        for position, facts in enumerate(trials.index.to_frame().to_dict("records")):
+            folder = _image_folder(facts)
+            if not (whole / folder).exists():  # all batches share a unit's synthetic references
+                (whole / folder).mkdir(parents=True)
+                for end, numbers, side in (
+                    ("max", exemplars.high, trials.positive),
+                    ("min", exemplars.low, trials.negative),
+                ):
+                    if position < natural:
+                        write(folder, end, [row_of[n] for n in numbers[position].tolist()])
+                    else:
+                        write(folder, end, side[position].tolist())
             advance(1)
         whole.rename(target)
     names = [place[row] for row in range(len(trials.images))]
@@ -163,9 +200,9 @@ def _write_layout(exemplars: Exemplars, trials: Trials, row_of: dict[int, int], 
         to_table(trials, names).to_parquet(table, index=False)
 
 
-def _batch_folder(facts: Mapping[Hashable, Any]) -> str:
+def _image_folder(facts: Mapping[Hashable, Any]) -> str:
     suffix = "" if facts["difficulty"] == "easy" else f"_{facts['difficulty']}"
-    return (
-        f"{facts['network']}{suffix}/{facts['layer']}/channel_{facts['unit']}/natural_images/"
-        f"batch_{facts['batch']}"
-    )
+    unit = f"{facts['network']}{suffix}/{facts['layer']}/channel_{facts['unit']}"
+    if facts["mode"] == "synthetic":
+        return f"{unit}/{SYNTHETIC}"
+    return f"{unit}/{NATURAL}/batch_{facts['batch']}"
