@@ -184,3 +184,15 @@ def test_resolvable_difference_has_the_power_it_claims():
     significant = np.abs(observed) > 1.959964 * error * math.sqrt(2)
     assert significant.mean() == pytest.approx(0.8, abs=0.01)
     assert math.isnan(resolvable_difference(np.empty(0)))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_proportion_no_resample_changes_has_an_interval_with_width(value: float) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    draws = Draws(value, np.full(200, value), Score("share", "", lambda t: t["x"], binomial=True))
+    found = estimate(draws, n=4000, clusters=40)
+    assert (found.low, found.high) == pytest.approx(
+        proportion_confint(40 * value, 40, method="beta"), abs=1e-9
+    )
+    assert found.high - found.low > 0.05

@@ -84,6 +84,8 @@ class Score:
         The score uses nothing but totals of answers, so participants are resampled as well.
     undefined : str
         Why the value is NaN where it is.
+    binomial : bool
+        The score is a share of cases that are either so or not.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Score:
     of: Callable[[Totals], Floats]
     over_people: bool = False
     undefined: str = "no variation to compute it from"
+    binomial: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +267,9 @@ def estimate(
 ) -> Estimate:
     """Percentile interval of a score; recentred where `lowest` is given.
 
+    A proportion of 0 or 1 that no resample changes gets the exact binomial interval with every unit
+    counted once, since a bootstrap of equal values has no width.
+
     Parameters
     ----------
     found : Draws
@@ -285,6 +291,10 @@ def estimate(
     if len(defined) < _FEWEST_DEFINED * len(found.draws):
         why = f"undefined in {len(found.draws) - len(defined)} of {len(found.draws)} resamples"
         return Estimate(found.value, reason=why, **facts)
+    if found.score.binomial and found.value in (0, 1) and np.ptp(defined) == 0:
+        exact = stats.binomtest(round(found.value) * clusters, clusters).proportion_ci(level)
+        method = "exact binomial, each unit counting once (all resamples are alike)"
+        return Estimate(found.value, float(exact.low), float(exact.high), method=method, **facts)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
     kind = "percentile"
     if np.isfinite(lowest):
