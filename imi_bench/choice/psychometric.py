@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from imi_bench.choice import likelihood
+from imi_bench.choice.climb import LAPSE_MAX, STEEPEST, climb
 from imi_bench.choice.curve import (
     PsychometricFit,
     PsychometricParameters,
@@ -24,7 +25,7 @@ from imi_bench.choice.curve import (
 )
 from imi_bench.choice.likelihood import BinomialRows
 from imi_bench.choice.links import Link, link_named
-from imi_bench.choice.scoring import Maximum, maximise
+from imi_bench.choice.scoring import Maximum
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.scores.estimate import Estimate
 
@@ -36,12 +37,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-LAPSE_MAX = 0.95
-STEEPEST = 12.5
-"""Largest slope, in units of 1 / (link'(0) * root mean square evidence): a step function."""
-_LAPSE_STARTS = (0.02, 0.3)
-_BINS = 200
 
 
 def fit_psychometric(
@@ -193,77 +188,19 @@ def _best(
     evidence = rows.design[:, :groups]
     steepest = STEEPEST / link.first_peak
     if not np.any(evidence):
-        return _climb(rows, link, groups=groups, steepest=0.0, lapse=lapse or 0.0), "flat"
+        return climb(rows, link, groups=groups, steepest=0.0, lapse=lapse or 0.0), "flat"
     if lapse is None and _one_size(evidence):
-        return _climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "one size"
-    best = _climb(rows, link, groups=groups, steepest=steepest, lapse=lapse)
+        return climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "one size"
+    best = climb(rows, link, groups=groups, steepest=steepest, lapse=lapse)
     if lapse is None:
-        null = _climb(rows, link, groups=groups, steepest=0.0, lapse=0.0)
+        null = climb(rows, link, groups=groups, steepest=0.0, lapse=0.0)
         if 2 * (best.value - null.value) < stats.chi2.ppf(level, groups):
-            return _climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "weak"
+            return climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "weak"
     if best.at_bound[:groups].any():
         return best, "separated"
     if lapse is None and best.at_bound[-1]:
         return best, "lapse at 0" if best.theta[-1] == 0 else "lapse at maximum"
     return best, "interior" if best.converged else "unidentified"
-
-
-def _climb(
-    rows: BinomialRows,
-    link: Link,
-    *,
-    groups: int,
-    steepest: float,
-    lapse: float | None,
-) -> Maximum:
-    size = rows.design.shape[1] + 1
-    high = np.full(size, STEEPEST / link.first_peak)
-    high[:groups] = steepest
-    low = -high
-    low[-1], high[-1] = (0.0, LAPSE_MAX) if lapse is None else (lapse, lapse)
-    starts = []
-    for first_lapse in _LAPSE_STARTS if lapse is None else (lapse,):
-        starts.append(np.append(np.zeros(size - 1), first_lapse))
-    if len(starts) > 1 and len(rows.trials) > 4 * _BINS:
-        few = _binned(rows)
-        ends = [_maximise(few, link, s, low=low, high=high, tolerance=1e-6) for s in starts]
-        starts = _distinct([end.theta for end in ends])
-    found = [_maximise(rows, link, start, low=low, high=high) for start in starts]
-    return max(found, key=lambda maximum: maximum.value)
-
-
-def _maximise(
-    rows: BinomialRows,
-    link: Link,
-    start: Floats,
-    *,
-    low: Floats,
-    high: Floats,
-    tolerance: float = 1e-12,
-) -> Maximum:
-    return maximise(
-        lambda theta: likelihood.log_likelihood(theta, rows, link),
-        lambda theta: likelihood.scoring_step(theta, rows, link),
-        start=start, low=low, high=high, tolerance=tolerance,
-    )  # fmt: skip
-
-
-def _binned(rows: BinomialRows) -> BinomialRows:
-    """Neighbours in evidence summed up: few rows, whose maxima are close to those of all."""
-    order = np.lexsort(rows.design.T)
-    first = np.linspace(0, len(order), _BINS, endpoint=False).astype(np.int64)
-    trials = np.add.reduceat(rows.trials[order], first)
-    design = np.add.reduceat((rows.design * rows.trials[:, None])[order], first)
-    successes = np.add.reduceat(rows.successes[order], first)
-    return BinomialRows(design / trials[:, None], successes, trials)
-
-
-def _distinct(points: list[Floats]) -> list[Floats]:
-    kept: list[Floats] = []
-    for point in points:
-        if not any(np.allclose(point, other, rtol=1e-3, atol=1e-3) for other in kept):
-            kept.append(point)
-    return kept
 
 
 def _covariance(

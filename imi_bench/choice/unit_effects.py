@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+from imi_bench.choice.climb import LAPSE_MAX, STEEPEST
 from imi_bench.choice.likelihood import log_probability
 from imi_bench.choice.links import Link, link_named
-from imi_bench.choice.psychometric import LAPSE_MAX, STEEPEST, fit_psychometric
+from imi_bench.choice.psychometric import fit_psychometric
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.scores.estimate import Estimate
 
