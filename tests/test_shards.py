@@ -188,6 +188,12 @@ def test_command_line(job, whole, tmp_path):
     second = runner.invoke(app, common)
     assert json.loads(second.stdout)["run"]["units"]["count"] == len(whole.scores)
     assert scores_of(tmp_path) == scores_of(job.out)
+    assert json.loads(second.stdout)["run"]["slope"]["source"] == "given"
+    assert "warning" not in second.stderr
+    place = common.index("--slope")
+    unknown = runner.invoke(app, [*common[:place], *common[place + 2 :]])
+    assert json.loads(unknown.stdout)["run"]["slope"]["value"] == 0.16
+    assert "warning: slope 0.16 was published with DreamSim" in unknown.stderr
     few = runner.invoke(app, [*common, "--references", "9"])
     assert isinstance(few.exception, NotEnoughDataError)
     assert "wanted at least 10" in str(few.exception)

@@ -33,8 +33,11 @@ def mis(
     observer: Annotated[str, typer.Option(help="A name of `imi-bench observers list`.")],
     out: Annotated[Path, typer.Option(help="Folder for scores.parquet and run.json.")],
     slope: Annotated[
-        float, typer.Option(help="From margin to probability; 0.16 was used with DreamSim.")
-    ] = 0.16,
+        float | None,
+        typer.Option(
+            help="From margin to probability; belongs to the observer. DreamSim's 0.16 if left out."
+        ),
+    ] = None,
     tasks: Annotated[int, typer.Option(help="Tasks a unit.")] = 20,
     references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
     quantile: Annotated[
@@ -89,6 +92,8 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
     table = by_layer.agg(
         scored=("score", "count"), score=("score", "mean"), hard_score=("hard_score", "mean")
     ).reset_index()
+    if done.record["slope"]["warning"]:
+        note(f"warning: {done.record['slope']['warning']}")
     if as_json:
         print_json(
             {"out": out, "finished": True, "layers": table.to_dict("records"), "run": done.record}
@@ -107,5 +112,6 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
         title=f"{done.scores['network'][0]}, seen by {done.scores['observer'][0]}",
         right=numbers,
     )  # fmt: skip
-    units = done.record["units"]
+    units, slope = done.record["units"], done.record["slope"]
+    note(f"slope {slope['value']:g}: {slope['source']}")
     note(f"{units['scored']} of {units['count']} units scored; written to {out}")

@@ -29,7 +29,7 @@ from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import begin, finish, run_shard
 from imi_bench.networks.images import ImageSet, open_images
 from imi_bench.networks.loading import LoadedNetwork, load_network
-from imi_bench.networks.mis import MachineInterpretability, image_order, score_pools
+from imi_bench.networks.mis import MachineInterpretability, image_order
 from imi_bench.networks.tasks import Pools, pool_size, unscorable
 from imi_bench.observers.catalogue import load
 from imi_bench.observers.protocol import Encoder, fingerprint
@@ -41,9 +41,7 @@ from imi_bench.provenance import (
     write_json,
 )
 from imi_bench.replay.executors import Executor, Piece
-
-PUBLISHED_SLOPE = 0.16
-"""Used with DreamSim in Zimmermann, Klindt, Brendel 2024."""
+from imi_bench.replay.mis_scoring import Slope, comparison, score_by
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,9 @@ class MisJob:
         Folder, or ``.npz`` file with an array ``images``.
     out : Path
         Folder of results, seen by all machines that work on the job.
-    slope : float
-        From margin to probability; belongs to the observer.
+    slope : float or None
+        From margin to probability; belongs to the observer. None: the one published with
+        DreamSim (see `imi_bench.replay.mis_scoring.Slope`).
     seed : int
         Of the tasks' draws, and of random weights.
     n_tasks, n_references, quantile
@@ -74,7 +73,7 @@ class MisJob:
     images: Path
     observer: str
     out: Path
-    slope: float = PUBLISHED_SLOPE
+    slope: float | None = None
     seed: int = 0
     n_tasks: int = 20
     n_references: int = 9
@@ -152,15 +151,16 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     embeddings = _merged_embeddings(job, opened.plan)
     merged = time.perf_counter()
     units = [str(found.rows.unit(row)) for row in range(found.rows.count)]
-    result = score_pools(
-        embeddings, _pools(found), units=units, n_tasks=job.n_tasks,
-        n_references=job.n_references, slope=job.slope, seed=job.seed,
+    slope = Slope.choose(job.slope, observer=opened.observer.name)
+    result = score_by(
+        opened.observer, embeddings, _pools(found), units=units, n_tasks=job.n_tasks,
+        n_references=job.n_references, slope=slope.value, seed=job.seed,
     )  # fmt: skip
     scores = _table(found, result, opened.observer.name)
     with atomic_path(job.out / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
     seconds |= {"merge": merged - started, "score": time.perf_counter() - merged}
-    record = {
+    record: dict[str, Any] = {
         "command": "mis",
         "versions": package_versions(),
         "git": git_state(),
@@ -168,7 +168,12 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
         "job": {key: _plain(value) for key, value in asdict(job).items()},
         "network": dict(opened.network.record),
-        "observer": {"name": opened.observer.name, "fingerprint": fingerprint(opened.observer)},
+        "observer": {
+            "name": opened.observer.name,
+            "fingerprint": fingerprint(opened.observer),
+            "comparison": comparison(opened.observer),
+        },
+        "slope": asdict(slope),
         "images": {"count": len(opened.images), "fingerprint": opened.images.fingerprint},
         "units": {"count": len(scores), "scored": int((scores["reason"] == "").sum())},
     }
@@ -193,6 +198,7 @@ class _Opened:
                 "observer does not embed single images", where=self.job.observer,
                 wanted="one with `encode`",
             )  # fmt: skip
+        comparison(observer)
         return observer
 
 
@@ -235,7 +241,7 @@ def _embed(job: MisJob, number: int) -> None:
     for start in range(shard.start, shard.stop, job.batch_size):
         rows = range(start, min(start + job.batch_size, shard.stop))
         codes = opened.observer.encode([opened.images.read(row) for row in rows])
-        parts.append(np.asarray(codes, dtype=np.float32).reshape(len(rows), -1))
+        parts.append(np.asarray(codes, dtype=np.float32))
     with atomic_path(_embedding_file(job, number)) as temporary:
         np.save(temporary, np.concatenate(parts), allow_pickle=False)
 
@@ -249,11 +255,9 @@ def _merged_embeddings(job: MisJob, plan: ActivationPlan) -> NDArray[np.float32]
     path = job.out / "embeddings.npy"
     files = [_embedding_file(job, number) for number in range(len(plan.shards))]
     if not path.is_file():
-        dims = np.load(files[0], mmap_mode="r").shape[1]
+        shape = (plan.images, *np.load(files[0], mmap_mode="r").shape[1:])
         with atomic_path(path) as temporary:
-            whole = np.lib.format.open_memmap(
-                temporary, mode="w+", dtype=np.float32, shape=(plan.images, dims)
-            )
+            whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             for file, shard in zip(files, plan.shards, strict=True):
                 whole[shard.start : shard.stop] = np.load(file, mmap_mode="r")
             whole.flush()
