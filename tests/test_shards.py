@@ -173,6 +173,37 @@ def test_other_tasks_reuse_the_pass_and_other_observers_are_refused(job, whole):
 
 
 @pytest.mark.vision
+def test_passes_within_a_memory_give_the_same(job, whole, tmp_path):
+    from imi_bench.networks.memory import pass_bytes
+    from imi_bench.replay.mis_job import open_job
+    from imi_bench.replay.mis_run import run_job
+
+    layers = open_job(job).network.layers
+    widest = max(layer.width for layer in layers)
+    budget = pass_bytes(widest, keep=6, batch_size=8) / 1e9
+    bounded = replace(job, out=tmp_path, memory=budget)
+    assert run_job(bounded, executor=Shard(0, 2)) is None
+    done = run_job(bounded, executor=Local())
+    assert 1 < done.record["passes"] <= len(layers)
+    assert open_job(bounded).needed <= budget * 1e9
+    assert scores_of(tmp_path) == scores_of(job.out)
+    with pytest.raises(InputError, match=r"memory too small for a layer: layer '.*wanted"):
+        run_job(replace(bounded, memory=budget / 2), executor=Local())
+
+
+@pytest.mark.vision
+def test_more_memory_than_there_is_is_refused(job, tmp_path, monkeypatch):
+    from imi_bench.networks import memory
+    from imi_bench.replay.mis_run import run_job
+
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
+    refused = replace(job, out=tmp_path)
+    with pytest.raises(InputError, match=r"not enough memory .*: cpu: found .* --memory"):
+        run_job(refused, executor=Local())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.vision
 def test_command_line(job, whole, tmp_path):
     from imi_bench.cli.app import app
 

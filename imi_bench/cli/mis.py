@@ -57,6 +57,10 @@ def mis(
         int | None, typer.Option(help="Images a piece; about 64 pieces of 512 or more if left out.")
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    memory: Annotated[
+        float | None,
+        typer.Option(help="Gigabytes for units' extremes; more passes where they are too few."),
+    ] = None,
     workers: Workers = 0,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,
@@ -68,7 +72,8 @@ def mis(
     command that finds all shares done, or one without --shard, finishes the run.
     """
     from imi_bench.replay.executors import choose
-    from imi_bench.replay.mis_run import MisJob, run_job
+    from imi_bench.replay.mis_job import MisJob, open_job
+    from imi_bench.replay.mis_run import run_job
 
     chosen = choose(executor, shard=shard, gpus=gpus)
     job = MisJob(
@@ -76,8 +81,13 @@ def mis(
         slope=slope, seed=seed, n_tasks=tasks, n_references=references, quantile=quantile,
         checkpoint=checkpoint and checkpoint.absolute(), pretrained=not random, layers=layers,
         input_size=input_size, device=device, batch_size=batch_size, shard_size=shard_size,
-        precision=precision, workers=workers,
+        precision=precision, workers=workers, memory=memory,
     )  # fmt: skip
+    opened = open_job(job)
+    note(
+        f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
+        f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} pass(es) over the images"
+    )
     done = run_job(job, executor=chosen)
     if done is None:
         note(f"share {shard} is done; other shares are missing in {out}")

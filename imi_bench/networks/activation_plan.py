@@ -55,6 +55,14 @@ class ActivationPlan:
         return tuple(range(s, min(s + self.shard_size, self.images)) for s in starts)
 
 
+def block_size(keep: int, batch_size: int) -> int:
+    """Images whose activations are held before extremes are selected from them.
+
+    Selecting from blocks four times as long as what is kept halves the cost of selecting.
+    """
+    return -(-4 * keep // batch_size) * batch_size
+
+
 def plan_activations(
     network: LoadedNetwork,
     images: ImageSet,

@@ -33,7 +33,12 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NetworkError
 from imi_bench.extras import require
-from imi_bench.networks.activation_plan import KEEP, ActivationPlan, plan_activations
+from imi_bench.networks.activation_plan import (
+    KEEP,
+    ActivationPlan,
+    block_size,
+    plan_activations,
+)
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
@@ -76,8 +81,7 @@ def run_shard(
         return path
     numbers = plan.shards[number]
     rows = Rows.of([network.layer(name) for name in plan.layers])
-    # Selecting from blocks four times as long as what is kept halves the cost of selecting.
-    block = -(-4 * plan.keep // plan.batch_size) * plan.batch_size
+    block = block_size(plan.keep, plan.batch_size)
     recorder = Recorder(rows, plan.sampled, block=block, device=network.device)
     extremes = Extremes(rows.count, keep=plan.keep, device=network.device)
     columns = [rows.row(unit) for unit in plan.sampled]

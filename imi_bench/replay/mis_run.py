@@ -6,8 +6,9 @@
            --run_job--> activations.npz, embeddings.npy, scores.parquet, run.json
 
 A job is a value that can be sent to another machine; what it opens (network, images, observer)
-is opened once in each process. Images pass in one fixed shuffled order, so that among equal
-activations the kept ones do not follow the names of files.
+is opened once in each process. Where the extremes of all units are too many to hold, the layers
+are followed in several passes, which changes no score. Images pass in one fixed shuffled order,
+so that among equal activations the kept ones do not follow the names of files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,69 +25,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import begin, finish, run_shard
-from imi_bench.networks.images import ImageSet, open_images
-from imi_bench.networks.loading import LoadedNetwork, load_network
-from imi_bench.networks.mis import MachineInterpretability, image_order
-from imi_bench.networks.tasks import Pools, pool_size, unscorable
-from imi_bench.observers.catalogue import load
-from imi_bench.observers.protocol import Encoder, fingerprint
-from imi_bench.provenance import (
-    atomic_path,
-    git_state,
-    package_versions,
-    sha256_json,
-    write_json,
-)
+from imi_bench.networks.memory import check_available
+from imi_bench.networks.mis import MachineInterpretability
+from imi_bench.networks.tasks import Pools, unscorable
+from imi_bench.observers.protocol import fingerprint
+from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
 from imi_bench.replay.executors import Executor, Piece
+from imi_bench.replay.mis_job import MisJob, OpenJob, open_job
 from imi_bench.replay.mis_scoring import Slope, comparison, score_by
 
-
-@dataclass(frozen=True)
-class MisJob:
-    """What to score, with what, how.
-
-    Attributes
-    ----------
-    network, observer : str
-        References as in `imi_bench.networks.card` and `imi_bench.observers.catalogue`.
-    images : Path
-        Folder, or ``.npz`` file with an array ``images``.
-    out : Path
-        Folder of results, seen by all machines that work on the job.
-    slope : float or None
-        From margin to probability; belongs to the observer. None: the one published with
-        DreamSim (see `imi_bench.replay.mis_scoring.Slope`).
-    seed : int
-        Of the tasks' draws, and of random weights.
-    n_tasks, n_references, quantile
-        As in `imi_bench.networks.mis.machine_interpretability_score`.
-    checkpoint, pretrained, layers, input_size, device
-        As in `imi_bench.networks.loading.load_network`.
-    batch_size, shard_size, precision, workers
-        Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
-    """
-
-    network: str
-    images: Path
-    observer: str
-    out: Path
-    slope: float | None = None
-    seed: int = 0
-    n_tasks: int = 20
-    n_references: int = 9
-    quantile: float = 0.02
-    checkpoint: Path | None = None
-    pretrained: bool = True
-    layers: str | None = None
-    input_size: int | None = None
-    device: str = "auto"
-    batch_size: int = 64
-    shard_size: int | None = None
-    precision: str = "float32"
-    workers: int = 0
+__all__ = ["MisJob", "MisRun", "pieces", "run_job"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,52 +64,79 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun | None:
     NotEnoughDataError
         Too few images for the tasks.
     InputError
-        A folder that holds another job; an observer that does not embed single images.
+        A folder that holds another job; an observer that does not embed single images; not
+        enough memory.
     """
-    opened = _open(job)
-    begin(opened.plan, job.out / "activations")
+    opened = open_job(job)
+    check_available(opened.needed, device=opened.network.device)
+    for number, plan in enumerate(opened.plans):
+        begin(plan, opened.folder(number))
     _claim(job, opened)
-    work = pieces(job)
     started = time.perf_counter()
-    executor.run(work, label=f"{opened.network.name}: activations and embeddings")
-    if not all(piece.finished for piece in work):
+    for number in range(len(opened.plans)):
+        work = _pieces_of_pass(job, number)
+        if number == 0:
+            work += _pieces_of_observer(job)
+        label = f"{opened.network.name}: activations and embeddings"
+        executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
+        if work and all(piece.finished for piece in work):
+            _merged(opened, number)  # which frees the disk of its shards
+    if pieces(job):
         return None
     return _finish(job, seconds={"pieces": time.perf_counter() - started})
 
 
 def pieces(job: MisJob) -> list[Piece]:
     """The independent parts of a job that are not merged yet."""
-    plan = _open(job).plan
-    work = []
-    for number in range(len(plan.shards)):
-        if not (job.out / "activations" / "activations.npz").is_file():
-            file = job.out / "activations" / "shards" / f"shard-{number:04d}.npz"
-            work.append(Piece(f"activations {number}", file, partial(_activate, job, number)))
-        if not (job.out / "embeddings.npy").is_file():
-            file = _embedding_file(job, number)
-            work.append(Piece(f"embeddings {number}", file, partial(_embed, job, number)))
-    return work
+    passes = range(len(open_job(job).plans))
+    work = [piece for number in passes for piece in _pieces_of_pass(job, number)]
+    return [piece for piece in work + _pieces_of_observer(job) if not piece.finished]
+
+
+def _pieces_of_pass(job: MisJob, number: int) -> list[Piece]:
+    opened = open_job(job)
+    folder = opened.folder(number)
+    if (folder / "activations.npz").is_file():
+        return []
+    return [
+        Piece(
+            f"activations {number}/{shard}", folder / "shards" / f"shard-{shard:04d}.npz",
+            partial(_activate, job, number, shard),
+        )
+        for shard in range(len(opened.shards))
+    ]  # fmt: skip
+
+
+def _pieces_of_observer(job: MisJob) -> list[Piece]:
+    if (job.out / "embeddings.npy").is_file():
+        return []
+    return [
+        Piece(f"embeddings {shard}", _embedding_file(job, shard), partial(_embed, job, shard))
+        for shard in range(len(open_job(job).shards))
+    ]
+
+
+def _merged(opened: OpenJob, number: int) -> Activations:
+    return finish(
+        opened.plans[number], network=opened.network, images=opened.images,
+        out=opened.folder(number),
+    )  # fmt: skip
 
 
 def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
-    """Merge the finished pieces, score every unit, write ``scores.parquet`` and ``run.json``."""
-    opened = _open(job)
+    """Score every unit, write ``scores.parquet`` and ``run.json``."""
+    opened = open_job(job)
     started = time.perf_counter()
-    found = finish(
-        opened.plan, network=opened.network, images=opened.images, out=job.out / "activations"
-    )
-    embeddings = _merged_embeddings(job, opened.plan)
-    merged = time.perf_counter()
-    units = [str(found.rows.unit(row)) for row in range(found.rows.count)]
+    embeddings = _merged_embeddings(job, opened)
     slope = Slope.choose(job.slope, observer=opened.observer.name)
-    result = score_by(
-        opened.observer, embeddings, _pools(found), units=units, n_tasks=job.n_tasks,
-        n_references=job.n_references, slope=slope.value, seed=job.seed,
-    )  # fmt: skip
-    scores = _table(found, result, opened.observer.name)
+    passes = range(len(opened.plans))
+    scores = pd.concat(
+        [_scores_of_pass(opened, number, embeddings, slope.value) for number in passes],
+        ignore_index=True,
+    )
     with atomic_path(job.out / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
-    seconds |= {"merge": merged - started, "score": time.perf_counter() - merged}
+    seconds |= {"score": time.perf_counter() - started}
     record: dict[str, Any] = {
         "command": "mis",
         "versions": package_versions(),
@@ -174,6 +151,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
             "comparison": comparison(opened.observer),
         },
         "slope": asdict(slope),
+        "passes": len(opened.plans),
         "images": {"count": len(opened.images), "fingerprint": opened.images.fingerprint},
         "units": {"count": len(scores), "scored": int((scores["reason"] == "").sum())},
     }
@@ -181,62 +159,29 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     return MisRun(scores, record)
 
 
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    """What a process opens for a job."""
-
-    job: MisJob
-    network: LoadedNetwork
-    images: ImageSet
-    plan: ActivationPlan
-
-    @cached_property
-    def observer(self) -> Encoder:
-        observer = load(self.job.observer, device=self.job.device)
-        if not isinstance(observer, Encoder):
-            raise InputError(
-                "observer does not embed single images", where=self.job.observer,
-                wanted="one with `encode`",
-            )  # fmt: skip
-        comparison(observer)
-        return observer
-
-
-@lru_cache(maxsize=1)
-def _open(job: MisJob) -> _Opened:
-    images = _shuffled(open_images(job.images))
-    size = pool_size(len(images), quantile=job.quantile, n_references=job.n_references)
-    network = load_network(
-        job.network, checkpoint=job.checkpoint, pretrained=job.pretrained, seed=job.seed,
-        device=job.device, layers=job.layers, input_size=job.input_size,
+def _scores_of_pass(
+    opened: OpenJob, number: int, embeddings: NDArray[np.float32], slope: float
+) -> pd.DataFrame:
+    job, found = opened.job, _merged(opened, number)
+    units = [str(found.rows.unit(row)) for row in range(found.rows.count)]
+    result = score_by(
+        opened.observer, embeddings, _pools(found), units=units, n_tasks=job.n_tasks,
+        n_references=job.n_references, slope=slope, seed=job.seed,
     )  # fmt: skip
-    plan = plan_activations(
-        network, images, keep=size, batch_size=job.batch_size, shard_size=job.shard_size,
-        precision=job.precision,
-    )  # fmt: skip
-    return _Opened(job, network, images, plan)
+    return _table(found, result, opened.observer.name)
 
 
-def _shuffled(images: ImageSet) -> ImageSet:
-    position = np.argsort(image_order(len(images)))
-
-    def read(number: int) -> NDArray[np.uint8]:
-        return images.read(int(position[number]))
-
-    return ImageSet(images.names[position], read, sha256_json(["shuffled", images.fingerprint]))
-
-
-def _activate(job: MisJob, number: int) -> None:
-    opened = _open(job)
+def _activate(job: MisJob, number: int, shard: int) -> None:
+    opened = open_job(job)
     run_shard(
-        opened.plan, number, network=opened.network, images=opened.images,
-        folder=job.out / "activations" / "shards", workers=job.workers,
+        opened.plans[number], shard, network=opened.network, images=opened.images,
+        folder=opened.folder(number) / "shards", workers=job.workers,
     )  # fmt: skip
 
 
 def _embed(job: MisJob, number: int) -> None:
-    opened = _open(job)
-    shard = opened.plan.shards[number]
+    opened = open_job(job)
+    shard = opened.shards[number]
     parts = []
     for start in range(shard.start, shard.stop, job.batch_size):
         rows = range(start, min(start + job.batch_size, shard.stop))
@@ -250,15 +195,15 @@ def _embedding_file(job: MisJob, number: int) -> Path:
     return job.out / "embeddings" / f"shard-{number:04d}.npy"
 
 
-def _merged_embeddings(job: MisJob, plan: ActivationPlan) -> NDArray[np.float32]:
+def _merged_embeddings(job: MisJob, opened: OpenJob) -> NDArray[np.float32]:
     """The embeddings of all images, mapped from one file; the shards are removed."""
     path = job.out / "embeddings.npy"
-    files = [_embedding_file(job, number) for number in range(len(plan.shards))]
+    files = [_embedding_file(job, number) for number in range(len(opened.shards))]
     if not path.is_file():
-        shape = (plan.images, *np.load(files[0], mmap_mode="r").shape[1:])
+        shape = (len(opened.images), *np.load(files[0], mmap_mode="r").shape[1:])
         with atomic_path(path) as temporary:
             whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            for file, shard in zip(files, plan.shards, strict=True):
+            for file, shard in zip(files, opened.shards, strict=True):
                 whole[shard.start : shard.stop] = np.load(file, mmap_mode="r")
             whole.flush()
     for file in files:
@@ -267,7 +212,7 @@ def _merged_embeddings(job: MisJob, plan: ActivationPlan) -> NDArray[np.float32]
     return merged
 
 
-def _claim(job: MisJob, opened: _Opened) -> None:
+def _claim(job: MisJob, opened: OpenJob) -> None:
     """Refuse a folder whose embeddings are another observer's, or of other images."""
     path = job.out / "embeddings.json"
     mine = {
