@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--observer-rate", type=float, default=500.0, help="assumed images/s")
     parser.add_argument("--hooks", type=float, default=1.10, help="pass over bare forward pass")
     parser.add_argument("--cores", type=int, default=16, help="assumed cores beside each GPU")
+    parser.add_argument("--memory", type=float, default=64.0, help="GB, for the extremes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
@@ -76,14 +77,20 @@ def _cost(options: argparse.Namespace, measured: dict[str, float], gpus: int) ->
 
 
 def _memory(options: argparse.Namespace, quantile: float) -> dict[str, float]:
-    """Extremes of a network of average size, at 12 bytes (value, image) an end and image kept."""
-    units = options.units / options.networks
+    """A network of average size: bytes of all its units at once, and passes within a memory."""
+    from imi_bench.networks.memory import pass_bytes
+
+    units = round(options.units / options.networks)
     kept = math.ceil(options.n_images * quantile)
+    needed = pass_bytes(units, keep=kept, batch_size=64)
+    shard = math.ceil(options.n_images / 64)
     return {
         "quantile": quantile,
         "kept": kept,
         "units": units,
-        "gigabytes": units * 2 * kept * 12 / 1e9,
+        "gigabytes": needed / 1e9,
+        "disk_gigabytes": units * 16 * min(kept, shard) * 64 / 1e9,
+        "passes": math.ceil(needed / 1e9 / options.memory),
     }
 
 
@@ -152,9 +159,15 @@ def _print(report: dict[str, Any], options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|")
     for row in report["cost"]:
         print("| " + " | ".join(f"{value:,.1f}" for value in row.values()) + " |")
-    print("\n| quantile | images kept an end | extremes of an average network, GB |\n|---|---|---|")
+    print(
+        f"\n| quantile | images kept an end | all units at once, GB | passes within "
+        f"{options.memory:g} GB | shards on disk, GB |\n|---|---|---|---|---|"
+    )
     for row in report["memory"]:
-        print(f"| {row['quantile']} | {row['kept']:,} | {row['gigabytes']:,.1f} |")
+        print(
+            f"| {row['quantile']} | {row['kept']:,} | {row['gigabytes']:,.1f} | {row['passes']} "
+            f"| {row['disk_gigabytes']:,.0f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -157,3 +157,62 @@ def test_bad_input_is_one_line_and_a_code(tmp_path: Path) -> None:
             "--references", 1, "--device", "cpu",
         )  # fmt: skip
     assert not (tmp_path / "out" / "trials.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--layers", "nowhere"), 2, r"no layer .*nowhere"),
+        (("--images", "empty"), 2, r"folder with no images: .*empty: found 1 other files"),
+        (("--images", "few.npz"), 3, r"too few images for the tasks: found 1 of 30 images .* 10"),
+        (("--checkpoint", "nan.safetensors"), 2,
+         r"activation is not a finite number: test_resnet, unit conv1_0__2, image '.*: found nan"),
+        (("--checkpoint", "seven.safetensors"), 2,
+         r"checkpoint does not fit: .*seven.safetensors, tensor 'fc.weight': "
+         r"found shape \(7, 96\), wanted shape \(10, 96\)"),
+        (("--checkpoint", "more.safetensors"), 2, r"tensor 'more': found 1 tensors that"),
+        (("--observer", "pixel-cosin"), 2, r"did you mean 'pixel-cosine'"),
+        (("--observer", "chance"), 2, r"does not embed single images: chance"),
+        (("--memory", "0.000001"), 2, r"memory too small for a layer: layer 'conv1_0'"),
+    ],
+)  # fmt: skip
+def test_scoring_refuses_bad_input_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, str],
+    code: int,
+    said: str,
+) -> None:
+    pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    from imi_bench.networks.loading import load_network
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "readme.txt").write_text("x")
+    for name, count in (("few", 30), ("enough", 60)):
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=pixels)
+    if options[0] == "--checkpoint":
+        classes = 7 if options[1].startswith("seven") else 10
+        network = load_network(
+            f"timm:test_resnet?num_classes={classes}", pretrained=False, device="cpu"
+        )
+        state = dict(network.module.state_dict())
+        if options[1].startswith("nan"):
+            state["conv1.0.weight"][2] = float("nan")
+        elif options[1].startswith("more"):
+            state["more"] = state["fc.bias"].clone()
+        save_file(state, options[1])
+    chosen = {
+        "--network": NETWORK, "--images": "enough.npz", "--observer": "pixel-cosine",
+        "--out": "out", "--layers": "conv1_0", "--device": "cpu", "--slope": "5",
+        "--quantile": "0.2" if "few.npz" not in options else "0.02",
+    } | {options[0]: options[1]}  # fmt: skip
+    random = [] if options[0] == "--checkpoint" else ["--random"]
+    with pytest.raises(ImiBenchError, match=said) as caught:
+        invoke("mis", *random, *(part for pair in chosen.items() for part in pair))
+    assert caught.value.exit_code == code
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "scores.parquet").exists()
