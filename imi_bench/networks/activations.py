@@ -10,8 +10,7 @@ was killed goes on after the last finished one and ends with the same bytes, and
 elsewhere in any order. The matrix of images by units never exists for all units:
 
 ======================  ==============================================================
-on the device           units x (16 keep + 4 block) bytes, block = 4 keep rounded up to
-                        whole batches; as much again while a block is taken in
+on the device           `imi_bench.networks.memory.pass_bytes`, whatever the number of images
 on disk, a shard        units x 16 keep bytes + images x sampled units x 4 bytes
 in the result           the same, over all images
 ======================  ==============================================================
