@@ -100,7 +100,7 @@ def _pieces_of_pass(job: MisJob, number: int) -> list[Piece]:
         return []
     return [
         Piece(
-            f"activations {number}/{shard}", folder / "shards" / f"shard-{shard:04d}.npz",
+            f"activations {number}-{shard}", folder / "shards" / f"shard-{shard:04d}.npz",
             partial(_activate, job, number, shard),
         )
         for shard in range(len(opened.shards))
