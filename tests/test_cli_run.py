@@ -12,6 +12,7 @@ import pytest
 from made_trials import make_task, make_unit
 
 from imi_bench.cli.app import main
+from imi_bench.cli.output import print_table
 
 _OBSERVERS = Path(__file__).with_name("made_observers.py")
 
@@ -112,6 +113,12 @@ def test_bad_files_stop_the_run_or_are_listed(
         ({"--observer": "chanse"}, "did you mean 'chance'"),
         ({"--observer": "/nowhere.py:Class"}, "nowhere.py"),
         ({"--batch-size": "lots"}, "bad batch size"),
+        ({"--device": "gpu"}, "unknown device: found 'gpu', wanted one of auto, cpu, cuda, mps"),
+        ({"--dtype": "float16"}, "unknown number type"),
+        ({"--out": __file__}, "not a folder"),
+        ({"--out": f"{__file__}/out"}, "cannot read or write: "),
+        ({"--seed": "one"}, "Invalid value for '--seed'"),
+        ({"--sede": "1"}, "No such option: --sede"),
     ],
     ids=str,
 )
@@ -129,6 +136,46 @@ def test_bad_input_is_one_line(
     assert out == ""
     assert message in err.strip().splitlines()[-1]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["report"], ["submit", "validate", "x"]], ids=str)
+def test_wrong_usage_is_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = imi_bench(capsys, monkeypatch, *arguments)
+    assert code == 2
+    assert out == ""
+    (line,) = err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "--help`" in line
+
+
+def test_no_arguments_print_the_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = imi_bench(capsys, monkeypatch, "submit")
+    assert code == 2
+    assert "validate" in out
+    assert "error" not in err
+
+
+def test_ctrl_c_ends_with_130(
+    command: list[object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imi_bench.replay.runner.replay", interrupt)
+    code, out, err = imi_bench(capsys, monkeypatch, *command)
+    assert code == 130
+    assert out == ""
+    assert err.strip().splitlines()[-1] == "stopped; no file is half-written"
+
+
+def test_a_long_title_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["n"], [[1]], title="a title [with brackets] wider than its table")
+    assert capsys.readouterr().out.splitlines()[0] == "a title [with brackets] wider than its table"
 
 
 def test_another_run_in_the_folder(

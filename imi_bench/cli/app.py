@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from imi_bench import __version__
-from imi_bench.errors import ImiBenchError
+from imi_bench.errors import ImiBenchError, InputError
 
 GROUPS: tuple[str, ...] = (
     "demo", "run", "report", "observers", "doctor",
@@ -17,6 +17,10 @@ GROUPS: tuple[str, ...] = (
     "networks", "stimuli", "mis",
     "submit", "leaderboard", "gate",
 )  # fmt: skip
+
+_STOPPED = 130  # 128 + SIGINT: Ctrl-C
+# typer exports only the leaf, and brings its own copy of click in newer versions
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="imi-bench",
@@ -50,12 +54,35 @@ for group in GROUPS:
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line on standard error."""
+    """Run the command line; every error that is not a bug is one line on standard error."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except ImiBenchError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(f"error: {error}", error.exit_code)
+    except _UsageError as error:
+        _end(_usage(error), InputError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _STOPPED
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        where = f"{error.filename}: found {error.strerror}"
+        _end(f"error: cannot read or write: {where}", InputError.exit_code)
+    if code == _STOPPED:
+        _end("stopped; no file is half-written", _STOPPED)
+    sys.exit(code)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    if line:
+        typer.echo(line, err=True)
+    sys.exit(code)
+
+
+def _usage(error: Any) -> str:
+    """One line; none where the help has been printed for want of arguments."""
+    message = " ".join(error.format_message().split())
+    return f"error: {message} (see `{error.ctx.command_path} --help`)" if message else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imi_bench.cli.observer_options import Device, Dtype, ObserverName
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError
 
@@ -20,16 +21,14 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    observer: Annotated[
-        str, typer.Option(help="A name of `imi-bench observers list`, or file.py:Class.")
-    ],
+    observer: ObserverName,
     trials: Annotated[
         Path | None, typer.Option(help="Trials to check on; made-up ones by default.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Use at most this many of them.")] = 16,
     seed: Annotated[int, typer.Option(help="Of sides and permutations.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bf16 or fp16.")] = "float32",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an observer; exit with 1 where it fails."""

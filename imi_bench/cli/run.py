@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imi_bench.cli.observer_options import Device, Dtype, ObserverName
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
     from imi_bench.data.stimuli import ReadTrials
@@ -24,16 +26,14 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    observer: Annotated[
-        str, typer.Option(help="A name of `imi-bench observers list`, or file.py:Class.")
-    ],
+    observer: ObserverName,
     trials: Annotated[
         Path, typer.Option(help="Folder of stimuli or tasks, trials.parquet or trials.csv.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for decisions.parquet and run.json.")],
     seed: Annotated[int, typer.Option(help="Decides which query is shown first.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bf16 or fp16.")] = "float32",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
     batch_size: Annotated[str, typer.Option(help="auto, or images encoded at once.")] = "auto",
     network: Annotated[
         str, typer.Option(help="The network, where the folders do not tell it.")
@@ -42,7 +42,7 @@ def run(
         bool, typer.Option("--skip-bad", help="Leave out and list trials with bad files.")
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for codes of images, kept between runs.")
+        Path | None, typer.Option(help="Folder for codes of images; the user's cache by default.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace another run in --out.")] = False,
     as_json: AsJson = False,
@@ -52,6 +52,8 @@ def run(
     from imi_bench.observers.catalogue import load
     from imi_bench.replay.runner import replay
 
+    if out.exists() and not out.is_dir():
+        raise InputError("not a folder", where=out, wanted="a folder for the run")
     started = time.perf_counter()
     chosen = load(observer, device=device, dtype=dtype, seed=seed)
     read = read_trials(trials, network=network, skip_bad=skip_bad)
@@ -97,7 +99,7 @@ def _show(done: Replay, index: TrialIndex, out: Path, *, as_json: bool) -> None:
         return
     record = done.record
     print_table(
-        ["trials", "n", "correct", "95 % interval"],
+        ["trials", "n", "correct", "95% Wilson interval"],
         [
             [name, str(e.n), f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}"]
             for parts in table.values()
@@ -105,7 +107,7 @@ def _show(done: Replay, index: TrialIndex, out: Path, *, as_json: bool) -> None:
         ],
         title=f"{done.decisions.observer}: proportion correct"
         + (" (simulated trials)" if record["simulated"] else ""),
-        right=["n", "correct", "95 % interval"],
+        right=["n", "correct", "95% Wilson interval"],
     )
     counts = ", ".join(f"{n} {status}" for status, n in record["answers"]["by_status"].items() if n)
     images = record["images"]
