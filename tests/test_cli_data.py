@@ -69,6 +69,16 @@ def test_simulate_refuses(tmp_path: Path) -> None:
     assert not (tmp_path / "x.csv").exists()
 
 
+def test_simulate_replaces_no_table_unasked(table: Path, tmp_path: Path) -> None:
+    measured = tmp_path / "responses_all.csv"
+    measured.write_text("an,answer\n1,2\n")
+    assert "--force" in run("simulate", "--out", measured, code=2)
+    assert measured.read_text() == "an,answer\n1,2\n"
+    parameters = table.with_name("parameters.json")
+    run("simulate", "--out", measured, "--parameters", parameters, "--seed", 3, "--force")
+    assert measured.read_bytes() == table.read_bytes()
+
+
 def test_info(table: Path) -> None:
     facts = json.loads(run("info", table, "--json"))
     assert facts["simulated"] is True

@@ -131,6 +131,7 @@ def simulate(
         Path | None,
         typer.Option(help='JSON file of parameters, such as {"study": {"lapse": 0.05}}.'),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the table at --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Simulate a study in the released format, with the real design's size and known truth."""
@@ -138,6 +139,10 @@ def simulate(
 
     if out.suffix != ".csv":
         raise InputError("not a CSV name", where=out, wanted="such as simulated_responses_all.csv")
+    if out.exists() and not force:
+        raise InputError(
+            "file exists", where=out, do="choose another --out, or replace it with --force"
+        )
     record = _json_object(parameters) if parameters else {}
     release = simulate_release(ReleaseParameters.from_json(record), seed=seed)
     table, truth = write_release(release, out)
