@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,10 @@ from imi_bench.cli.app import app
 from imi_bench.data.simulate import decisions, simulate_study
 from imi_bench.data.simulation_parameters import SimulationParameters
 from imi_bench.data.study_files import write_study
-from imi_bench.errors import InputError
+from imi_bench.effects.analysis import analyse
+from imi_bench.effects.table import people_table
+from imi_bench.errors import InputError, NotComparableError
+from imi_bench.report.effects import draw_effects
 
 SMALL_COUNTS = {
     "units": 10, "units_hard": 10, "participants": 8, "main_trials": 10, "batches": 2
@@ -47,6 +52,36 @@ def test_no_file_is_one_line() -> None:
     assert isinstance(result.exception, InputError)
     assert "nowhere.csv" in str(result.exception)
     assert result.exception.exit_code == 2
+
+
+def test_an_observer_of_other_trials_is_not_compared(tmp_path: Path) -> None:
+    simulated = simulate_study(SMALL, seed=1)
+    write_study(simulated.study, tmp_path / "study")
+    frame = decisions(simulated.truth, slope=2.0, seed=2).to_frame()
+    frame["trial_id"] = "elsewhere/" + frame["trial_id"]
+    (tmp_path / "run").mkdir()
+    frame.to_parquet(tmp_path / "run" / "decisions.parquet")
+    result = run("effects", "--responses", tmp_path / "study", "--decisions", tmp_path / "run")
+    assert isinstance(result.exception, NotComparableError)
+    assert "none of people's trials" in str(result.exception)
+
+
+def test_only_known_properties_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = simulate_study(SMALL, seed=1).study
+    people = analyse(people_table(study))
+    drawn = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    draw_effects(people, tmp_path / "all.png")
+    unknown = people.properties.assign(parameters=np.nan, top1=np.nan)
+    draw_effects(replace(people, properties=unknown), tmp_path / "two.png")
+    unknown = unknown.assign(year=np.nan, training_images=np.nan)
+    draw_effects(replace(people, properties=unknown), tmp_path / "none.png")
+    labels = [[axes.get_xlabel() for axes in canvas.axes[:-1]] for canvas in drawn]
+    assert labels == [
+        ["parameters", "training images", "ImageNet accuracy", "year"],
+        ["training images", "year"],
+        [],
+    ]
 
 
 @pytest.fixture(scope="module")

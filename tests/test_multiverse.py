@@ -149,6 +149,7 @@ def test_figure(found: Multiverse, tmp_path: Path) -> None:
         draw_multiverse(found, tmp_path / f"{name}.svg", number="synthetic") for name in "ab"
     )
     assert first.read_bytes() == again.read_bytes()
+    assert "proportion correct: synthetic" in first.read_text()
     assert draw_multiverse(found, tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(UnknownNameError, match="unknown number"):
         draw_multiverse(found, tmp_path / "d.png", number="gap")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imi_bench.cli.answers import Answers, read_answers
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def effects_command(
-    responses: Annotated[
-        str,
-        typer.Option(help="Released CSV, folder with responses.parquet, or `imi` (fetched)."),
-    ],
+    responses: Answers,
     decisions: Annotated[
         list[Path] | None,
         typer.Option(help="An observer's run: its effects, and how they differ from people's."),
@@ -62,7 +60,7 @@ def effects_command(
     from imi_bench.effects.table import people_table
     from imi_bench.glmm.tables import read_table
 
-    path, study = _study(responses)
+    path, study = read_answers(responses)
     own = None if networks is None else read_table(networks)
     layers = None if columns is None else read_table(columns)
     table = people_table(study, columns=layers)
@@ -86,21 +84,6 @@ def effects_command(
         _print_differences(effects.who, found)
 
 
-def _study(responses: str) -> tuple[Path, Study]:
-    from imi_bench.data.fetch import stored
-    from imi_bench.data.study_files import read_study
-    from imi_bench.errors import InputError
-
-    path = Path(responses)
-    if responses == "imi":
-        tables = [one.path for one in stored()]
-        path = max(tables, key=lambda one: ("all" in one.name, one.stat().st_size))
-        note(f"using {path.name}")
-    elif not path.exists():
-        raise InputError("no such file", where=path, wanted="human answers, or `imi`")
-    return path, read_study(path)
-
-
 def _truth(path: Path) -> Any:
     from imi_bench.data.release import truth_path
     from imi_bench.effects.truth import read_truth
@@ -113,10 +96,20 @@ def _observer(
     decisions: DecisionVariables, study: Study, people: Effects, own: pd.DataFrame | None,
     layers: pd.DataFrame | None, interest: float,
 ) -> tuple[Effects, list[Difference]]:  # fmt: skip
+    import numpy as np
+
     from imi_bench.effects.analysis import analyse
     from imi_bench.effects.likeness import differences
     from imi_bench.effects.table import observer_table
+    from imi_bench.errors import NotComparableError
 
+    if not np.isin(decisions.trial_id, study.trials.trial_id).any():
+        raise NotComparableError(
+            "the observer answered none of people's trials", where=decisions.observer,
+            found=f"trials such as {decisions.trial_id[0]}",
+            wanted=f"such as {study.trials.trial_id[0]}",
+            do="run it on the trials that people answered",
+        )  # fmt: skip
     table = observer_table(
         decisions, study.trials, columns=layers, simulated=study.responses.simulated
     )
@@ -171,7 +164,7 @@ def _print_effects(effects: Effects) -> None:
         rows.append([*row, _number(effect.truth)] if truths else row)
     print_table(
         [*header, "true value"] if truths else header, rows,
-        title=f"Effects: {effects.who} ({effects.answers} answers{made_up})",
+        title=f"Effects: {effects.who} ({effects.answers:,} answers{made_up})",
         right=("log-odds", "p", "p (Holm)", "networks", "true value"),
     )  # fmt: skip
     for effect in effects.effects:

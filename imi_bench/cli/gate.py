@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from imi_bench.cli.answers import read_answers
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
 
@@ -29,7 +30,9 @@ def gate_command(
         list[str] | None, typer.Option(help="Lowest score in a stratum, such as hard95=0.6.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="One-sided error rate.")] = 0.05,
-    responses: Annotated[Path | None, typer.Option(help="Human answers.")] = None,
+    responses: Annotated[
+        str | None, typer.Option(help="Human answers, for human-agreement: a path, or `imi`.")
+    ] = None,
     trials: Annotated[
         Path | None, typer.Option(help="Trial table, if the new run has none.")
     ] = None,
@@ -42,7 +45,6 @@ def gate_command(
     Ends with 0 (pass), 1 (worse: the drop exceeds the margin with the stated confidence) or
     3 (cannot tell, or not comparable).
     """
-    from imi_bench.data.study_files import read_study
     from imi_bench.data.tables import DecisionVariables
     from imi_bench.data.trial_table import read_index
     from imi_bench.gate import gate
@@ -58,7 +60,7 @@ def gate_command(
         alpha=alpha,
         by=by,
         floors=dict(map(_floor, floor or [])),
-        responses=None if responses is None else read_study(responses).responses,
+        responses=None if responses is None else read_answers(responses)[1].responses,
     )
     for path, render in ((junit, verdict.junit), (markdown, verdict.markdown)):
         if path is not None:

@@ -53,10 +53,10 @@ def power_command(
         return
     none = "no number suffices"
     print_table(
-        ["", ""],
+        ["quantity", "value"],
         [
             ["study", f"{networks} networks x {units} units x {answers_per_unit} answers = "
-                      f"{plan.answers} answers by {plan.participants} people"],
+                      f"{plan.answers:,} answers by {plan.participants:,} people"],
             ["standard error of the slope", f"{found.se:.3f} log-odds"],
             [f"power to see a slope of {slope:g}", f"{found.power:.1%} (alpha {alpha:g})"],
             [f"power to show that it is below {slope:g}", f"{found.equivalence:.1%} (none true)"],

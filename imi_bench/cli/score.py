@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from imi_bench.cli.answers import Answers, read_answers
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
     from imi_bench.scores.estimate import Estimate
     from imi_bench.scores.report import ScoreLine, ScoreReport
 
-Decisions = Annotated[
-    Path, typer.Option(help="Output folder of a run, or its decisions.parquet.", exists=True)
-]
-Answers = Annotated[
-    Path, typer.Option(help="Released CSV, or a folder with responses.parquet.", exists=True)
-]
+Decisions = Annotated[Path, typer.Option(help="Output folder of a run, or its decisions.parquet.")]
 By = Annotated[
     Literal["unit", "network"], typer.Option(help="What a calibration fold keeps together.")
 ]
@@ -58,13 +54,12 @@ def calibrate_command(
 ) -> None:
     """Fit an observer's choice model to people, once for each fold held out."""
     from imi_bench.choice.calibrate import calibrate
-    from imi_bench.data.study_files import read_study
     from imi_bench.data.tables import DecisionVariables
 
     named: dict[str, Slopes] = {
         "common": "common", "by-mode": "by mode", "pooled": "pooled by mode"
     }  # fmt: skip
-    study = read_study(responses)
+    study = read_answers(responses)[1]
     made = calibrate(
         DecisionVariables.read(decisions), study, by=by, n_folds=folds, link=link,
         slopes=named[slopes], lapse=lapse, seed=seed,
@@ -100,11 +95,10 @@ def score_command(
     """Score an observer against people: agreement, likelihood, calibration, consistency."""
     import pandas as pd
 
-    from imi_bench.data.study_files import read_study
     from imi_bench.data.tables import DecisionVariables
     from imi_bench.scores.report import score
 
-    shown, study = DecisionVariables.read(decisions), read_study(responses)
+    shown, study = DecisionVariables.read(decisions), read_answers(responses)[1]
     report = score(
         shown,
         study,
@@ -121,7 +115,7 @@ def score_command(
 
 
 def compare_command(
-    decisions: Annotated[list[Path], typer.Argument(help="Two or more runs.", exists=True)],
+    decisions: Annotated[list[Path], typer.Argument(help="Two or more runs.")],
     responses: Answers,
     uncalibrated: Uncalibrated = False,
     calibrate_by: By = "unit",
@@ -133,11 +127,10 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare observers on the same trials: paired differences, adjusted by Holm's method."""
-    from imi_bench.data.study_files import read_study
     from imi_bench.data.tables import DecisionVariables
     from imi_bench.scores.compare import COMPARED, compare
 
-    study = read_study(responses)
+    study = read_answers(responses)[1]
     shown = [DecisionVariables.read(path) for path in decisions]
     found = compare(
         shown,

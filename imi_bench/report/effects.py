@@ -40,18 +40,23 @@ def draw_effects(effects: Effects, path: Path) -> Path:
     import seaborn as sns
 
     shown = [e for e in effects.effects if np.isfinite(e.test.estimate)]
-    height = 3.4 + 0.27 * len(shown)
+    known = [one.name for one in PROPERTIES if effects.properties[one.name].notna().any()]
+    above_in, below_in = 2.6 if known else 0.0, 0.8 + 0.27 * len(shown)
     with sns.axes_style("ticks"), mpl.rc_context({"svg.hashsalt": "effects", "font.size": 9}):
-        canvas = plt.figure(figsize=(10, height), layout="constrained")
-        above, below = canvas.subfigures(2, 1, height_ratios=(2.6, height - 2.6))
-        panels = above.subplots(1, len(PROPERTIES), sharey=True)
-        for place, (axes, one) in enumerate(zip(panels, PROPERTIES, strict=True)):
-            _against(axes, effects, one.name, first=place == 0)
-        _forest(below.subplots(), shown)
-        made_up = "simulated answers, " if effects.simulated else ""
+        canvas = plt.figure(figsize=(10, above_in + below_in), layout="constrained")
+        parts = canvas.subfigures(
+            2 if known else 1, 1, height_ratios=(above_in, below_in) if known else None,
+            squeeze=False,
+        )[:, 0]  # fmt: skip
+        if known:
+            panels = parts[0].subplots(1, len(known), sharey=True, squeeze=False)[0]
+            for place, (axes, name) in enumerate(zip(panels, known, strict=True)):
+                _against(axes, effects, name, first=place == 0)
+        _forest(parts[-1].subplots(), shown)
+        made_up = "simulated " if effects.simulated else ""
         canvas.suptitle(
             f"Effects on the log-odds of a correct answer: {effects.who} "
-            f"({made_up}{effects.answers} answers, {len(effects.properties)} networks)",
+            f"({effects.answers:,} {made_up}answers, {len(effects.properties)} networks)",
             x=0.01, ha="left", fontsize=11,
         )  # fmt: skip
         sns.despine(canvas)
@@ -96,9 +101,10 @@ def _forest(axes: Axes, shown: list[Effect]) -> None:
     true = np.array([e.truth for e in shown])
     if np.isfinite(true).any():
         axes.plot(true, rows, "x", color=_ORANGE, markersize=6, label="true value (simulation)")
-    axes.fill_between(
-        [], [], [], color="0.88", label="smaller than the smallest\neffect of interest"
-    )
+    if any(e.equivalence is not None for e in shown):
+        axes.fill_between(
+            [], [], [], color="0.88", label="smaller than the smallest\neffect of interest"
+        )
     axes.set_yticks(rows, [f"{e.label} ({e.networks})" for e in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("log-odds (number of networks in brackets)")

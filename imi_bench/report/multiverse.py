@@ -14,6 +14,10 @@ from imi_bench.provenance import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_UNITS = {
+    "means": "proportion correct", "networks": "proportion correct", "scale": "Spearman's rho",
+    "kruskal": "Kruskal-Wallis test",
+}  # fmt: skip
 _COLOURS = {"stricter": "0.15", "published": "#0173b2", "laxer": "0.75"}
 
 
@@ -66,7 +70,8 @@ def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:
         label=f"published rules: {at:.4g}",
     )  # fmt: skip
     axes.axhline(at, color=_COLOURS["published"], linewidth=0.8)
-    axes.set_ylabel(number)
+    unit = _UNITS.get(found.analysis)
+    axes.set_ylabel(number if unit is None else f"{unit}: {number}")
     axes.legend(frameon=False, loc="upper left")
     made_up = ", simulated answers" if found.simulated else ""
     axes.set_title(
