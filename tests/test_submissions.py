@@ -17,10 +17,12 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from imi_bench.cli.app import app
 from imi_bench.data.study_files import write_study
 from imi_bench.data.tables import Responses, Study, TrialIndex, shown_first_is_positive
-from imi_bench.errors import SubmissionError
+from imi_bench.errors import InputError, SubmissionError
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.pack import new, pack
 from imi_bench.leaderboard.submission import json_schema
@@ -358,6 +360,23 @@ def test_damaged_zips_never_raise(cut: int, junk: bytes, board: Board, tmp_path:
     path = tmp_path / "s.zip"
     path.write_bytes(data[:cut] + junk + data[cut + len(junk) :])
     validate(path, board=board)
+
+
+def test_a_question_nobody_answers_is_one_line(tmp_path: Path) -> None:
+    """In a pipeline there is nobody to ask."""
+    out = tmp_path / "out"
+    asked = ["submit", "new", str(tmp_path), "--out", str(out), "--board", "observers-mini"]
+    result = CliRunner().invoke(app, [*asked, "--title", "A title"], input="")
+    assert isinstance(result.exception, InputError)
+    assert "give --author" in str(result.exception)
+    assert not out.exists()
+
+
+def test_validate_without_a_submission_is_bad_input_not_a_failed_check(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    result = CliRunner().invoke(app, ["submit", "validate", nowhere, "--board", "observers-mini"])
+    assert isinstance(result.exception, InputError)
+    assert result.exception.exit_code == 2
 
 
 def test_schema_is_exported() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.errors import InputError
 
 submit = typer.Typer(no_args_is_help=True, help="Make, check and pack a submission to a board.")
 
@@ -19,10 +20,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(submit, name="submit")
 
 
-def _ask(value: str | None, question: str, default: str | None = None) -> str:
+def _ask(value: str | None, flag: str, question: str, default: str | None = None) -> str:
     if value is not None:
         return value
-    return str(typer.prompt(question, default=default, err=True))
+    try:
+        return str(typer.prompt(question, default=default, err=True))
+    except typer.Abort as end:
+        note("")
+        raise InputError(
+            "submission not written", found=f"no {flag}", do=f"answer the question, or give {flag}"
+        ) from end
 
 
 @submit.command("new")
@@ -55,13 +62,18 @@ def new_command(
     declared: dict[str, object] = {
         "board": find(board).rules.board,
         "revision": revision,
-        "title": _ask(title, "Title"),
-        "authors": author or [_ask(None, "Author")],
-        "licence": _ask(licence, "Licence"),
-        "preprocessing": _ask(preprocessing, "Preprocessing", "as in the observer's card"),
+        "title": _ask(title, "--title", "Title"),
+        "authors": author or [_ask(None, "--author", "Author")],
+        "licence": _ask(licence, "--licence", "Licence"),
+        "preprocessing": _ask(
+            preprocessing, "--preprocessing", "Preprocessing", "as in the observer's card"
+        ),
         "parameters": parameters,
         "link": link,
-        "weights": {"source": _ask(weights, "Source of weights", "none"), "sha256": weights_sha256},
+        "weights": {
+            "source": _ask(weights, "--weights", "Source of weights", "none"),
+            "sha256": weights_sha256,
+        },
         "training": {
             "data": trained_on,
             "human_similarity_judgements": human_judgements,
@@ -85,6 +97,8 @@ def validate_command(
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.validate import validate
 
+    if not path.exists():
+        raise InputError("no such folder or zip", where=path, wanted="a submission")
     entry, problems = validate(path, board=find(board))
     if as_json:
         listed = [{"file": p.file, "field": p.field, "message": p.message} for p in problems]
