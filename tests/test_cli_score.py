@@ -36,6 +36,14 @@ def arguments(folder, *more):
     return ["--decisions", str(folder / "toy"), "--responses", str(folder), *more]
 
 
+def test_columns_that_are_no_table_are_bad_input(folder, tmp_path):
+    table = tmp_path / "columns.csv"
+    table.write_text("network\nresnet50,layer,1\n" + "resnet50,layer,1,2,3\n")
+    result = run(app, ["score", *arguments(folder, "--columns", str(table))])
+    assert isinstance(result.exception, InputError)
+    assert "not a CSV table" in str(result.exception)
+
+
 def test_calibrate(folder, tmp_path):
     out = tmp_path / "calibration.json"
     result = run(app, ["calibrate", *arguments(folder, "--by", "network", "--out", str(out))])

@@ -9,8 +9,11 @@ import typer
 
 from imi_bench.cli.answers import Answers, read_answers
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from imi_bench.choice.calibration import Calibration, Slopes
     from imi_bench.data.tables import DecisionVariables, Study
     from imi_bench.scores.compare import Comparison
@@ -93,8 +96,6 @@ def score_command(
     as_json: AsJson = False,
 ) -> None:
     """Score an observer against people: agreement, likelihood, calibration, consistency."""
-    import pandas as pd
-
     from imi_bench.data.tables import DecisionVariables
     from imi_bench.scores.report import score
 
@@ -104,7 +105,7 @@ def score_command(
         study,
         _calibration(shown, study, calibration, uncalibrated, calibrate_by, seed),
         by=by if by is not None else ("mode", "difficulty"),
-        columns=None if columns is None else pd.read_csv(columns),
+        columns=None if columns is None else _columns(columns),
         seed=seed,
         n_resamples=resamples,
     )
@@ -112,6 +113,15 @@ def score_command(
         print_json(report)
     else:
         _print_report(report)
+
+
+def _columns(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:
+        raise InputError("not a CSV table", where=path, found=error) from error
 
 
 def compare_command(
