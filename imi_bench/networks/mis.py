@@ -39,7 +39,7 @@ from imi_bench.provenance import generator
 
 Block = TypeVar("Block")
 _UNITS_PER_BLOCK = 50
-_TASKS_PER_PRODUCT = 100
+_TASKS_PER_PRODUCT = 400
 _NORM_FLOOR = 1e-8  # as torch.nn.functional.cosine_similarity: a zero vector resembles nothing
 
 
