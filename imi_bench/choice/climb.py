@@ -58,7 +58,7 @@ def climb(
         starts.append(np.append(np.zeros(size - 1), first_lapse))
     if len(starts) > 1 and len(rows.trials) > 4 * _BINS:
         few = _binned(rows)
-        ends = [_maximise(few, link, s, low=low, high=high, tolerance=1e-6) for s in starts]
+        ends = [_maximise(few, link, s, low=low, high=high, tolerance=1e-4) for s in starts]
         starts = _distinct([end.theta for end in ends])
     found = [_maximise(rows, link, start, low=low, high=high) for start in starts]
     return max(found, key=lambda maximum: maximum.value)

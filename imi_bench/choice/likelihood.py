@@ -12,11 +12,12 @@ Parameters travel as one vector ``theta = (*beta, lapse)`` of length q + 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.choice.links import Link
+from imi_bench.choice.links import LOGIT, Link
 
 __all__ = [
     "BinomialRows",
@@ -49,11 +50,26 @@ class BinomialRows:
     trials: Floats
 
 
-def _probabilities(theta: Floats, rows: BinomialRows, link: Link) -> tuple[Floats, Floats, Floats]:
-    eta, lapse = rows.design @ theta[:-1], theta[-1]
-    p = lapse / 2 + (1 - lapse) * link.value(eta)
-    q = lapse / 2 + (1 - lapse) * link.value(-eta)
-    return eta, np.maximum(p, _TINY), np.maximum(q, _TINY)
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Each row's evidence in link units, and probabilities of a success and of a failure."""
+
+    eta: Floats
+    value: Floats
+    other: Floats
+    p: Floats
+    q: Floats
+
+    @classmethod
+    def at(cls, theta: Floats, rows: BinomialRows, link: Link) -> Self:
+        eta, lapse = rows.design @ theta[:-1], theta[-1]
+        value, other = link.value(eta), link.value(-eta)
+        p, q = (np.maximum(lapse / 2 + (1 - lapse) * v, _TINY) for v in (value, other))
+        return cls(eta, value, other, p, q)
+
+    def first(self, link: Link) -> Floats:
+        """The link's first derivative; the logistic function's is at hand."""
+        return self.value * self.other if link is LOGIT else link.first(self.eta)
 
 
 def log_probability(eta: Floats, lapse: float, link: Link) -> Floats:
@@ -70,39 +86,40 @@ def log_likelihood(theta: Floats, rows: BinomialRows, link: Link) -> float:
     return float(rows.successes @ hits + (rows.trials - rows.successes) @ misses)
 
 
-def _jacobian(theta: Floats, rows: BinomialRows, link: Link, eta: Floats) -> Floats:
+def _jacobian(theta: Floats, rows: BinomialRows, link: Link, at: _Point) -> Floats:
     """(R, q + 1) derivative of each row's p by theta."""
-    by_eta = (1 - theta[-1]) * link.first(eta)
-    by_lapse = 0.5 - link.value(eta)
-    return np.column_stack([rows.design * by_eta[:, None], by_lapse])
+    jacobian = np.empty((len(at.eta), len(theta)))
+    jacobian[:, :-1] = rows.design * ((1 - theta[-1]) * at.first(link))[:, None]
+    jacobian[:, -1] = 0.5 - at.value
+    return jacobian
 
 
 def row_scores(theta: Floats, rows: BinomialRows, link: Link) -> Floats:
     """(R, q + 1) derivative of each row's log-likelihood by theta; their sum is the gradient."""
-    eta, p, q = _probabilities(theta, rows, link)
-    pull = rows.successes / p - (rows.trials - rows.successes) / q
-    return pull[:, None] * _jacobian(theta, rows, link, eta)
+    at = _Point.at(theta, rows, link)
+    pull = rows.successes / at.p - (rows.trials - rows.successes) / at.q
+    return pull[:, None] * _jacobian(theta, rows, link, at)
 
 
 def scoring_step(theta: Floats, rows: BinomialRows, link: Link) -> tuple[Floats, Floats]:
     """Gradient (q + 1,) and expected information (q + 1, q + 1) at theta."""
-    eta, p, q = _probabilities(theta, rows, link)
-    pull = rows.successes / p - (rows.trials - rows.successes) / q
-    jacobian = _jacobian(theta, rows, link, eta)
-    information = (jacobian * (rows.trials / (p * q))[:, None]).T @ jacobian
+    at = _Point.at(theta, rows, link)
+    pull = rows.successes / at.p - (rows.trials - rows.successes) / at.q
+    jacobian = _jacobian(theta, rows, link, at)
+    information = (jacobian * (rows.trials / (at.p * at.q))[:, None]).T @ jacobian
     return pull @ jacobian, information
 
 
 def observed_information(theta: Floats, rows: BinomialRows, link: Link) -> Floats:
     """(q + 1, q + 1) negative second derivative of the log-likelihood at theta."""
-    eta, p, q = _probabilities(theta, rows, link)
+    at = _Point.at(theta, rows, link)
     misses = rows.trials - rows.successes
-    pull = rows.successes / p - misses / q
-    jacobian = _jacobian(theta, rows, link, eta)
-    information = (jacobian * (rows.successes / p**2 + misses / q**2)[:, None]).T @ jacobian
-    curve = pull * (1 - theta[-1]) * link.second(eta)
+    pull = rows.successes / at.p - misses / at.q
+    jacobian = _jacobian(theta, rows, link, at)
+    information = (jacobian * (rows.successes / at.p**2 + misses / at.q**2)[:, None]).T @ jacobian
+    curve = pull * (1 - theta[-1]) * link.second(at.eta)
     information[:-1, :-1] -= (rows.design * curve[:, None]).T @ rows.design
-    mixed = rows.design.T @ (pull * link.first(eta))
+    mixed = rows.design.T @ (pull * at.first(link))
     information[:-1, -1] += mixed
     information[-1, :-1] += mixed
     return np.asarray(information)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from imi_bench.choice import likelihood
 from imi_bench.choice.climb import LAPSE_MAX, STEEPEST, climb
@@ -194,7 +194,7 @@ def _best(
     best = climb(rows, link, groups=groups, steepest=steepest, lapse=lapse)
     if lapse is None:
         null = climb(rows, link, groups=groups, steepest=0.0, lapse=0.0)
-        if 2 * (best.value - null.value) < stats.chi2.ppf(level, groups):
+        if 2 * (best.value - null.value) < special.chdtri(groups, 1 - level):
             return climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "weak"
     if best.at_bound[:groups].any():
         return best, "separated"
@@ -296,7 +296,7 @@ def _assemble(
 ) -> PsychometricFit:
     method = "Wald, cluster-robust" if robust else "Wald, observed information"
     facts = {"level": level, "n": n, "clusters": clusters, "method": method}
-    quantile = stats.t.ppf((1 + level) / 2, max(clusters - 1, 1))
+    quantile = special.stdtrit(max(clusters - 1, 1), (1 + level) / 2)
     wald = _Wald(float(quantile), facts, _WHY[state])
     theta, errors = best.theta.tolist(), np.sqrt(np.diag(covariance)).tolist()
     slopes = {

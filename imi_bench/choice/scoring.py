@@ -57,7 +57,8 @@ def maximise(
         theta to (gradient (q,), positive semi-definite information (q, q)).
     start, low, high : (q,) float64
     tolerance : float
-        On ``g' I^-1 g / 2``, the rise in `value` a full step still promises.
+        On ``g' I^-1 g / 2``, the rise in `value` a full step still promises; not below what a
+        float64 of the size of `value` can resolve.
     max_steps : int
 
     Notes
@@ -66,17 +67,20 @@ def maximise(
     grows tenfold when a step does not rise, and shrinks tenfold when it does.
     """
     theta, best = start.copy(), value(start)
+    resolution = 8 * np.finfo(np.float64).eps
     damping = 1e-8
     for count in range(1, max_steps + 1):
         gradient, information = step(theta)
         held = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
-        free = ~held
-        diagonal = np.maximum(np.diag(information)[free], 1e-12)
+        free = np.flatnonzero(~held)
+        inside, slope = information[free][:, free], gradient[free]
+        ridge = np.maximum(inside.diagonal(), 1e-12)
         while True:
-            damped = information[np.ix_(free, free)] + np.diag(damping * diagonal + 1e-14)
+            damped = inside.copy()
+            damped.flat[:: len(free) + 1] += damping * ridge + 1e-14
             move = np.zeros_like(theta)
-            move[free] = np.linalg.solve(damped, gradient[free]) if free.any() else 0.0
-            if gradient @ move / 2 < tolerance:
+            move[free] = _within(damped, slope, low=(low - theta)[free], high=(high - theta)[free])
+            if gradient @ move / 2 < max(tolerance, resolution * abs(best)):
                 # The step is at hand, and one digit closer.
                 return Maximum(np.clip(theta + move, low, high), best, held, True, count)
             trial = np.clip(theta + move, low, high)
@@ -87,3 +91,18 @@ def maximise(
                 return Maximum(theta, best, held, False, count)
             damping *= 10
     return Maximum(theta, best, held, False, max_steps)
+
+
+def _within(damped: Floats, slope: Floats, *, low: Floats, high: Floats) -> Floats:
+    """The Newton step; where it leaves the box, the best step of the others along the wall."""
+    if not len(slope):
+        return slope
+    step = np.linalg.solve(damped, slope)
+    wall = np.clip(step, low, high)
+    out = wall != step
+    if out.any() and not out.all():
+        rest = ~out
+        pull = slope[rest] - damped[rest][:, out] @ wall[out]
+        step[rest] = np.linalg.solve(damped[rest][:, rest], pull)
+        step[out] = wall[out]
+    return step

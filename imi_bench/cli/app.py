@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,6 +19,7 @@ GROUPS: tuple[str, ...] = (
     "submit", "leaderboard", "gate",
 )  # fmt: skip
 
+_FAULT = 70  # sysexits.h: not 1, which means that a check failed
 _STOPPED = 130  # 128 + SIGINT: Ctrl-C
 # typer exports only the leaf, and brings its own copy of click in newer versions
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -29,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Machine observers answer the 2-AFC interpretability experiment of the IMI dataset.",
     epilog="Exit codes: 0 fine, 1 a check failed, 2 wrong usage or bad input, "
-    "3 not comparable or not enough data.",
+    "3 not comparable or not enough data, 70 a fault of the program or of an observer's code.",
 )
 
 
@@ -68,9 +70,11 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         if error.filename is None:
-            raise
+            _fault()
         where = f"{error.filename}: found {error.strerror}"
         _end(f"error: cannot read or write: {where}", InputError.exit_code)
+    except Exception:
+        _fault()
     if code == _STOPPED:
         _end("stopped; no file is half-written", _STOPPED)
     sys.exit(code)
@@ -80,6 +84,12 @@ def _end(line: str, code: int) -> NoReturn:
     if line:
         typer.echo(line, err=True)
     sys.exit(code)
+
+
+def _fault() -> NoReturn:
+    """Show where the program, or an observer of somebody else's, broke."""
+    traceback.print_exc()
+    sys.exit(_FAULT)
 
 
 def _usage(error: Any) -> str:

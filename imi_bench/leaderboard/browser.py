@@ -46,12 +46,12 @@ def read_sheet(folder: Path) -> Sheet | None:
 
 def observer_detail(matched: Matched, folder: Path) -> Detail:
     """Observer against people by unit, calibration, and trials from easiest to hardest."""
-    points = matched.by_condition()
+    observer, human = matched.condition_means()
     diagram = reliability_diagram(matched)
     filled = diagram.answers > 0
     figures = (
         scatter(
-            list(zip(points["observer"], points["human"], strict=True)),
+            list(zip(observer.tolist(), human.tolist(), strict=True)),
             title="Each unit and condition: predicted and human",
             x_label="predicted proportion correct", y_label="human proportion correct",
         ),

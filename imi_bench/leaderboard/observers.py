@@ -119,7 +119,8 @@ class ObserverScores:
 def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Draws]:
     """All scores on one set of resamples; bits also within each part of the trials."""
     answers = {
-        **agreement.consistency_answers(matched), **likelihood.likelihood_answers(matched)
+        **agreement.consistency_answers(matched),
+        "bits": likelihood.likelihood_answers(matched)["bits"],
     }  # fmt: skip
     scores: list[Score] = [
         likelihood.LIKELIHOOD[0], *agreement.TRIALS, *agreement.unit_scores(matched),

@@ -97,6 +97,8 @@ def load(name: str, *, device: str = "auto", dtype: str = "float32", seed: int =
     runtime = {"device": device, "dtype": dtype, "seed": seed}
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", name):
         return _observer(_from_file(Path(in_file[1]), in_file[2]), {}, runtime, where=name)
+    if name.endswith(".py"):
+        raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
     base, _, query = name.partition("?")
     options = _options(query, where=name)
     # the name of an observer travels to reports; folders of this machine do not
@@ -171,7 +173,12 @@ def _from_file(path: Path, attribute: str) -> Any:
             "observer file cannot be imported", where=path, found=f"{type(error).__name__}: {error}"
         ) from error
     if not hasattr(module, attribute):
-        public = [name for name in vars(module) if not name.startswith("_")]
+        own = (inspect.isclass, inspect.isfunction)
+        public = [
+            name for name, value in vars(module).items()
+            if not name.startswith("_") and any(is_kind(value) for is_kind in own)
+            and value.__module__ == module.__name__
+        ]  # fmt: skip
         raise UnknownNameError.among(attribute, public, kind=f"name in {path}")
     return getattr(module, attribute)
 

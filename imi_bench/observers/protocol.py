@@ -12,8 +12,10 @@ An observer that must see a whole trial at once (a vision-language model) has no
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +23,8 @@ from numpy.typing import NDArray
 
 from imi_bench.data.images import Pixels
 from imi_bench.data.tables import BlindTrials
-from imi_bench.provenance import sha256_json
+from imi_bench.errors import InputError
+from imi_bench.provenance import sha256_bytes, sha256_json
 
 Codes = NDArray[Any]
 
@@ -48,7 +51,7 @@ class Observer(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """Everything that can change an answer, as a JSON object: weights, preprocessing, dtype.
 
-        Its hash is the observer's fingerprint, under which codes are cached.
+        Its hash is the observer's `fingerprint`, under which codes are cached.
         """
         ...
 
@@ -102,5 +105,36 @@ class Answers:
 
 
 def fingerprint(observer: Observer) -> str:
-    """SHA-256 of the observer's description: two observers with one fingerprint answer alike."""
-    return sha256_json(dict(observer.describe()))
+    """SHA-256 of the description, and of the source file of an observer from outside this package.
+
+    Two observers with one fingerprint answer alike, so an edit to the file of an observer makes
+    another observer of it. What that file imports is not followed: describe it.
+
+    Raises
+    ------
+    InputError
+        If the description is not a JSON object.
+    """
+    try:
+        said = dict(observer.describe())
+        return sha256_json([said, _source(type(observer))] if _foreign(observer) else said)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "describe() is not a JSON object", where=f"observer '{observer.name}'", found=error,
+            wanted="names, numbers, lists and dicts of what can change an answer",
+        ) from error  # fmt: skip
+
+
+def _foreign(observer: Observer) -> bool:
+    return type(observer).__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def _source(kind: type) -> dict[str, str]:
+    """Name and source hash of a class; no hash where Python has none to show (a prompt)."""
+    method = next((own for own in vars(kind).values() if inspect.isfunction(own)), kind)
+    try:
+        file = inspect.getsourcefile(method)
+        text = b"" if file is None else Path(file).read_bytes()
+    except (TypeError, OSError):
+        text = b""
+    return {"class": kind.__qualname__, "source": sha256_bytes(text)}

@@ -75,13 +75,13 @@ def unit_sums(matched: Matched) -> Columns:
     A point is a condition (unit, mode, difficulty), the level at which about 30 people answered;
     both means are over the same answers.
     """
-    x, y = _condition_means(matched)
+    x, y = matched.condition_means()
     return {"moments": sum_conditions(matched, moments(x - x.mean(), y - y.mean()))}
 
 
 def unit_scores(matched: Matched) -> tuple[Score, ...]:
     """Pearson and Spearman correlation over conditions, clustered by unit."""
-    x, y = _condition_means(matched)
+    x, y = matched.condition_means()
     unit = matched.unit_of_condition
     why = "fewer than three conditions, or no variation between them"
     few = len(x) < 3
@@ -100,13 +100,6 @@ def unit_scores(matched: Matched) -> tuple[Score, ...]:
 
 def _moments_r(t: Totals) -> Floats:
     return pearson(t["moments"])
-
-
-def _condition_means(matched: Matched) -> tuple[Floats, Floats]:
-    answers = np.bincount(matched.condition, matched.answers)
-    told = np.bincount(matched.condition, matched.answers * matched.p_correct)
-    people = np.bincount(matched.condition, matched.hits)
-    return told / answers, people / answers
 
 
 def sum_conditions(matched: Matched, columns: Floats) -> Floats:

@@ -116,6 +116,12 @@ class Matched:
         hits = np.bincount(self.trial, self.correct, minlength=len(self.index))
         return hits.astype(np.float64)
 
+    def condition_means(self) -> tuple[Floats, Floats]:
+        """(C,) the observer's mean prediction and people's mean, over the same answers."""
+        answers = np.bincount(self.condition, self.answers)
+        told = np.bincount(self.condition, self.answers * self.p_correct)
+        return told / answers, np.bincount(self.condition, self.hits) / answers
+
     def by_condition(self) -> pd.DataFrame:
         """One row a condition: the observer's and people's values side by side.
 
@@ -127,12 +133,13 @@ class Matched:
         names = ["network", "layer", "unit", "mode", "difficulty"]
         frame = self.index.take(rows).to_frame()[names]
         answers = np.bincount(self.condition, self.answers)
+        observer, human = self.condition_means()
         return frame.assign(
             unit_id=self.index.unit_id[rows],
             trials=np.bincount(self.condition),
             answers=answers.astype(np.int64),
-            human=np.bincount(self.condition, self.hits) / answers,
-            observer=np.bincount(self.condition, self.answers * self.p_correct) / answers,
+            human=human,
+            observer=observer,
             observer_correct=np.bincount(self.condition, self.answers * self.credit) / answers,
         )
 

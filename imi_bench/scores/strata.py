@@ -73,5 +73,5 @@ def levels(labels: NDArray[np.object_]) -> Iterator[str]:
     """Distinct labels in the order people expect: as the study names them, else by alphabet."""
     order: Sequence[str] = (*MODES, *DIFFICULTIES, *DEPTHS)
     place = {name: row for row, name in enumerate(order)}
-    found = {str(label) for label in labels}
+    found = {str(label) for label in pd.unique(labels)}
     yield from sorted(found, key=lambda name: (place.get(name, len(order)), name))
