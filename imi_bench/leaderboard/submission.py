@@ -216,7 +216,9 @@ def _table(
             return None, sorted(problems, key=str)
         wanted = [*columns, *({"seconds"} & set(present))]
         table = file.read(columns=wanted)
-        frame = pd.DataFrame({c: table.column(c).to_numpy(zero_copy_only=False) for c in wanted})
+        cells = {c: table.column(c).to_numpy(zero_copy_only=False) for c in wanted}
+        # text stays as it is: guessing its type costs more than reading it
+        frame = pd.DataFrame({c: pd.Series(v, dtype=v.dtype) for c, v in cells.items()})
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         return None, [Problem(name, "", f"not a readable Parquet file ({str(error)[:200]})")]
     holes = [c for c in columns if c != "decision_variable" and frame[c].isna().any()]

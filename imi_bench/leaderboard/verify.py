@@ -31,7 +31,7 @@ SCORE_HELP = {
     "choice models were fitted to people on other networks. Higher is better.",
 }
 SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
-_BATCH = 16
+_BATCH = 32
 CHANCE = {"bits": 0.0, "interpretability": 0.5}
 
 

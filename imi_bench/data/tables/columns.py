@@ -20,7 +20,7 @@ def column(values: object, kind: type) -> NDArray[Any]:
     """A read-only copy of a kind; refused where the conversion would change a value."""
     array = np.asarray(values)
     if kind is str:
-        column = np.array([str(v) for v in array.tolist()], dtype=object)
+        column = np.array(list(map(str, array.tolist())), dtype=object)
     else:
         try:
             with np.errstate(invalid="ignore"):

@@ -18,6 +18,10 @@ STATUSES = ("ok", "tie", "refused", "unparsed", "error")
 ANSWERED = ("ok", "tie")
 
 
+def _among(names: Strings, allowed: tuple[str, ...]) -> Bools:
+    return pd.Series(names, dtype=object).isin(allowed).to_numpy()
+
+
 @dataclass(frozen=True, eq=False)
 class DecisionVariables:
     """An observer's evidence, one float a trial.
@@ -63,12 +67,11 @@ class DecisionVariables:
         lengths = {name: len(getattr(self, name)) for name in self._KINDS}
         if len(set(lengths.values())) != 1:
             raise self._bad("columns of unequal length", found=lengths)
-        ids = self.trial_id.astype(str)
-        if len(np.unique(ids)) != len(ids):
-            values, counts = np.unique(ids, return_counts=True)
-            raise self._bad("repeated trial_id", found=repr(values[counts > 1][0]))
+        ids = pd.Index(self.trial_id)
+        if not ids.is_unique:
+            raise self._bad("repeated trial_id", found=repr(ids[ids.duplicated()].min()))
         for name, allowed in (("status", STATUSES), ("shown_first", ("positive", "negative"))):
-            bad = ~np.isin(getattr(self, name).astype(str), allowed)
+            bad = ~_among(getattr(self, name), allowed)
             if bad.any():
                 raise self._bad(
                     f"unknown {name}",
@@ -76,12 +79,12 @@ class DecisionVariables:
                     found=repr(getattr(self, name)[bad][0]),
                     wanted=" or ".join(allowed),
                 )
-        value, status = self.decision_variable, self.status.astype(str)
+        value, status = self.decision_variable, self.status
         if np.isinf(value).any():
             raise self._bad(
                 "infinite decision variable", row=np.isinf(value), wanted="a finite number"
             )
-        answered = np.isin(status, ANSWERED)
+        answered = _among(status, ANSWERED)
         if (wrong := answered == np.isnan(value)).any():
             raise self._bad(
                 "status and decision variable disagree", row=wrong,
@@ -107,12 +110,12 @@ class DecisionVariables:
     @cached_property
     def answered(self) -> Bools:
         """(T,) True where there is an answer, a tie included."""
-        return np.isin(self.status.astype(str), ANSWERED)
+        return _among(self.status, ANSWERED)
 
     @cached_property
     def toward_correct(self) -> Floats:
         """(T,) evidence for the strongly activating query, whichever side it was shown on."""
-        sign = np.where(self.shown_first.astype(str) == "positive", 1.0, -1.0)
+        sign = np.where(self.shown_first == "positive", 1.0, -1.0)
         return sign * self.decision_variable
 
     @cached_property
