@@ -16,6 +16,7 @@ from imi_bench.observers import catalogue
 from imi_bench.observers.card import cards, read_card
 from imi_bench.observers.contract import check, sample_trials
 from imi_bench.observers.protocol import Observer, fingerprint
+from imi_bench.replay.runner import replay
 
 CARDS = cards()
 CORE = [name for name, card in CARDS.items() if card.extra is None]
@@ -155,6 +156,7 @@ def test_listing_names_loads_nothing_heavy() -> None:
         ("classical?pooling=mex", "did you mean 'max'"),
         ("pixel-l2?size", "options cannot be read"),
         ("nowhere.py:Thing", "no observer file"),
+        ("my_model.py", "no class named.*my_model.py:CLASS"),
     ],
 )
 def test_unknown_names_and_options(name, message) -> None:
@@ -186,6 +188,52 @@ def test_an_observer_from_a_file(outside) -> None:
     assert isinstance(observer, Observer)
     assert observer.describe() == {"version": 1, "power": 1.0, "seed": 4}
     assert check(observer, sample_trials(count=3)).passed
+
+
+def test_an_edit_to_the_file_makes_another_observer(outside, tmp_path) -> None:
+    before = fingerprint(catalogue.load(f"{outside}:Brightness"))
+    assert before == fingerprint(catalogue.load(f"{outside}:Brightness"))
+    outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
+    edited = catalogue.load(f"{outside}:Brightness")
+    assert edited.describe() == {"version": 1, "power": 1.0, "seed": 0}
+    assert fingerprint(edited) != before
+    trials = make_trials()
+    fresh = replay(edited, trials, cache=tmp_path / "fresh").decisions
+    outside.write_text(OUTSIDER)
+    replay(catalogue.load(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
+    outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
+    again = replay(catalogue.load(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
+    np.testing.assert_array_equal(again.decisions.decision_variable, fresh.decision_variable)
+
+
+def test_two_classes_that_describe_alike_are_two_observers() -> None:
+    class One:
+        name = "x"
+
+        def describe(self):
+            return {}
+
+        def decide(self, trials, codes):
+            return np.zeros(len(trials))
+
+    class Other(One):
+        pass
+
+    assert fingerprint(One()) != fingerprint(Other())
+
+
+def test_a_description_that_is_no_json_is_refused_in_one_line() -> None:
+    class Odd:
+        name = "odd"
+
+        def describe(self):
+            return {"path": Path("x")}
+
+        def decide(self, trials, codes):
+            return np.zeros(len(trials))
+
+    with pytest.raises(InputError, match=r"describe\(\) is not a JSON object.*observer 'odd'"):
+        fingerprint(Odd())
 
 
 def test_a_ready_object_from_a_file(outside) -> None:

@@ -97,7 +97,7 @@ def _within(damped: Floats, slope: Floats, *, low: Floats, high: Floats) -> Floa
     """The Newton step; where it leaves the box, the best step of the others along the wall."""
     if not len(slope):
         return slope
-    step: Floats = np.linalg.solve(damped, slope)
+    step = np.asarray(np.linalg.solve(damped, slope), dtype=np.float64)
     wall = np.clip(step, low, high)
     out = wall != step
     if out.any() and not out.all():
