@@ -259,3 +259,8 @@ def test_unknown_architectures_suggest_known_ones() -> None:
     for name, near in (("timm:test_resnt", "test_resnet"), ("torchvision:resnet5O", "resnet50")):
         with pytest.raises(UnknownNameError, match=f"did you mean '{near}'"):
             load_network(name, pretrained=False)
+
+
+def test_a_pattern_that_is_none_is_refused_in_one_line() -> None:
+    with pytest.raises(NetworkError, match=r"not a pattern for layers.*found '\(' \(missing \)"):
+        load_network("timm:test_resnet", pretrained=False, device="meta", layers="(")

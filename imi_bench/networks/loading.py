@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -202,7 +204,7 @@ def load_network(
     target = device if structure else pick_device(device)
     module = module.to(target).eval().requires_grad_(False)
     preprocess = _preprocess(card, module, input_size)
-    rule = card.layers if layers is None else card.layers.model_copy(update={"pattern": layers})
+    rule = card.layers if layers is None else _rule(card, layers)
     return LoadedNetwork(
         name=name or (f"{card.name}-random{seed}" if random else card.name),
         module=module,
@@ -221,6 +223,17 @@ def load_network(
             },
         },
     )
+
+
+def _rule(card: NetworkCard, pattern: str) -> LayerRule:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise NetworkError(
+            "not a pattern for layers", where=card.name, found=f"'{pattern}' ({error})",
+            wanted="a regular expression for the whole layer name, such as 'layer4_.*'",
+        ) from error  # fmt: skip
+    return card.layers.model_copy(update={"pattern": pattern})
 
 
 def _layers(module: nn.Module, rule: LayerRule, crop: int, card: NetworkCard) -> tuple[Layer, ...]:
@@ -268,13 +281,13 @@ def _build(card: NetworkCard, *, download: bool, seed: int, structure: bool) -> 
         except OSError as error:
             raise DownloadError(
                 "weights cannot be fetched", where=card.name,
-                found=f"{type(error).__name__}: {str(error)[:160]}",
+                found=f"{type(error).__name__}: {shorten(str(error), 160)}",
                 do="give a local checkpoint, or ask for random weights",
             ) from error  # fmt: skip
         except (TypeError, ValueError, RuntimeError, LookupError) as error:
             raise NetworkError(
                 "network cannot be built", where=f"{card.source}:{card.architecture}",
-                found=f"{type(error).__name__}: {str(error)[:240]}",
+                found=f"{type(error).__name__}: {shorten(str(error), 240)}",
             ) from error  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def _side_bias(t: Totals) -> Floats:
 
 TRIALS = (
     Score("proportion_correct", "proportion", lambda t: t["credit"] / t["trials"], binomial=True),
-    Score("coverage", "proportion", lambda t: t["answered"] / t["trials"], binomial=True),
+    Score("coverage", "proportion", lambda t: t["answered"] / t["trials"]),
     Score("side_bias", "proportion", _side_bias, undefined="the correct query is on one side only"),
 )
 """Proportion correct (every trial counts once), coverage, and side bias.
