@@ -64,7 +64,7 @@ def maximise(
     Notes
     -----
     The information is damped by a multiple of its diagonal (Levenberg and Marquardt): the multiple
-    grows tenfold when a step does not rise, and shrinks tenfold when it does.
+    grows tenfold (to 1e-3 at least) when a step does not rise, and shrinks tenfold when it does.
     """
     theta, best = start.copy(), value(start)
     resolution = 8 * np.finfo(np.float64).eps
@@ -89,7 +89,7 @@ def maximise(
                 break
             if damping > 1e12:
                 return Maximum(theta, best, held, False, count)
-            damping *= 10
+            damping = max(10 * damping, 1e-3)  # less would change nothing
     return Maximum(theta, best, held, False, max_steps)
 
 
