@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imi_bench.choice.curve import PsychometricFit, PsychometricParameters, choice_probability
 from imi_bench.choice.folds import FoldsBy, clusters_of
+from imi_bench.data.published import published
 from imi_bench.data.tables import DecisionVariables, TrialIndex
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.provenance import sha256_json, write_json
@@ -26,7 +27,7 @@ Strings = NDArray[np.object_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MIS_DREAMSIM = PsychometricParameters(slope=0.16)
+MIS_DREAMSIM = PsychometricParameters(slope=published().mis["slope_on_dreamsim"])
 """The constant of the published machine interpretability score with DreamSim: logit, no lapse.
 
 Zimmermann, Klindt and Brendel (2024), *Measuring Per-Unit Interpretability at Scale Without

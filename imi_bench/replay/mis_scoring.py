@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.data.images import AnonymousImages, Images
+from imi_bench.data.published import published
 from imi_bench.data.tables import BlindTrials
 from imi_bench.errors import InputError
 from imi_bench.networks.mis import MachineInterpretability, score_pools
 from imi_bench.networks.tasks import Pools, Tasks, draw_tasks
 from imi_bench.observers.protocol import Encoder
 
-PUBLISHED_SLOPE = 0.16
+PUBLISHED_SLOPE = float(published().mis["slope_on_dreamsim"])
 """Used with DreamSim in Zimmermann, Klindt, Brendel 2024."""
 _TASKS_AT_ONCE = 2000
 _NOBODY = Images((), np.empty(0, dtype=object))

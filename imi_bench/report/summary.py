@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
-from imi_bench.data.tables import DIFFICULTIES, MODES, Bools
+from imi_bench.data.tables import DIFFICULTIES, MODES, Bools, codes
 from imi_bench.report.exhibit import Exhibit, ObserverRun
 from imi_bench.report.figures import PANEL
 from imi_bench.scores.agreement import CONSISTENCY, TRIALS
@@ -110,9 +110,9 @@ def proportion_correct(
         The panel if None: then n counts answers, and participants are resampled as well.
     """
     index = exhibit.trials.index.take(keep)
-    units = _codes(index.unit_id)
+    units = index.unit_code
     clusters = int(units.max()) + 1
-    network = _codes(index.network)[np.unique(units, return_index=True)[1]]
+    network = codes(index.network)[np.unique(units, return_index=True)[1]]
     none = np.zeros(0, dtype=np.int64)
     if run is not None:
         credit = run.decisions.credit[exhibit.rows_of(run)][keep]
@@ -162,7 +162,7 @@ def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:
     row = known.get_indexer(pd.Index(responses.trial_id)).astype(np.int64)
     used = row >= 0
     hits = responses.correct[used].astype(np.float64)
-    return row[used], _codes(responses.participant[used]), hits
+    return row[used], codes(responses.participant[used]), hits
 
 
 def _strata(exhibit: Exhibit) -> tuple[Stratum, ...]:
@@ -185,7 +185,3 @@ def _rows(exhibit: Exhibit, stratum: Stratum) -> Bools:
         if (value := getattr(stratum, part)) != ALL:
             keep = keep & (getattr(index, part).astype(str) == value)
     return keep
-
-
-def _codes(names: NDArray[np.object_]) -> Ints:
-    return np.asarray(np.unique(names.astype(str), return_inverse=True)[1], dtype=np.int64)
