@@ -246,7 +246,7 @@ def answering(answer: Callable[[int], object]) -> MeanColour:
         (lambda n: np.zeros((n, 1)), "not one number a trial"),
         (lambda n: np.array(["yes"] * n), "not one number a trial"),
         (lambda n: np.full(n, np.inf), "infinite decision variable"),
-        (lambda n: np.full(n, np.nan), "answered no trial"),
+        (lambda n: np.full(n, np.nan), "answered no trial.*`decide` gave NaN"),
         (lambda n: Answers(np.ones(n), np.array(["sure"] * n, dtype=object)), "bad status"),
         (lambda n: Answers(np.ones(n), np.array(["refused"] * n, dtype=object)), "disagree"),
     ],

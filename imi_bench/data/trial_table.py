@@ -134,7 +134,8 @@ def _numbered(frame: pd.DataFrame, side: str, path: Path) -> list[str]:
     if not numbers or numbers != list(range(len(numbers))):
         raise TrialError(
             f"columns of {side} references", where=path, found=numbers or "none",
-            wanted=f"{side}_0, {side}_1, …",
+            wanted=f"{side}_0, {side}_1, …: paths of the images (a table without them, such as a "
+            "board's, can be scored but not run)",
         )  # fmt: skip
     return [f"{side}_{number}" for number in numbers]
 

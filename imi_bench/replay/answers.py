@@ -92,9 +92,15 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
     if len(plan.trials) and (answered.status == "error").all():
         raise InputError(
             "the observer answered no trial", where=f"observer '{observer.name}'",
-            found=f"{len(plan.trials)} errors", wanted="a finite number on some trial",
+            found=f"{len(plan.trials)} errors ({_why(answered)})",
+            wanted="a finite number on some trial",
+            do="check what `encode` and `decide` give: `imi-bench doctor`",
         )  # fmt: skip
     return answered
+
+
+def _why(answered: Answered) -> str:
+    return answered.failures[0][1] if answered.failures else "`decide` gave NaN"
 
 
 def _decide(
