@@ -155,6 +155,8 @@ def _print_memory(n_units: int) -> None:
     from imi_bench.networks.mis import machine_interpretability_score
 
     rng = np.random.default_rng(0)
+    few = rng.standard_normal((1000, 4)), rng.standard_normal((1000, 1))
+    machine_interpretability_score(*few, slope=SLOPE, seed=0)  # loads torch
     embeddings = rng.standard_normal((N_IMAGES, N_DIMS), dtype=np.float32)
     activations = rng.standard_normal((N_IMAGES, n_units), dtype=np.float32)
     before = _peak_kib()

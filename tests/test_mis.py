@@ -197,6 +197,52 @@ def test_rows_of_any_layout(arrays):
     assert_array_equal(scored(wide, activations).margin, scored(codes, activations).margin)
 
 
+@pytest.mark.parametrize("dims", [1, 31, 300])
+def test_blocks_of_columns_and_of_units_add_up(rng, dims):
+    """More columns than a block, more tasks and units than a lot."""
+    codes, activations = rng.standard_normal((300, dims)), rng.standard_normal((300, 230))
+    result = scored(codes, activations, n_tasks=25)
+    alone = scored(codes, activations[:, :3], n_tasks=25)
+    assert_array_equal(result.margin[:3], alone.margin)
+    tasks = draw_tasks(
+        find_pools(activations, size=15, order=image_order(300)),
+        n_tasks=25, n_references=4, seed=5, units=range(230),
+    )  # fmt: skip
+    for unit in (0, 111, 229):
+        expected = [
+            slow_margin(codes, p, n)
+            for p, n in zip(tasks.positive[unit], tasks.negative[unit], strict=True)
+        ]
+        assert_allclose(result.margin[unit], expected, atol=1e-12)
+
+
+def test_arrays_as_they_come(arrays, tmp_path):
+    codes, activations = arrays[0].astype(np.float32), arrays[1]
+    plain = scored(codes, activations).margin
+    np.save(tmp_path / "codes.npy", codes)
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    for same in (mapped, np.asfortranarray(codes), codes.astype(">f4"), codes[:, ::-1][:, ::-1]):
+        assert_array_equal(scored(same, activations).margin, plain)
+    whole = (codes * 100).astype(int)
+    assert_array_equal(
+        scored(whole, activations).margin, scored(whole.astype(np.float32), activations).margin
+    )
+
+
+def test_threads_of_torch_are_as_before(arrays):
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        scored(*arrays, threads=3)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(InputError):
+            scored(np.full((300, 2), np.inf), arrays[1])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

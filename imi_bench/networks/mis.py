@@ -4,43 +4,33 @@ Source: Zimmermann, Klindt, Brendel, "Measuring Per-Unit Interpretability at Sca
 Humans", NeurIPS 2024; task settings as in the public implementation klindtlab/MachInterp
 (`query_explanation_generation`, `calc_MIS_set`), which this equals when given the same draws.
 
-With unit-length embeddings the mean similarity to a set is a dot product with its mean, so that
+::
 
-    D(q+) - D(q-) = (mean_k e+_k - mean_k e-_k) . (q+ - q-)
+    find_pools or a streaming pass --> Pools --seed--> Tasks --begin_margins--> scores
 
-and all tasks of a block of units are two sparse matrices (tasks x images, 2K and 2 entries a row)
-times the embeddings. Nothing larger than a block is held besides the inputs and the result.
+Units are taken a block at a time; nothing larger than a block is held besides the inputs and the
+result.
 """
 
 from __future__ import annotations
 
-import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from scipy.special import expit
 
 from imi_bench.errors import InputError
-from imi_bench.networks.tasks import (
-    Pools,
-    Tasks,
-    draw_tasks,
-    find_pools,
-    pool_size,
-)
+from imi_bench.networks.margins import Embeddings, begin_margins, worker_threads
+from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_size, tasks_at
 from imi_bench.provenance import generator
 
-Block = TypeVar("Block")
-_UNITS_PER_BLOCK = 50
-_TASKS_PER_PRODUCT = 400
-_NORM_FLOOR = 1e-8  # as torch.nn.functional.cosine_similarity: a zero vector resembles nothing
+_UNITS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,19 +176,19 @@ def machine_interpretability_score(
         )
     n_images, n_units = activations.shape
     size = pool_size(n_images, quantile=quantile, n_references=n_references)
-    table = _Embeddings(embeddings, threads=threads)
     order = image_order(n_images)
 
-    def block(start: int) -> MachineInterpretability:
-        units = range(start, min(start + _UNITS_PER_BLOCK, n_units))
+    def found(units: range) -> Pools:
         columns = _numpy(activations[:, units.start : units.stop])
-        pools = find_pools(columns, size=size, order=order, first_unit=start)
-        tasks = draw_tasks(
-            pools, n_tasks=n_tasks, n_references=n_references, seed=seed, units=units
-        )
-        return _scored(table, pools, tasks, slope)
+        return find_pools(columns, size=size, order=order, first_unit=units.start)
 
-    return _joined(_in_threads(block, range(0, n_units, _UNITS_PER_BLOCK), threads), n_tasks, slope)
+    def ranks(units: range) -> NDArray[np.int64]:
+        return draw_ranks(size, n_tasks=n_tasks, n_references=n_references, seed=seed, units=units)
+
+    with worker_threads(threads) as workers:
+        table = Embeddings(embeddings, workers=workers)
+        margins, reason = _margins(table, found, ranks, shape=(n_units, n_tasks))
+    return MachineInterpretability(margins, slope, reason)
 
 
 def score_pools(
@@ -227,18 +217,20 @@ def score_pools(
         As in `machine_interpretability_score`.
     """
     _check_slope(slope)
-    table = _Embeddings(embeddings, threads=threads)
 
-    def block(start: int) -> MachineInterpretability:
-        rows = slice(start, start + _UNITS_PER_BLOCK)
-        some = pools.part(rows)
-        tasks = draw_tasks(
-            some, n_tasks=n_tasks, n_references=n_references, seed=seed, units=units[rows]
+    def ranks(rows: range) -> NDArray[np.int64]:
+        names = units[rows.start : rows.stop]
+        return draw_ranks(
+            pools.size, n_tasks=n_tasks, n_references=n_references, seed=seed, units=names
         )
-        return _scored(table, some, tasks, slope)
 
-    starts = range(0, len(pools), _UNITS_PER_BLOCK)
-    return _joined(_in_threads(block, starts, threads), n_tasks, slope)
+    def kept(rows: range) -> Pools:
+        return pools.part(slice(rows.start, rows.stop))
+
+    with worker_threads(threads) as workers:
+        table = Embeddings(embeddings, workers=workers)
+        margins, reason = _margins(table, kept, ranks, shape=(len(pools), n_tasks))
+    return MachineInterpretability(margins, slope, reason)
 
 
 def score_tasks(embeddings: Any, tasks: Tasks, *, slope: float) -> MachineInterpretability:
@@ -261,7 +253,8 @@ def score_tasks(embeddings: Any, tasks: Tasks, *, slope: float) -> MachineInterp
     [[2.0]]
     """
     _check_slope(slope)
-    margins = _margins(_Embeddings(embeddings), tasks)
+    with worker_threads(None) as workers:
+        margins = begin_margins(Embeddings(embeddings, workers=workers), tasks)()
     return MachineInterpretability(margins, slope, np.full(len(margins), "", dtype=object))
 
 
@@ -274,101 +267,34 @@ def image_order(n_images: int) -> NDArray[np.int64]:
     return generator(0, "image order").permutation(n_images)
 
 
-class _Embeddings:
-    """Rows of an embedding matrix in any dtype, on any device, with their inverse lengths."""
-
-    def __init__(self, values: Any, *, threads: int | None = 1) -> None:
-        if values.ndim != 2:
-            raise InputError(
-                "embeddings are not a matrix", found=tuple(values.shape), wanted="(images, dims)"
-            )
-        self._values = values
-        self._in_place = (
-            isinstance(values, np.ndarray)
-            and values.dtype in (np.float32, np.float64)
-            and values.flags.c_contiguous
-        )
-        step = max(1, 2**20 // max(1, values.shape[1]))
-
-        def squares(start: int) -> NDArray[Any]:
-            rows = np.ascontiguousarray(_numpy(values[start : start + step]))
-            sums: NDArray[Any] = np.einsum("id,id->i", rows, rows)
-            return sums
-
-        blocks = _in_threads(squares, range(0, len(values), step), threads)
-        lengths = np.sqrt(np.concatenate(blocks)) if blocks else np.empty(0, np.float32)
-        if not np.isfinite(lengths).all():
-            raise InputError(
-                "embedding is not finite",
-                where=f"image {int(np.flatnonzero(~np.isfinite(lengths))[0])}",
-                wanted="finite numbers whose squares can be summed",
-            )
-        self.inverse_length = 1 / np.maximum(lengths, lengths.dtype.type(_NORM_FLOOR))
-
-    def rows(self, drawn: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """A matrix that holds the drawn images, and the row in it of each entry of `drawn`."""
-        if self._in_place:
-            return self._values, drawn
-        needed, rows = np.unique(drawn, return_inverse=True)
-        return np.ascontiguousarray(_numpy(self._values[needed])), rows.reshape(drawn.shape)
-
-
-def _margins(table: _Embeddings, tasks: Tasks) -> NDArray[np.float64]:
-    """D(q+) - D(q-) of every task, (U, N)."""
-    n_units, n_tasks, drawn = tasks.positive.shape
-    positive, negative = tasks.positive.reshape(-1, drawn), tasks.negative.reshape(-1, drawn)
-    margins = np.empty(len(positive))
-    for start in range(0, len(positive), _TASKS_PER_PRODUCT):
-        part = slice(start, start + _TASKS_PER_PRODUCT)
-        margins[part] = _products(table, positive[part], negative[part])
-    return margins.reshape(n_units, n_tasks)
-
-
-def _products(
-    table: _Embeddings, positive: NDArray[np.int64], negative: NDArray[np.int64]
-) -> NDArray[Any]:
-    """Margins of tasks, (T,): the sums over references and queries from one sparse product."""
-    count, k = len(positive), positive.shape[1] - 1
-    references = np.concatenate([positive[:, :k], negative[:, :k]], axis=1)
-    queries = np.stack([positive[:, k], negative[:, k]], axis=1)
-    drawn = np.concatenate([references.ravel(), queries.ravel()])
-    sign = np.concatenate([np.tile(np.repeat([1, -1], k), count), np.tile([1, -1], count)])
-    first = np.concatenate(
-        [np.arange(count) * 2 * k, references.size + np.arange(count + 1) * 2]
-    )  # of each row's entries
-    matrix, rows = table.rows(drawn)
-    weight = (table.inverse_length[drawn] * sign).astype(matrix.dtype)
-    sums = csr_array((weight, rows, first), shape=(2 * count, len(matrix))) @ matrix
-    margins: NDArray[Any] = np.einsum("td,td->t", sums[:count], sums[count:]) / k
-    return margins
-
-
-def _scored(
-    table: _Embeddings, pools: Pools, tasks: Tasks, slope: float
-) -> MachineInterpretability:
-    margins = _margins(table, tasks)
-    margins[pools.reason != ""] = np.nan
-    return MachineInterpretability(margins, slope, pools.reason)
+def _margins(
+    embeddings: Embeddings,
+    pools: Callable[[range], Pools],
+    ranks: Callable[[range], NDArray[np.int64]],
+    *,
+    shape: tuple[int, int],
+) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+    """Margins of all units and why there are none, from what is given for a range of units."""
+    margins, reason = np.full(shape, np.nan), np.full(shape[0], "", dtype=object)
+    begun: deque[tuple[slice, Callable[[], NDArray[np.float64]]]] = deque()
+    for start in range(0, shape[0], _UNITS_AT_ONCE):
+        units = range(start, min(start + _UNITS_AT_ONCE, shape[0]))
+        block = slice(units.start, units.stop)
+        found = pools(units)
+        reason[block] = found.reason
+        begun.append((block, begin_margins(embeddings, tasks_at(found, ranks(units)))))
+        if len(begun) > 1:  # one block is in work while the next is drawn
+            ready, finish = begun.popleft()
+            margins[ready] = finish()
+    for ready, finish in begun:
+        margins[ready] = finish()
+    margins[reason != ""] = np.nan
+    return margins, reason
 
 
 def _check_slope(slope: float) -> None:
     if not (np.isfinite(slope) and slope > 0):
         raise InputError("slope out of range", found=slope, wanted="a positive number")
-
-
-def _in_threads(
-    block: Callable[[int], Block], starts: Sequence[int], threads: int | None
-) -> list[Block]:
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(block, starts))
-
-
-def _joined(
-    blocks: Sequence[MachineInterpretability], n_tasks: int, slope: float
-) -> MachineInterpretability:
-    margins = [np.empty((0, n_tasks)), *(block.margin for block in blocks)]
-    reasons = [np.empty(0, dtype=object), *(block.reason for block in blocks)]
-    return MachineInterpretability(np.concatenate(margins), slope, np.concatenate(reasons))
 
 
 def _numpy(values: Any) -> NDArray[Any]:

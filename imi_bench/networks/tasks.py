@@ -245,12 +245,32 @@ def draw_tasks(
     units : (U,) names or numbers
         One for each unit, the same whenever the unit is scored again.
     """
+    ranks = draw_ranks(
+        pools.size, n_tasks=n_tasks, n_references=n_references, seed=seed, units=units
+    )
+    return tasks_at(pools, ranks)
+
+
+def draw_ranks(
+    size: int, *, n_tasks: int, n_references: int, seed: int, units: Sequence[str | int]
+) -> NDArray[np.int64]:
+    """Draw places in pools of a size, which need not be known yet.
+
+    Returns
+    -------
+    (U, 2, N, K + 1) int64
+        0 is the most extreme image; rising along the last axis; for the top, then the bottom pool.
+    """
     if n_tasks < 1:
         raise InputError("too few tasks", found=n_tasks, wanted="at least 1")
     uniform = np.stack(
         [generator(seed, "tasks", unit).random((2, n_tasks, n_references + 1)) for unit in units]
     )
-    ranks = _subsets(uniform, pools.size)
+    return _subsets(uniform, size)
+
+
+def tasks_at(pools: Pools, ranks: NDArray[np.int64]) -> Tasks:
+    """The tasks whose images stand at given places (see `draw_ranks`) of their pools."""
     rows = np.arange(len(pools))[:, None, None]
     return Tasks(positive=pools.top[rows, ranks[:, 0]], negative=pools.bottom[rows, ranks[:, 1]])
 
@@ -259,9 +279,8 @@ def _subsets(uniform: NDArray[np.float64], size: int) -> NDArray[np.int64]:
     """Sorted subsets of ``range(size)`` along the last axis (Floyd, CACM 30(9), 1987)."""
     count = uniform.shape[-1]
     last = np.arange(size - count, size)
-    chosen = (uniform * (last + 1)).astype(np.int64)
+    chosen = np.moveaxis(uniform * (last + 1), -1, 0).astype(np.int64, order="C")
     for step in range(1, count):
-        taken = (chosen[..., :step] == chosen[..., step, None]).any(axis=-1)
-        chosen[..., step][taken] = last[step]
-    chosen.sort(axis=-1)
-    return chosen
+        taken = (chosen[:step] == chosen[step]).any(axis=0)
+        np.copyto(chosen[step], last[step], where=taken)
+    return np.sort(np.moveaxis(chosen, 0, -1), axis=-1)
