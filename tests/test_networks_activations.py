@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from imi_bench.errors import ImageError, InputError, NetworkError, UnknownNameError
+from imi_bench.networks import activations
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import (
     begin,
@@ -196,8 +197,39 @@ def test_shards_in_any_order_give_the_same_bytes(pictures: np.ndarray, tmp_path:
     again = collect_activations(network, pictures, out=tmp_path / "local", **options)
     assert (tmp_path / "local" / "activations.npz").stat().st_mtime_ns == before
     assert again.sampled == units
-    with pytest.raises(InputError, match="folder holds another pass"):
-        collect_activations(network, pictures, out=tmp_path / "local", keep=11)
+    for other, message in (
+        ({"keep": 11}, "found another .*keep"),
+        ({"batch_size": 20}, "found another batch_size"),
+    ):
+        with pytest.raises(InputError, match=f"folder holds another pass: .*{message}"):
+            collect_activations(network, pictures, out=tmp_path / "local", **options | other)
+    with pytest.raises(InputError, match="found another network, or other images"):
+        collect_activations(network, pictures[::-1], out=tmp_path / "local", **options)
+
+
+def test_another_process_may_merge_first(
+    pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
+    images = open_images(pictures[:40])
+    plan = plan_activations(network, images, layers=["bn1"], batch_size=16, keep=3)
+    shards = begin(plan, tmp_path)
+    assert shards is not None
+    with pytest.raises(InputError, match="shard is missing"):
+        finish(plan, network=network, images=images, out=tmp_path)
+    for number in range(len(plan.shards)):
+        run_shard(plan, number, network=network, images=images, folder=shards)
+    merge = activations.merge_shards
+
+    def late(*args, **kwargs):
+        monkeypatch.setattr(activations, "merge_shards", merge)
+        finish(plan, network=network, images=images, out=tmp_path)  # the other process
+        return merge(*args, **kwargs)
+
+    monkeypatch.setattr(activations, "merge_shards", late)
+    found = finish(plan, network=network, images=images, out=tmp_path)
+    direct = collect_activations(network, pictures[:40], layers=["bn1"], batch_size=16, keep=3)
+    np.testing.assert_array_equal(found.top_images, direct.top_images)
 
 
 def test_images_decoded_by_other_processes_are_the_same(pictures: np.ndarray) -> None:

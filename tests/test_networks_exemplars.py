@@ -208,8 +208,16 @@ def test_both_layouts_read_back_as_the_same_trials(
         for n in ("one", "two")
     )
     assert one == two
-    with pytest.raises(InputError, match="folder holds stimuli already"):
+    with pytest.raises(InputError, match="folder holds other stimuli"):
         build_trials(activations, pictures, designs=designs, out=tmp_path / "one")
+    # Killed before the table, the same build goes on with what is there; it may also be repeated.
+    (tmp_path / "one" / "trials.parquet").unlink()
+    image = next((tmp_path / "one" / "stimuli").rglob("max_0.png"))
+    before = image.stat().st_ino
+    for _ in range(2):
+        build_trials(activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / "one")
+        assert read_trials(tmp_path / "one").trials.hash == memory.hash
+    assert image.stat().st_ino == before
 
 
 def test_other_numbers_of_references_are_written_as_a_table(

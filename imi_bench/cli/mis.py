@@ -115,7 +115,7 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
         [
             [
                 row.layer, row.layer_type, f"{row.depth:.2f}", row.width, row.scored,
-                f"{row.score:.3f}", f"{row.hard_score:.3f}",
+                *(f"{value:.3f}" if row.scored else "–" for value in (row.score, row.hard_score)),
             ]
             for row in table.itertuples()
         ],
@@ -124,4 +124,6 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
     )  # fmt: skip
     units, slope = done.record["units"], done.record["slope"]
     note(f"slope {slope['value']:g}: {slope['source']}")
+    for reason, count in done.scores["reason"].value_counts().drop("", errors="ignore").items():
+        note(f"not scored: {count} units ({reason})")
     note(f"{units['scored']} of {units['count']} units scored; written to {out}")

@@ -247,17 +247,21 @@ def begin(plan: ActivationPlan, out: Path) -> Path | None:
         If the folder holds another pass.
     """
     claim = out / "plan.json"
+    settings = asdict(plan) | {
+        "layers": list(plan.layers), "sampled": [str(unit) for unit in plan.sampled]
+    }  # fmt: skip
     if claim.is_file():
-        held = json.loads(claim.read_text(encoding="utf-8"))["fingerprint"]
-        if held != plan.fingerprint:
+        held = json.loads(claim.read_text(encoding="utf-8"))
+        if held["fingerprint"] != plan.fingerprint:
+            changed = [name for name in settings if held.get(name) != settings[name]]
+            changed.remove("fingerprint")
             raise InputError(
-                "folder holds another pass", where=out, found=f"plan {held[:12]}",
-                wanted=f"plan {plan.fingerprint[:12]}",
+                "folder holds another pass", where=out,
+                found=f"another {', '.join(changed) or 'network, or other images'}",
                 do="choose another folder, or the same network, images and options",
             )  # fmt: skip
     else:
-        units = [str(unit) for unit in plan.sampled]
-        write_json(claim, {**asdict(plan), "sampled": units})
+        write_json(claim, settings)
     if (out / FILE).is_file():
         return None
     shards = out / "shards"
@@ -282,7 +286,11 @@ def finish(
     """
     path, shards = out / FILE, out / "shards"
     if not path.is_file():
-        merge_shards(plan, network=network, images=images, folder=shards).save(path)
+        try:
+            merge_shards(plan, network=network, images=images, folder=shards).save(path)
+        except (InputError, OSError):
+            if not path.is_file():  # else another process has merged and removed the shards
+                raise
         seconds = {} if started is None else {"pass": time.perf_counter() - started}
         write_json(
             out / "run.json",

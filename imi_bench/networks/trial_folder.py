@@ -30,7 +30,7 @@ from imi_bench.networks.loading import centre_crop
 from imi_bench.networks.synthetic import References
 from imi_bench.networks.units import Unit
 from imi_bench.progress import progress
-from imi_bench.provenance import atomic_path
+from imi_bench.provenance import atomic_path, sha256_file
 
 CROP = 224
 LAYOUT = "stimuli"
@@ -159,13 +159,15 @@ def _to_trials(
 def _write_layout(exemplars: Exemplars, trials: Trials, row_of: dict[int, int], out: Path) -> None:
     """Write every image where the authors' layout has it; the table names one place of each.
 
-    The folder gets its name when it is complete, the table comes last.
+    The folder gets its name when it is complete, the table comes last. What a build that was
+    killed in between has left, or the same build before, is kept.
+
+    Raises
+    ------
+    InputError
+        If other stimuli are there.
     """
     target = out / LAYOUT
-    if target.exists():
-        raise InputError(
-            "folder holds stimuli already", where=target, do="choose another, or remove them"
-        )
     out.mkdir(parents=True, exist_ok=True)
     place: dict[int, str] = {}
     with (
@@ -194,10 +196,21 @@ def _write_layout(exemplars: Exemplars, trials: Trials, row_of: dict[int, int], 
                     else:
                         write(folder, end, side[position].tolist())
             advance(1)
-        whole.rename(target)
+        if not target.exists():
+            whole.rename(target)
+        elif _files(whole) != _files(target):
+            raise InputError(
+                "folder holds other stimuli", where=target, do="choose another, or remove them"
+            )
     names = [place[row] for row in range(len(trials.images))]
     with atomic_path(out / NAMES[0]) as table:
         to_table(trials, names).to_parquet(table, index=False)
+
+
+def _files(folder: Path) -> dict[Path, str]:
+    """Content hash of every file, by its path within the folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): sha256_file(path) for path in files}
 
 
 def _image_folder(facts: Mapping[Hashable, Any]) -> str:

@@ -200,16 +200,24 @@ def _merged_embeddings(job: MisJob, opened: OpenJob) -> NDArray[np.float32]:
     path = job.out / "embeddings.npy"
     files = [_embedding_file(job, number) for number in range(len(opened.shards))]
     if not path.is_file():
-        shape = (len(opened.images), *np.load(files[0], mmap_mode="r").shape[1:])
-        with atomic_path(path) as temporary:
-            whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            for file, shard in zip(files, opened.shards, strict=True):
-                whole[shard.start : shard.stop] = np.load(file, mmap_mode="r")
-            whole.flush()
+        try:
+            _merge_embeddings(files, opened, path)
+        except OSError:
+            if not path.is_file():  # else another process has merged and removed the shards
+                raise
     for file in files:
         file.unlink(missing_ok=True)
     merged: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return merged
+
+
+def _merge_embeddings(files: list[Path], opened: OpenJob, path: Path) -> None:
+    shape = (len(opened.images), *np.load(files[0], mmap_mode="r").shape[1:])
+    with atomic_path(path) as temporary:
+        whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        for file, shard in zip(files, opened.shards, strict=True):
+            whole[shard.start : shard.stop] = np.load(file, mmap_mode="r")
+        whole.flush()
 
 
 def _claim(job: MisJob, opened: OpenJob) -> None:
