@@ -173,6 +173,42 @@ def test_other_tasks_reuse_the_pass_and_other_observers_are_refused(job, whole):
 
 
 @pytest.mark.vision
+def test_networks_share_embeddings(job, whole, tmp_path):
+    from imi_bench.replay import mis_run
+
+    shared = replace(job, out=tmp_path / "one", embeddings=tmp_path / "shared", shard_size=24)
+    assert any("embeddings" in piece.name for piece in mis_run.pieces(shared))
+    mis_run.run_job(shared, executor=Local())
+    assert scores_of(shared.out) == scores_of(job.out)
+    other = replace(shared, out=tmp_path / "two", seed=5)  # other random weights
+    assert not any("embeddings" in piece.name for piece in mis_run.pieces(other))
+    done = mis_run.run_job(other, executor=Local())
+    assert (done.scores["score"] != whole.scores["score"]).any()
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir() if path.is_file()) == [
+        "embeddings.json", "embeddings.npy",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="other embeddings"):
+        mis_run.run_job(replace(other, observer="ssim"), executor=Local())
+
+
+@pytest.mark.vision
+def test_another_process_may_merge_embeddings_first(job, whole, tmp_path, monkeypatch):
+    from imi_bench.replay import mis_embeddings, mis_run
+
+    late = replace(job, out=tmp_path)
+    merge = mis_embeddings._merge
+
+    def beaten(*arguments):
+        monkeypatch.setattr(mis_embeddings, "_merge", merge)
+        mis_embeddings.merged_embeddings(late)  # the other process
+        merge(*arguments)
+
+    monkeypatch.setattr(mis_embeddings, "_merge", beaten)
+    mis_run.run_job(late, executor=Local())
+    assert scores_of(tmp_path) == scores_of(job.out)
+
+
+@pytest.mark.vision
 def test_passes_within_a_memory_give_the_same(job, whole, tmp_path):
     from imi_bench.networks.memory import pass_bytes
     from imi_bench.replay.mis_job import open_job
@@ -228,6 +264,22 @@ def test_command_line(job, whole, tmp_path):
     few = runner.invoke(app, [*common, "--references", "9"])
     assert isinstance(few.exception, NotEnoughDataError)
     assert "wanted at least 10" in str(few.exception)
+
+
+@pytest.mark.vision
+def test_the_printout_says_why_units_are_not_scored(whole, capsys):
+    from imi_bench.cli.mis import _show
+
+    silent = whole.scores.copy()
+    rows = silent["layer"] == "bn1"
+    silent.loc[rows, ["score", "hard_score"]] = np.nan
+    silent.loc[rows, "reason"] = "constant"
+    _show(replace(whole, scores=silent), Path("out"), as_json=False)
+    printed = capsys.readouterr()
+    assert f"not scored: {rows.sum()} units (constant)" in printed.err
+    (line,) = [line for line in printed.out.splitlines() if line.split()[:1] == ["bn1"]]
+    assert line.split()[-3:] == ["0", "–", "–"]
+    assert "nan" not in printed.out
 
 
 @pytest.mark.cluster

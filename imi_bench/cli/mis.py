@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,10 @@ def mis(
         typer.Option(
             help="From margin to probability; belongs to the observer. DreamSim's 0.16 if left out."
         ),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the observer's embeddings, shared by runs on these images."),
     ] = None,
     tasks: Annotated[int, typer.Option(help="Tasks a unit.")] = 20,
     references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
@@ -82,6 +87,7 @@ def mis(
         checkpoint=checkpoint and checkpoint.absolute(), pretrained=not random, layers=layers,
         input_size=input_size, device=device, batch_size=batch_size, shard_size=shard_size,
         precision=precision, workers=workers, memory=memory,
+        embeddings=embeddings and embeddings.absolute(),
     )  # fmt: skip
     opened = open_job(job)
     note(
@@ -109,15 +115,16 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
             {"out": out, "finished": True, "layers": table.to_dict("records"), "run": done.record}
         )
         return
+    means = table[["score", "hard_score"]].map(lambda m: "–" if isnan(m) else f"{m:.3f}")
     numbers = ["depth", "units", "scored", "MIS", "hard MIS"]
     print_table(
         ["layer", "type", *numbers],
         [
             [
                 row.layer, row.layer_type, f"{row.depth:.2f}", row.width, row.scored,
-                *(f"{value:.3f}" if row.scored else "–" for value in (row.score, row.hard_score)),
+                *shown,
             ]
-            for row in table.itertuples()
+            for row, shown in zip(table.itertuples(), means.itertuples(index=False), strict=True)
         ],
         title=f"{done.scores['network'][0]}, seen by {done.scores['observer'][0]}",
         right=numbers,

@@ -46,6 +46,9 @@ class MisJob:
     memory : float or None
         Gigabytes for the extremes of all units: as many passes over the images as that takes,
         some layers each. None: one pass. Does not change the scores.
+    embeddings : Path or None
+        Folder of the observer's embeddings, which runs of other networks on the same images may
+        share, also at the same time. None: `out`.
     batch_size, shard_size, precision, workers
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
@@ -69,6 +72,7 @@ class MisJob:
     precision: str = "float32"
     workers: int = 0
     memory: float | None = None
+    embeddings: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ so that among equal activations the kept ones do not follow the names of files.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +23,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.errors import InputError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import begin, finish, run_shard
 from imi_bench.networks.memory import check_available
@@ -33,6 +31,7 @@ from imi_bench.networks.tasks import Pools, unscorable
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
 from imi_bench.replay.executors import Executor, Piece
+from imi_bench.replay.mis_embeddings import claim_embeddings, embedding_pieces, merged_embeddings
 from imi_bench.replay.mis_job import MisJob, OpenJob, open_job
 from imi_bench.replay.mis_scoring import Slope, comparison, score_by
 
@@ -71,12 +70,12 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun | None:
     check_available(opened.needed, device=opened.network.device)
     for number, plan in enumerate(opened.plans):
         begin(plan, opened.folder(number))
-    _claim(job, opened)
+    claim_embeddings(job)
     started = time.perf_counter()
     for number in range(len(opened.plans)):
         work = _pieces_of_pass(job, number)
         if number == 0:
-            work += _pieces_of_observer(job)
+            work += embedding_pieces(job)
         label = f"{opened.network.name}: activations and embeddings"
         executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
         if work and all(piece.finished for piece in work):
@@ -90,7 +89,7 @@ def pieces(job: MisJob) -> list[Piece]:
     """The independent parts of a job that are not merged yet."""
     passes = range(len(open_job(job).plans))
     work = [piece for number in passes for piece in _pieces_of_pass(job, number)]
-    return [piece for piece in work + _pieces_of_observer(job) if not piece.finished]
+    return [piece for piece in work + embedding_pieces(job) if not piece.finished]
 
 
 def _pieces_of_pass(job: MisJob, number: int) -> list[Piece]:
@@ -107,15 +106,6 @@ def _pieces_of_pass(job: MisJob, number: int) -> list[Piece]:
     ]  # fmt: skip
 
 
-def _pieces_of_observer(job: MisJob) -> list[Piece]:
-    if (job.out / "embeddings.npy").is_file():
-        return []
-    return [
-        Piece(f"embeddings {shard}", _embedding_file(job, shard), partial(_embed, job, shard))
-        for shard in range(len(open_job(job).shards))
-    ]
-
-
 def _merged(opened: OpenJob, number: int) -> Activations:
     return finish(
         opened.plans[number], network=opened.network, images=opened.images,
@@ -127,7 +117,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     """Score every unit, write ``scores.parquet`` and ``run.json``."""
     opened = open_job(job)
     started = time.perf_counter()
-    embeddings = _merged_embeddings(job, opened)
+    embeddings = merged_embeddings(job)
     slope = Slope.choose(job.slope, observer=opened.observer.name)
     passes = range(len(opened.plans))
     scores = pd.concat(
@@ -177,65 +167,6 @@ def _activate(job: MisJob, number: int, shard: int) -> None:
         opened.plans[number], shard, network=opened.network, images=opened.images,
         folder=opened.folder(number) / "shards", workers=job.workers,
     )  # fmt: skip
-
-
-def _embed(job: MisJob, number: int) -> None:
-    opened = open_job(job)
-    shard = opened.shards[number]
-    parts = []
-    for start in range(shard.start, shard.stop, job.batch_size):
-        rows = range(start, min(start + job.batch_size, shard.stop))
-        codes = opened.observer.encode([opened.images.read(row) for row in rows])
-        parts.append(np.asarray(codes, dtype=np.float32))
-    with atomic_path(_embedding_file(job, number)) as temporary:
-        np.save(temporary, np.concatenate(parts), allow_pickle=False)
-
-
-def _embedding_file(job: MisJob, number: int) -> Path:
-    return job.out / "embeddings" / f"shard-{number:04d}.npy"
-
-
-def _merged_embeddings(job: MisJob, opened: OpenJob) -> NDArray[np.float32]:
-    """The embeddings of all images, mapped from one file; the shards are removed."""
-    path = job.out / "embeddings.npy"
-    files = [_embedding_file(job, number) for number in range(len(opened.shards))]
-    if not path.is_file():
-        try:
-            _merge_embeddings(files, opened, path)
-        except OSError:
-            if not path.is_file():  # else another process has merged and removed the shards
-                raise
-    for file in files:
-        file.unlink(missing_ok=True)
-    merged: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return merged
-
-
-def _merge_embeddings(files: list[Path], opened: OpenJob, path: Path) -> None:
-    shape = (len(opened.images), *np.load(files[0], mmap_mode="r").shape[1:])
-    with atomic_path(path) as temporary:
-        whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for file, shard in zip(files, opened.shards, strict=True):
-            whole[shard.start : shard.stop] = np.load(file, mmap_mode="r")
-        whole.flush()
-
-
-def _claim(job: MisJob, opened: OpenJob) -> None:
-    """Refuse a folder whose embeddings are another observer's, or of other images."""
-    path = job.out / "embeddings.json"
-    mine = {
-        "observer": opened.observer.name,
-        "fingerprint": fingerprint(opened.observer),
-        "images": opened.images.fingerprint,
-    }
-    if not path.is_file():
-        write_json(path, mine)
-    elif json.loads(path.read_text(encoding="utf-8")) != mine:
-        raise InputError(
-            "folder holds other embeddings", where=path,
-            wanted=f"those of '{opened.observer.name}' and {len(opened.images)} images",
-            do="choose another folder",
-        )  # fmt: skip
 
 
 def _pools(found: Activations) -> Pools:
