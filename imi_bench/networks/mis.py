@@ -30,7 +30,7 @@ from imi_bench.networks.margins import Embeddings, begin_margins, worker_threads
 from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_size, tasks_at
 from imi_bench.provenance import generator
 
-_UNITS_AT_ONCE = 200
+_UNITS_AT_ONCE, _UNITS_A_THREAD = 200, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,9 +280,12 @@ def _margins(
     for start in range(0, shape[0], _UNITS_AT_ONCE):
         units = range(start, min(start + _UNITS_AT_ONCE, shape[0]))
         block = slice(units.start, units.stop)
-        found = pools(units)
+        parts = [units[i : i + _UNITS_A_THREAD] for i in range(0, len(units), _UNITS_A_THREAD)]
+        in_work = embeddings.workers.map(pools, parts)
+        places = ranks(units)  # meanwhile
+        found = Pools.joined(in_work)
         reason[block] = found.reason
-        begun.append((block, begin_margins(embeddings, tasks_at(found, ranks(units)))))
+        begun.append((block, begin_margins(embeddings, tasks_at(found, places))))
         if len(begun) > 1:  # one block is in work while the next is drawn
             ready, finish = begun.popleft()
             margins[ready] = finish()
