@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _TASKS_AT_ONCE = 4000
 _COLUMNS = 32, 128  # of a block: least, where a row costs more than its numbers, and most
-_BLOCKS_A_LOT = 4  # of columns, which one thread takes in the same memory
 _BLOCK_NUMBERS = 640_000  # of a block: 2.5 MB in single precision
 _NORM_FLOOR = 1e-8  # as torch.nn.functional.cosine_similarity: a zero vector resembles nothing
 
@@ -115,10 +114,7 @@ def begin_margins(embeddings: Embeddings, tasks: Tasks) -> Callable[[], NDArray[
     begun = [_begin(embeddings, positive[part], negative[part]) for part in parts]
 
     def finish() -> NDArray[np.float64]:
-        sums = [
-            np.sum([product for lot in lots for product in lot], axis=0, dtype=np.float64)
-            for lots in begun
-        ]
+        sums = [np.sum(list(products), axis=0, dtype=np.float64) for products in begun]
         return (np.concatenate(sums) / (drawn - 1)).reshape(n_units, n_tasks)
 
     return finish
@@ -126,7 +122,7 @@ def begin_margins(embeddings: Embeddings, tasks: Tasks) -> Callable[[], NDArray[
 
 def _begin(
     embeddings: Embeddings, positive: NDArray[np.int64], negative: NDArray[np.int64]
-) -> Iterator[list[NDArray[Any]]]:
+) -> Iterator[NDArray[Any]]:
     """Begin the products of each block of columns, (T,), of tasks whose last image is the query."""
     torch = require("torch", for_="the machine interpretability score")
     count, k = len(positive), positive.shape[1] - 1
@@ -145,20 +141,16 @@ def _begin(
     place = (np.cumsum(in_use, dtype=np.int32) - 1)[drawn]
     bags = [torch.from_numpy(part) for part in (place, first.astype(np.int32), weight)]
 
-    def products(blocks: list[slice]) -> list[NDArray[Any]]:
-        rows, found = embeddings.values.new_empty(0), []
-        for columns in blocks:
-            rows = torch.index_select(embeddings.values[:, columns], 0, used, out=rows.resize_(0))
-            sums = torch.nn.functional.embedding_bag(
-                bags[0], rows.to("cpu", embeddings.dtype), bags[1], mode="sum",
-                per_sample_weights=bags[2],
-            ).numpy()  # fmt: skip
-            found.append(np.einsum("td,td->t", sums[:count], sums[count:]))
+    def products(columns: slice) -> NDArray[Any]:
+        rows = torch.index_select(embeddings.values[:, columns], 0, used)
+        sums = torch.nn.functional.embedding_bag(
+            bags[0], rows.to("cpu", embeddings.dtype), bags[1], mode="sum",
+            per_sample_weights=bags[2],
+        ).numpy()  # fmt: skip
+        found: NDArray[Any] = np.einsum("td,td->t", sums[:count], sums[count:])
         return found
 
-    blocks = embeddings.column_blocks()
-    lots = [blocks[i : i + _BLOCKS_A_LOT] for i in range(0, len(blocks), _BLOCKS_A_LOT)]
-    return embeddings.workers.map(products, lots)
+    return embeddings.workers.map(products, embeddings.column_blocks())
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from imi_bench.networks.margins import Embeddings, begin_margins, worker_threads
 from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_size, tasks_at
 from imi_bench.provenance import generator
 
-_UNITS_AT_ONCE, _UNITS_A_THREAD = 200, 100
+_UNITS_AT_ONCE, _UNITS_A_THREAD = 200, 50
 
 
 @dataclass(frozen=True, eq=False)
