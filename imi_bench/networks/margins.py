@@ -65,17 +65,17 @@ class Embeddings:
         self.dtype = torch.float32 if single else torch.float64
         step = max(1, 2**22 // max(1, self.values.shape[1]))
 
-        def squares(start: int) -> NDArray[Any]:
-            rows = self.values[start : start + step].to("cpu", self.dtype).contiguous().numpy()
-            sums: NDArray[Any] = np.einsum("id,id->i", rows, rows)
-            return sums
+        def lengths(start: int) -> NDArray[Any]:
+            rows = self.values[start : start + step].to("cpu", self.dtype).contiguous()
+            found: NDArray[Any] = torch.linalg.vector_norm(rows, dim=1).numpy()
+            return found
 
-        self._squares = workers.map(squares, range(0, len(self.values), step))
+        self._lengths = workers.map(lengths, range(0, len(self.values), step))
 
     @cached_property
     def inverse_length(self) -> NDArray[Any]:
         """(images,) in the precision of the computation; of a vector of zeros 1e8."""
-        lengths = np.sqrt(np.concatenate([np.empty(0, np.float32), *self._squares]))
+        lengths = np.concatenate([np.empty(0, np.float32), *self._lengths])
         if not np.isfinite(lengths).all():
             raise InputError(
                 "embedding is not finite",
