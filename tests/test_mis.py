@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.networks import margins
 from imi_bench.networks.mis import (
     MachineInterpretability,
     image_order,
@@ -183,7 +184,7 @@ def test_one_task_has_no_standard_error(arrays):
 
 @pytest.mark.vision
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_torch_tensors(arrays, dtype):
+def test_torch_tensors(arrays, dtype, shared_by):
     torch = pytest.importorskip("torch")
     codes, activations = (torch.from_numpy(array).to(getattr(torch, dtype)) for array in arrays)
     plain = scored(codes.float().numpy(), activations.float().numpy())
@@ -197,8 +198,14 @@ def test_rows_of_any_layout(arrays):
     assert_array_equal(scored(wide, activations).margin, scored(codes, activations).margin)
 
 
+@pytest.fixture(params=["columns", "rows"])
+def shared_by(request, monkeypatch):
+    if request.param == "rows":
+        monkeypatch.setattr(margins, "_MANY_IMAGES", 100)
+
+
 @pytest.mark.parametrize("dims", [1, 31, 300])
-def test_blocks_of_columns_and_of_units_add_up(rng, dims):
+def test_parts_of_the_work_add_up(rng, dims, shared_by):
     """More columns than a block, more tasks and units than a lot."""
     codes, activations = rng.standard_normal((300, dims)), rng.standard_normal((300, 230))
     result = scored(codes, activations, n_tasks=25)
@@ -216,7 +223,7 @@ def test_blocks_of_columns_and_of_units_add_up(rng, dims):
         assert_allclose(result.margin[unit], expected, atol=1e-12)
 
 
-def test_arrays_as_they_come(arrays, tmp_path):
+def test_arrays_as_they_come(arrays, tmp_path, shared_by):
     codes, activations = arrays[0].astype(np.float32), arrays[1]
     plain = scored(codes, activations).margin
     np.save(tmp_path / "codes.npy", codes)

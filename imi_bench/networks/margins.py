@@ -7,6 +7,7 @@ With unit-length embeddings the mean similarity to a set is a dot product with i
 A dot product is a sum over dimensions: a few columns of the embeddings at a time fit a
 processor's cache, and all tasks draw their rows there, whereas whole rows would come from memory
 as often as they are drawn. Threads take blocks of columns; sums are added up in a fixed order.
+Of many images each is drawn hardly twice: then threads take some tasks each, and whole rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ from imi_bench.networks.tasks import Tasks
 if TYPE_CHECKING:
     from torch import Tensor
 
-_TASKS_AT_ONCE = 4000
+_TASKS_AT_ONCE = {"columns": 4000, "rows": 400}
+_MANY_IMAGES = 2**15
 _COLUMNS = 32, 128  # of a block: least, where a row costs more than its numbers, and most
 _BLOCK_NUMBERS = 640_000  # of a block: 2.5 MB in single precision
 _NORM_FLOOR = 1e-8  # as torch.nn.functional.cosine_similarity: a zero vector resembles nothing
@@ -85,12 +87,42 @@ class Embeddings:
         inverse: NDArray[Any] = 1 / np.maximum(lengths, lengths.dtype.type(_NORM_FLOOR))
         return inverse
 
+    @property
+    def by(self) -> Literal["columns", "rows"]:
+        """What is shared among threads; depends on the number of images alone."""
+        return "rows" if len(self.values) > _MANY_IMAGES else "columns"
+
     def column_blocks(self) -> list[slice]:
         """Blocks of columns that fit the cache; they depend on the shape alone."""
+        if self.by == "rows":
+            return [slice(None)]
         least, most = _COLUMNS
         width = _BLOCK_NUMBERS // max(1, len(self.values)) // least * least
         width = min(max(width, least), most)
         return [slice(start, start + width) for start in range(0, self.values.shape[1], width)]
+
+    def used(self, drawn: NDArray[np.int64]) -> tuple[Tensor | None, NDArray[np.int32]]:
+        """The images that are drawn, in order, and the place of each draw among them.
+
+        None, and images themselves, where whole rows can be read where they are.
+        """
+        torch = require("torch", for_="the machine interpretability score")
+        values = self.values
+        as_they_are = values.dtype == self.dtype and values.is_contiguous() and values.is_cpu
+        if self.by == "rows" and as_they_are:
+            return None, drawn.astype(np.int32)
+        in_use = np.zeros(len(values), dtype=bool)
+        in_use[drawn] = True
+        images = torch.from_numpy(np.flatnonzero(in_use)).to(values.device)
+        return images, (np.cumsum(in_use, dtype=np.int32) - 1)[drawn]
+
+    def block(self, used: Tensor | None, columns: slice) -> Tensor:
+        """Some columns of the images that `used` has named, on the processor."""
+        torch = require("torch", for_="the machine interpretability score")
+        if used is None:
+            return self.values
+        rows: Tensor = torch.index_select(self.values[:, columns], 0, used)
+        return rows.to("cpu", self.dtype)
 
 
 def begin_margins(embeddings: Embeddings, tasks: Tasks) -> Callable[[], NDArray[np.float64]]:
@@ -110,7 +142,8 @@ def begin_margins(embeddings: Embeddings, tasks: Tasks) -> Callable[[], NDArray[
     """
     n_units, n_tasks, drawn = tasks.positive.shape
     positive, negative = tasks.positive.reshape(-1, drawn), tasks.negative.reshape(-1, drawn)
-    parts = [slice(i, i + _TASKS_AT_ONCE) for i in range(0, len(positive), _TASKS_AT_ONCE)]
+    step = _TASKS_AT_ONCE[embeddings.by]
+    parts = [slice(i, i + step) for i in range(0, len(positive), step)]
     begun = [_begin(embeddings, positive[part], negative[part]) for part in parts]
 
     def finish() -> NDArray[np.float64]:
@@ -135,16 +168,12 @@ def _begin(
     first = np.concatenate(
         [np.arange(count) * 2 * k, references.size + np.arange(count) * 2]
     )  # of each bag's images: the references of all tasks, then their queries
-    in_use = np.zeros(len(embeddings.values), dtype=bool)
-    in_use[drawn] = True
-    used = torch.from_numpy(np.flatnonzero(in_use)).to(embeddings.values.device)
-    place = (np.cumsum(in_use, dtype=np.int32) - 1)[drawn]
+    used, place = embeddings.used(drawn)
     bags = [torch.from_numpy(part) for part in (place, first.astype(np.int32), weight)]
 
     def products(columns: slice) -> NDArray[Any]:
-        rows = torch.index_select(embeddings.values[:, columns], 0, used)
         sums = torch.nn.functional.embedding_bag(
-            bags[0], rows.to("cpu", embeddings.dtype), bags[1], mode="sum",
+            bags[0], embeddings.block(used, columns), bags[1], mode="sum",
             per_sample_weights=bags[2],
         ).numpy()  # fmt: skip
         found: NDArray[Any] = np.einsum("td,td->t", sums[:count], sums[count:])
