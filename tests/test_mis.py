@@ -111,6 +111,7 @@ def test_draws_are_without_replacement_uniform_and_leave_the_least_extreme_as_qu
 def test_seed_is_used_and_units_keep_their_tasks(arrays):
     codes, activations = arrays
     result = scored(codes, activations)
+    assert_array_equal(result.margin, scored(codes, activations, seed=np.int64(5)).margin)
     assert_array_equal(result.margin, scored(codes, activations).margin)
     assert (result.margin != scored(codes, activations, seed=6).margin).any(axis=1).all()
     alone = scored(codes, activations[:, :4])

@@ -260,7 +260,14 @@ def draw_tasks(
 def draw_ranks(
     size: int, *, n_tasks: int, n_references: int, seed: int, units: Sequence[str | int]
 ) -> NDArray[np.int64]:
-    """Draw places in pools of a size, which need not be known yet.
+    """Draw places in pools of a size, whose images need not be known yet.
+
+    Parameters
+    ----------
+    size : int
+        Images in a pool.
+    n_tasks, n_references, seed, units
+        As in `draw_tasks`.
 
     Returns
     -------
@@ -280,7 +287,7 @@ def _stream(seed: int, unit: str | int, length: int) -> bytes:
 
     The same for all versions of all packages, and in a third of the time of a new generator.
     """
-    return hashlib.shake_128(repr((seed, "tasks", unit)).encode()).digest(length)
+    return hashlib.shake_128(f"{seed}/tasks/{unit}".encode()).digest(length)
 
 
 def tasks_at(pools: Pools, ranks: NDArray[np.int64]) -> Tasks:
