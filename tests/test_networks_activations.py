@@ -198,10 +198,10 @@ def test_shards_in_any_order_give_the_same_bytes(pictures: np.ndarray, tmp_path:
     assert (tmp_path / "local" / "activations.npz").stat().st_mtime_ns == before
     assert again.sampled == units
     for other, message in (
-        ({"keep": 11}, "found another .*keep"),
-        ({"batch_size": 20}, "found another batch_size"),
+        ({"keep": 11}, "found keep 10;"),
+        ({"layers": ["bn1"], "batch_size": 20}, "found other layers, batch_size 8;"),
     ):
-        with pytest.raises(InputError, match=f"folder holds another pass: .*{message}"):
+        with pytest.raises(InputError, match=f"folder holds another pass: .*: {message}"):
             collect_activations(network, pictures, out=tmp_path / "local", **options | other)
     with pytest.raises(InputError, match="found another network, or other images"):
         collect_activations(network, pictures[::-1], out=tmp_path / "local", **options)

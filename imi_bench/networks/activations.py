@@ -253,11 +253,14 @@ def begin(plan: ActivationPlan, out: Path) -> Path | None:
     if claim.is_file():
         held = json.loads(claim.read_text(encoding="utf-8"))
         if held["fingerprint"] != plan.fingerprint:
-            changed = [name for name in settings if held.get(name) != settings[name]]
-            changed.remove("fingerprint")
+            changed = [
+                f"{name} {held.get(name)}" if isinstance(value, int | str) else f"other {name}"
+                for name, value in settings.items()
+                if name != "fingerprint" and held.get(name) != value
+            ]
             raise InputError(
                 "folder holds another pass", where=out,
-                found=f"another {', '.join(changed) or 'network, or other images'}",
+                found=", ".join(changed) or "another network, or other images",
                 do="choose another folder, or the same network, images and options",
             )  # fmt: skip
     else:
