@@ -11,6 +11,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _NO_VARIANCE = 1e-12
+_TIED = 1e-12  # of the largest value: what differs less differs by the order of additions only
 
 
 def moments(x: Floats, y: Floats) -> Floats:
@@ -41,7 +42,8 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
     """Spearman's rho of P points repeated `weights` times, for each row of weights.
 
     A point drawn w times stands for w tied points, so its rank is the mean of the w places it
-    takes: exact for integer weights, and equal to ranking the repeated sample afresh.
+    takes: exact for integer weights, and equal to ranking the repeated sample afresh. Values that
+    differ by rounding alone (1e-12 of the largest) are tied, on any processor.
 
     Parameters
     ----------
@@ -72,9 +74,11 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 def _midranks(values: Floats, by_point: Floats) -> tuple[Floats, Floats]:
     """(P, B) weighted mean rank of each point, and (B,) the weighted sum of their squares."""
-    _, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    order = np.argsort(values, kind="stable")
+    first = np.diff(values[order], prepend=-np.inf) > _TIED * np.abs(values).max(initial=0)
+    starts = np.flatnonzero(first)
+    group = np.empty(len(order), dtype=np.int64)
+    group[order] = np.cumsum(first) - 1
     size = by_point[order]
     if len(starts) < len(order):
         size = np.add.reduceat(size, starts, axis=0)
@@ -86,14 +90,21 @@ def _midranks(values: Floats, by_point: Floats) -> tuple[Floats, Floats]:
 def kendall_tau_b(x: Floats, y: Floats) -> Floats:
     """Kendall's tau-b along the last axis, (…, P) to (…); NaN where x or y is constant.
 
+    Values are tied as in `spearman`.
+
     Examples
     --------
     >>> round(float(kendall_tau_b(np.arange(4.0), np.array([0.0, 1.0, 3.0, 2.0]))), 3)
     0.667
     """
     above = np.triu_indices(x.shape[-1], k=1)
-    sign_x = np.sign(x[..., above[0]] - x[..., above[1]])
-    sign_y = np.sign(y[..., above[0]] - y[..., above[1]])
+    sign_x, sign_y = _signs(x, above), _signs(y, above)
     untied = np.abs(sign_x).sum(axis=-1) * np.abs(sign_y).sum(axis=-1)
     agreement = (sign_x * sign_y).sum(axis=-1)
     return np.asarray(agreement / np.sqrt(np.where(untied > 0, untied, np.nan)))
+
+
+def _signs(values: Floats, pairs: tuple[Ints, Ints]) -> Floats:
+    difference = values[..., pairs[0]] - values[..., pairs[1]]
+    tied = _TIED * np.abs(values).max(axis=-1, keepdims=True, initial=0)
+    return np.where(np.abs(difference) > tied, np.sign(difference), 0)
