@@ -362,6 +362,15 @@ def test_damaged_zips_never_raise(cut: int, junk: bytes, board: Board, tmp_path:
     validate(path, board=board)
 
 
+def test_a_zip_of_a_later_version_is_one_line(board: Board, tmp_path: Path) -> None:
+    data = bytearray(zip_with())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # version needed to extract, in the directory
+    path = tmp_path / "s.zip"
+    path.write_bytes(data)
+    _, problems = validate(path, board=board)
+    assert [str(problem) for problem in problems if "not a readable zip file" in str(problem)]
+
+
 def test_a_question_nobody_answers_is_one_line(tmp_path: Path) -> None:
     """In a pipeline there is nobody to ask."""
     out = tmp_path / "out"

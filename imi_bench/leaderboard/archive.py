@@ -8,6 +8,7 @@ imported, unpickled or executed.
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -103,7 +104,10 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _from_entries(archive)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, EOFError) as error:
+    except (
+        zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, EOFError,
+        NotImplementedError, struct.error,
+    ) as error:  # fmt: skip
         return {}, [Problem(".", "", f"not a readable zip file ({error})")]
 
 
