@@ -83,6 +83,10 @@ class TestCorrelations:
         assert spearman(x, y, np.ones((1, 4)))[0] == pytest.approx(stats.spearmanr(tied, y)[0])
         assert kendall_tau_b(x, y) == pytest.approx(stats.kendalltau(tied, y)[0])
 
+    def test_an_undefined_value_leaves_the_correlation_undefined(self):
+        x = np.array([0.3, np.nan, 0.6, 0.7])
+        assert np.isnan(spearman(x, np.arange(4.0), np.ones((1, 4)))[0])
+
     def test_bootstrap_interval_agrees_with_fishers_for_normal_data(self):
         rng = np.random.default_rng(0)
         x = rng.normal(size=400)

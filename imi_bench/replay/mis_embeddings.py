@@ -78,6 +78,8 @@ def _merge(job: MisJob, shards: tuple[range, ...]) -> None:
 
 
 def _embed(job: MisJob, shard: range) -> None:
+    if _merged(job).is_file():  # by another run, meanwhile
+        return
     opened = open_job(job)
     parts = []
     for start in range(shard.start, shard.stop, job.batch_size):

@@ -75,7 +75,8 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
 def _midranks(values: Floats, by_point: Floats) -> tuple[Floats, Floats]:
     """(P, B) weighted mean rank of each point, and (B,) the weighted sum of their squares."""
     order = np.argsort(values, kind="stable")
-    first = np.diff(values[order], prepend=-np.inf) > _TIED * np.abs(values).max(initial=0)
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = np.diff(values[order]) > _TIED * np.abs(values).max(initial=0)
     starts = np.flatnonzero(first)
     group = np.empty(len(order), dtype=np.int64)
     group[order] = np.cumsum(first) - 1
