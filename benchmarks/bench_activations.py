@@ -51,20 +51,25 @@ def main() -> None:
 
         write_json(
             arguments.json,
-            {"device": arguments.device, "precision": arguments.precision,
-             "threads": arguments.threads, "images": arguments.images, "simulated": True,
-             "rows": rows},
-        )  # fmt: skip
+            {
+                "device": arguments.device,
+                "precision": arguments.precision,
+                "threads": arguments.threads,
+                "images": arguments.images,
+                "simulated": True,
+                "rows": rows,
+            },
+        )
 
 
 def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from imi_bench.networks.activations import plan_activations, run_shard
+    from imi_bench.networks.collection import open_images
     from imi_bench.networks.forward import forward_batches
-    from imi_bench.networks.images import open_images
-    from imi_bench.networks.loading import load_network
     from imi_bench.networks.units import sample_units
+    from imi_bench.vision.loading import load_network
 
     torch.set_num_threads(arguments.threads)
     network = load_network(name, pretrained=False, device=arguments.device)
@@ -73,9 +78,13 @@ def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     pictures = rng.integers(0, 256, (arguments.images, side, side, 3), dtype=np.uint8)
     images = open_images(pictures)
     plan = plan_activations(
-        network, images, sampled=sample_units(network.layers, UNITS, seed=0),
-        batch_size=arguments.batch_size, shard_size=len(images), precision=arguments.precision,
-    )  # fmt: skip
+        network,
+        images,
+        sampled=sample_units(network.layers, UNITS, seed=0),
+        batch_size=arguments.batch_size,
+        shard_size=len(images),
+        precision=arguments.precision,
+    )
 
     def settle() -> None:
         if arguments.device.startswith("cuda"):
@@ -83,9 +92,12 @@ def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     def bare() -> None:
         for _ in forward_batches(
-            network, images, range(len(images)),
-            batch_size=arguments.batch_size, precision=arguments.precision,
-        ):  # fmt: skip
+            network,
+            images,
+            range(len(images)),
+            batch_size=arguments.batch_size,
+            precision=arguments.precision,
+        ):
             pass
         settle()
 

@@ -56,8 +56,12 @@ def main() -> None:
         print(f"{name:<28} {seconds[name]:8.2f} s", flush=True)
     print(f"converged refits: {refits}; workers: {options.workers}; load: {os.getloadavg()[0]:.1f}")
     if options.json:
-        record = {"seconds": seconds, "converged": refits, "workers": options.workers,
-                  "load": os.getloadavg()[0]}  # fmt: skip
+        record = {
+            "seconds": seconds,
+            "converged": refits,
+            "workers": options.workers,
+            "load": os.getloadavg()[0],
+        }
         options.json.write_text(json.dumps(record, indent=1))
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from imi_bench.data.study_files import write_study
-from imi_bench.data.tables import Responses, Study, TrialIndex, shown_first_is_positive
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.render import render, write
 from imi_bench.leaderboard.validate import validate
 from imi_bench.leaderboard.verify import verify
+from imi_bench.release.study_files import write_study
+from imi_bench.tables import Responses, Study, TrialIndex, shown_first_is_positive
 
 TRIALS_HASH = "0" * 64
 UNITS, BATCHES, PEOPLE = 250, 10, 3
@@ -49,10 +49,13 @@ def make_study(rng: np.random.Generator) -> Study:
             trial_id=index.trial_id[rows],
             participant=np.array([f"p{i % 360}-{i % PEOPLE}" for i in range(count)], dtype=object),
             correct=rng.random(count) < 1 / (1 + np.exp(-ease[rows])),
-            chose_first=np.full(count, np.nan), confidence=np.full(count, np.nan),
-            seconds=np.full(count, np.nan), simulated=True, source="benchmark",
+            chose_first=np.full(count, np.nan),
+            confidence=np.full(count, np.nan),
+            seconds=np.full(count, np.nan),
+            simulated=True,
+            source="benchmark",
         ),
-    )  # fmt: skip
+    )
 
 
 def make_board(folder: Path, submissions: int) -> Board:
@@ -61,11 +64,18 @@ def make_board(folder: Path, submissions: int) -> Board:
     folder.mkdir(parents=True)
     write_study(study, folder)
     rules = {
-        "format": 1, "board": folder.name, "version": 1, "kind": "observers",
-        "title": "Benchmark", "question": "How fast?", "about": "Simulated.", "simulated": True,
-        "study_hash": study.hash, "trials_hash": TRIALS_HASH,
+        "format": 1,
+        "board": folder.name,
+        "version": 1,
+        "kind": "observers",
+        "title": "Benchmark",
+        "question": "How fast?",
+        "about": "Simulated.",
+        "simulated": True,
+        "study_hash": study.hash,
+        "trials_hash": TRIALS_HASH,
         "ranking": {"score": "bits", "rule": "By score.", "n_resamples": 1000},
-    }  # fmt: skip
+    }
     (folder / "board.toml").write_text(tomli_w.dumps(rules))
     people = pd.Series(study.responses.correct.astype(float)).groupby(study.rows).mean()
     first = shown_first_is_positive(study.trials.trial_id, seed=0)
@@ -76,21 +86,29 @@ def make_board(folder: Path, submissions: int) -> Board:
         out.mkdir(parents=True)
         pd.DataFrame(
             {
-                "trial_id": study.trials.trial_id, "observer": name,
-                "decision_variable": np.where(first, toward, -toward), "status": "ok",
+                "trial_id": study.trials.trial_id,
+                "observer": name,
+                "decision_variable": np.where(first, toward, -toward),
+                "status": "ok",
                 "shown_first": np.where(first, "positive", "negative"),
             }
-        ).to_parquet(out / "decisions.parquet", index=False)  # fmt: skip
+        ).to_parquet(out / "decisions.parquet", index=False)
         (out / "run.json").write_text(json.dumps({"trials": {"hash": TRIALS_HASH}}))
         (out / "submission.toml").write_text(
             tomli_w.dumps(
                 {
-                    "format": 1, "board": folder.name, "name": name, "revision": "1",
-                    "title": name, "authors": ["benchmark"], "licence": "none",
-                    "preprocessing": "none", "weights": {"source": "none"},
+                    "format": 1,
+                    "board": folder.name,
+                    "name": name,
+                    "revision": "1",
+                    "title": name,
+                    "authors": ["benchmark"],
+                    "licence": "none",
+                    "preprocessing": "none",
+                    "weights": {"source": "none"},
                 }
             )
-        )  # fmt: skip
+        )
     return Board.read(folder)
 
 
@@ -155,11 +173,15 @@ def main() -> None:
         size = (folder / "index.html").stat().st_size
         sorts = sort_milliseconds(folder / "index.html")
     result = {
-        "submissions": arguments.submissions, "trials": trials, "validate_one_s": validated,
-        "verify_s": verified, "render_s": rendered, "total_s": verified + rendered,
+        "submissions": arguments.submissions,
+        "trials": trials,
+        "validate_one_s": validated,
+        "verify_s": verified,
+        "render_s": rendered,
+        "total_s": verified + rendered,
         "per_submission_ms": 1000 * (verified + rendered) / arguments.submissions,
         "index_bytes": size,
-    }  # fmt: skip
+    }
     if sorts is not None:
         result |= {"sort_median_ms": float(np.median(sorts)), "sort_slowest_ms": max(sorts)}
     for name, value in result.items():

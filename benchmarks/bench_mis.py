@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _speed(reference: Path | None, threads: int, repeats: int) -> dict[str, Any]:
-    from imi_bench.networks.mis import machine_interpretability_score, score_tasks
+    from imi_bench.mis.scores import machine_interpretability_score, score_tasks
     from imi_bench.networks.tasks import Tasks
 
     rng = np.random.default_rng(0)
@@ -64,9 +64,14 @@ def _speed(reference: Path | None, threads: int, repeats: int) -> dict[str, Any]
 
     def ours() -> Any:
         return machine_interpretability_score(
-            embeddings, activations, n_tasks=N_TASKS, n_references=N_REFERENCES,
-            slope=SLOPE, seed=0, threads=threads,
-        )  # fmt: skip
+            embeddings,
+            activations,
+            n_tasks=N_TASKS,
+            n_references=N_REFERENCES,
+            slope=SLOPE,
+            seed=0,
+            threads=threads,
+        )
 
     if not reference:
         return _summary({"ours": _timed([ours], repeats)[0]})
@@ -124,9 +129,14 @@ class _Public:
 
     def score(self, alpha: float | None = SLOPE) -> Any:
         queries, explanations = self._mis.query_explanation_generation(
-            0, self._embeddings, self._activations, K=N_REFERENCES, N=N_TASKS,
-            quantile=0.02, device="cpu",
-        )  # fmt: skip
+            0,
+            self._embeddings,
+            self._activations,
+            K=N_REFERENCES,
+            N=N_TASKS,
+            quantile=0.02,
+            device="cpu",
+        )
         return self._mis.calc_MIS_set(queries, explanations, self._cosine, alpha=alpha).numpy()
 
 
@@ -152,7 +162,7 @@ def _summary(seconds: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _print_memory(n_units: int) -> None:
     """Peak resident memory above the inputs, in a process of its own."""
-    from imi_bench.networks.mis import machine_interpretability_score
+    from imi_bench.mis.scores import machine_interpretability_score
 
     rng = np.random.default_rng(0)
     few = rng.standard_normal((1000, 4)), rng.standard_normal((1000, 1))

@@ -18,9 +18,9 @@ from unittest import mock
 
 import numpy as np
 
-from imi_bench.data.images import Images
-from imi_bench.data.tables import BlindTrials
 from imi_bench.observers import pooling
+from imi_bench.tables import BlindTrials
+from imi_bench.tables.images import Images
 
 DIMENSIONS, REFERENCES = 512, 9
 

@@ -56,7 +56,7 @@ def _write(path: Path, rows: int) -> dict[str, Any]:
     """Simulate, bring to the wanted number of rows by more people of the same answers, write."""
     import pandas as pd
 
-    from imi_bench.data.simulate_release import SimulatedRelease, simulate_release, write_release
+    from imi_bench.simulation.release import SimulatedRelease, simulate_release, write_release
 
     start = time.perf_counter()
     release = simulate_release(seed=0)
@@ -86,7 +86,7 @@ def _read(reader: str, path: Path) -> None:
     """Print wall and processor seconds (imports not counted) and the process' peak in MiB."""
     import pandas as pd
 
-    from imi_bench.data.release import read_release
+    from imi_bench.release.table import read_release
 
     start, began = time.perf_counter(), time.process_time()
     if reader == READERS[2]:

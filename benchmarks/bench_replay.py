@@ -58,10 +58,10 @@ def main() -> None:
 def _first_run(folder: Path, threads: int, repeats: int) -> dict[str, float]:
     import torch
 
-    from imi_bench.data.images import Images
     from imi_bench.observers.encoders import from_timm
     from imi_bench.replay.plan import BATCH_ON_CPU
     from imi_bench.replay.runner import replay
+    from imi_bench.tables.images import Images
 
     torch.set_num_threads(threads)
     observer = from_timm("resnet10t", pretrained=False, image_size=SIDE, device="cpu")
@@ -91,8 +91,8 @@ def _first_run(folder: Path, threads: int, repeats: int) -> dict[str, float]:
 
 
 def _cached(folder: Path, repeats: int) -> dict[str, float]:
-    from imi_bench.data.stimuli import read_trials, write_trials
     from imi_bench.replay.runner import replay
+    from imi_bench.stimuli.trial_files import read_trials, write_trials
 
     trials, observer = _small_trials(N_CACHED_TRIALS), _projection()
     trials = read_trials(write_trials(trials, folder / "small_trials")).trials
@@ -156,18 +156,22 @@ def _write_images(folder: Path) -> list[Path]:
 
 
 def _trials(count: int, images: Any) -> Any:
-    from imi_bench.data.tables import TrialIndex, Trials
+    from imi_bench.tables import TrialIndex, Trials
 
     rng = np.random.default_rng(1)
-    cells = np.stack([
-        rng.choice(len(images), 2 * N_REFERENCES + 2, replace=False) for _ in range(count)
-    ])  # fmt: skip
+    cells = np.stack(
+        [rng.choice(len(images), 2 * N_REFERENCES + 2, replace=False) for _ in range(count)]
+    )
     index = TrialIndex(
         trial_id=[f"net/layer/{i // 20}/natural/easy/{i % 20}" for i in range(count)],
-        network=["net"] * count, layer=["layer"] * count, unit=np.arange(count) // 20,
-        mode=["natural"] * count, difficulty=["easy"] * count, batch=np.arange(count) % 20,
+        network=["net"] * count,
+        layer=["layer"] * count,
+        unit=np.arange(count) // 20,
+        mode=["natural"] * count,
+        difficulty=["easy"] * count,
+        batch=np.arange(count) % 20,
         catch=np.zeros(count, bool),
-    )  # fmt: skip
+    )
     return Trials(index, images, cells[:, :N_REFERENCES], cells[:, N_REFERENCES:-2], cells[:, -2:])
 
 
@@ -177,7 +181,7 @@ def _fresh(trials: Any) -> Any:
 
 
 def _small_trials(count: int) -> Any:
-    from imi_bench.data.images import Images
+    from imi_bench.tables.images import Images
 
     pixels = np.random.default_rng(2).integers(0, 256, (N_CACHED_IMAGES, 8, 8, 3), dtype=np.uint8)
     return _trials(count, Images.collect(list(pixels))[0])

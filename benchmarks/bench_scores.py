@@ -21,11 +21,11 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, cohen_kappa_score, log_loss
 
 from imi_bench.choice.calibrate import calibrate
-from imi_bench.data.tables import DecisionVariables, Responses, Study, TrialIndex
 from imi_bench.provenance import generator, write_json
-from imi_bench.scores.matched import Matched, match
+from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.report import all_draws
-from imi_bench.scores.resampling import weights
+from imi_bench.stats.resampling import weights
+from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
 
 UNITS, NETWORKS, BATCHES, SEATS = 767, 9, 10, 63
 RESAMPLES, LOOPED = 10_000, 20
@@ -38,16 +38,24 @@ def simulated(*, answers_per_trial: int, seed: int) -> tuple[DecisionVariables, 
     count = len(unit)
     index = TrialIndex(
         trial_id=[f"{u}/{b}" for u, b in zip(unit, batch, strict=True)],
-        network=[f"network{u % NETWORKS}" for u in unit], layer=["layer"] * count, unit=unit,
-        mode=["natural"] * count, difficulty=["easy"] * count, batch=batch,
+        network=[f"network{u % NETWORKS}" for u in unit],
+        layer=["layer"] * count,
+        unit=unit,
+        mode=["natural"] * count,
+        difficulty=["easy"] * count,
+        batch=batch,
         catch=np.zeros(count, dtype=bool),
-    )  # fmt: skip
+    )
     toward = rng.normal(1, 1.5, count)
     first = rng.random(count) < 0.5
     decisions = DecisionVariables(
-        "toy", index.trial_id, np.where(first, toward, -toward), ["ok"] * count,
-        np.where(first, "positive", "negative"), np.zeros(count),
-    )  # fmt: skip
+        "toy",
+        index.trial_id,
+        np.where(first, toward, -toward),
+        ["ok"] * count,
+        np.where(first, "positive", "negative"),
+        np.zeros(count),
+    )
     row = np.repeat(np.arange(count), answers_per_trial)
     person = np.concatenate([rng.permutation(SEATS)[:answers_per_trial] for _ in range(count)])
     effect = rng.normal(0, 0.5, UNITS)[unit]
@@ -56,9 +64,13 @@ def simulated(*, answers_per_trial: int, seed: int) -> tuple[DecisionVariables, 
     answers = Responses(
         trial_id=index.trial_id[row],
         participant=[f"{index.network[r]}-{p}" for r, p in zip(row, person, strict=True)],
-        correct=right, chose_first=nan, confidence=nan, seconds=nan, simulated=True,
+        correct=right,
+        chose_first=nan,
+        confidence=nan,
+        seconds=nan,
+        simulated=True,
         source="benchmarks/bench_scores.py",
-    )  # fmt: skip
+    )
     return decisions, Study(index, answers)
 
 
@@ -67,13 +79,19 @@ def answer_table(matched: Matched) -> pd.DataFrame:
     t = matched.trial
     return pd.DataFrame(
         {
-            "unit": matched.unit[t], "condition": matched.condition[t], "trial": t,
-            "network": matched.network_condition[t], "p": matched.p_correct[t],
-            "credit": matched.credit[t], "answered": matched.answered[t],
-            "first": matched.first[t], "positive_first": matched.first_is_positive[t],
-            "correct": matched.correct, "person": matched.participant,
+            "unit": matched.unit[t],
+            "condition": matched.condition[t],
+            "trial": t,
+            "network": matched.network_condition[t],
+            "p": matched.p_correct[t],
+            "credit": matched.credit[t],
+            "answered": matched.answered[t],
+            "first": matched.first[t],
+            "positive_first": matched.first_is_positive[t],
+            "correct": matched.correct,
+            "person": matched.participant,
         }
-    )  # fmt: skip
+    )
 
 
 def split_half(table: pd.DataFrame, rng: np.random.Generator, splits: int) -> float:
@@ -135,9 +153,10 @@ def looped(matched: Matched, *, resamples: int, seed: int) -> dict[str, list[flo
     by_unit = weights(matched.network_of_unit, n_resamples=resamples, rng=generator(seed, "units"))
     people = np.unique(table["person"])
     by_person = weights(
-        np.zeros(len(people), dtype=int), n_resamples=resamples,
+        np.zeros(len(people), dtype=int),
+        n_resamples=resamples,
         rng=generator(seed, "participants"),
-    )  # fmt: skip
+    )
     order = np.argsort(table["unit"].to_numpy(), kind="stable")
     rows_of = np.split(order, np.cumsum(np.bincount(table["unit"]))[:-1])
     found: dict[str, list[float]] = {}
@@ -188,10 +207,14 @@ def main() -> int:
         print(f"the loop and the vectorised bootstrap differ by {worst:.2g}", file=sys.stderr)
         return 1
     record: dict[str, Any] = {
-        "units": UNITS, "answers": len(matched.trial), "resamples": RESAMPLES,
-        "scores": len(draws), "looped_resamples": LOOPED, "largest_difference": worst,
+        "units": UNITS,
+        "answers": len(matched.trial),
+        "resamples": RESAMPLES,
+        "scores": len(draws),
+        "looped_resamples": LOOPED,
+        "largest_difference": worst,
         "calibration_answers": len(more.responses),
-    }  # fmt: skip
+    }
     for place, clock in enumerate(("wall", "processor")):
         record[f"vectorised_{clock}_s"] = median(seconds[place] for seconds in fast)
         record[f"loop_{clock}_s_a_resample"] = median(s[place] for s in slow) / LOOPED

@@ -95,7 +95,7 @@ def _memory(options: argparse.Namespace, quantile: float) -> dict[str, float]:
 
 
 def _score_a_unit() -> float:
-    from imi_bench.networks.mis import machine_interpretability_score
+    from imi_bench.mis.scores import machine_interpretability_score
 
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((10_000, 1_792), dtype=np.float32)
@@ -108,8 +108,8 @@ def _score_a_unit() -> float:
 
 
 def _decode(folder: Path) -> float:
-    from imi_bench.networks.images import open_images
-    from imi_bench.networks.loading import centre_crop
+    from imi_bench.networks.collection import open_images
+    from imi_bench.vision.loading import centre_crop
 
     images = open_images(folder)
     count = min(len(images), 100)

@@ -34,8 +34,8 @@ from imi_bench.glmm import Design, GlmmResult, WarmStart, build_design, fit_desi
 from imi_bench.glmm.between import INTERCEPT, level_estimates, regress
 from imi_bench.glmm.bootstrap import bootstrap, bootstrap_likelihood_ratio
 from imi_bench.glmm.inference import likelihood_ratio, wald
-from imi_bench.networks.card import covariates
 from imi_bench.provenance import generator
+from imi_bench.vision.card import covariates
 
 NETWORK_SDS = (0.0, 0.15, 0.3, 0.6)
 ALPHA = 0.05
@@ -71,8 +71,11 @@ def simulate(
 ) -> np.ndarray:
     """Draw the answers of one study without a scale effect: float64 (n,)."""
     eta = np.full(len(rows), size.intercept)
-    for name, sd in (("network", network_sd), ("unit", size.unit_sd),
-                     ("participant", size.participant_sd)):  # fmt: skip
+    for name, sd in (
+        ("network", network_sd),
+        ("unit", size.unit_sd),
+        ("participant", size.participant_sd),
+    ):
         eta += rng.normal(0, sd, rows[name].nunique())[rows[name]]
     return (rng.random(len(rows)) < 1 / (1 + np.exp(-eta))).astype(float)
 
@@ -152,9 +155,13 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for network_sd in options.sds:
         new = table_for(
-            network_sd, size=size, studies=options.studies, seed=options.seed,
-            boot_studies=min(options.boot_studies, options.studies), refits=options.refits,
-        )  # fmt: skip
+            network_sd,
+            size=size,
+            studies=options.studies,
+            seed=options.seed,
+            boot_studies=min(options.boot_studies, options.studies),
+            refits=options.refits,
+        )
         rows += new
         for row in new:
             print(
@@ -164,9 +171,11 @@ def main() -> None:
             )
         if options.json:
             seconds = time.perf_counter() - began
-            options.json.write_text(json.dumps(
-                {"alpha": ALPHA, "size": vars(size), "seconds": seconds, "rows": rows}, indent=1
-            ))  # fmt: skip
+            options.json.write_text(
+                json.dumps(
+                    {"alpha": ALPHA, "size": vars(size), "seconds": seconds, "rows": rows}, indent=1
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ def main() -> None:
 def _network(name: str, arguments: argparse.Namespace) -> list[tuple[dict[str, Any], Any]]:
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.featurevis import Ascent, visualise
-    from imi_bench.networks.loading import load_network
     from imi_bench.networks.units import sample_units
+    from imi_bench.vision.loading import load_network
 
     weights = arguments.nets / f"{name}.safetensors"
     reference = f"timm:{name}?num_classes=10&input_size=32&{CIFAR}&checkpoint={weights}"

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from imi_bench.data.images import Pixels
-from imi_bench.data.tables import BlindTrials
-from imi_bench.data.world import build
-from imi_bench.gate import gate
+from imi_bench.arrays import Pixels
+from imi_bench.gate.verdict import gate
 from imi_bench.observers.catalogue import load
 from imi_bench.replay.runner import replay
+from imi_bench.simulation.world import build
+from imi_bench.tables import BlindTrials
 
 
 class Degraded:

@@ -74,19 +74,21 @@ def _answer(
     """Whether each observer is right on each trial: 1, 0, or one half for a tie."""
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.exemplars import Design
-    from imi_bench.networks.loading import load_network
     from imi_bench.networks.trial_folder import build_trials
     from imi_bench.networks.units import sample_units
     from imi_bench.observers.catalogue import load
     from imi_bench.observers.reference import ideal
     from imi_bench.replay.runner import replay
+    from imi_bench.vision.loading import load_network
 
     trained = weights == "trained"
     network = load_network(
         f"timm:{name}?{OPTIONS}",
         checkpoint=arguments.shared / "nets" / f"{name}.safetensors" if trained else None,
-        pretrained=trained, seed=arguments.seed, device="cpu",
-    )  # fmt: skip
+        pretrained=trained,
+        seed=arguments.seed,
+        device="cpu",
+    )
     images = arguments.shared / "images" / "cifar10_test.npz"
     units = sample_units(network.layers, arguments.units, seed=arguments.seed)
     found = collect_activations(network, images, layers=[], sampled=units)
@@ -123,9 +125,13 @@ def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     grouped = unit.groupby(by, sort=False)
     mean, error = grouped.mean(), grouped.std() / grouped.count() ** 0.5
     return pd.DataFrame(
-        {"mean": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error,
-         "units": grouped.count()}
-    )  # fmt: skip
+        {
+            "mean": mean,
+            "low": mean - 1.96 * error,
+            "high": mean + 1.96 * error,
+            "units": grouped.count(),
+        }
+    )
 
 
 def _tables(table: pd.DataFrame) -> list[str]:

@@ -38,7 +38,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callabl
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
-    )  # fmt: skip
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -47,9 +47,14 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callabl
             return Text(f"{speed:,.1f} {unit}/s" if speed else f"… {unit}/s", style="dim")
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)

@@ -18,9 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 _REPORTED_PACKAGES = (
-    "imi-bench", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "scikit-image",
-    "statsmodels", "torch", "timm", "open_clip_torch", "safetensors",
-)  # fmt: skip
+    "imi-bench",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scikit-image",
+    "statsmodels",
+    "torch",
+    "timm",
+    "open_clip_torch",
+    "safetensors",
+)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -148,8 +158,11 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool] | None:
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],
-            check=True, capture_output=True, text=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        ).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": git("status", "--porcelain") != ""}

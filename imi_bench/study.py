@@ -6,7 +6,7 @@
 
 Each step is a function from the study so far to the study with one part more; `STEPS` lists them
 in order and `run_study` walks the list. ``imi-bench demo`` is this list on the embedded
-mini-benchmark. What travels between the steps are the frozen tables of `imi_bench.data.tables`:
+mini-benchmark. What travels between the steps are the frozen tables of `imi_bench.tables`:
 read that file next.
 """
 
@@ -20,9 +20,6 @@ from typing import NamedTuple, TypeVar
 from threadpoolctl import threadpool_limits
 
 from imi_bench.choice.calibrate import calibrate
-from imi_bench.data.stimuli import read_trials, write_trials
-from imi_bench.data.tables import BlindingKey, Study, Trials
-from imi_bench.data.world import build
 from imi_bench.errors import InputError, MissingExtraError
 from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load
@@ -30,9 +27,12 @@ from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
 from imi_bench.replay.output import write_run
 from imi_bench.replay.runner import replay
-from imi_bench.report.exhibit import Exhibit, ObserverRun, write_study
+from imi_bench.report.contents import Exhibit, ObserverRun, write_study
 from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
+from imi_bench.simulation.world import build
+from imi_bench.stimuli.trial_files import read_trials, write_trials
+from imi_bench.tables import BlindingKey, Study, Trials
 
 SMALL_ENCODER = "timm:test_resnet?pretrained=false"
 TITLE = "Machine observers on the mini-benchmark"
@@ -53,7 +53,7 @@ class Plan:
     seed : int
         Of the mini-benchmark, the sides, random weights, the folds and the resampling.
     world : mapping of str to int
-        Arguments of `imi_bench.data.world.build`, such as a smaller number of networks.
+        Arguments of `imi_bench.simulation.world.build`, such as a smaller number of networks.
     force : bool
         Replace other runs in the folder.
     """
@@ -104,9 +104,14 @@ class StudySoFar:
     def exhibit(self) -> Exhibit:
         """What the report shows."""
         return Exhibit(
-            TITLE, made(self.trials), self.runs, self.answers, self.unit_notes, self.skipped,
+            TITLE,
+            made(self.trials),
+            self.runs,
+            self.answers,
+            self.unit_notes,
+            self.skipped,
             self.plan.seed,
-        )  # fmt: skip
+        )
 
 
 class Step(NamedTuple):
@@ -146,9 +151,13 @@ def decide(study: StudySoFar) -> StudySoFar:
         # one thread: sums in one order whatever the machine, so that the page has the same bytes
         with threadpool_limits(limits=1):
             done = replay(
-                observer, trials, seed=plan.seed, out=place, cache=plan.folder / "cache",
+                observer,
+                trials,
+                seed=plan.seed,
+                out=place,
+                cache=plan.folder / "cache",
                 force=plan.force,
-            )  # fmt: skip
+            )
         runs.append(ObserverRun(done.decisions, done.record))
     return replace(study, runs=tuple(runs), skipped=skipped)
 
@@ -250,14 +259,16 @@ def _ideal_run(study: StudySoFar) -> ObserverRun:
     record = {
         "command": "demo",
         "observer": {
-            "name": "ideal", "description": described, "fingerprint": sha256_json(described),
+            "name": "ideal",
+            "description": described,
+            "fingerprint": sha256_json(described),
         },
         "trials": {"hash": trials.hash, "count": len(trials)},
         "seed": study.plan.seed,
         "versions": package_versions(),
         "git": git_state(),
         "simulated": trials.simulated,
-    }  # fmt: skip
+    }
     decisions = ideal(trials, key)
     written = write_run(_place(study.plan, "ideal"), trials, decisions, record)
     return ObserverRun(decisions, written)

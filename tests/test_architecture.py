@@ -11,25 +11,32 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imi_bench"
 
-# A module may import from its own layer and from those before it.
-LAYERS = (
-    ("errors", "extras", "provenance", "progress", "__init__"),
-    ("data.images",),
-    ("data.tables",),
-    ("data", "networks", "observers", "choice.links", "scores.estimate", "glmm"),
-    ("replay",),
-    ("choice",),
-    ("scores",),
-    ("effects",),
-    ("leaderboard", "gate"),
-    ("report",),
-    ("study", "pytest_plugin"),
-    ("cli", "__main__"),
+# A module may import from its own room and from those before it.
+ORDER = (
+    "errors extras provenance progress executors arrays __init__",
+    "tables stats",
+    "vision",
+    "stimuli release simulation",
+    "observers",
+    "replay",
+    "networks",
+    "mis",
+    "choice",
+    "scores",
+    "glmm",
+    "effects",
+    "leaderboard gate",
+    "report",
+    "study",
+    "cli __main__",
 )
 FORBIDDEN = (
-    ("observers", "choice"), ("observers", "scores"), ("observers", "data.release"),
-    ("scores", "observers"), ("glmm", "observers"), ("data", "observers"),
-)  # fmt: skip
+    ("observers", "choice"),
+    ("observers", "scores"),
+    ("observers", "release"),
+    ("scores", "observers"),
+    ("glmm", "observers"),
+)
 LIGHT = ("torch", "timm", "open_clip", "matplotlib", "seaborn", "statsmodels", "skimage", "sklearn")
 
 
@@ -56,13 +63,8 @@ def imported(path: Path) -> set[str]:
 
 
 def layer_of(name: str) -> int:
-    matches = [
-        (len(prefix), depth)
-        for depth, layer in enumerate(LAYERS)
-        for prefix in layer
-        if name == prefix or name.startswith(prefix + ".")
-    ]
-    return max(matches)[1]
+    room = name.split(".")[0]
+    return next(depth for depth, rooms in enumerate(ORDER) if room in rooms.split())
 
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

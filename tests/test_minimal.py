@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.cli.app import app
-from imi_bench.data.world import World, build
 from imi_bench.errors import MissingExtraError
 from imi_bench.extras import require
 from imi_bench.glmm import fit
 from imi_bench.observers.catalogue import load
 from imi_bench.replay.runner import replay
 from imi_bench.scores.report import score
+from imi_bench.simulation.world import World, build
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_lists_observers_in_json() -> None:
 
 def test_nothing_above_loaded_torch() -> None:
     script = (
-        "import imi_bench.glmm, imi_bench.study, imi_bench.leaderboard.verify, imi_bench.gate, sys;"
+        "import imi_bench.glmm, imi_bench.study, imi_bench.leaderboard.verify;"
+        "import imi_bench.gate.verdict, sys;"
         "print('torch' in sys.modules)"
     )
     result = subprocess.run(

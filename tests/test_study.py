@@ -11,7 +11,7 @@ import pytest
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, MissingExtraError
-from imi_bench.report.exhibit import read_exhibit
+from imi_bench.report.contents import read_exhibit
 from imi_bench.report.page import write_page
 from imi_bench.study import STEPS, Plan, StudySoFar, light_observers, made, run_study
 
@@ -26,8 +26,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> StudySoFar:
 
 def test_steps_are_those_of_the_data_flow() -> None:
     assert [step.name for step in STEPS] == [
-        "trials", "blind", "decide", "calibrate", "score", "report",
-    ]  # fmt: skip
+        "trials",
+        "blind",
+        "decide",
+        "calibrate",
+        "score",
+        "report",
+    ]
     assert all(step.doc and step.function.__doc__ for step in STEPS)
 
 

@@ -19,19 +19,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
-from imi_bench.choice.curve import PsychometricFit
+from imi_bench.choice.fitting import fit_psychometric
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.choice.pooling import partially_pooled
-from imi_bench.choice.psychometric import fit_psychometric
-from imi_bench.data.tables import DecisionVariables, Study
+from imi_bench.choice.psychometric import PsychometricFit
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.provenance import sha256_columns
+from imi_bench.tables import DecisionVariables, Study
 
 __all__ = ["MIS_DREAMSIM", "Calibration", "ChoiceProbabilities", "calibrate"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def calibrate(
@@ -89,7 +87,7 @@ def calibrate(
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> from imi_bench.data.tables import Responses, TrialIndex
+    >>> from imi_bench.tables import Responses, TrialIndex
     >>> ids, n = [f"t{i}" for i in range(40)], 40
     >>> index = TrialIndex(
     ...     trial_id=ids, network=["net"] * n, layer=["layer"] * n, unit=np.arange(n) // 2,
@@ -115,10 +113,16 @@ def calibrate(
 
     def fit(keep: NDArray[np.bool_]) -> PsychometricFit:
         fitted = fit_psychometric(
-            rows.evidence[keep], successes=rows.successes[keep], trials=rows.answers[keep],
-            group=None if slopes == "common" else modes[keep], cluster=units[keep], link=link,
-            bias=rows.oriented, lapse=lapse, level=level,
-        )  # fmt: skip
+            rows.evidence[keep],
+            successes=rows.successes[keep],
+            trials=rows.answers[keep],
+            group=None if slopes == "common" else modes[keep],
+            cluster=units[keep],
+            link=link,
+            bias=rows.oriented,
+            lapse=lapse,
+            level=level,
+        )
         return partially_pooled(fitted) if slopes == "pooled by mode" else fitted
 
     count = max(folds.values()) + 1
@@ -163,20 +167,22 @@ def _answer_rows(decisions: DecisionVariables, study: Study, *, bias: bool | Non
     answers = np.flatnonzero(usable[study.rows])
     if not answers.size:
         raise NotEnoughDataError(
-            "no answers to calibrate on", where=f"decisions of '{decisions.observer}'",
+            "no answers to calibrate on",
+            where=f"decisions of '{decisions.observer}'",
             found=f"{usable.sum()} main trials with an answer of the observer",
             wanted="some that people answered too",
-        )  # fmt: skip
+        )
     trial = study.rows[answers]
     correct = study.responses.correct[answers].astype(np.float64)
     first = study.responses.chose_first[answers]
     known = ~np.isnan(first)
     if bias and not known.all():
         raise InputError(
-            "bias cannot be estimated", where="responses",
+            "bias cannot be estimated",
+            where="responses",
             found=f"{(~known).sum()} answers of unknown order of queries",
             wanted="chose_first for every answer",
-        )  # fmt: skip
+        )
     oriented = bool(known.all()) if bias is None else bias
     side = (first == correct) if oriented else np.ones(len(trial), dtype=bool)
     outcome = first if oriented else correct

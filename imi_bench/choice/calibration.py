@@ -13,19 +13,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.choice.curve import PsychometricFit, PsychometricParameters, choice_probability
+from imi_bench.arrays import Floats, Ints, Strings
 from imi_bench.choice.folds import FoldsBy, clusters_of
-from imi_bench.data.published import published
-from imi_bench.data.tables import DecisionVariables, TrialIndex
+from imi_bench.choice.psychometric import (
+    PsychometricFit,
+    PsychometricParameters,
+    choice_probability,
+)
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.provenance import sha256_json, write_json
+from imi_bench.release.published import published
+from imi_bench.tables import DecisionVariables, TrialIndex
 
 __all__ = ["MIS_DREAMSIM", "NO_FOLD", "Calibration", "ChoiceProbabilities", "Slopes"]
 
 Slopes = Literal["common", "by mode", "pooled by mode"]
-Strings = NDArray[np.object_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MIS_DREAMSIM = PsychometricParameters(slope=published().mis["slope_on_dreamsim"])
 """The constant of the published machine interpretability score with DreamSim: logit, no lapse.
@@ -135,9 +137,11 @@ class Calibration:
         known = set(self.folds.values())
         if known != set(range(len(self.fits))):
             raise InputError(
-                "folds and fits disagree", where=self.label, found=f"folds {sorted(known)}",
+                "folds and fits disagree",
+                where=self.label,
+                found=f"folds {sorted(known)}",
                 wanted=f"one fit a fold ({len(self.fits)} fits)",
-            )  # fmt: skip
+            )
 
     @classmethod
     def identity(cls, *, link: str = "logit") -> Self:
@@ -184,9 +188,11 @@ class Calibration:
         """
         if self.observer not in ("", decisions.observer):
             raise NotComparableError(
-                "calibration of another observer", where=f"'{self.label}'",
-                found=f"'{decisions.observer}'", wanted=f"'{self.observer}'",
-            )  # fmt: skip
+                "calibration of another observer",
+                where=f"'{self.label}'",
+                found=f"'{decisions.observer}'",
+                wanted=f"'{self.observer}'",
+            )
         position = pd.Index(decisions.trial_id).get_indexer(pd.Index(index.trial_id))
         shared = np.flatnonzero(position >= 0)
         if not shared.size:
@@ -225,13 +231,14 @@ class Calibration:
         if seen.any():
             row = int(np.flatnonzero(seen)[0])
             raise LeakageError(
-                "trial would be scored by a fit that saw its unit" if self.by == "unit"
+                "trial would be scored by a fit that saw its unit"
+                if self.by == "unit"
                 else "trial would be scored by a fit that saw its network",
                 where=f"trial '{index.trial_id[row]}' ({seen.sum()} such trials)",
                 found=f"fold {folds[row]}, fit {'on everything' if fold < 0 else fold}",
                 wanted="the fit that held the trial's fold out",
                 do="leave out fold= to let every trial have its own",
-            )  # fmt: skip
+            )
         return fold
 
     def _both_orders(self, evidence: Floats, index: TrialIndex, use: Ints) -> tuple[Floats, Floats]:
@@ -255,13 +262,19 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
-            "observer": self.observer, "label": self.label, "by": self.by, "slopes": self.slopes,
-            "folds": dict(self.folds), "fits": [fit.to_json() for fit in self.fits],
+            "observer": self.observer,
+            "label": self.label,
+            "by": self.by,
+            "slopes": self.slopes,
+            "folds": dict(self.folds),
+            "fits": [fit.to_json() for fit in self.fits],
             "overall": None if self.overall is None else self.overall.to_json(),
             "parameters": None if self.parameters is None else self.parameters.to_json(),
-            "study_hash": self.study_hash, "responses_hash": self.responses_hash,
-            "decisions_hash": self.decisions_hash, "seed": self.seed,
-        }  # fmt: skip
+            "study_hash": self.study_hash,
+            "responses_hash": self.responses_hash,
+            "decisions_hash": self.decisions_hash,
+            "seed": self.seed,
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
@@ -279,10 +292,11 @@ class Calibration:
                     **record,
                     "fits": tuple(PsychometricFit.from_json(fit) for fit in record["fits"]),
                     "overall": None if overall is None else PsychometricFit.from_json(overall),
-                    "parameters": None if parameters is None
+                    "parameters": None
+                    if parameters is None
                     else PsychometricParameters(**parameters),
                 }
-            )  # fmt: skip
+            )
         except (KeyError, TypeError) as error:
             raise InputError("not a calibration", found=repr(error)) from error
 

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.tables import TrialIndex
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.provenance import generator
+from imi_bench.tables import TrialIndex
 
 __all__ = ["FoldsBy", "assign_folds", "clusters_of"]
 
@@ -74,9 +74,10 @@ def assign_folds(
         n_folds = len(names) if by == "network" else min(_UNIT_FOLDS, len(names))
     if not 2 <= n_folds <= len(names):
         raise NotEnoughDataError(
-            f"cannot make {n_folds} folds by {by}", found=f"{len(names)} {by}s",
+            f"cannot make {n_folds} folds by {by}",
+            found=f"{len(names)} {by}s",
             wanted=f"at least two folds, and a {by} for each",
-        )  # fmt: skip
+        )
     shuffled = [names[row] for row in generator(seed, "folds", by).permutation(len(names))]
     dealt = sorted(shuffled, key=network_of.__getitem__) if by == "unit" else shuffled
     return {name: row % n_folds for row, name in enumerate(dealt)}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from imi_bench.choice.links import LOGIT, Link
+from imi_bench.arrays import Floats
+from imi_bench.stats.links import LOGIT, Link
 
 __all__ = [
     "BinomialRows",
@@ -28,7 +28,6 @@ __all__ = [
     "scoring_step",
 ]
 
-Floats = NDArray[np.float64]
 
 _TINY = 1e-300
 

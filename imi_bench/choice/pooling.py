@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.choice.curve import PsychometricFit
-from imi_bench.scores.estimate import Estimate
+from imi_bench.choice.psychometric import PsychometricFit
+from imi_bench.stats.estimate import Estimate
 
 __all__ = ["partially_pooled"]
 
@@ -27,7 +27,7 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
 
     Examples
     --------
-    >>> from imi_bench.choice.psychometric import fit_psychometric
+    >>> from imi_bench.choice.fitting import fit_psychometric
     >>> x = np.tile([-2.0, -1.0, 1.0, 2.0], 2)
     >>> fit = fit_psychometric(x, successes=[2, 4, 6, 8, 1, 4, 7, 8], trials=np.full(8, 10.0),
     ...                        group=["a"] * 4 + ["b"] * 4, lapse=0.0)
@@ -54,10 +54,15 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
         quantile = float(stats.norm.ppf((1 + slope.level) / 2))
         half = quantile * float(np.sqrt(posterior[row, row]))
         slopes[group] = Estimate(
-            float(shrunk[row]), float(shrunk[row]) - half, float(shrunk[row]) + half,
-            level=slope.level, method=f"partial pooling of {slope.method}", n=slope.n,
-            clusters=slope.clusters, unit=slope.unit,
-        )  # fmt: skip
+            float(shrunk[row]),
+            float(shrunk[row]) - half,
+            float(shrunk[row]) + half,
+            level=slope.level,
+            method=f"partial pooling of {slope.method}",
+            n=slope.n,
+            clusters=slope.clusters,
+            unit=slope.unit,
+        )
     combined = fit.covariance.copy()
     combined[:count, :count] = posterior
     combined[:count, count:] = combined[count:, :count] = np.nan

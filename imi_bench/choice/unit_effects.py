@@ -21,17 +21,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from imi_bench.choice.climb import LAPSE_MAX, STEEPEST
+from imi_bench.arrays import Floats, Ints
+from imi_bench.choice.fitting import fit_psychometric
 from imi_bench.choice.likelihood import log_probability
-from imi_bench.choice.links import Link, link_named
-from imi_bench.choice.psychometric import fit_psychometric
+from imi_bench.choice.maximise import LAPSE_MAX, STEEPEST
 from imi_bench.errors import InputError, NotEnoughDataError
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.links import Link, link_named
 
 __all__ = ["UnitEffectsFit", "fit_unit_effects"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _NEWTON_STEPS = 12
 _SMALLEST_LOG_SD = -7.0
@@ -140,18 +139,20 @@ def fit_unit_effects(
         raise NotEnoughDataError("unit effects need units", found=rows.n_units, wanted="2 or more")
     first = np.array([start.slopes["all"].value * scale, start.lapse.value, math.log(0.5)])
     steepest = STEEPEST / rows.link.first_peak
-    bounds = [
-        (-steepest, steepest), (0.0, LAPSE_MAX), (_SMALLEST_LOG_SD, _LARGEST_LOG_SD)
-    ]  # fmt: skip
+    bounds = [(-steepest, steepest), (0.0, LAPSE_MAX), (_SMALLEST_LOG_SD, _LARGEST_LOG_SD)]
 
     def descend(theta: Floats) -> tuple[float, Floats]:
         value, gradient = _marginal(theta, rows)
         return -value, -gradient
 
     found = optimize.minimize(
-        descend, first, jac=True,
-        method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-6, "maxiter": 200},
-    )  # fmt: skip
+        descend,
+        first,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-12, "gtol": 1e-6, "maxiter": 200},
+    )
     free = np.array([low < v < high for v, (low, high) in zip(found.x, bounds, strict=True)])
     errors = _errors(found.x, rows, free)
     errors[0] /= scale
@@ -177,9 +178,15 @@ def _prepared(
     scale = math.sqrt(float((n * x**2).sum() / max(n.sum(), 1.0))) or 1.0
     nodes, node_weights = np.polynomial.hermite_e.hermegauss(n_nodes)
     rows = _Rows(
-        x[order] / scale, k[order], n[order], codes, int(codes.max(initial=-1)) + 1, link,
-        nodes, np.log(node_weights) - 0.5 * math.log(2 * math.pi),
-    )  # fmt: skip
+        x[order] / scale,
+        k[order],
+        n[order],
+        codes,
+        int(codes.max(initial=-1)) + 1,
+        link,
+        nodes,
+        np.log(node_weights) - 0.5 * math.log(2 * math.pi),
+    )
     return rows, scale
 
 
@@ -261,9 +268,7 @@ def _described(
     n = round(rows.trials.sum())
 
     def made(value: float, error: float, unit: str, scale: str, at: float) -> Estimate:
-        facts: dict[str, Any] = {
-            "level": level, "n": n, "clusters": rows.n_units, "unit": unit
-        }  # fmt: skip
+        facts: dict[str, Any] = {"level": level, "n": n, "clusters": rows.n_units, "unit": unit}
         if math.isnan(error):
             return Estimate(value, reason="at the end of its range, or not identified", **facts)
         ends = at + quantile * error * np.array([-1, 1])
@@ -277,5 +282,8 @@ def _described(
         slope=made(slope, errors[0], unit, "", slope),
         lapse=made(lapse, errors[1] / inside, "proportion", "logit", float(special.logit(lapse))),
         unit_sd=made(math.exp(log_sd), errors[2], rows.link.name, "log", log_sd),
-        log_likelihood=log_likelihood, link=rows.link.name, n=n, clusters=rows.n_units,
-    )  # fmt: skip
+        log_likelihood=log_likelihood,
+        link=rows.link.name,
+        n=n,
+        clusters=rows.n_units,
+    )

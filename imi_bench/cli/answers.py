@@ -10,7 +10,7 @@ import typer
 from imi_bench.cli.output import note
 
 if TYPE_CHECKING:
-    from imi_bench.data.tables import Study
+    from imi_bench.tables import Study
 
 Answers = Annotated[
     str, typer.Option(help="Released CSV, folder with responses.parquet, or `imi` (fetched).")
@@ -25,9 +25,9 @@ def read_answers(responses: str) -> tuple[Path, Study]:
     InputError
         If there is none.
     """
-    from imi_bench.data.fetch import stored
-    from imi_bench.data.study_files import read_study
     from imi_bench.errors import InputError
+    from imi_bench.release.fetch import stored
+    from imi_bench.release.study_files import read_study
 
     path = Path(responses)
     if responses == "imi":

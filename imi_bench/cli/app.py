@@ -13,11 +13,23 @@ from imi_bench import __version__
 from imi_bench.errors import ImiBenchError, InputError
 
 GROUPS: tuple[str, ...] = (
-    "demo", "run", "report", "observers", "doctor",
-    "data", "score", "fit", "effects", "power",
-    "networks", "stimuli", "mis",
-    "submit", "leaderboard", "gate",
-)  # fmt: skip
+    "demo",
+    "run",
+    "report",
+    "observers",
+    "doctor",
+    "data",
+    "score",
+    "fit",
+    "effects",
+    "power",
+    "networks",
+    "stimuli",
+    "mis",
+    "submit",
+    "leaderboard",
+    "gate",
+)
 
 _FAULT = 70  # sysexits.h: not 1, which means that a check failed
 _STOPPED = 130  # 128 + SIGINT: Ctrl-C

@@ -52,8 +52,8 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Download the released tables (DOI 10.5281/zenodo.8131197); interrupted, it goes on later."""
-    from imi_bench.data.fetch import RECORD_URL, fetch, fetch_from
-    from imi_bench.data.transfer import Patience
+    from imi_bench.release.download import Patience
+    from imi_bench.release.fetch import RECORD_URL, fetch, fetch_from
 
     if from_ is not None:
         found = fetch_from(from_, to)
@@ -65,10 +65,10 @@ def fetch(
 @data.command()
 def verify(file: File = None, as_json: AsJson = False) -> None:
     """Check tables against the record's checksums and the schema; exit 1 if a check fails."""
-    from imi_bench.data.exclusions import agreement
-    from imi_bench.data.fetch import stored
-    from imi_bench.data.measures import measure
-    from imi_bench.data.release import inspect_release
+    from imi_bench.release.assignments import measure
+    from imi_bench.release.exclusions import agreement
+    from imi_bench.release.fetch import stored
+    from imi_bench.release.table import inspect_release
 
     files = [(one.path, one.checksum) for one in stored()] if file is None else [(file, "")]
     checked, failed = [], []
@@ -95,9 +95,9 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Describe a table: counts, exclusions, and means beside the published ones."""
-    from imi_bench.data.conditions import condition_means
-    from imi_bench.data.exclusions import exclude
-    from imi_bench.data.release import read_release
+    from imi_bench.release.conditions import condition_means
+    from imi_bench.release.exclusions import exclude
+    from imi_bench.release.table import read_release
 
     table = read_release(_table(file), skip_bad=skip_bad)
     excluded = exclude(table)
@@ -115,8 +115,11 @@ def info(
         )
         return
     title = "SIMULATED answers" if table.simulated else "Released answers"
-    print_table(["fact", "value"], [(n.replace("_", " "), cell(v)) for n, v in facts.items()],
-                title=f"{title}: {table.path.name}")  # fmt: skip
+    print_table(
+        ["fact", "value"],
+        [(n.replace("_", " "), cell(v)) for n, v in facts.items()],
+        title=f"{title}: {table.path.name}",
+    )
     show_exclusions(excluded)
     show_means(means, simulated=table.simulated)
 
@@ -135,7 +138,7 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Simulate a study in the released format, with the real design's size and known truth."""
-    from imi_bench.data.simulate_release import ReleaseParameters, simulate_release, write_release
+    from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
 
     if out.suffix != ".csv":
         raise InputError("not a CSV name", where=out, wanted="such as simulated_responses_all.csv")
@@ -179,9 +182,9 @@ def multiverse(
     as_json: AsJson = False,
 ) -> None:
     """Re-run an analysis under all combinations of stricter, published and laxer rules."""
-    from imi_bench.data.multiverse import CHOICES, run_multiverse, universes
-    from imi_bench.data.release import read_release
     from imi_bench.provenance import atomic_path
+    from imi_bench.release.multiverse import CHOICES, run_multiverse, universes
+    from imi_bench.release.table import read_release
 
     varied = tuple(rules.split(",")) if rules else tuple(CHOICES)
     among = universes(varied)
@@ -197,29 +200,41 @@ def multiverse(
     if as_json:
         print_json(
             {
-                "analysis": found.analysis, "simulated": found.simulated,
-                "universes": len(found.frame), "distinct": found.distinct,
-                "summary": summary.to_dict("records"), "figure": figure, "table": out,
+                "analysis": found.analysis,
+                "simulated": found.simulated,
+                "universes": len(found.frame),
+                "distinct": found.distinct,
+                "summary": summary.to_dict("records"),
+                "figure": figure,
+                "table": out,
             }
-        )  # fmt: skip
+        )
         return
     made_up = ", SIMULATED answers" if found.simulated else ""
     print_table(
         ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
         [
-            (row.number, f"{row.published:.4f}", f"{row.lowest:.4f}", f"{row.median:.4f}",
-             f"{row.highest:.4f}", f"{row.same_sign:.0%}", row.moved_by, f"{row.by:+.4f}")
+            (
+                row.number,
+                f"{row.published:.4f}",
+                f"{row.lowest:.4f}",
+                f"{row.median:.4f}",
+                f"{row.highest:.4f}",
+                f"{row.same_sign:.0%}",
+                row.moved_by,
+                f"{row.by:+.4f}",
+            )
             for row in summary.itertuples()
         ],
         title=f"{analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
         right=("published", "lowest", "median", "highest", "same sign", "by"),
-    )  # fmt: skip
+    )
 
 
 def _table(file: Path | None) -> Path:
     if file is not None:
         return file
-    from imi_bench.data.fetch import stored
+    from imi_bench.release.fetch import stored
 
     by_name = {one.path.name: one.path for one in stored()}
     preferred = [by_name[name] for name in _PREFERRED if name in by_name]

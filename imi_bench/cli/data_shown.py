@@ -9,11 +9,11 @@ import typer
 from imi_bench.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from imi_bench.data.conditions import ConditionMean
-    from imi_bench.data.exclusions import Agreement, Exclusion
-    from imi_bench.data.fetch import Fetched
-    from imi_bench.data.release import ReleasedTable
-    from imi_bench.data.release_checks import Violation
+    from imi_bench.release.checks import Violation
+    from imi_bench.release.conditions import ConditionMean
+    from imi_bench.release.exclusions import Agreement, Exclusion
+    from imi_bench.release.fetch import Fetched
+    from imi_bench.release.table import ReleasedTable
 
 
 def show_files(found: tuple[Fetched, ...], *, as_json: bool) -> None:
@@ -87,13 +87,19 @@ def show_verified(
     print_table(
         ["criterion", "both pass", "both fail", "only release", "only recomputed", "unknown"],
         [
-            (one.criterion, one.both_pass, one.both_fail, one.only_released, one.only_recomputed,
-             one.unknown)
+            (
+                one.criterion,
+                one.both_pass,
+                one.both_fail,
+                one.only_released,
+                one.only_recomputed,
+                one.unknown,
+            )
             for one in judged
         ],
         title="Assignments: released verdict against the recomputed one",
         right=("both pass", "both fail", "only release", "only recomputed", "unknown"),
-    )  # fmt: skip
+    )
 
 
 def show_violations(violations: tuple[Violation, ...]) -> None:
@@ -101,12 +107,18 @@ def show_violations(violations: tuple[Violation, ...]) -> None:
     print_table(
         ["column", "problem", "rows", "such as rows", "found", "wanted"],
         [
-            (one.column, one.problem, f"{len(one.rows):,}", ", ".join(map(str, one.rows[:8])),
-             one.example, one.wanted)
+            (
+                one.column,
+                one.problem,
+                f"{len(one.rows):,}",
+                ", ".join(map(str, one.rows[:8])),
+                one.example,
+                one.wanted,
+            )
             for one in violations
         ],
         right=("rows",),
-    )  # fmt: skip
+    )
 
 
 def show_exclusions(excluded: Exclusion) -> None:
@@ -134,14 +146,31 @@ def show_means(means: tuple[ConditionMean, ...], *, simulated: bool) -> None:
         return f"{known.value:.3f} [{known.low:.3f}, {known.high:.3f}]" if known else "–"
 
     print_table(
-        ["network", "mode", "difficulty", "units", "answers/unit", "people", "mean [95%]",
-         "published [95%]", "SE off"],
         [
-            (one.condition.network, one.condition.mode, one.condition.difficulty, one.units,
-             "–".join(map(str, sorted(set(one.answers_per_unit)))), one.participants, one.mean,
-             known_mean(one), f"{one.standard_errors_off:+.1f}" if one.published else "")
+            "network",
+            "mode",
+            "difficulty",
+            "units",
+            "answers/unit",
+            "people",
+            "mean [95%]",
+            "published [95%]",
+            "SE off",
+        ],
+        [
+            (
+                one.condition.network,
+                one.condition.mode,
+                one.condition.difficulty,
+                one.units,
+                "–".join(map(str, sorted(set(one.answers_per_unit)))),
+                one.participants,
+                one.mean,
+                known_mean(one),
+                f"{one.standard_errors_off:+.1f}" if one.published else "",
+            )
             for one in means
         ],
         title="Proportion correct, mean over units" + (" (SIMULATED)" if simulated else ""),
         right=("units", "people", "SE off"),
-    )  # fmt: skip
+    )

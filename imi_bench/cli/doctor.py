@@ -12,7 +12,7 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from imi_bench.data.tables import Trials
+    from imi_bench.tables import Trials
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def _trials(path: Path | None, *, limit: int, seed: int) -> Trials:
 
     if path is None:
         return sample_trials(seed=seed, count=min(limit, 8))
-    from imi_bench.data.stimuli import read_trials
+    from imi_bench.stimuli.trial_files import read_trials
 
     trials = read_trials(path).trials
     kept = np.unique(np.linspace(0, len(trials) - 1, min(limit, len(trials))).astype(int))

@@ -13,10 +13,10 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imi_bench.data.tables import DecisionVariables, Study
     from imi_bench.effects.effect import Effects
     from imi_bench.effects.likeness import Difference
     from imi_bench.glmm.posthoc import PostHoc
+    from imi_bench.tables import DecisionVariables, Study
 
 
 def register(app: typer.Typer) -> None:
@@ -54,11 +54,11 @@ def effects_command(
     Each answer has an estimate in log-odds, an interval and a test. What varies only between
     networks is tested on as many degrees of freedom as networks allow.
     """
-    from imi_bench.data.tables import DecisionVariables
     from imi_bench.effects.analysis import analyse
     from imi_bench.effects.groups import compare_networks
     from imi_bench.effects.table import people_table
     from imi_bench.glmm.tables import read_table
+    from imi_bench.tables import DecisionVariables
 
     path, study = read_answers(responses)
     own = None if networks is None else read_table(networks)
@@ -85,17 +85,21 @@ def effects_command(
 
 
 def _truth(path: Path) -> Any:
-    from imi_bench.data.release import truth_path
     from imi_bench.effects.truth import read_truth
+    from imi_bench.release.table import truth_path
 
     beside = truth_path(path)
     return read_truth(beside) if path.suffix == ".csv" and beside.is_file() else None
 
 
 def _observer(
-    decisions: DecisionVariables, study: Study, people: Effects, own: pd.DataFrame | None,
-    layers: pd.DataFrame | None, interest: float,
-) -> tuple[Effects, list[Difference]]:  # fmt: skip
+    decisions: DecisionVariables,
+    study: Study,
+    people: Effects,
+    own: pd.DataFrame | None,
+    layers: pd.DataFrame | None,
+    interest: float,
+) -> tuple[Effects, list[Difference]]:
     import numpy as np
 
     from imi_bench.effects.analysis import analyse
@@ -105,11 +109,12 @@ def _observer(
 
     if not np.isin(decisions.trial_id, study.trials.trial_id).any():
         raise NotComparableError(
-            "the observer answered none of people's trials", where=decisions.observer,
+            "the observer answered none of people's trials",
+            where=decisions.observer,
             found=f"trials such as {decisions.trial_id[0]}",
             wanted=f"such as {study.trials.trial_id[0]}",
             do="run it on the trials that people answered",
-        )  # fmt: skip
+        )
     table = observer_table(
         decisions, study.trials, columns=layers, simulated=study.responses.simulated
     )
@@ -118,9 +123,11 @@ def _observer(
 
 
 def _write(
-    people: Effects, groups: dict[str, PostHoc], machines: list[tuple[Effects, list[Difference]]],
+    people: Effects,
+    groups: dict[str, PostHoc],
+    machines: list[tuple[Effects, list[Difference]]],
     out: Path,
-) -> None:  # fmt: skip
+) -> None:
     from imi_bench.effects.export import export, with_nulls
     from imi_bench.provenance import write_json
     from imi_bench.report.effects import draw_effects
@@ -158,15 +165,21 @@ def _print_effects(effects: Effects) -> None:
     for effect in effects.effects:
         test = effect.test
         row = [
-            effect.key, _number(test.estimate), _interval(test.low, test.high), test.method,
-            _p(test.p), _p(effect.p_holm), effect.networks,
-        ]  # fmt: skip
+            effect.key,
+            _number(test.estimate),
+            _interval(test.low, test.high),
+            test.method,
+            _p(test.p),
+            _p(effect.p_holm),
+            effect.networks,
+        ]
         rows.append([*row, _number(effect.truth)] if truths else row)
     print_table(
-        [*header, "true value"] if truths else header, rows,
+        [*header, "true value"] if truths else header,
+        rows,
         title=f"Effects: {effects.who} ({effects.answers:,} answers{made_up})",
         right=("log-odds", "p", "p (Holm)", "networks", "true value"),
-    )  # fmt: skip
+    )
     for effect in effects.effects:
         typer.echo(f"{effect.question} {effect.sentence}")
     for gone in effects.left_out:
@@ -200,18 +213,29 @@ def _print_groups(groups: dict[str, PostHoc]) -> None:
         )
         print_table(
             ["network", "mean", "95% interval", "units"],
-            [[one.name, f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", one.n]
-             for one in found.means],
+            [
+                [one.name, f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", one.n]
+                for one in found.means
+            ],
             right=("mean", "units"),
-        )  # fmt: skip
+        )
 
 
 def _print_differences(who: str, found: list[Difference]) -> None:
     print_table(
         ["effect", who, "people", "difference", "95% interval", "p", "p (Holm)"],
-        [[one.key, _number(one.observer), _number(one.people), _number(one.test.estimate),
-          _interval(one.test.low, one.test.high), _p(one.test.p), _p(one.p_holm)]
-         for one in found],
+        [
+            [
+                one.key,
+                _number(one.observer),
+                _number(one.people),
+                _number(one.test.estimate),
+                _interval(one.test.low, one.test.high),
+                _p(one.test.p),
+                _p(one.p_holm),
+            ]
+            for one in found
+        ],
         title=f"Does {who} show people's effects?",
         right=(who, "people", "difference", "p", "p (Holm)"),
-    )  # fmt: skip
+    )

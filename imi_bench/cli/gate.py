@@ -45,11 +45,11 @@ def gate_command(
     Ends with 0 (pass), 1 (worse: the drop exceeds the margin with the stated confidence) or
     3 (cannot tell, or not comparable).
     """
-    from imi_bench.data.tables import DecisionVariables
-    from imi_bench.data.trial_table import read_index
-    from imi_bench.gate import gate
+    from imi_bench.gate import outputs as verdict
+    from imi_bench.gate.verdict import gate
     from imi_bench.provenance import atomic_path
-    from imi_bench.report import verdict
+    from imi_bench.stimuli.trial_table import read_index
+    from imi_bench.tables import DecisionVariables
 
     result = gate(
         DecisionVariables.read(new),
@@ -75,9 +75,11 @@ def gate_command(
         print_json(result)
     else:
         print_table(
-            verdict.COLUMNS, verdict.rows(result), title=f"Gate: {score}",
+            verdict.COLUMNS,
+            verdict.rows(result),
+            title=f"Gate: {score}",
             right=("drop", "trials", "units", "trials to settle"),
-        )  # fmt: skip
+        )
         typer.echo(verdict.sentence(result))
     raise typer.Exit(result.exit_code)
 

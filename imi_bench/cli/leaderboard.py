@@ -28,10 +28,16 @@ def list_command(as_json: AsJson = False) -> None:
         print_json({"boards": [b.rules.model_dump(mode="json") for b in boards]})
         return
     rows = [
-        (b.rules.board, b.rules.kind, b.rules.version, len(b.submission_folders()),
-         "simulated" if b.rules.simulated else "", b.rules.title)
+        (
+            b.rules.board,
+            b.rules.kind,
+            b.rules.version,
+            len(b.submission_folders()),
+            "simulated" if b.rules.simulated else "",
+            b.rules.title,
+        )
         for b in boards
-    ]  # fmt: skip
+    ]
     print_table(("board", "kind", "version", "submissions", "", "title"), rows)
 
 
@@ -49,17 +55,30 @@ def verify_command(board: _BoardName, as_json: AsJson = False) -> None:
         return
     extra = list(dict.fromkeys(name for row in table.rows for name in row.more))
     print_table(
-        ("rank", "group", "name", f"{table.score_name} ({table.unit})", *extra, "coverage",
-         "training data"),
+        (
+            "rank",
+            "group",
+            "name",
+            f"{table.score_name} ({table.unit})",
+            *extra,
+            "coverage",
+            "training data",
+        ),
         [
-            (f"{r.rank} [{r.rank_low}–{r.rank_high}]" if r.rank else r.kind, r.group or "", r.name,
-             r.score, *(number(r.more[n].value) if n in r.more else "–" for n in extra),
-             f"{100 * r.coverage:.1f}%", training(r))
+            (
+                f"{r.rank} [{r.rank_low}–{r.rank_high}]" if r.rank else r.kind,
+                r.group or "",
+                r.name,
+                r.score,
+                *(number(r.more[n].value) if n in r.more else "–" for n in extra),
+                f"{100 * r.coverage:.1f}%",
+                training(r),
+            )
             for r in table.rows
         ],
         title=table.title + (" (simulated)" if table.simulated else ""),
         right=(*extra, "coverage"),
-    )  # fmt: skip
+    )
     for folder, problem in table.rejected:
         note(f"not scored: {folder}: {problem}")
 

@@ -20,7 +20,7 @@ from imi_bench.cli.network_options import (
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from imi_bench.replay.mis_run import MisRun
+    from imi_bench.mis.run import MisRun
 
 
 def register(app: typer.Typer) -> None:
@@ -76,19 +76,33 @@ def mis(
     A run that was killed goes on where it was: run the same command again. With --shard the
     command that finds all shares done, or one without --shard, finishes the run.
     """
-    from imi_bench.replay.executors import choose
-    from imi_bench.replay.mis_job import MisJob, open_job
-    from imi_bench.replay.mis_run import run_job
+    from imi_bench.executors import choose
+    from imi_bench.mis.job import MisJob, open_job
+    from imi_bench.mis.run import run_job
 
     chosen = choose(executor, shard=shard, gpus=gpus)
     job = MisJob(
-        network=network, images=images.absolute(), observer=observer, out=out.absolute(),
-        slope=slope, seed=seed, n_tasks=tasks, n_references=references, quantile=quantile,
-        checkpoint=checkpoint and checkpoint.absolute(), pretrained=not random, layers=layers,
-        input_size=input_size, device=device, batch_size=batch_size, shard_size=shard_size,
-        precision=precision, workers=workers, memory=memory,
+        network=network,
+        images=images.absolute(),
+        observer=observer,
+        out=out.absolute(),
+        slope=slope,
+        seed=seed,
+        n_tasks=tasks,
+        n_references=references,
+        quantile=quantile,
+        checkpoint=checkpoint and checkpoint.absolute(),
+        pretrained=not random,
+        layers=layers,
+        input_size=input_size,
+        device=device,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        precision=precision,
+        workers=workers,
+        memory=memory,
         embeddings=embeddings and embeddings.absolute(),
-    )  # fmt: skip
+    )
     opened = open_job(job)
     note(
         f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
@@ -125,7 +139,7 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
         ],
         title=f"{done.scores['network'][0]}, seen by {done.scores['observer'][0]}",
         right=numbers,
-    )  # fmt: skip
+    )
     units, slope = done.record["units"], done.record["slope"]
     note(f"slope {slope['value']:g}: {slope['source']}")
     for reason, count in done.scores["reason"].value_counts().drop("", errors="ignore").items():

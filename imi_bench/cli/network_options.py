@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from imi_bench.networks.loading import LoadedNetwork
+    from imi_bench.vision.loading import LoadedNetwork
 
 Network = Annotated[
     str,
@@ -45,7 +45,7 @@ def load(
     device: str,
 ) -> LoadedNetwork:
     """Load the network that the options describe; on ``meta`` its structure alone."""
-    from imi_bench.networks.loading import load_network
+    from imi_bench.vision.loading import load_network
 
     return load_network(
         network,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_networks(as_json: AsJson = False) -> None:
     """List the networks of the paper with their scale."""
-    from imi_bench.networks.card import COVARIATES, card, covariates
+    from imi_bench.vision.card import COVARIATES, card, covariates
 
     table = covariates()
     if as_json:
@@ -30,13 +30,19 @@ def list_networks(as_json: AsJson = False) -> None:
     print_table(
         ("network", "label", "weights", *COVARIATES),
         [
-            (row["network"], row["label"], card(row["network"]).weights.origin,
-             f"{row['parameters']:,.0f}", f"{row['training_images']:,.0f}",
-             f"{row['top1']:.4f}", f"{row['year']:.0f}")
+            (
+                row["network"],
+                row["label"],
+                card(row["network"]).weights.origin,
+                f"{row['parameters']:,.0f}",
+                f"{row['training_images']:,.0f}",
+                f"{row['top1']:.4f}",
+                f"{row['year']:.0f}",
+            )
             for row in table.to_dict("records")
         ],
         right=COVARIATES,
-    )  # fmt: skip
+    )
 
 
 @group.command()
@@ -45,7 +51,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a network's card: weights, preprocessing, layer rule, covariates and their sources."""
-    from imi_bench.networks.card import resolve
+    from imi_bench.vision.card import resolve
 
     described = resolve(network)[0].model_dump(mode="json", exclude_none=True)
     if as_json:
@@ -87,9 +93,14 @@ def units(
     from imi_bench.networks.units import sample_units
 
     loaded = load(
-        network, checkpoint=checkpoint, random=random, layers=layers, input_size=input_size,
-        seed=seed, device="cpu" if ".py:" in network else "meta",
-    )  # fmt: skip
+        network,
+        checkpoint=checkpoint,
+        random=random,
+        layers=layers,
+        input_size=input_size,
+        seed=seed,
+        device="cpu" if ".py:" in network else "meta",
+    )
     if sample:
         drawn = [str(unit) for unit in sample_units(loaded.layers, sample, seed=seed)]
         print_json({"units": drawn}) if as_json else typer.echo("\n".join(drawn))
@@ -100,10 +111,15 @@ def units(
     print_table(
         ("layer", "type", "depth", "width", "map"),
         [
-            (layer.name, layer.type, f"{layer.depth:.3f}", layer.width,
-             "x".join(str(layer.shape[axis]) for axis in layer.positions))
+            (
+                layer.name,
+                layer.type,
+                f"{layer.depth:.3f}",
+                layer.width,
+                "x".join(str(layer.shape[axis]) for axis in layer.positions),
+            )
             for layer in loaded.layers
         ],
         title=f"{loaded.name}: {len(loaded.layers)} layers, {loaded.width:,} units",
         right=("depth", "width", "map"),
-    )  # fmt: skip
+    )

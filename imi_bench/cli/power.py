@@ -37,10 +37,16 @@ def power_command(
     from imi_bench.glmm.power import Plan, needed_networks, needed_units, power, smallest_slope
 
     plan = Plan(
-        networks=networks, units=units, answers_per_unit=answers_per_unit,
-        answers_per_participant=answers_per_participant, spread=spread, mean=mean,
-        unit_sd=unit_sd, participant_sd=participant_sd, network_sd=network_sd,
-    )  # fmt: skip
+        networks=networks,
+        units=units,
+        answers_per_unit=answers_per_unit,
+        answers_per_participant=answers_per_participant,
+        spread=spread,
+        mean=mean,
+        unit_sd=unit_sd,
+        participant_sd=participant_sd,
+        network_sd=network_sd,
+    )
     found = power(plan, slope=slope, alpha=alpha)
     more = {
         "smallest_slope": smallest_slope(plan, wanted=wanted, alpha=alpha),
@@ -55,8 +61,11 @@ def power_command(
     print_table(
         ["quantity", "value"],
         [
-            ["study", f"{networks} networks x {units} units x {answers_per_unit} answers = "
-                      f"{plan.answers:,} answers by {plan.participants:,} people"],
+            [
+                "study",
+                f"{networks} networks x {units} units x {answers_per_unit} answers = "
+                f"{plan.answers:,} answers by {plan.participants:,} people",
+            ],
             ["standard error of the slope", f"{found.se:.3f} log-odds"],
             [f"power to see a slope of {slope:g}", f"{found.power:.1%} (alpha {alpha:g})"],
             [f"power to show that it is below {slope:g}", f"{found.equivalence:.1%} (none true)"],
@@ -65,4 +74,4 @@ def power_command(
             [f"units of each network for {wanted:.0%}", more["needed_units"] or none],
         ],
         title="Power of the two-stage t between networks (an approximation)",
-    )  # fmt: skip
+    )

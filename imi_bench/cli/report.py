@@ -24,7 +24,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a self-contained page: figures, a table of observers, and a trial browser."""
-    from imi_bench.report.exhibit import read_exhibit
+    from imi_bench.report.contents import read_exhibit
     from imi_bench.report.page import write_page
 
     exhibit = read_exhibit(folder, seed=seed)
@@ -32,9 +32,12 @@ def report(
     if as_json:
         print_json(
             {
-                "report": page, "bytes": page.stat().st_size, "simulated": exhibit.simulated,
-                "observers": [run.name for run in exhibit.runs], "trials": len(exhibit.trials),
+                "report": page,
+                "bytes": page.stat().st_size,
+                "simulated": exhibit.simulated,
+                "observers": [run.name for run in exhibit.runs],
+                "trials": len(exhibit.trials),
             }
-        )  # fmt: skip
+        )
         return
     typer.echo(page)

@@ -13,9 +13,9 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
-    from imi_bench.data.stimuli import ReadTrials
-    from imi_bench.data.tables import TrialIndex
     from imi_bench.replay.runner import Replay
+    from imi_bench.stimuli.trial_files import ReadTrials
+    from imi_bench.tables import TrialIndex
 
 _MOST_LINES = 20
 
@@ -48,9 +48,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Let an observer answer trials; a run that was killed goes on where it was."""
-    from imi_bench.data.stimuli import read_trials
     from imi_bench.observers.catalogue import load
     from imi_bench.replay.runner import replay
+    from imi_bench.stimuli.trial_files import read_trials
 
     if out.exists() and not out.is_dir():
         raise InputError("not a folder", where=out, wanted="a folder for the run")
@@ -67,9 +67,15 @@ def run(
     }
     _tell(read)
     done = replay(
-        chosen, read.trials, seed=seed, out=out, cache=cache, batch_size=batch_size, force=force,
+        chosen,
+        read.trials,
+        seed=seed,
+        out=out,
+        cache=cache,
+        batch_size=batch_size,
+        force=force,
         about={"source": source},
-    )  # fmt: skip
+    )
     if done.reused:
         note(f"{out} holds this very run already: nothing was computed (--force runs it again)")
     for damaged in done.record["cache"]["damaged"] if not done.reused else ():

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imi_bench.choice.calibration import Calibration, Slopes
-    from imi_bench.data.tables import DecisionVariables, Study
     from imi_bench.scores.compare import Comparison
-    from imi_bench.scores.estimate import Estimate
     from imi_bench.scores.report import ScoreLine, ScoreReport
+    from imi_bench.stats.estimate import Estimate
+    from imi_bench.tables import DecisionVariables, Study
 
 Decisions = Annotated[Path, typer.Option(help="Output folder of a run, or its decisions.parquet.")]
 By = Annotated[
@@ -57,16 +57,24 @@ def calibrate_command(
 ) -> None:
     """Fit an observer's choice model to people, once for each fold held out."""
     from imi_bench.choice.calibrate import calibrate
-    from imi_bench.data.tables import DecisionVariables
+    from imi_bench.tables import DecisionVariables
 
     named: dict[str, Slopes] = {
-        "common": "common", "by-mode": "by mode", "pooled": "pooled by mode"
-    }  # fmt: skip
+        "common": "common",
+        "by-mode": "by mode",
+        "pooled": "pooled by mode",
+    }
     study = read_answers(responses)[1]
     made = calibrate(
-        DecisionVariables.read(decisions), study, by=by, n_folds=folds, link=link,
-        slopes=named[slopes], lapse=lapse, seed=seed,
-    )  # fmt: skip
+        DecisionVariables.read(decisions),
+        study,
+        by=by,
+        n_folds=folds,
+        link=link,
+        slopes=named[slopes],
+        lapse=lapse,
+        seed=seed,
+    )
     if out is not None:
         made.write(out)
         note(f"calibration written to {out}")
@@ -96,8 +104,8 @@ def score_command(
     as_json: AsJson = False,
 ) -> None:
     """Score an observer against people: agreement, likelihood, calibration, consistency."""
-    from imi_bench.data.tables import DecisionVariables
     from imi_bench.scores.report import score
+    from imi_bench.tables import DecisionVariables
 
     shown, study = DecisionVariables.read(decisions), read_answers(responses)[1]
     report = score(
@@ -137,8 +145,8 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare observers on the same trials: paired differences, adjusted by Holm's method."""
-    from imi_bench.data.tables import DecisionVariables
     from imi_bench.scores.compare import COMPARED, compare
+    from imi_bench.tables import DecisionVariables
 
     study = read_answers(responses)[1]
     shown = [DecisionVariables.read(path) for path in decisions]
@@ -186,12 +194,17 @@ def _print_calibration(made: Calibration, *, simulated: bool) -> None:
     ]
     rows = [
         (
-            name, *map(_short, fit.slopes.values()), _short(fit.bias), _short(fit.lapse), fit.n,
-            fit.clusters, fit.state,
+            name,
+            *map(_short, fit.slopes.values()),
+            _short(fit.bias),
+            _short(fit.lapse),
+            fit.n,
+            fit.clusters,
+            fit.state,
         )
         for name, fit in named
         if fit is not None
-    ]  # fmt: skip
+    ]
     groups = made.overall.slopes if made.overall is not None else {}
     slopes = [f"slope ({g})" if g != "all" else "slope" for g in groups]
     print_table(
@@ -251,13 +264,19 @@ def _print_comparison(found: Comparison) -> None:
         ("score", "first", "second", "values", "difference", "p", "p (Holm)", "resolvable"),
         [
             (
-                one.score.replace("_", " "), one.first, one.second,
-                f"{one.values[0]:z.3f}, {one.values[1]:z.3f}", one.difference, f"{one.p:.4f}",
-                f"{one.p_holm:.4f}", f"{one.resolvable:z.3f}",
+                one.score.replace("_", " "),
+                one.first,
+                one.second,
+                f"{one.values[0]:z.3f}, {one.values[1]:z.3f}",
+                one.difference,
+                f"{one.p:.4f}",
+                f"{one.p_holm:.4f}",
+                f"{one.resolvable:z.3f}",
             )
             for one in found.differences
         ],
         title=f"{found.trials} shared trials, {found.answers} "
-        + ("simulated " if found.simulated else "") + f"answers, {found.units} units",
+        + ("simulated " if found.simulated else "")
+        + f"answers, {found.units} units",
         right=("p", "p (Holm)", "resolvable"),
-    )  # fmt: skip
+    )

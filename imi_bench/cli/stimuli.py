@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imi_bench.networks.activation_record import Activations
-    from imi_bench.networks.loading import LoadedNetwork
     from imi_bench.networks.synthetic import References
     from imi_bench.networks.units import Unit
+    from imi_bench.vision.loading import LoadedNetwork
 
 group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.")
 
@@ -79,9 +79,9 @@ def build(
     A pass that was killed goes on where it was: run the same command again.
     """
     from imi_bench.networks.activations import collect_activations
+    from imi_bench.networks.collection import open_images
     from imi_bench.networks.exemplars import Design
     from imi_bench.networks.featurevis import Ascent
-    from imi_bench.networks.images import open_images
     from imi_bench.networks.synthetic import synthetic_references
     from imi_bench.networks.trial_folder import build_trials
     from imi_bench.provenance import git_state, package_versions, write_json
@@ -91,31 +91,52 @@ def build(
     for design in designs:
         design.check(len(opened))
     loaded = load(
-        network, checkpoint=checkpoint, random=random, layers=layers, input_size=input_size,
-        seed=seed, device=device,
-    )  # fmt: skip
+        network,
+        checkpoint=checkpoint,
+        random=random,
+        layers=layers,
+        input_size=input_size,
+        seed=seed,
+        device=device,
+    )
     started = time.perf_counter()
     chosen = _units(loaded, unit, units, seed)
     found = collect_activations(
-        loaded, opened, out=out / "activations", layers=[], sampled=chosen, batch_size=batch_size,
-        precision=precision, workers=workers,
-    )  # fmt: skip
+        loaded,
+        opened,
+        out=out / "activations",
+        layers=[],
+        sampled=chosen,
+        batch_size=batch_size,
+        precision=precision,
+        workers=workers,
+    )
     passed = time.perf_counter()
     made: dict[Unit, References] = {}
 
     def visualised(shown: Sequence[Unit]) -> dict[Unit, References]:
         made.update(
             synthetic_references(
-                loaded, shown, folder=out / "visualisations", n_images=references, seed=seed,
-                ascent=Ascent(steps=steps), units_per_group=max(1, batch_size // references),
+                loaded,
+                shown,
+                folder=out / "visualisations",
+                n_images=references,
+                seed=seed,
+                ascent=Ascent(steps=steps),
+                units_per_group=max(1, batch_size // references),
             )
-        )  # fmt: skip
+        )
         return made
 
     built = build_trials(
-        found, opened, designs=designs, crop=crop or None, seed=seed, out=out,
+        found,
+        opened,
+        designs=designs,
+        crop=crop or None,
+        seed=seed,
+        out=out,
         synthetic=visualised if synthetic else None,
-    )  # fmt: skip
+    )
     found.covariates().to_parquet(out / "units.parquet", index=False)
     left_out = [
         {"unit": str(one.unit), "difficulty": one.difficulty, "reason": one.reason}
@@ -123,14 +144,23 @@ def build(
     ]
     shares = _share_beyond(made, found, out) if synthetic else {}
     record = {
-        "command": "stimuli build", "versions": package_versions(), "git": git_state(),
-        "seed": seed, "network": dict(loaded.record), "images": len(opened),
-        "difficulties": [design.difficulty for design in designs], "batches": batches,
-        "references": references, "crop": crop, "units": [str(one) for one in chosen],
+        "command": "stimuli build",
+        "versions": package_versions(),
+        "git": git_state(),
+        "seed": seed,
+        "network": dict(loaded.record),
+        "images": len(opened),
+        "difficulties": [design.difficulty for design in designs],
+        "batches": batches,
+        "references": references,
+        "crop": crop,
+        "units": [str(one) for one in chosen],
         "synthetic": shares or None,
-        "left_out": left_out, "trials": len(built.trials), "trials_hash": built.trials.hash,
+        "left_out": left_out,
+        "trials": len(built.trials),
+        "trials_hash": built.trials.hash,
         "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
-    }  # fmt: skip
+    }
     write_json(out / "run.json", record)
     for line in left_out:
         note(f"left out {line['unit']} ({line['difficulty']}): {line['reason']}")
@@ -152,7 +182,7 @@ def build(
         ],
         title=f"{loaded.name}: {out}",
         right=("units", "trials", "of them catch"),
-    )  # fmt: skip
+    )
 
 
 def _share_beyond(
@@ -191,10 +221,10 @@ def show(
     import numpy as np
     from PIL import Image
 
-    from imi_bench.data.stimuli import read_trials
     from imi_bench.networks.contact_sheet import contact_sheet
     from imi_bench.networks.units import Unit
     from imi_bench.provenance import atomic_path
+    from imi_bench.stimuli.trial_files import read_trials
 
     read = read_trials(trials).trials
     keep = np.ones(len(read), dtype=bool)
@@ -205,9 +235,11 @@ def show(
         keep &= read.index.difficulty == difficulty
     if not keep.any():
         raise NotEnoughDataError(
-            "no such trial", where=trials, found=f"{len(read)} others",
+            "no such trial",
+            where=trials,
+            found=f"{len(read)} others",
             wanted=" ".join(part for part in (unit, difficulty) if part),
-        )  # fmt: skip
+        )
     shown = read.take(np.flatnonzero(keep)[:count])
     with atomic_path(out) as temporary:
         Image.fromarray(contact_sheet(shown, tile=tile)).save(temporary)

@@ -41,7 +41,7 @@ from imi_bench.glmm.inference import (
     wald,
 )
 from imi_bench.glmm.posthoc import holm
-from imi_bench.networks.card import FAMILIES
+from imi_bench.vision.card import FAMILIES
 
 __all__ = ["analyse", "first_stage"]
 
@@ -67,9 +67,13 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
 
 
 def analyse(
-    table: AnswerTable, *, networks: pd.DataFrame | None = None, truth: TrueEffects | None = None,
-    interest: float = INTEREST, level: float = 0.95,
-) -> Effects:  # fmt: skip
+    table: AnswerTable,
+    *,
+    networks: pd.DataFrame | None = None,
+    truth: TrueEffects | None = None,
+    interest: float = INTEREST,
+    level: float = 0.95,
+) -> Effects:
     """Answer every question that the answers can answer; say why for those they cannot.
 
     Answers without a finite estimate, such as those of a network without any wrong one, are left
@@ -113,9 +117,17 @@ def analyse(
     adjusted = holm([one.test.p for one in effects], [one.family for one in effects])
     effects = [replace(one, p_holm=p) for one, p in zip(effects, adjusted.tolist(), strict=True)]
     return Effects(
-        table.who, table.simulated, tuple(effects), stages, fit, table.formula,
-        len(table.frame), table, properties, left_out,
-    )  # fmt: skip
+        table.who,
+        table.simulated,
+        tuple(effects),
+        stages,
+        fit,
+        table.formula,
+        len(table.frame),
+        table,
+        properties,
+        left_out,
+    )
 
 
 def _stages(table: AnswerTable, left_out: tuple[LeftOut, ...]) -> Mapping[str, LevelEstimates]:
@@ -157,8 +169,11 @@ class _Maker:
             fit = regress(stage.estimate[keep], stage.covariance[np.ix_(keep, keep)], values)
         except NotEnoughDataError as error:
             return self._none(name, str(error)), math.nan, count
-        test = fit.joint(list(values)) if joint else fit.test(
-            next(iter(values), INTERCEPT), level=self.level)  # fmt: skip
+        test = (
+            fit.joint(list(values))
+            if joint
+            else fit.test(next(iter(values), INTERCEPT), level=self.level)
+        )
         return test, fit.tau, count
 
     def _mean_of_these(self, base: str) -> tuple[Inference, float, int]:
@@ -166,10 +181,13 @@ class _Maker:
         stage = self.stages[base]
         count = len(stage.levels)
         test = Inference.from_t(
-            base, estimate=float(stage.estimate.mean()),
-            se=math.sqrt(float(stage.covariance.sum())) / count, df=math.inf, method="Wald z",
+            base,
+            estimate=float(stage.estimate.mean()),
+            se=math.sqrt(float(stage.covariance.sum())) / count,
+            df=math.inf,
+            method="Wald z",
             level=self.level,
-        )  # fmt: skip
+        )
         return test, math.nan, count
 
     def _none(self, name: str, reason: str) -> Inference:
@@ -200,11 +218,17 @@ class _Maker:
             bounded = equivalence(test, bound=smallest_effect(values, interest=self.interest))
         words = of_property(base, one.label, one.step)
         return Effect(
-            key=name if base == INTERCEPT else f"{base}:{name}", topic=words.topic,
-            question=words.question, step=words.step, test=test, networks=count,
-            equivalence=bounded, bayes_null=bayes_factor_null(test, n=count),
-            truth=self._true(base, column), tau=tau,
-        )  # fmt: skip
+            key=name if base == INTERCEPT else f"{base}:{name}",
+            topic=words.topic,
+            question=words.question,
+            step=words.step,
+            test=test,
+            networks=count,
+            equivalence=bounded,
+            bayes_null=bayes_factor_null(test, n=count),
+            truth=self._true(base, column),
+            tau=tau,
+        )
 
     def of_family(self, name: str) -> Effect:
         labels = self.properties[name]
@@ -220,10 +244,15 @@ class _Maker:
         rest = ", ".join(kind for kind in kinds if kind not in columns)
         question = f"Do networks differ by {name} ({', '.join(kinds)})?"
         return Effect(
-            key=name, topic="family", question=question,
-            step=f"{', '.join(columns)} against {rest} networks" if columns else "", test=test,
-            networks=count, tau=tau, truth=truth,
-        )  # fmt: skip
+            key=name,
+            topic="family",
+            question=question,
+            step=f"{', '.join(columns)} against {rest} networks" if columns else "",
+            test=test,
+            networks=count,
+            tau=tau,
+            truth=truth,
+        )
 
     def enough(self, base: str) -> bool:
         """Whether a coefficient can be compared between networks."""
@@ -236,9 +265,15 @@ class _Maker:
             test, tau, count = self._second(base, {}, base)
         words = of_mean(base)
         return Effect(
-            key=base, topic=words.topic, question=words.question, step=words.step, test=test,
-            networks=count, tau=tau, truth=self._true(base),
-        )  # fmt: skip
+            key=base,
+            topic=words.topic,
+            question=words.question,
+            step=words.step,
+            test=test,
+            networks=count,
+            tau=tau,
+            truth=self._true(base),
+        )
 
     def common(self, name: str, fit: GlmmResult) -> Effect:
         words = of_common(name)
@@ -247,10 +282,14 @@ class _Maker:
             true = self.truth.common.get(name, 0.0 if name.startswith("type_") else math.nan)
         codes = fit.design.fixed[:, fit.index(name)] if fit.design is not None else np.zeros(0)
         return Effect(
-            key=name, topic=words.topic, question=words.question, step=words.step,
+            key=name,
+            topic=words.topic,
+            question=words.question,
+            step=words.step,
             test=wald(fit, name, level=self.level),
-            networks=_networks_with(fit, codes, self.stages[INTERCEPT]), truth=true,
-        )  # fmt: skip
+            networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
+            truth=true,
+        )
 
     def difficulty_by_scale(self, table: AnswerTable) -> Effect:
         """Say why it cannot be asked how difficulty changes with scale."""
@@ -260,10 +299,13 @@ class _Maker:
             f"percentile as well as the most extreme ones; at least {ENOUGH_NETWORKS} are needed"
         )
         return Effect(
-            key="difficulty:scale", topic="interaction with scale",
-            question="Does the effect of difficulty change with scale?", step="scale",
-            test=self._none("difficulty:scale", reason), networks=count,
-        )  # fmt: skip
+            key="difficulty:scale",
+            topic="interaction with scale",
+            question="Does the effect of difficulty change with scale?",
+            step="scale",
+            test=self._none("difficulty:scale", reason),
+            networks=count,
+        )
 
 
 def _networks_with(fit: GlmmResult, column: np.ndarray, stage: LevelEstimates) -> int:

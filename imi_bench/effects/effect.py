@@ -82,13 +82,20 @@ class Effect:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
-            "key": self.key, "topic": self.topic, "question": self.question, "step": self.step,
+            "key": self.key,
+            "topic": self.topic,
+            "question": self.question,
+            "step": self.step,
             **{f"test_{k}" if k == "name" else k: v for k, v in self.test.to_json().items()},
-            "family": self.family, "p_holm": self.p_holm, "networks": self.networks,
-            "tau": self.tau, "bayes_null": self.bayes_null, "truth": self.truth,
+            "family": self.family,
+            "p_holm": self.p_holm,
+            "networks": self.networks,
+            "tau": self.tau,
+            "bayes_null": self.bayes_null,
+            "truth": self.truth,
             "sentence": self.sentence,
             "equivalence": self.equivalence and self.equivalence.to_json(),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +133,17 @@ class Effects:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
-            "who": self.who, "simulated": self.simulated, "answers": self.answers,
-            "networks": len(self.properties), "formula": self.formula, "method": DEFAULT_METHOD,
+            "who": self.who,
+            "simulated": self.simulated,
+            "answers": self.answers,
+            "networks": len(self.properties),
+            "formula": self.formula,
+            "method": DEFAULT_METHOD,
             "left_out": [one.to_json() for one in self.left_out],
-            "converged": self.fit.converged, "singular": self.fit.singular,
+            "converged": self.fit.converged,
+            "singular": self.fit.singular,
             "effects": [effect.to_json() for effect in self.effects],
-        }  # fmt: skip
+        }
 
     def to_frame(self) -> pd.DataFrame:
         """One row a question, tidy."""
@@ -140,8 +152,11 @@ class Effects:
             record = effect.to_json()
             bound = record.pop("equivalence")
             extra = ("bound", "p", "verdict")
-            rows.append({
-                "who": self.who, **record,
-                **{f"equivalence_{name}": bound and bound[name] for name in extra},
-            })  # fmt: skip
+            rows.append(
+                {
+                    "who": self.who,
+                    **record,
+                    **{f"equivalence_{name}": bound and bound[name] for name in extra},
+                }
+            )
         return pd.DataFrame(rows)

@@ -19,8 +19,13 @@ from imi_bench.provenance import atomic_path, write_json
 __all__ = ["export", "latex_table", "r_script", "with_nulls"]
 
 _FILES = (
-    "effects.csv", "networks.csv", "answers.csv", "effects.tex", "refit.R", "effects.json",
-)  # fmt: skip
+    "effects.csv",
+    "networks.csv",
+    "answers.csv",
+    "effects.tex",
+    "refit.R",
+    "effects.json",
+)
 _ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "×": r"$\times$"}
 
 
@@ -119,9 +124,7 @@ def _latex_row(effect: Effect) -> str:
     if not np.isnan(test.p):
         shown = _signs(f"{test.method}, {p_text(test.p)}")
         adjusted = _signs(p_text(effect.p_holm).removeprefix("p ").removeprefix("= "))
-    cells = (
-        effect.topic, effect.label, value, interval, str(effect.networks), shown, adjusted
-    )  # fmt: skip
+    cells = (effect.topic, effect.label, value, interval, str(effect.networks), shown, adjusted)
     return " & ".join(_tex(cell) for cell in cells) + r" \\"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from imi_bench.data.tables import MODES
 from imi_bench.effects.table import HARDER, AnswerTable
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.glmm.posthoc import PostHoc, compare_groups
+from imi_bench.tables import MODES
 
 __all__ = ["compare_networks"]
 

@@ -15,7 +15,7 @@ from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
 from imi_bench.glmm.inference import Inference
 from imi_bench.glmm.posthoc import holm
-from imi_bench.networks.card import FAMILIES
+from imi_bench.vision.card import FAMILIES
 
 __all__ = ["Difference", "differences"]
 
@@ -43,8 +43,13 @@ class Difference:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
-        return {**test, "observer": self.observer, "people": self.people,
-                "p_holm": self.p_holm, "difference": test.pop("estimate")}  # fmt: skip
+        return {
+            **test,
+            "observer": self.observer,
+            "people": self.people,
+            "p_holm": self.p_holm,
+            "difference": test.pop("estimate"),
+        }
 
 
 def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> list[Difference]:
@@ -77,10 +82,12 @@ def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> l
             continue
         found.append(
             Difference(
-                effect.key, other.test.estimate, effect.test.estimate,
+                effect.key,
+                other.test.estimate,
+                effect.test.estimate,
                 _test(effect.key, observer, people, level),
             )
-        )  # fmt: skip
+        )
     adjusted = holm([one.test.p for one in found], [people[one.key].family for one in found])
     return [replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True)]
 
@@ -101,9 +108,13 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
     if key in FAMILIES:
         return _paired_family(key, observer, people, level)
     return Inference.from_t(
-        key, estimate=one.estimate - two.estimate, se=math.hypot(one.se, two.se), df=math.inf,
-        method="Wald z of the difference", level=level,
-    )  # fmt: skip
+        key,
+        estimate=one.estimate - two.estimate,
+        se=math.hypot(one.se, two.se),
+        df=math.inf,
+        method="Wald z of the difference",
+        level=level,
+    )
 
 
 def _paired_family(key: str, observer: Effects, people: Effects, level: float) -> Inference:
@@ -127,6 +138,10 @@ def _paired(
         return Inference.undefined(key, method=_METHOD, reason=str(error), level=level)
     test = fit.test(key if values else INTERCEPT, level=level)
     return Inference.from_t(
-        key, estimate=test.estimate, se=test.se, df=test.df, method=f"{_METHOD}({fit.df})",
+        key,
+        estimate=test.estimate,
+        se=test.se,
+        df=test.df,
+        method=f"{_METHOD}({fit.df})",
         level=level,
-    )  # fmt: skip
+    )

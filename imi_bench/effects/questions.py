@@ -43,11 +43,17 @@ def of_property(base: str, label: str, step: str) -> Wording:
 def of_mean(base: str) -> Wording:
     """Whether a coefficient differs from zero on average over networks."""
     if base == "synthetic":
-        return Wording("mode", "Do synthetic exemplars differ from natural ones?",
-                       "synthetic against natural exemplars")  # fmt: skip
+        return Wording(
+            "mode",
+            "Do synthetic exemplars differ from natural ones?",
+            "synthetic against natural exemplars",
+        )
     if base == "depth":
-        return Wording("layer depth", "Do deeper layers differ from shallower ones?",
-                       "the last against the first block")  # fmt: skip
+        return Wording(
+            "layer depth",
+            "Do deeper layers differ from shallower ones?",
+            "the last against the first block",
+        )
     return of_common(base)
 
 

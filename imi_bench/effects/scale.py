@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.networks.card import FAMILIES, covariates
+from imi_bench.vision.card import FAMILIES, covariates
 
 __all__ = [
     "INTEREST",
@@ -110,11 +110,17 @@ def _checked(own: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Return the table by network, its numbers as numbers."""
     given = [name for name in columns if name in own.columns]
     if "network" not in own.columns or not given:
-        raise InputError("no table of networks", found=", ".join(map(str, own.columns)),
-                         wanted=f"a column network and any of {', '.join(columns)}")  # fmt: skip
+        raise InputError(
+            "no table of networks",
+            found=", ".join(map(str, own.columns)),
+            wanted=f"a column network and any of {', '.join(columns)}",
+        )
     if own["network"].duplicated().any():
-        raise InputError("network given twice", found=own["network"][own["network"].duplicated()]
-                         .iloc[0], wanted="one row a network")  # fmt: skip
+        raise InputError(
+            "network given twice",
+            found=own["network"][own["network"].duplicated()].iloc[0],
+            wanted="one row a network",
+        )
     table = own.assign(network=own["network"].astype(str)).set_index("network")[given]
     for one in PROPERTIES:
         if one.name not in given:
@@ -123,8 +129,12 @@ def _checked(own: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         wrong = table[one.name].notna() & ~(numbers.gt(0) & numbers.le(one.largest))
         if wrong.any():
             network, value = next(iter(table[one.name][wrong].items()))
-            raise InputError("not a property of a network", where=f"{network}, {one.name}",
-                             found=value, wanted=one.wanted)  # fmt: skip
+            raise InputError(
+                "not a property of a network",
+                where=f"{network}, {one.name}",
+                found=value,
+                wanted=one.wanted,
+            )
         table[one.name] = numbers.astype(float)
     return table
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.data.layer_names import TYPES, layer_types, relative_depths
-from imi_bench.data.tables import DecisionVariables, Study, TrialIndex
 from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.release.layer_names import TYPES, layer_types, relative_depths
+from imi_bench.tables import DecisionVariables, Study, TrialIndex
 
 __all__ = ["ENOUGH_NETWORKS", "HARDER", "AnswerTable", "observer_table", "people_table"]
 
@@ -96,9 +96,12 @@ def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> Answer
 
 
 def observer_table(
-    decisions: DecisionVariables, trials: TrialIndex, *, columns: pd.DataFrame | None = None,
+    decisions: DecisionVariables,
+    trials: TrialIndex,
+    *,
+    columns: pd.DataFrame | None = None,
     simulated: bool = False,
-) -> AnswerTable:  # fmt: skip
+) -> AnswerTable:
     """Lay out an observer's answers to the main trials; a tie counts one half.
 
     Trials it refused or failed are left out.
@@ -137,8 +140,11 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
             "depth": known["depth"].to_numpy(dtype=float) - 0.5,
         }
     )
-    for name in [t for t in (*TYPES, *sorted(set(known["type"]) - set(TYPES)))
-                 if t != "convolution" and (known["type"] == t).any()]:  # fmt: skip
+    for name in [
+        t
+        for t in (*TYPES, *sorted(set(known["type"]) - set(TYPES)))
+        if t != "convolution" and (known["type"] == t).any()
+    ]:
         share = (known["type"] == name).to_numpy(dtype=float)
         laid[f"type_{name}"] = share - share.mean()
     if "width" in known:
@@ -150,19 +156,28 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
 def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in ("network", "layer", "unit") if name in columns.columns]
     if keys[:2] != ["network", "layer"]:
-        raise InputError("no table of layers", found=", ".join(map(str, columns.columns)),
-                         wanted="columns network and layer")  # fmt: skip
+        raise InputError(
+            "no table of layers",
+            found=", ".join(map(str, columns.columns)),
+            wanted="columns network and layer",
+        )
     wanted = [name for name in ("depth", "type", "width") if name in columns.columns]
     if not wanted:
-        raise InputError("no property of layers", found=", ".join(map(str, columns.columns)),
-                         wanted="any of depth, type, width")  # fmt: skip
+        raise InputError(
+            "no property of layers",
+            found=", ".join(map(str, columns.columns)),
+            wanted="any of depth, type, width",
+        )
     given = _checked(columns[keys + wanted].drop_duplicates(), keys)
     rest = known.drop(columns=[name for name in wanted if name in known])
     merged = rest.merge(given, on=keys, how="left")
     if missing := [name for name in wanted if merged[name].isna().any()]:
         row = merged[merged[missing[0]].isna()].iloc[0]
-        raise InputError("layer without a value", where=f"{row['network']} {row['layer']}",
-                         wanted=", ".join(missing))  # fmt: skip
+        raise InputError(
+            "layer without a value",
+            where=f"{row['network']} {row['layer']}",
+            wanted=", ".join(missing),
+        )
     return merged
 
 
@@ -177,8 +192,12 @@ def _checked(given: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         wrong = given[name].notna() & ~numbers.between(low, high)
         if wrong.any():
             row = given[wrong].iloc[0]
-            raise InputError(f"not a {name}", where=f"{row['network']} {row['layer']}",
-                             found=row[name], wanted=wanted)  # fmt: skip
+            raise InputError(
+                f"not a {name}",
+                where=f"{row['network']} {row['layer']}",
+                found=row[name],
+                wanted=wanted,
+            )
         given = given.assign(**{name: numbers.astype(float)})
     return given
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from imi_bench.data.published import Condition
-from imi_bench.data.simulate import Truth
 from imi_bench.effects.table import HARDER
 from imi_bench.errors import InputError
+from imi_bench.release.published import Condition
+from imi_bench.simulation.study import Truth
 
 __all__ = ["TrueEffects", "read_truth", "true_effects"]
 
@@ -73,16 +73,21 @@ def _translated(logits: Mapping[Condition, float], *, depth: float) -> TrueEffec
     }
     common: dict[str, float] = {}
     by_network: dict[str, Mapping[str, float]] = {
-        "(Intercept)": natural, "synthetic": synthetic, "depth": dict.fromkeys(natural, depth)
-    }  # fmt: skip
+        "(Intercept)": natural,
+        "synthetic": synthetic,
+        "depth": dict.fromkeys(natural, depth),
+    }
     for hard in HARDER:
         gaps: dict[str, dict[str, float]] = {"natural": {}, "synthetic": {}}
         for c, logit in logits.items():
             if c.difficulty == hard and Condition(c.network, c.mode) in logits:
                 gaps[c.mode][c.network] = logit - logits[Condition(c.network, c.mode)]
         by_network[hard] = gaps["natural"] or gaps["synthetic"]
-        more = [gaps["synthetic"][n] - gap for n, gap in gaps["natural"].items()
-                if n in gaps["synthetic"]]  # fmt: skip
+        more = [
+            gaps["synthetic"][n] - gap
+            for n, gap in gaps["natural"].items()
+            if n in gaps["synthetic"]
+        ]
         if by_network[hard]:
             common[hard] = float(np.mean(list(by_network[hard].values())))
         if more:

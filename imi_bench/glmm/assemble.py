@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.gaussian import GaussianObjective
 from imi_bench.glmm.optimise import Minimum, Objective, newton_decrement
 from imi_bench.glmm.options import Options

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, NotEnoughDataError, UnknownNameError
 from imi_bench.glmm.design import Design, RandomFactor
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference
 from imi_bench.glmm.options import Options
@@ -116,10 +116,13 @@ class BetweenFit:
             raise UnknownNameError.among(name, self.names, kind="between-level effect")
         index = self.names.index(name)
         return Inference.from_t(
-            name, estimate=float(self.estimate[index]),
-            se=math.sqrt(self.covariance[index, index]), df=float(self.df),
-            method=f"{_METHOD}({self.df})", level=level,
-        )  # fmt: skip
+            name,
+            estimate=float(self.estimate[index]),
+            se=math.sqrt(self.covariance[index, index]),
+            df=float(self.df),
+            method=f"{_METHOD}({self.df})",
+            level=level,
+        )
 
     def joint(self, names: Sequence[str]) -> Inference:
         """Test several coefficients together by F, such as the levels of a family."""
@@ -128,10 +131,17 @@ class BetweenFit:
         value = float(part @ np.linalg.solve(cov, part)) / len(index)
         nan = math.nan
         return Inference(
-            ", ".join(names), f"two-stage F({len(index)}, {self.df})", nan, nan, value,
-            float(self.df), float(stats.f.sf(value, len(index), self.df)), nan, nan,
+            ", ".join(names),
+            f"two-stage F({len(index)}, {self.df})",
+            nan,
+            nan,
+            value,
+            float(self.df),
+            float(stats.f.sf(value, len(index), self.df)),
+            nan,
+            nan,
             reason="a joint test has no single estimate",
-        )  # fmt: skip
+        )
 
 
 def _factor(design: Design, group: str) -> RandomFactor:
@@ -218,13 +228,18 @@ def level_estimates(
         [column for columns in own.values() for column in columns.values()]
         + [design.fixed[:, design.names.index(name)] for name in common]
     )
-    labels = [f"{group}[{lv}]" + ("" if base == INTERCEPT else f":{base}")
-              for base, columns in own.items() for lv in columns]  # fmt: skip
+    labels = [
+        f"{group}[{lv}]" + ("" if base == INTERCEPT else f":{base}")
+        for base, columns in own.items()
+        for lv in columns
+    ]
     names = (*labels, *common)
     first = replace(
-        design.without_random(group), fixed=matrix, names=names,
+        design.without_random(group),
+        fixed=matrix,
+        names=names,
         terms={name: (index,) for index, name in enumerate(names)},
-    )  # fmt: skip
+    )
     result = fit_design(first, options=options, start=start)
     if not result.converged:
         raise ModelError("the first stage did not converge", found=result.reason)
@@ -240,9 +255,10 @@ def _own_columns(design: Design, factor: RandomFactor, base: str) -> dict[str, F
             if column[inside][0] != 0.0:
                 raise ModelError(
                     f"'{base}' is constant in a level but not zero there",
-                    where=f"{factor.group} {level}", found=float(column[inside][0]),
+                    where=f"{factor.group} {level}",
+                    found=float(column[inside][0]),
                     wanted="zero, the reference, where it does not vary",
-                )  # fmt: skip
+                )
             continue
         columns[level] = np.where(inside, column, 0.0)
     return columns
@@ -256,9 +272,13 @@ def _by_base(
         part = slice(start, start + len(columns))
         start += len(columns)
         found[base] = LevelEstimates(
-            group, base, tuple(columns), result.estimate[part], result.covariance[part, part],
+            group,
+            base,
+            tuple(columns),
+            result.estimate[part],
+            result.covariance[part, part],
             result,
-        )  # fmt: skip
+        )
     return found
 
 
@@ -292,9 +312,10 @@ def regress(
     count, size = design.shape
     if count <= size:
         raise NotEnoughDataError(
-            "too few levels", found=f"{count} levels for {size} coefficients",
+            "too few levels",
+            found=f"{count} levels for {size} coefficients",
             wanted=f"at least {size + 1}",
-        )  # fmt: skip
+        )
     if np.linalg.matrix_rank(design) < size:
         raise ModelError("properties of the levels depend on each other", found=list(properties))
     tau2 = _tau_squared(estimates, covariance, design)
@@ -304,9 +325,15 @@ def regress(
     residual = estimates - design @ beta
     scale = float(residual @ weight @ residual) / (count - size)
     return BetweenFit(
-        (INTERCEPT, *properties), beta, scale * bread, math.sqrt(tau2), scale, count - size,
-        count, residual,
-    )  # fmt: skip
+        (INTERCEPT, *properties),
+        beta,
+        scale * bread,
+        math.sqrt(tau2),
+        scale,
+        count - size,
+        count,
+        residual,
+    )
 
 
 def _tau_squared(estimates: Floats, covariance: Floats, design: Floats) -> float:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, restricted_start
 from imi_bench.glmm.result import GlmmResult
@@ -56,15 +56,24 @@ class Bootstrap:
         drawn = drawn[np.isfinite(drawn)]
         method = f"parametric bootstrap ({len(drawn)})"
         if len(drawn) < 2:
-            return Inference.undefined(name, method=method, reason="no refit converged",
-                                       level=level)  # fmt: skip
+            return Inference.undefined(
+                name, method=method, reason="no refit converged", level=level
+            )
         low, high = np.quantile(drawn, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
         tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
         p = min(1.0, 2.0 * tail / (len(drawn) + 1))
         return Inference(
-            name, method, float(self.original[index]), float(drawn.std(ddof=1)), math.nan, math.nan,
-            float(p), float(low), float(high), level,
-        )  # fmt: skip
+            name,
+            method,
+            float(self.original[index]),
+            float(drawn.std(ddof=1)),
+            math.nan,
+            math.nan,
+            float(p),
+            float(low),
+            float(high),
+            level,
+        )
 
 
 def bootstrap(
@@ -89,9 +98,14 @@ def bootstrap(
     rows = _spread(_Refit(result), n=n, seed=seed, workers=workers)
     p = len(result.names)
     return Bootstrap(
-        result.names, result.theta_names, rows[:, :p], rows[:, p:], result.estimate,
-        int(np.isnan(rows[:, 0]).sum()), seed,
-    )  # fmt: skip
+        result.names,
+        result.theta_names,
+        rows[:, :p],
+        rows[:, p:],
+        result.estimate,
+        int(np.isnan(rows[:, 0]).sum()),
+        seed,
+    )
 
 
 def bootstrap_likelihood_ratio(
@@ -110,8 +124,9 @@ def bootstrap_likelihood_ratio(
         raise ModelError("cannot refit", found="a result without its data")
     restricted = result.design.without(*names)
     dropped = tuple(name for name in result.names if name not in restricted.names)
-    null = fit_design(restricted, options=quick_options(result),
-                      start=restricted_start(result, dropped))  # fmt: skip
+    null = fit_design(
+        restricted, options=quick_options(result), start=restricted_start(result, dropped)
+    )
     label, method = ", ".join(dropped), f"bootstrap likelihood ratio ({n})"
     if not null.converged:
         return Inference.undefined(label, method=method, reason="the null fit did not converge")
@@ -120,9 +135,17 @@ def bootstrap_likelihood_ratio(
     drawn = drawn[np.isfinite(drawn)]
     p = (1 + (drawn >= drop).sum()) / (1 + len(drawn))
     return Inference(
-        label, method, math.nan, math.nan, drop, float(len(dropped)), float(p),
-        math.nan, math.nan, reason="a test without interval",
-    )  # fmt: skip
+        label,
+        method,
+        math.nan,
+        math.nan,
+        drop,
+        float(len(dropped)),
+        float(p),
+        math.nan,
+        math.nan,
+        reason="a test without interval",
+    )
 
 
 def _check(result: GlmmResult, n: int) -> None:

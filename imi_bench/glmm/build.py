@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import FormulaError, ModelError, UnknownNameError
 from imi_bench.glmm.design import Design, RandomFactor
-from imi_bench.glmm.families import FamilyName, Floats
+from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.formula import ParsedFormula, RandomTerm, parse_formula, plain_label
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.glmm.families import Floats
+from imi_bench.arrays import Floats
 
 __all__ = ["Template", "moment_update"]
 

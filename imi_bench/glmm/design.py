@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.covariance import Template
-from imi_bench.glmm.families import FamilyName, Floats
+from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.pattern import Pattern, analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign

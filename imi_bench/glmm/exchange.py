@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.result import GlmmResult, RandomEffects
 
 __all__ = ["from_json", "random_rows", "to_json"]
@@ -38,8 +38,17 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         **{
             name: getattr(result, name)
             for name in (
-                "formula", "family", "link", "method", "nagq", "parameters", "dropped",
-                "gradient_norm", "iterations", "evaluations", "reason",
+                "formula",
+                "family",
+                "link",
+                "method",
+                "nagq",
+                "parameters",
+                "dropped",
+                "gradient_norm",
+                "iterations",
+                "evaluations",
+                "reason",
             )
         },
         "gradient_norm": _numbers(result.gradient_norm),
@@ -63,7 +72,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
             }
             for effect in result.random
         ],
-    }  # fmt: skip
+    }
 
 
 def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
@@ -104,12 +113,23 @@ def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
             **{
                 name: source[name]
                 for name in (
-                    "formula", "family", "link", "method", "nagq", "parameters", "n",
-                    "dropped", "iterations", "evaluations", "seconds", "converged", "reason",
+                    "formula",
+                    "family",
+                    "link",
+                    "method",
+                    "nagq",
+                    "parameters",
+                    "n",
+                    "dropped",
+                    "iterations",
+                    "evaluations",
+                    "seconds",
+                    "converged",
+                    "reason",
                     "singular",
                 )
             },
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "not a stored mixed model",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import UnknownNameError
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 
 _BLOCK = 16_384
 
-Floats = NDArray[np.float64]
 FamilyName = Literal["binomial", "gaussian"]
 LinkName = Literal["logit", "probit", "identity"]
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.assemble import assemble
 from imi_bench.glmm.build import build_design
 from imi_bench.glmm.design import Design
-from imi_bench.glmm.families import FamilyName, Floats, LinkName, binomial_link
+from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
 from imi_bench.glmm.gaussian import GaussianObjective
 from imi_bench.glmm.laplace import LaplaceObjective
 from imi_bench.glmm.optimise import Objective

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.problem import Point, Problem
 from imi_bench.glmm.schur import Factorisation
 

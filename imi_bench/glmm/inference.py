@@ -78,9 +78,17 @@ class Inference:
         spread = stats.norm if math.isinf(df) else stats.t(df)
         half = float(spread.ppf(0.5 + 0.5 * level)) * se
         return cls(
-            name, method, estimate, se, estimate / se, df,
-            float(2.0 * spread.sf(abs(estimate / se))), estimate - half, estimate + half, level,
-        )  # fmt: skip
+            name,
+            method,
+            estimate,
+            se,
+            estimate / se,
+            df,
+            float(2.0 * spread.sf(abs(estimate / se))),
+            estimate - half,
+            estimate + half,
+            level,
+        )
 
     @classmethod
     def undefined(cls, name: str, *, method: str, reason: str, level: float = 0.95) -> Inference:
@@ -150,9 +158,13 @@ def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 
     if not result.converged:
         return Inference.undefined(name, method=method, reason="fit not converged", level=level)
     return Inference.from_t(
-        name, estimate=float(result.estimate[index]), se=float(result.se[index]), df=df,
-        method=method, level=level,
-    )  # fmt: skip
+        name,
+        estimate=float(result.estimate[index]),
+        se=float(result.se[index]),
+        df=df,
+        method=method,
+        level=level,
+    )
 
 
 def restricted_start(result: GlmmResult, dropped: tuple[str, ...]) -> WarmStart:
@@ -200,9 +212,17 @@ def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
     one = len(dropped) == 1
     estimate = float(result.estimate[result.index(dropped[0])]) if one else math.nan
     return Inference(
-        label, method, estimate, math.nan, drop, df, float(stats.chi2.sf(drop, df)),
-        math.nan, math.nan, reason="a likelihood ratio has no interval; use the profile",
-    )  # fmt: skip
+        label,
+        method,
+        estimate,
+        math.nan,
+        drop,
+        df,
+        float(stats.chi2.sf(drop, df)),
+        math.nan,
+        math.nan,
+        reason="a likelihood ratio has no interval; use the profile",
+    )
 
 
 def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equivalence:
@@ -224,9 +244,10 @@ def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equiva
     """
     if not bound > 0 or not 0 < alpha < 0.5:
         raise InputError(
-            "no such equivalence test", found=f"bound {bound}, alpha {alpha}",
+            "no such equivalence test",
+            found=f"bound {bound}, alpha {alpha}",
             wanted="bound > 0 and alpha between 0 and 0.5",
-        )  # fmt: skip
+        )
     if not test.se > 0:
         nan = math.nan
         return Equivalence(test.name, bound, alpha, nan, nan, nan, nan, "undefined")
@@ -235,8 +256,11 @@ def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equiva
     p_high = float(spread.cdf((test.estimate - bound) / test.se))
     half = float(spread.ppf(1.0 - alpha)) * test.se
     inside, nonzero = max(p_low, p_high) < alpha, test.p < alpha
-    verdict = ("trivial" if nonzero else "equivalent") if inside else (
-        "different" if nonzero else "inconclusive")  # fmt: skip
+    verdict = (
+        ("trivial" if nonzero else "equivalent")
+        if inside
+        else ("different" if nonzero else "inconclusive")
+    )
     return Equivalence(
         test.name, bound, alpha, p_low, p_high, test.estimate - half, test.estimate + half, verdict
     )

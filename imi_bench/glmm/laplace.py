@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
-from imi_bench.glmm.families import Floats, Link, RowTerms, row_terms, total_log_likelihood
+from imi_bench.glmm.families import Link, RowTerms, row_terms, total_log_likelihood
 from imi_bench.glmm.problem import Point, Problem
 from imi_bench.glmm.schur import Factorisation, sandwich
 

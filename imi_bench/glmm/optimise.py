@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.glmm.families import Floats
+from imi_bench.arrays import Floats
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.schur import Factorisation
 

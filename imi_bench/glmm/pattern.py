@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
-from imi_bench.glmm.tiles import Sheets, Tiles, lay_tiles
+from imi_bench.glmm.dense_blocks import Sheets, Tiles, lay_tiles
 
 __all__ = ["Meeting", "Pattern", "analyse"]
 
-Indices = NDArray[np.intp]
 _HEAVY_SIDE = 2_000
 _MAX_SHEET_DOUBLES = 100_000_000
 _MAX_LISTED_PAIRS = 60_000_000

@@ -69,17 +69,23 @@ class PostHoc:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
-            "groups": list(self.groups), "means": [vars(one) for one in self.means],
+            "groups": list(self.groups),
+            "means": [vars(one) for one in self.means],
             "kruskal_wallis": {"H": self.statistic, "df": len(self.groups) - 1, "p": self.p},
-            "conover_holm": self.pairs.tolist(), "alpha": self.alpha,
+            "conover_holm": self.pairs.tolist(),
+            "alpha": self.alpha,
             "different": [list(pair) for pair in self.different],
-        }  # fmt: skip
+        }
 
 
 def bootstrap_mean(
-    values: NDArray[np.float64], *, name: str, rng: np.random.Generator, n_resamples: int = 10_000,
+    values: NDArray[np.float64],
+    *,
+    name: str,
+    rng: np.random.Generator,
+    n_resamples: int = 10_000,
     level: float = 0.95,
-) -> GroupMean:  # fmt: skip
+) -> GroupMean:
     """Average values with a bootstrap interval (BCa), as the authors do over units.
 
     Examples
@@ -98,9 +104,12 @@ def bootstrap_mean(
 
 
 def compare_groups(
-    values: Mapping[str, Sequence[float]], *, seed: int = 0, alpha: float = 0.05,
+    values: Mapping[str, Sequence[float]],
+    *,
+    seed: int = 0,
+    alpha: float = 0.05,
     n_resamples: int = 10_000,
-) -> PostHoc:  # fmt: skip
+) -> PostHoc:
     """Compare groups of units by Kruskal-Wallis and Conover's test with Holm's adjustment.
 
     Parameters
@@ -128,9 +137,10 @@ def compare_groups(
     if len(arrays) < 2 or short or np.ptp(np.concatenate(list(arrays.values()))) == 0:
         few = f", too few units in {', '.join(short)}" if short else ""
         raise NotEnoughDataError(
-            "no groups to compare", found=f"{len(arrays)} groups{few}",
+            "no groups to compare",
+            found=f"{len(arrays)} groups{few}",
             wanted="two groups of two units with different values",
-        )  # fmt: skip
+        )
     names = sorted(arrays, key=lambda name: float(arrays[name].mean()))
     ordered = [arrays[name] for name in names]
     statistic, p = stats.kruskal(*ordered)

@@ -70,8 +70,11 @@ class Plan:
             )
         deviations = (self.unit_sd, self.participant_sd, self.network_sd)
         if not 0 < self.mean < 1 or min(deviations) < 0 or not self.spread > 0:
-            raise InputError("no such study", found=asdict(self),
-                             wanted="mean in (0, 1), deviations >= 0, spread > 0")  # fmt: skip
+            raise InputError(
+                "no such study",
+                found=asdict(self),
+                wanted="mean in (0, 1), deviations >= 0, spread > 0",
+            )
 
     @property
     def answers(self) -> int:
@@ -94,9 +97,11 @@ class Plan:
         chance = special.expit(special.logit(self.mean) + sd * nodes)
         information = float(weights @ (chance * (1 - chance)) / weights.sum())
         return (
-            self.network_sd**2 + self.unit_sd**2 / self.units + self.participant_sd**2 / people
+            self.network_sd**2
+            + self.unit_sd**2 / self.units
+            + self.participant_sd**2 / people
             + 1.0 / (total * information)
-        )  # fmt: skip
+        )
 
     @property
     def slope_se(self) -> float:
@@ -129,10 +134,15 @@ class Power:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
-            **asdict(self.plan), "answers": self.plan.answers,
-            "participants": self.plan.participants, "slope": self.slope, "alpha": self.alpha,
-            "se": self.se, "power": self.power, "equivalence_power": self.equivalence,
-        }  # fmt: skip
+            **asdict(self.plan),
+            "answers": self.plan.answers,
+            "participants": self.plan.participants,
+            "slope": self.slope,
+            "alpha": self.alpha,
+            "se": self.se,
+            "power": self.power,
+            "equivalence_power": self.equivalence,
+        }
 
 
 def power(plan: Plan, *, slope: float, alpha: float = 0.05) -> Power:

@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.glmm.covariance import Template
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.random_design import RandomDesign
 from imi_bench.glmm.schur import Factorisation
 

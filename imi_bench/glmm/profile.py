@@ -39,10 +39,12 @@ class _Curve:
         if not fit.converged:
             return math.nan
         if fit.warm is not None:
-            self.start = replace(self.start, theta=fit.theta, fixed=fit.estimate,
-                                 modes=fit.warm.modes)  # fmt: skip
-        return math.copysign(math.sqrt(max(fit.deviance - self.result.deviance, 0.0)),
-                             value - self.top)  # fmt: skip
+            self.start = replace(
+                self.start, theta=fit.theta, fixed=fit.estimate, modes=fit.warm.modes
+            )
+        return math.copysign(
+            math.sqrt(max(fit.deviance - self.result.deviance, 0.0)), value - self.top
+        )
 
     def solve(self, target: float, *, step: float) -> float:
         """Find where the root is `target`: secant steps, for the root is nearly a line."""
@@ -55,8 +57,10 @@ class _Curve:
             if abs(value - target) < _CLOSE:
                 return new
             old, new, old_value = (
-                new, new + (target - value) * (new - old) / (value - old_value), value
-            )  # fmt: skip
+                new,
+                new + (target - value) * (new - old) / (value - old_value),
+                value,
+            )
         return math.nan
 
 
@@ -92,6 +96,15 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
     drop = _Curve(result, name).at(0.0) ** 2
     missing = math.isnan(low) or math.isnan(high)
     return Inference(
-        name, "profile", estimate, math.nan, drop, 1.0, float(stats.chi2.sf(drop, 1)), low, high,
-        level, "an end of the interval was not found" if missing else "",
-    )  # fmt: skip
+        name,
+        "profile",
+        estimate,
+        math.nan,
+        drop,
+        1.0,
+        float(stats.chi2.sf(drop, 1)),
+        low,
+        high,
+        level,
+        "an end of the interval was not found" if missing else "",
+    )

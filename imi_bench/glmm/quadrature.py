@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.laplace import Conditional, LaplaceObjective
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.schur import Factorisation

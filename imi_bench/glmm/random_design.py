@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imi_bench.glmm.families import Floats
+from imi_bench.arrays import Floats
 from imi_bench.glmm.pattern import Meeting, Pattern
 
 __all__ = ["RandomDesign"]

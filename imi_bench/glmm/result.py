@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
-from imi_bench.glmm.families import FamilyName, Floats, LinkName, binomial_link
+from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
 from imi_bench.glmm.starts import WarmStart
 
 if TYPE_CHECKING:

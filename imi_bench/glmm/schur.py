@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.pattern import Pattern
 
 __all__ = ["Factorisation", "sandwich"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.glmm.families import Floats
+from imi_bench.arrays import Floats
 from imi_bench.glmm.optimise import (
     Minimum,
     Objective,

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
-from imi_bench.glmm.families import Floats
 
 __all__ = ["separated_columns", "separating", "suspicious_columns"]
 

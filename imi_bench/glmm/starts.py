@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from imi_bench.arrays import Floats
 from imi_bench.glmm.covariance import moment_update
-from imi_bench.glmm.families import Floats
 from imi_bench.glmm.gaussian import GaussianObjective
 from imi_bench.glmm.laplace import LaplaceObjective
 from imi_bench.glmm.pattern import analyse

@@ -105,9 +105,14 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
         with zipfile.ZipFile(path) as archive:
             return _from_entries(archive)
     except (
-        zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, EOFError,
-        NotImplementedError, struct.error,
-    ) as error:  # fmt: skip
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        struct.error,
+    ) as error:
         return {}, [Problem(".", "", f"not a readable zip file ({error})")]
 
 

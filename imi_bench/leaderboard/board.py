@@ -22,11 +22,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imi_bench.data.study_files import read_study
-from imi_bench.data.tables import Study
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.leaderboard.submission import Line, Slug
 from imi_bench.provenance import sha256_bytes
+from imi_bench.release.study_files import read_study
+from imi_bench.tables import Study
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -149,9 +149,11 @@ class Board:
         if study.hash != self.rules.study_hash:
             raise NotComparableError(
                 "trials or humans changed since the board was published",
-                where=self.folder, found=study.hash, wanted=self.rules.study_hash,
+                where=self.folder,
+                found=study.hash,
+                wanted=self.rules.study_hash,
                 do="restore the files; other humans make a new board",
-            )  # fmt: skip
+            )
         return study
 
     def require_frozen(self) -> None:
@@ -168,10 +170,12 @@ class Board:
         known = json.loads(built.read_text(encoding="utf-8")).get("rules_hash")
         if known != self.rules_hash:
             raise NotComparableError(
-                "rules changed since the board was published", where=self.folder / "board.toml",
-                found=self.rules_hash, wanted=known,
+                "rules changed since the board was published",
+                where=self.folder / "board.toml",
+                found=self.rules_hash,
+                wanted=known,
                 do="restore them; other rules are a new version in a new folder",
-            )  # fmt: skip
+            )
 
     def submission_folders(self) -> list[Path]:
         """``submissions/<name>/<revision>`` folders, by name and revision."""

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from imi_bench.leaderboard.plots import scatter
 from imi_bench.leaderboard.rows import Detail
+from imi_bench.scores.alignment import Matched
 from imi_bench.scores.likelihood import reliability_diagram
-from imi_bench.scores.matched import Matched
 
 SHOWN = 40
 TILE = 64
@@ -53,15 +53,17 @@ def observer_detail(matched: Matched, folder: Path) -> Detail:
         scatter(
             list(zip(observer.tolist(), human.tolist(), strict=True)),
             title="Each unit and condition: predicted and human",
-            x_label="predicted proportion correct", y_label="human proportion correct",
+            x_label="predicted proportion correct",
+            y_label="human proportion correct",
         ),
         scatter(
             list(zip(diagram.predicted[filled], diagram.observed[filled], strict=True)),
             title="Reliability of the predictions",
-            x_label="predicted proportion correct", y_label="observed proportion correct",
+            x_label="predicted proportion correct",
+            y_label="observed proportion correct",
             bars=_wilson(diagram.observed[filled], diagram.answers[filled]),
         ),
-    )  # fmt: skip
+    )
     chosen = _spread(matched)
     sheet = read_sheet(folder)
     trials = tuple(_trial(matched, row, sheet) for row in chosen) if sheet else ()
@@ -72,10 +74,12 @@ def network_figures(points: list[tuple[float, float]]) -> tuple[Markup, ...]:
     """Panel's calibrated probability against its plain proportion correct, a point a unit."""
     return (
         scatter(
-            points, title="Each unit: panel's accuracy and predicted human",
-            x_label="panel's proportion correct", y_label="predicted P(person correct)",
+            points,
+            title="Each unit: panel's accuracy and predicted human",
+            x_label="panel's proportion correct",
+            y_label="predicted P(person correct)",
         ),
-    )  # fmt: skip
+    )
 
 
 def _wilson(p: np.ndarray, n: np.ndarray) -> list[tuple[float, float]]:
@@ -114,9 +118,11 @@ def _trial(matched: Matched, row: int, sheet: Sheet) -> dict[str, object]:
 
 
 def _who(choice: str) -> str:
-    return f"The observer {choice}." if choice == "chose this" else (
-        "The observer is undecided." if choice else ""
-    )  # fmt: skip
+    return (
+        f"The observer {choice}."
+        if choice == "chose this"
+        else ("The observer is undecided." if choice else "")
+    )
 
 
 def _position(tile: int) -> str:

@@ -10,18 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
-from imi_bench.data.tables import DecisionVariables, TrialIndex
 from imi_bench.errors import NotComparableError
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import network_figures
 from imi_bench.leaderboard.rows import Detail, Row, Scored, facts_of
 from imi_bench.leaderboard.validate import Entry
 from imi_bench.provenance import generator
-from imi_bench.scores.estimate import Estimate
-from imi_bench.scores.resampling import weights
-
-Floats = NDArray[np.float64]
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.resampling import weights
+from imi_bench.tables import DecisionVariables, TrialIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +64,9 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     if seen:
         raise NotComparableError(
             "the panel was calibrated on units of this network",
-            where=entry.declaration.name, found=min(seen),
-        )  # fmt: skip
+            where=entry.declaration.name,
+            found=min(seen),
+        )
     told = np.stack([_predicted(d, index, panel[d.observer]) for d in entry.decisions])
     credit = np.stack([d.credit for d in entry.decisions]).mean(axis=0)
     probability, main = told.mean(axis=0), ~index.catch
@@ -87,10 +87,16 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     declared = entry.declaration
     row = Row(
         kind="reference" if declared.name in board.rules.references else "submission",
-        name=declared.name, revision=declared.revision, title=declared.title, score=score,
-        strata=strata, more=more, coverage=entry.coverage, facts=facts_of(declared),
+        name=declared.name,
+        revision=declared.revision,
+        title=declared.title,
+        score=score,
+        strata=strata,
+        more=more,
+        coverage=entry.coverage,
+        facts=facts_of(declared),
         claims=dict(declared.claims),
-    )  # fmt: skip
+    )
     frame = pd.DataFrame({"u": index.unit_id, "c": credit, "p": probability})[primary]
     points = frame.groupby("u")[["c", "p"]].mean()
     figures = network_figures(list(zip(points["c"], points["p"], strict=True)))
@@ -113,6 +119,11 @@ def _mean_over_units(
     draws = drawn @ means / len(means)
     low, high = np.quantile(draws, [(1 - ranking.level) / 2, (1 + ranking.level) / 2]).tolist()
     return Estimate(
-        float(means.mean()), low, high, level=ranking.level, n=int(part.sum()),
-        clusters=len(means), method=f"bootstrap over units (percentile, {ranking.n_resamples})",
-    ), draws  # fmt: skip
+        float(means.mean()),
+        low,
+        high,
+        level=ranking.level,
+        n=int(part.sum()),
+        clusters=len(means),
+        method=f"bootstrap over units (percentile, {ranking.n_resamples})",
+    ), draws

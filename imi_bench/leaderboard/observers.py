@@ -10,19 +10,20 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
-from imi_bench.data.tables import Bools, DecisionVariables, Floats, Study, shown_first_is_positive
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.rows import Row, Scored, facts_of
 from imi_bench.leaderboard.validate import Entry, Expected
 from imi_bench.scores import agreement, ceiling, likelihood
-from imi_bench.scores.estimate import Estimate
-from imi_bench.scores.matched import Matched, match
-from imi_bench.scores.resampling import Draws, Score, Sums, Totals, estimate, resample
+from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.strata import levels, stratum_labels
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.resampling import Draws, Score, Sums, Totals, estimate, resample
+from imi_bench.tables import DecisionVariables, Study, shown_first_is_positive
 
 _MORE = {
     "proportion correct": "proportion_correct",
@@ -111,9 +112,13 @@ class ObserverScores:
     def _calibrated(self, decisions: DecisionVariables) -> Calibration:
         ranking = self.board.rules.ranking
         return calibrate(
-            decisions, self.study, by=ranking.folds_by, n_folds=ranking.n_folds,
-            link=ranking.link, seed=ranking.seed,
-        )  # fmt: skip
+            decisions,
+            self.study,
+            by=ranking.folds_by,
+            n_folds=ranking.n_folds,
+            link=ranking.link,
+            seed=ranking.seed,
+        )
 
 
 def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Draws]:
@@ -121,19 +126,23 @@ def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[s
     answers = {
         **agreement.consistency_answers(matched),
         "bits": likelihood.likelihood_answers(matched)["bits"],
-    }  # fmt: skip
+    }
     scores: list[Score] = [
-        likelihood.LIKELIHOOD[0], *agreement.TRIALS, *agreement.unit_scores(matched),
-        *agreement.CONSISTENCY, *likelihood.CALIBRATION_ERROR,
-    ]  # fmt: skip
+        likelihood.LIKELIHOOD[0],
+        *agreement.TRIALS,
+        *agreement.unit_scores(matched),
+        *agreement.CONSISTENCY,
+        *likelihood.CALIBRATION_ERROR,
+    ]
     for name, part in parts.items():
         inside = part[matched.trial].astype(np.float64)
         answers |= {f"answers {name}": inside, f"bits {name}": inside * answers["bits"]}
         scores.append(_bits_within(name))
     units = {
-        **agreement.trial_sums(matched), **agreement.unit_sums(matched),
+        **agreement.trial_sums(matched),
+        **agreement.unit_sums(matched),
         **likelihood.reliability_sums(matched),
-    }  # fmt: skip
+    }
     return _resample(matched, board, units=units, answers=answers, scores=tuple(scores))
 
 
@@ -153,9 +162,12 @@ def _resample(
     scores: tuple[Score, ...],
 ) -> dict[str, Draws]:
     sums = Sums(
-        units=units, answers=answers, unit_of_answer=matched.unit[matched.trial],
-        participant=matched.participant, stratum=matched.network_of_unit,
-    )  # fmt: skip
+        units=units,
+        answers=answers,
+        unit_of_answer=matched.unit[matched.trial],
+        participant=matched.participant,
+        stratum=matched.network_of_unit,
+    )
     ranking = board.rules.ranking
     return resample(sums, scores, n_resamples=ranking.n_resamples, seed=ranking.seed)
 
@@ -181,13 +193,15 @@ def _people(humans: ObserverScores) -> Scored:
     index = humans.study.trials
     first = shown_first_is_positive(index.trial_id, seed=humans.board.rules.sides_seed)
     anyone = DecisionVariables(
-        "people", index.trial_id, np.zeros(len(index)), np.full(len(index), "tie", dtype=object),
-        np.where(first, "positive", "negative"), np.zeros(len(index)),
-    )  # fmt: skip
+        "people",
+        index.trial_id,
+        np.zeros(len(index)),
+        np.full(len(index), "tie", dtype=object),
+        np.where(first, "positive", "negative"),
+        np.zeros(len(index)),
+    )
     matched = match(anyone, humans.study, calibration=Calibration.identity())
-    answers = {
-        **agreement.consistency_answers(matched), **ceiling.left_out_answers(matched)
-    }  # fmt: skip
+    answers = {**agreement.consistency_answers(matched), **ceiling.left_out_answers(matched)}
     draws = _resample(
         matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]
     )["left_out_bits"]
@@ -208,13 +222,20 @@ def _ideal(humans: ObserverScores) -> DecisionVariables | None:
     first = shown_first_is_positive(frame["trial_id"], seed=humans.board.rules.sides_seed)
     value = np.where(first, toward, -toward)
     return DecisionVariables(
-        "ideal", frame["trial_id"].to_numpy(), value, np.where(value == 0, "tie", "ok"),
-        np.where(first, "positive", "negative"), np.zeros(len(frame)),
-    )  # fmt: skip
+        "ideal",
+        frame["trial_id"].to_numpy(),
+        value,
+        np.where(value == 0, "tie", "ok"),
+        np.where(first, "positive", "negative"),
+        np.zeros(len(frame)),
+    )
 
 
 def _reference(name: str, title: str) -> Row:
     return Row(
-        kind="reference", name=name, revision="", title=title,
+        kind="reference",
+        name=name,
+        revision="",
+        title=title,
         score=Estimate(math.nan, reason="not scored yet"),
-    )  # fmt: skip
+    )

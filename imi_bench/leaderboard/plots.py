@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 _INTERVAL = Markup(
     '<svg class="interval" viewBox="0 0 200 20" role="img" aria-label="{label}" style="visibility:'

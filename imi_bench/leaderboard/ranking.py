@@ -12,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from imi_bench.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)

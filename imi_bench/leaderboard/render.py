@@ -22,7 +22,7 @@ from imi_bench.errors import CheckFailedError
 from imi_bench.leaderboard.plots import interval
 from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
 from imi_bench.provenance import atomic_path
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 _DATATABLES = "dataTables-3.1.5.min.js"
 _NEVER = 1e9
@@ -207,15 +207,34 @@ def _csv(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     extra = _extra(table)
     writer.writerow(
-        ["rank", "rank_low", "rank_high", "tie_group", "kind", "name", "revision", "title",
-         "score", "score_low", "score_high", "share_of_ceiling", *extra, "coverage",
-         "cost_seconds", "training_data"]
-    )  # fmt: skip
+        [
+            "rank",
+            "rank_low",
+            "rank_high",
+            "tie_group",
+            "kind",
+            "name",
+            "revision",
+            "title",
+            "score",
+            "score_low",
+            "score_high",
+            "share_of_ceiling",
+            *extra,
+            "coverage",
+            "cost_seconds",
+            "training_data",
+        ]
+    )
     for row in table.rows:
-        numbers = [row.score.value, row.score.low, row.score.high,
-                   row.share.value if row.share else math.nan,
-                   *(row.more[n].value if n in row.more else math.nan for n in extra),
-                   row.coverage]  # fmt: skip
+        numbers = [
+            row.score.value,
+            row.score.low,
+            row.score.high,
+            row.share.value if row.share else math.nan,
+            *(row.more[n].value if n in row.more else math.nan for n in extra),
+            row.coverage,
+        ]
         texts = [row.kind, row.name, row.revision, row.title]
         writer.writerow(
             [
@@ -238,12 +257,22 @@ def _csv_text(text: str) -> str:
 
 def _markdown(table: Table) -> str:
     extra = _extra(table)
-    head = ["rank", "group", "name", f"{table.score_name} ({table.unit})", *extra, "coverage",
-            "training data"]  # fmt: skip
+    head = [
+        "rank",
+        "group",
+        "name",
+        f"{table.score_name} ({table.unit})",
+        *extra,
+        "coverage",
+        "training data",
+    ]
     lines = [f"# {_md(table.title)}", "", f"*{_md(table.question)}*", ""]
     if table.simulated:
-        lines += ["**Simulated.** Images, units or participants of this board are made up or stand "
-                  "in for the real ones.", ""]  # fmt: skip
+        lines += [
+            "**Simulated.** Images, units or participants of this board are made up or stand "
+            "in for the real ones.",
+            "",
+        ]
     lines += [*table.about.strip().split("\n"), "", f"{table.score_help} {table.rule}", ""]
     if table.ceiling is not None:
         lines += [f"Human ceiling: {table.ceiling}. Guessing: {table.chance:.3f}.", ""]
@@ -252,9 +281,15 @@ def _markdown(table: Table) -> str:
     lines += ["| " + " | ".join(map(_md, head)) + " |", "|" + " --- |" * len(head)]
     for row in table.rows:
         rank = f"{row.rank} [{row.rank_low}–{row.rank_high}]" if row.rank else row.kind
-        cells = [rank, str(row.group or ""), row.title, str(row.score),
-                 *(number(row.more[n].value) if n in row.more else "–" for n in extra),
-                 f"{100 * row.coverage:.1f}%", training(row)]  # fmt: skip
+        cells = [
+            rank,
+            str(row.group or ""),
+            row.title,
+            str(row.score),
+            *(number(row.more[n].value) if n in row.more else "–" for n in extra),
+            f"{100 * row.coverage:.1f}%",
+            training(row),
+        ]
         lines.append("| " + " | ".join(map(_md, cells)) + " |")
     if table.rejected:
         lines += ["", "Not scored:", ""]

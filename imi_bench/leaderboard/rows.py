@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from imi_bench.leaderboard.submission import Declaration
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 Kind = Literal["submission", "reference", "anchor"]
 UNDISCLOSED = "undisclosed"
@@ -86,10 +86,21 @@ class Row:
         plain = {
             name: getattr(self, name)
             for name in (
-                "kind", "name", "revision", "title", "coverage", "rank", "rank_low", "rank_high",
-                "group", "p_leader", "facts", "claims", "above_ceiling",
+                "kind",
+                "name",
+                "revision",
+                "title",
+                "coverage",
+                "rank",
+                "rank_low",
+                "rank_high",
+                "group",
+                "p_leader",
+                "facts",
+                "claims",
+                "above_ceiling",
             )
-        }  # fmt: skip
+        }
         return {
             **plain,
             "score": self.score.to_json(),
@@ -140,8 +151,10 @@ class Scored:
     def with_share(self, ceiling: float, draws: NDArray[np.float64], *, level: float) -> Scored:
         """The same with its score as a share of the ceiling, resampled together with it."""
         facts: dict[str, Any] = {
-            "n": self.row.score.n, "clusters": self.row.score.clusters, "level": level,
-        }  # fmt: skip
+            "n": self.row.score.n,
+            "clusters": self.row.score.clusters,
+            "level": level,
+        }
         if not ceiling > 0 or math.isnan(self.row.score.value):
             share = Estimate.undefined("no ceiling above guessing", **facts)
         else:
@@ -241,18 +254,32 @@ class Table:
         plain = {
             name: getattr(self, name)
             for name in (
-                "board", "title", "question", "about", "kind", "simulated", "version",
-                "rules_hash", "study_hash", "score_name", "score_help", "unit", "chance", "rule",
+                "board",
+                "title",
+                "question",
+                "about",
+                "kind",
+                "simulated",
+                "version",
+                "rules_hash",
+                "study_hash",
+                "score_name",
+                "score_help",
+                "unit",
+                "chance",
+                "rule",
             )
-        }  # fmt: skip
-        return _rounded({
-            "format": 1,
-            **plain,
-            "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
-            "resolvable": None if self.resolvable != self.resolvable else self.resolvable,
-            "rejected": [list(pair) for pair in self.rejected],
-            "rows": [row.to_json() for row in self.rows],
-        })  # fmt: skip
+        }
+        return _rounded(
+            {
+                "format": 1,
+                **plain,
+                "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
+                "resolvable": None if self.resolvable != self.resolvable else self.resolvable,
+                "rejected": [list(pair) for pair in self.rejected],
+                "rows": [row.to_json() for row in self.rows],
+            }
+        )
 
 
 def _rounded(value: Any) -> Any:

@@ -178,13 +178,22 @@ def _run(data: bytes | None) -> tuple[dict[str, Any] | None, list[Problem]]:
 
 
 _DECISIONS = {
-    "trial_id": "text", "observer": "text", "decision_variable": "number", "status": "text",
+    "trial_id": "text",
+    "observer": "text",
+    "decision_variable": "number",
+    "status": "text",
     "shown_first": "text",
-}  # fmt: skip
+}
 _TRIALS = {
-    "trial_id": "text", "network": "text", "layer": "text", "unit": "number", "mode": "text",
-    "difficulty": "text", "batch": "number", "catch": "flag",
-}  # fmt: skip
+    "trial_id": "text",
+    "network": "text",
+    "layer": "text",
+    "unit": "number",
+    "mode": "text",
+    "difficulty": "text",
+    "batch": "number",
+    "catch": "flag",
+}
 
 
 def _table(

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from imi_bench.data.tables import (
+from imi_bench.errors import ImiBenchError, SubmissionError
+from imi_bench.leaderboard.archive import Problem, read_files
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.submission import Declaration, Submission, parse
+from imi_bench.tables import (
     ANSWERED,
     STATUSES,
     DecisionVariables,
     Strings,
     TrialIndex,
     shown_first_is_positive,
-)  # fmt: skip
-from imi_bench.errors import ImiBenchError, SubmissionError
-from imi_bench.leaderboard.archive import Problem, read_files
-from imi_bench.leaderboard.board import Board
-from imi_bench.leaderboard.submission import Declaration, Submission, parse
+)
 
 _DECISIONS = "decisions.parquet"
 

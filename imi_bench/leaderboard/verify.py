@@ -21,7 +21,7 @@ from imi_bench.leaderboard.ranking import rank
 from imi_bench.leaderboard.rows import Detail, Row, Scored, Table
 from imi_bench.leaderboard.validate import validate
 from imi_bench.progress import progress
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 SCORE_HELP = {
     "bits": "Held-out log-likelihood of single human answers, in bits an answer above guessing, "
@@ -135,11 +135,14 @@ def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
     )
     rows = [
         s.row.placed(
-            rank=int(order.rank[i]), low=int(order.low[i]), high=int(order.high[i]),
-            group=int(order.group[i]), p_leader=float(order.p_leader[i]),
+            rank=int(order.rank[i]),
+            low=int(order.low[i]),
+            high=int(order.high[i]),
+            group=int(order.group[i]),
+            p_leader=float(order.p_leader[i]),
         )
         for i, s in enumerate(ranked)
-    ]  # fmt: skip
+    ]
     others = [s.row for s in scored if s.row.kind != "submission"]
     return rows + others, _resolvable([s.draws for s in ranked])
 
@@ -157,13 +160,24 @@ def _resolvable(draws: Sequence[NDArray[np.float64]]) -> float:
 def _anchors(board: Board) -> list[Row]:
     return [
         Row(
-            kind="anchor", name=anchor.source, revision="", title=anchor.name,
+            kind="anchor",
+            name=anchor.source,
+            revision="",
+            title=anchor.name,
             score=Estimate(
-                anchor.value, anchor.low, anchor.high, method=f"published: {anchor.source}",
+                anchor.value,
+                anchor.low,
+                anchor.high,
+                method=f"published: {anchor.source}",
             ),
-            strata={f"mode={anchor.mode}": Estimate(
-                anchor.value, anchor.low, anchor.high, method=f"published: {anchor.source}",
-            )},
+            strata={
+                f"mode={anchor.mode}": Estimate(
+                    anchor.value,
+                    anchor.low,
+                    anchor.high,
+                    method=f"published: {anchor.source}",
+                )
+            },
         )
         for anchor in board.rules.anchors
-    ]  # fmt: skip
+    ]

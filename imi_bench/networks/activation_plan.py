@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imi_bench.errors import InputError
-from imi_bench.networks.images import ImageSet
-from imi_bench.networks.loading import LoadedNetwork
+from imi_bench.networks.collection import ImageSet
 from imi_bench.networks.units import Unit, check_units, find_layer
 from imi_bench.provenance import sha256_json
+from imi_bench.vision.loading import LoadedNetwork
 
 KEEP = 110
 """Extremes a unit: 11 batches of 9 references and a query (Zimmermann et al. 2023)."""
@@ -105,7 +105,12 @@ def plan_activations(
     size = -(-size // batch_size) * batch_size
     numbers = (min(keep, len(images)), batch_size, size, precision)
     identity = [
-        dict(network.record), network.name, images.fingerprint, len(images), ordered,
-        [str(unit) for unit in units], *numbers,
-    ]  # fmt: skip
+        dict(network.record),
+        network.name,
+        images.fingerprint,
+        len(images),
+        ordered,
+        [str(unit) for unit in units],
+        *numbers,
+    ]
     return ActivationPlan(ordered, units, len(images), *numbers, sha256_json(identity))

@@ -61,9 +61,15 @@ class Activations:
     record: dict[str, Any]
 
     _ARRAYS = (
-        "top_images", "top_values", "bottom_images", "bottom_values", "values", "sparsity",
-        "silent", "contrast",
-    )  # fmt: skip
+        "top_images",
+        "top_values",
+        "bottom_images",
+        "bottom_values",
+        "values",
+        "sparsity",
+        "silent",
+        "contrast",
+    )
 
     @cached_property
     def rows(self) -> Rows:
@@ -86,9 +92,11 @@ class Activations:
         """
         if unit not in self.sampled:
             raise InputError(
-                "unit was not sampled", where=str(unit), found=f"{len(self.sampled)} sampled units",
+                "unit was not sampled",
+                where=str(unit),
+                found=f"{len(self.sampled)} sampled units",
                 do="name it in `sampled` of the activation pass",
-            )  # fmt: skip
+            )
         column: NDArray[np.float32] = self.values[:, self.sampled.index(unit)]
         return column
 

@@ -39,14 +39,14 @@ from imi_bench.networks.activation_plan import (
     plan_activations,
 )
 from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
-from imi_bench.networks.images import ImageSet, open_images
-from imi_bench.networks.loading import LoadedNetwork
 from imi_bench.networks.recording import MEASURES, Recorder, Rows
 from imi_bench.networks.units import Unit, hooked
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,9 +99,13 @@ def run_shard(
         recorder.filled = 0
 
     forward = forward_batches(
-        network, images, numbers,
-        batch_size=plan.batch_size, precision=plan.precision, workers=workers,
-    )  # fmt: skip
+        network,
+        images,
+        numbers,
+        batch_size=plan.batch_size,
+        precision=plan.precision,
+        workers=workers,
+    )
     with hooked(network.module, recorder.paths, recorder.seen):
         for size in forward:
             recorder.filled += size
@@ -150,9 +154,11 @@ def merge_shards(
         path = folder / f"shard-{number:04d}.npz"
         if not path.is_file():
             raise InputError(
-                "shard is missing", where=path, found=f"{len(list(folder.glob('shard-*.npz')))} "
-                f"of {len(plan.shards)} shards", do="run it",
-            )  # fmt: skip
+                "shard is missing",
+                where=path,
+                found=f"{len(list(folder.glob('shard-*.npz')))} of {len(plan.shards)} shards",
+                do="run it",
+            )
         with np.load(path, allow_pickle=False) as part:
             extremes.absorb({end: part[end] for end in ("top", "bottom")})
             values[shard.start : shard.stop] = part["values"]
@@ -167,10 +173,14 @@ def merge_shards(
         sparsity=sparsity,
         silent=silent,
         contrast=contrast,
-        record={"network": dict(network.record), "fingerprint": plan.fingerprint,
-                "keep": plan.keep, "precision": plan.precision},
+        record={
+            "network": dict(network.record),
+            "fingerprint": plan.fingerprint,
+            "keep": plan.keep,
+            "precision": plan.precision,
+        },
         **extremes.arrays(),
-    )  # fmt: skip
+    )
 
 
 def collect_activations(
@@ -201,7 +211,7 @@ def collect_activations(
 
     Examples
     --------
-    >>> from imi_bench.networks.loading import load_network
+    >>> from imi_bench.vision.loading import load_network
     >>> network = load_network("timm:test_resnet", pretrained=False, input_size=32, device="cpu")
     >>> pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     >>> found = collect_activations(network, pictures, layers=["bn1"], keep=3)
@@ -210,9 +220,15 @@ def collect_activations(
     """
     opened = open_images(images)
     plan = plan_activations(
-        network, opened, layers=layers, sampled=sampled, keep=keep, batch_size=batch_size,
-        shard_size=shard_size, precision=precision,
-    )  # fmt: skip
+        network,
+        opened,
+        layers=layers,
+        sampled=sampled,
+        keep=keep,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        precision=precision,
+    )
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
             _run_all(plan, network, opened, Path(folder), workers)
@@ -248,8 +264,9 @@ def begin(plan: ActivationPlan, out: Path) -> Path | None:
     """
     claim = out / "plan.json"
     settings = asdict(plan) | {
-        "layers": list(plan.layers), "sampled": [str(unit) for unit in plan.sampled]
-    }  # fmt: skip
+        "layers": list(plan.layers),
+        "sampled": [str(unit) for unit in plan.sampled],
+    }
     if claim.is_file():
         held = json.loads(claim.read_text(encoding="utf-8"))
         if held["fingerprint"] != plan.fingerprint:
@@ -259,10 +276,11 @@ def begin(plan: ActivationPlan, out: Path) -> Path | None:
                 if name != "fingerprint" and held.get(name) != value
             ]
             raise InputError(
-                "folder holds another pass", where=out,
+                "folder holds another pass",
+                where=out,
                 found=", ".join(changed) or "another network, or other images",
                 do="choose another folder, or the same network, images and options",
-            )  # fmt: skip
+            )
     else:
         write_json(claim, settings)
     if (out / FILE).is_file():
@@ -298,11 +316,15 @@ def finish(
         write_json(
             out / "run.json",
             {
-                "command": "activations", "versions": package_versions(), "git": git_state(),
-                "network": dict(network.record), "device": network.device,
-                "plan": plan.fingerprint, "images": len(images),
+                "command": "activations",
+                "versions": package_versions(),
+                "git": git_state(),
+                "network": dict(network.record),
+                "device": network.device,
+                "plan": plan.fingerprint,
+                "images": len(images),
                 "seconds": seconds,
             },
-        )  # fmt: skip
+        )
     shutil.rmtree(shards, ignore_errors=True)
     return Activations.load(path)

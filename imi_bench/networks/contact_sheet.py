@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from imi_bench.data.images import Pixels
-from imi_bench.data.tables import Trials
+from imi_bench.arrays import Pixels
+from imi_bench.tables import Trials
 
 _GAP, _MARGIN, _TITLE = 3, 12, 22
 _POSITIVE, _NEGATIVE, _INK = (38, 110, 72), (150, 60, 50), (40, 40, 40)
@@ -31,7 +31,7 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
 
     Examples
     --------
-    >>> from imi_bench.data.world import build
+    >>> from imi_bench.simulation.world import build
     >>> contact_sheet(build(seed=0).trials.take(np.arange(2)), tile=24).shape[2]
     3
     """

@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.data.tables import DIFFICULTIES
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.tasks import CONSTANT_BELOW
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.provenance import generator
+from imi_bench.tables import DIFFICULTIES
 
 CATCH_LIST = 0
 
@@ -94,12 +94,13 @@ class Design:
         """Raise `NotEnoughDataError` if that many images are too few."""
         if images < self.images_needed:
             raise NotEnoughDataError(
-                "too few images for the batches asked", where=f"{self.difficulty} trials",
+                "too few images for the batches asked",
+                where=f"{self.difficulty} trials",
                 found=f"{images} images",
                 wanted=f"{self.images_needed} for {self.batches} batches and one for catch trials "
                 f"of {self.references} references a side",
                 do="give more images, or ask for fewer batches or references",
-            )  # fmt: skip
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,8 +228,9 @@ def choose_exemplars(
     if len({design.references for design in designs}) != 1:
         raise InputError(
             "designs differ in their number of references",
-            found=[design.references for design in designs], wanted="one number",
-        )  # fmt: skip
+            found=[design.references for design in designs],
+            wanted="one number",
+        )
     chosen = check_units(activations.layers, activations.sampled if units is None else units)
     index, high, low, queries, seen, left_out = [], [], [], [], [], []
     for unit in chosen:
@@ -242,20 +244,26 @@ def choose_exemplars(
             for batch in range(0 if catch else 1, design.lists):
                 index.append(
                     {
-                        "network": activations.network, "layer": unit.layer, "unit": unit.channel,
-                        "mode": "natural", "difficulty": design.difficulty, "batch": batch,
+                        "network": activations.network,
+                        "layer": unit.layer,
+                        "unit": unit.channel,
+                        "mode": "natural",
+                        "difficulty": design.difficulty,
+                        "batch": batch,
                         "catch": batch == CATCH_LIST,
                     }
-                )  # fmt: skip
+                )
                 high.append(dealt.high[batch])
                 low.append(dealt.low[batch])
                 queries.append(dealt.queries(batch))
                 seen.append(values[list(queries[-1])])
     if not index:
         raise NotEnoughDataError(
-            "no unit has trials", where=activations.network, found=f"{len(left_out)} left out",
+            "no unit has trials",
+            where=activations.network,
+            found=f"{len(left_out)} left out",
             do=f"the first: {left_out[0].unit}, {left_out[0].reason}" if left_out else None,
-        )  # fmt: skip
+        )
     return Exemplars(
         network=activations.network,
         index=pd.DataFrame(index),

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Pixels
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.extras import require
-from imi_bench.networks.driven import unit_activations
 from imi_bench.networks.fourier import random_spectrum, random_view, render
-from imi_bench.networks.loading import LoadedNetwork
+from imi_bench.networks.gradient_activations import unit_activations
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.progress import progress
 from imi_bench.provenance import generator
+from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -141,7 +141,7 @@ def visualise(
 
     Examples
     --------
-    >>> from imi_bench.networks.loading import load_network
+    >>> from imi_bench.vision.loading import load_network
     >>> network = load_network("timm:test_resnet", pretrained=False, input_size=32, device="cpu")
     >>> unit = Unit(network.layers[0].name, 0)
     >>> [found] = visualise(network, [unit], n_images=2, ascent=Ascent(steps=3))

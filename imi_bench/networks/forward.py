@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imi_bench.extras import require
-from imi_bench.networks.images import ImageSet
-from imi_bench.networks.loading import LoadedNetwork, Preprocess
+from imi_bench.networks.collection import ImageSet
+from imi_bench.vision.loading import LoadedNetwork, Preprocess
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.networks.activation_plan import block_size
 from imi_bench.networks.extremes import UNITS_AT_A_TIME
-from imi_bench.networks.layers import Layer
+from imi_bench.vision.layers import Layer
 
 
 def pass_bytes(units: int, *, keep: int, batch_size: int, device: str = "cpu") -> int:
@@ -74,10 +74,12 @@ def layers_by_pass(
         needed = pass_bytes(layer.width, keep=keep, batch_size=batch_size, device=device)
         if budget is not None and needed > budget:
             raise InputError(
-                "memory too small for a layer", where=f"layer '{layer.name}', {layer.width} units",
-                found=f"{budget / 1e9:.2g} GB", wanted=f"{needed / 1e9:.2g} GB",
+                "memory too small for a layer",
+                where=f"layer '{layer.name}', {layer.width} units",
+                found=f"{budget / 1e9:.2g} GB",
+                wanted=f"{needed / 1e9:.2g} GB",
                 do="give more, a smaller --quantile, or a sample of the images",
-            )  # fmt: skip
+            )
         units += layer.width
         together = pass_bytes(units, keep=keep, batch_size=batch_size, device=device)
         if passes[-1] and budget is not None and together > budget:
@@ -92,8 +94,10 @@ def check_available(needed: int, *, device: str) -> None:
     free = available_bytes(device)
     if free is not None and needed > free:
         raise InputError(
-            "not enough memory for the extremes of all units", where=device,
-            found=f"{free / 1e9:.1f} GB free", wanted=f"{needed / 1e9:.1f} GB",
+            "not enough memory for the extremes of all units",
+            where=device,
+            found=f"{free / 1e9:.1f} GB free",
+            wanted=f"{needed / 1e9:.1f} GB",
             do="bound it by --memory (several passes over the images), take a sample of the "
             "images or a smaller --quantile",
-        )  # fmt: skip
+        )

@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Pixels
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.featurevis import DIRECTIONS, Ascent, climb
-from imi_bench.networks.loading import LoadedNetwork
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, sha256_json, write_json
+from imi_bench.vision.loading import LoadedNetwork
 
 BEYOND = {"max": 99.9, "min": 0.1}
 """Percentile of natural images that a visualisation should pass, by direction."""
@@ -79,20 +79,29 @@ def synthetic_references(
     _claim(
         folder,
         {
-            "network": sha256_json([network.name, dict(network.record)]), "seed": seed,
-            "images": n_images, "ascent": asdict(settings), "units_per_group": units_per_group,
+            "network": sha256_json([network.name, dict(network.record)]),
+            "seed": seed,
+            "images": n_images,
+            "ascent": asdict(settings),
+            "units_per_group": units_per_group,
             "units": [str(unit) for unit in checked],
         },
-    )  # fmt: skip
+    )
     with progress(f"visualising {network.name}", total=len(checked), unit="units") as advance:
         for start in range(0, len(checked), units_per_group):
             group = checked[start : start + units_per_group]
             if not all(_file(folder, unit).is_file() for unit in group):
                 found = [
-                    climb(network, group, direction=direction, n_images=n_images, seed=seed,
-                          ascent=settings)
+                    climb(
+                        network,
+                        group,
+                        direction=direction,
+                        n_images=n_images,
+                        seed=seed,
+                        ascent=settings,
+                    )
                     for direction in DIRECTIONS
-                ]  # fmt: skip
+                ]
                 for both in zip(*found, strict=True):
                     with atomic_path(_file(folder, both[0].unit)) as temporary:
                         np.savez(
@@ -125,11 +134,16 @@ def compared(references: Mapping[Unit, References], natural: Activations) -> pd.
             gain = reached - limits[unit] if direction == "max" else limits[unit] - reached
             rows.append(
                 {
-                    "layer": unit.layer, "unit": unit.channel, "direction": direction,
-                    "steps": int(one.steps[place]), "activation": reached,
-                    "limit": limits[unit], "beyond": gain > 0, "level": gain == 0,
+                    "layer": unit.layer,
+                    "unit": unit.channel,
+                    "direction": direction,
+                    "steps": int(one.steps[place]),
+                    "activation": reached,
+                    "limit": limits[unit],
+                    "beyond": gain > 0,
+                    "level": gain == 0,
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows)
 
 
@@ -140,9 +154,11 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     elif (held := json.loads(path.read_text(encoding="utf-8"))) != settings:
         changed = sorted(name for name in settings if held.get(name) != settings[name])
         raise InputError(
-            "folder holds other visualisations", where=folder,
-            found=f"another setting of {', '.join(changed)}", do="choose another folder",
-        )  # fmt: skip
+            "folder holds other visualisations",
+            where=folder,
+            found=f"another setting of {', '.join(changed)}",
+            do="choose another folder",
+        )
 
 
 def _file(folder: Path, unit: Unit) -> Path:

@@ -12,12 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Images, Pixels
-from imi_bench.data.layouts import NATURAL, SYNTHETIC
-from imi_bench.data.tables import TrialIndex, Trials
-from imi_bench.data.trial_table import NAMES, to_table, write_trials
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.exemplars import (
     Design,
     Exemplars,
@@ -25,12 +23,15 @@ from imi_bench.networks.exemplars import (
     choose_exemplars,
     images_shown,
 )
-from imi_bench.networks.images import ImageSet, open_images
-from imi_bench.networks.loading import centre_crop
 from imi_bench.networks.synthetic import References
 from imi_bench.networks.units import Unit
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, sha256_file
+from imi_bench.stimuli.layouts import NATURAL, SYNTHETIC
+from imi_bench.stimuli.trial_table import NAMES, to_table, write_trials
+from imi_bench.tables import TrialIndex, Trials
+from imi_bench.tables.images import Images
+from imi_bench.vision.loading import centre_crop
 
 CROP = 224
 LAYOUT = "stimuli"
@@ -93,9 +94,10 @@ def build_trials(
     opened = open_images(images)
     if opened.names.tolist() != activations.image_names.tolist():
         raise InputError(
-            "images are not those of the activation pass", found=f"{len(opened)} images",
+            "images are not those of the activation pass",
+            found=f"{len(opened)} images",
             wanted=f"the {len(activations.image_names)} images it saw",
-        )  # fmt: skip
+        )
     exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
     shown = exemplars.index[["layer", "unit"]].drop_duplicates()
     made = synthetic([Unit(*row) for row in shown.itertuples(index=False)]) if synthetic else {}

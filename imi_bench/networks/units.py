@@ -6,12 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imi_bench.errors import NetworkError, NotEnoughDataError
-from imi_bench.networks.layers import Layer, find_layer, hooked, list_layers
 from imi_bench.provenance import generator
+from imi_bench.vision.layers import Layer, find_layer, hooked, list_layers
 
 __all__ = [
-    "Layer", "Unit", "check_units", "find_layer", "hooked", "list_layers", "sample_units",
-]  # fmt: skip
+    "Layer",
+    "Unit",
+    "check_units",
+    "find_layer",
+    "hooked",
+    "list_layers",
+    "sample_units",
+]
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,11 @@ def check_units(layers: Sequence[Layer], units: Iterable[Unit]) -> tuple[Unit, .
         layer = find_layer(layers, unit.layer)
         if not 0 <= unit.channel < layer.width:
             raise NetworkError(
-                "no such unit", where=f"layer '{layer.name}'", found=f"channel {unit.channel}",
+                "no such unit",
+                where=f"layer '{layer.name}'",
+                found=f"channel {unit.channel}",
                 wanted=f"0 to {layer.width - 1}",
-            )  # fmt: skip
+            )
         checked[Unit(layer.name, unit.channel)] = None
     return tuple(checked)
 
@@ -92,9 +100,11 @@ def sample_units(layers: Sequence[Layer], count: int, *, seed: int) -> tuple[Uni
     available = sum(layer.width for layer in layers)
     if not 0 < count <= available:
         raise NotEnoughDataError(
-            "cannot sample that many units", where=f"{len(layers)} layers", found=count,
+            "cannot sample that many units",
+            where=f"{len(layers)} layers",
+            found=count,
             wanted=f"1 to {available}",
-        )  # fmt: skip
+        )
     rng = generator(seed, "units")
     drawn: dict[Unit, None] = {}
     while len(drawn) < count:

@@ -6,47 +6,18 @@ import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imi_bench.errors import CardError
+from imi_bench.vision.weight_files import WeightFile
 
 Kind = Literal["reference", "pixel", "classical", "embedding"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Weights(_Part):
-    """Where trained weights come from: one safetensors file of a Hugging Face Hub repository.
-
-    Attributes
-    ----------
-    repo, file : str
-    revision : str or None
-        Commit of the repository, 40 hexadecimal digits; None needs `unpinned_because`.
-    sha256 : str or None
-        Of the file; checked after the download where it is known.
-    licence : str
-    evidence : str
-        How revision and checksum are known.
-    """
-
-    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    file: str = Field(pattern=r"^[\w./-]+\.safetensors$")
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    licence: str
-    evidence: str
-    unpinned_because: str | None = None
-
-    @model_validator(mode="after")
-    def _pinned_or_explained(self) -> Self:
-        if (self.revision is None) == (self.unpinned_because is None):
-            raise ValueError("give either revision or unpinned_because")
-        return self
 
 
 class Paper(_Part):
@@ -83,7 +54,7 @@ class ObserverCard(_Part):
         What it was trained on, or that it was not.
     human_similarity_judgements : bool
         Whether it was trained on people's judgements of similarity.
-    weights : Weights or None
+    weights : WeightFile or None
     paper : Paper or None
     """
 
@@ -97,7 +68,7 @@ class ObserverCard(_Part):
     licence: str
     training_data: str
     human_similarity_judgements: bool
-    weights: Weights | None = None
+    weights: WeightFile | None = None
     paper: Paper | None = None
 
     @field_validator("title", "licence", "training_data")

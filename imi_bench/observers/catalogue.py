@@ -152,9 +152,10 @@ def _of_entry_point(entry: metadata.EntryPoint) -> Any:
         raise
     except Exception as error:
         raise InputError(
-            "observer of another package cannot be imported", where=f"{entry.name} ({entry.value})",
+            "observer of another package cannot be imported",
+            where=f"{entry.name} ({entry.value})",
             found=f"{type(error).__name__}: {error}",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _from_file(path: Path, attribute: str) -> Any:
@@ -175,10 +176,12 @@ def _from_file(path: Path, attribute: str) -> Any:
     if not hasattr(module, attribute):
         own = (inspect.isclass, inspect.isfunction)
         public = [
-            name for name, value in vars(module).items()
-            if not name.startswith("_") and any(is_kind(value) for is_kind in own)
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_")
+            and any(is_kind(value) for is_kind in own)
             and value.__module__ == module.__name__
-        ]  # fmt: skip
+        ]
         raise UnknownNameError.among(attribute, public, kind=f"name in {path}")
     return getattr(module, attribute)
 
@@ -223,7 +226,8 @@ def _call(
 def _not_an_observer(found: object, where: str) -> InputError:
     missing = [m for m in ("name", "describe", "decide") if not hasattr(found, m)]
     return InputError(
-        "not an observer", where=where,
+        "not an observer",
+        where=where,
         found=f"{type(found).__name__} without {', '.join(missing)}",
         wanted="name, describe() and decide(trials, codes)",
-    )  # fmt: skip
+    )

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imi_bench.data.images import Pixels
+from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import UnknownNameError
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
-
-Floats = NDArray[np.float64]
 
 # What a part without content (no edges, say) still shares with other such images.
 _FLOOR = 0.1
@@ -118,9 +116,13 @@ class OrientedEnergy:
     def describe(self) -> Mapping[str, Any]:
         """Parameters that can change the vector."""
         return {
-            "part": "texture", "version": 1, "wavelengths": list(self.wavelengths),
-            "orientations": self.orientations, "grid": self.grid, "size": self.size,
-        }  # fmt: skip
+            "part": "texture",
+            "version": 1,
+            "wavelengths": list(self.wavelengths),
+            "orientations": self.orientations,
+            "grid": self.grid,
+            "size": self.size,
+        }
 
     @cached_property
     def _bank(self) -> tuple[NDArray[np.complex64], int]:
@@ -181,10 +183,13 @@ class Gradients:
         cells = (self.cell, self.cell)
         return _unit_with_floor(
             hog(
-                luminance(image, self.size), orientations=9, pixels_per_cell=cells,
-                cells_per_block=(2, 2), block_norm="L2-Hys",
+                luminance(image, self.size),
+                orientations=9,
+                pixels_per_cell=cells,
+                cells_per_block=(2, 2),
+                block_norm="L2-Hys",
             )
-        )  # fmt: skip
+        )
 
 
 def _unit_with_floor(vector: Floats) -> Floats:
@@ -269,20 +274,30 @@ class Classical:
 
 
 def pixel(
-    *, name: str = "pixel-cosine", similarity: str = "cosine", size: int = 64,
-    pooling: Pooling = "mean", temperature: float = 0.1,
-) -> Embedding:  # fmt: skip
+    *,
+    name: str = "pixel-cosine",
+    similarity: str = "cosine",
+    size: int = 64,
+    pooling: Pooling = "mean",
+    temperature: float = 0.1,
+) -> Embedding:
     """Observer that compares thumbnails pixel by pixel (loader of the pixel cards)."""
     return Embedding(
-        Pixel(size=size), name=name, pooling=pooling, similarity=similarity,
+        Pixel(size=size),
+        name=name,
+        pooling=pooling,
+        similarity=similarity,
         temperature=temperature,
-    )  # fmt: skip
+    )
 
 
 def classical(
-    *, name: str = "classical", weights: Mapping[str, float] | None = None,
-    pooling: Pooling = "mean", temperature: float = 0.1,
-) -> Embedding:  # fmt: skip
+    *,
+    name: str = "classical",
+    weights: Mapping[str, float] | None = None,
+    pooling: Pooling = "mean",
+    temperature: float = 0.1,
+) -> Embedding:
     """Observer of colour and texture statistics (loader of the classical cards).
 
     Parameters

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from imi_bench.data.images import Images, Pixels
-from imi_bench.data.tables import TrialIndex, Trials
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.probe import BrokenError, Probe
+from imi_bench.observers.examination import BrokenError, Probe
 from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES, SWAPS
 from imi_bench.observers.protocol import Observer, fingerprint
 from imi_bench.provenance import generator
+from imi_bench.tables import TrialIndex, Trials
+from imi_bench.tables.images import Images
 
-Floats = NDArray[np.float64]
 Outcome = Literal["pass", "fail", "exempt"]
 
 
@@ -74,10 +73,14 @@ class ContractReport:
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
         return {
-            "observer": self.observer, "fingerprint": self.fingerprint, "passed": self.passed,
-            "trials": self.trials, "images": self.images, "tolerance": self.tolerance,
+            "observer": self.observer,
+            "fingerprint": self.fingerprint,
+            "passed": self.passed,
+            "trials": self.trials,
+            "images": self.images,
+            "tolerance": self.tolerance,
             "properties": [vars(p) for p in self.properties],
-        }  # fmt: skip
+        }
 
 
 def check(
@@ -137,9 +140,13 @@ def check(
     except (TypeError, ValueError):
         identity = ""  # the property "describes itself" says why
     return ContractReport(
-        str(observer.name), identity, len(trials), len(probe.pixels), probe.tolerance,
+        str(observer.name),
+        identity,
+        len(trials),
+        len(probe.pixels),
+        probe.tolerance,
         tuple(properties),
-    )  # fmt: skip
+    )
 
 
 def sample_trials(*, seed: int = 0, count: int = 8, references: int = 9) -> Trials:
@@ -167,9 +174,13 @@ def sample_trials(*, seed: int = 0, count: int = 8, references: int = 9) -> Tria
         catch=np.zeros(count, dtype=bool),
     )
     return Trials(
-        index=index, images=images, simulated=True, queries=rows[:, :2],
-        positive=rows[:, 2 : 2 + references], negative=rows[:, 2 + references :],
-    )  # fmt: skip
+        index=index,
+        images=images,
+        simulated=True,
+        queries=rows[:, :2],
+        positive=rows[:, 2 : 2 + references],
+        negative=rows[:, 2 + references :],
+    )
 
 
 def _made_up(draw: np.random.Generator) -> Pixels:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Pixels
-from imi_bench.data.tables import BlindTrials
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.pooling import Pooling, check_options, decide
 from imi_bench.observers.protocol import Codes
+from imi_bench.tables import BlindTrials
 
 
 class Embedding:
@@ -59,9 +59,10 @@ class Embedding:
         check_options(pooling, similarity, temperature)
         if description is None and not hasattr(encoder, "describe"):
             raise InputError(
-                "an encoder without a description", where=name,
+                "an encoder without a description",
+                where=name,
                 wanted="description={...} with all that can change a code",
-            )  # fmt: skip
+            )
         self.name, self.encoder, self.description = name, encoder, description
         self.pooling, self.similarity, self.temperature = pooling, similarity, temperature
 
@@ -96,9 +97,11 @@ class Embedding:
         codes = np.asarray(self.encoder(images))
         if codes.ndim < 2 or len(codes) != len(images):
             raise InputError(
-                "the encoder gave no code an image", where=self.name,
-                found=f"shape {codes.shape}", wanted=f"({len(images)}, ...)",
-            )  # fmt: skip
+                "the encoder gave no code an image",
+                where=self.name,
+                found=f"shape {codes.shape}",
+                wanted=f"({len(images)}, ...)",
+            )
         return codes
 
     def decide(self, trials: BlindTrials, codes: Codes | None) -> NDArray[np.float64]:
@@ -112,6 +115,9 @@ class Embedding:
         if codes is None:
             raise InputError("no codes", where=self.name, do="call encode first")
         return decide(
-            codes, trials, pooling=self.pooling, similarity=self.similarity,
+            codes,
+            trials,
+            pooling=self.pooling,
+            similarity=self.similarity,
             temperature=self.temperature,
-        )  # fmt: skip
+        )

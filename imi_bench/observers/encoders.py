@@ -1,6 +1,6 @@
 """Observers over any of timm's and of open_clip's architectures.
 
-Weights come from a local safetensors file, from the pinned source of a card, from the library's
+WeightFile come from a local safetensors file, from the pinned source of a card, from the library's
 own pretrained source, or, where asked for in so many words, from a seeded random start.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
-from imi_bench.observers import weights as weight_files
-from imi_bench.observers.card import Weights
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
-from imi_bench.observers.torch_encoder import building, torch_encoder
+from imi_bench.vision import weight_files
+from imi_bench.vision.encoder import building, torch_encoder
+from imi_bench.vision.weight_files import WeightFile
 
 
 def from_timm(
@@ -25,7 +25,7 @@ def from_timm(
     *,
     name: str | None = None,
     checkpoint: str | Path | None = None,
-    weights: Weights | None = None,
+    weights: WeightFile | None = None,
     pretrained: bool = True,
     seed: int = 0,
     image_size: int | None = None,
@@ -47,7 +47,7 @@ def from_timm(
         Of the observer; ``timm:architecture`` by default.
     checkpoint : path, optional
         Safetensors file of the whole network; a classifier of any number of classes fits.
-    weights : Weights, optional
+    weights : WeightFile, optional
         Pinned source; by default timm's own source of the tag. Not used with `checkpoint`.
     pretrained : bool
         False: random weights drawn with `seed`, named so in the description.
@@ -83,12 +83,16 @@ def from_timm(
         network,
         lambda batch: network.forward_head(network.forward_features(batch), pre_logits=True),
         timm.data.create_transform(**data, is_training=False),
-        device=device, dtype=dtype,
+        device=device,
+        dtype=dtype,
         description={
-            "library": "timm", "architecture": architecture, "weights": source,
-            "features": "pooled, before the classifier", "preprocessing": dict(data),
+            "library": "timm",
+            "architecture": architecture,
+            "weights": source,
+            "features": "pooled, before the classifier",
+            "preprocessing": dict(data),
         },
-    )  # fmt: skip
+    )
     return Embedding(
         encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
     )
@@ -99,7 +103,7 @@ def from_open_clip(
     *,
     name: str | None = None,
     checkpoint: str | Path | None = None,
-    weights: Weights | None = None,
+    weights: WeightFile | None = None,
     pretrained: str | bool = True,
     seed: int = 0,
     image_size: int | None = None,
@@ -138,9 +142,12 @@ def from_open_clip(
             raise UnknownNameError.among(pretrained, known, kind=f"tag of '{architecture}'")
         tag = open_clip.get_pretrained_cfg(architecture, pretrained)
     path, source = _source(
-        checkpoint, weights or _open_clip_weights(tag),
-        pretrained=pretrained is not False, seed=seed, name=name,
-    )  # fmt: skip
+        checkpoint,
+        weights or _open_clip_weights(tag),
+        pretrained=pretrained is not False,
+        seed=seed,
+        name=name,
+    )
     with building(architecture, path, seed=seed):
         model, _, transform = open_clip.create_model_and_transforms(
             architecture,
@@ -155,22 +162,33 @@ def from_open_clip(
             pretrained_text=False,
         )
     encoder = torch_encoder(
-        model, model.encode_image, transform, device=device, dtype=dtype,
+        model,
+        model.encode_image,
+        transform,
+        device=device,
+        dtype=dtype,
         description={
-            "library": "open_clip", "architecture": architecture, "weights": source,
+            "library": "open_clip",
+            "architecture": architecture,
+            "weights": source,
             "quick_gelu": bool(tag.get("quick_gelu", False)),
-            "features": "image embedding", "preprocessing": dict(model.visual.preprocess_cfg),
+            "features": "image embedding",
+            "preprocessing": dict(model.visual.preprocess_cfg),
         },
-    )  # fmt: skip
+    )
     return Embedding(
         encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
     )
 
 
 def _source(
-    checkpoint: str | Path | None, weights: Weights | None,
-    *, pretrained: bool, seed: int, name: str,
-) -> tuple[Path | None, dict[str, Any]]:  # fmt: skip
+    checkpoint: str | Path | None,
+    weights: WeightFile | None,
+    *,
+    pretrained: bool,
+    seed: int,
+    name: str,
+) -> tuple[Path | None, dict[str, Any]]:
     """Weight file (None for random weights) and what to say of it."""
     if not pretrained:
         if checkpoint is not None:
@@ -180,14 +198,17 @@ def _source(
         return weight_files.check_file(Path(checkpoint)), {"source": "local file"}
     if weights is None:
         raise NetworkError(
-            "no source of weights", where=name,
+            "no source of weights",
+            where=name,
             do="add ?checkpoint=FILE.safetensors, a pretrained tag, or ?pretrained=false&seed=0",
-        )  # fmt: skip
+        )
     path = weight_files.locate(weights, for_=name)
     return path, {
-        "source": weights.repo, "file": weights.file,
-        "revision": weights.revision or "unpinned", "licence": weights.licence,
-    }  # fmt: skip
+        "source": weights.repo,
+        "file": weights.file,
+        "revision": weights.revision or "unpinned",
+        "licence": weights.licence,
+    }
 
 
 def _timm_config(timm: ModuleType, architecture: str) -> Any:
@@ -201,14 +222,17 @@ def _timm_config(timm: ModuleType, architecture: str) -> Any:
         raise UnknownNameError.among(tag, tags, kind=f"tag of '{base}'") from None
 
 
-def _timm_weights(own: Any) -> Weights | None:
+def _timm_weights(own: Any) -> WeightFile | None:
     file = own.hf_hub_filename or "model.safetensors"
     if not own.hf_hub_id or not file.endswith(".safetensors"):
         return None
-    return Weights(
-        repo=own.hf_hub_id, file=file, licence=own.license or "unknown",
-        evidence="timm's registry", unpinned_because="timm's registry names no revision",
-    )  # fmt: skip
+    return WeightFile(
+        repo=own.hf_hub_id,
+        file=file,
+        licence=own.license or "unknown",
+        evidence="timm's registry",
+        unpinned_because="timm's registry names no revision",
+    )
 
 
 def _timm_arguments(path: Path, own: Any) -> dict[str, Any]:
@@ -216,16 +240,22 @@ def _timm_arguments(path: Path, own: Any) -> dict[str, Any]:
     head = own.classifier if isinstance(own.classifier, str) else (own.classifier or ("",))[0]
     classes = weight_files.tensor_shapes(path).get(f"{head}.weight", (0,))[0]
     overlay = {
-        "file": str(path), "num_classes": classes, "custom_load": False, "label_offset": 0,
-    }  # fmt: skip
+        "file": str(path),
+        "num_classes": classes,
+        "custom_load": False,
+        "label_offset": 0,
+    }
     return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
 
 
-def _open_clip_weights(tag: Mapping[str, Any]) -> Weights | None:
+def _open_clip_weights(tag: Mapping[str, Any]) -> WeightFile | None:
     repo = str(tag.get("hf_hub", "")).rstrip("/")
     if repo.count("/") != 1:
         return None
-    return Weights(
-        repo=repo, file="open_clip_model.safetensors", licence="unknown",
-        evidence="open_clip's registry", unpinned_because="open_clip's registry names no revision",
-    )  # fmt: skip
+    return WeightFile(
+        repo=repo,
+        file="open_clip_model.safetensors",
+        licence="unknown",
+        evidence="open_clip's registry",
+        unpinned_because="open_clip's registry names no revision",
+    )

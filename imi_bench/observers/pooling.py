@@ -21,8 +21,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.tables import BlindTrials
 from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.tables import BlindTrials
 
 Pooling = Literal["mean", "max", "softmax", "prototype"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
@@ -117,7 +117,7 @@ def decide(
 
     Examples
     --------
-    >>> from imi_bench.data.images import Images
+    >>> from imi_bench.tables.images import Images
     >>> images, _ = Images.collect([np.full((1, 1, 3), v, np.uint8) for v in range(4)])
     >>> trials = BlindTrials(images, np.array([[0]]), np.array([[1]]), np.array([[2, 3]]))
     >>> codes = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
@@ -128,9 +128,11 @@ def decide(
     codes = np.asarray(codes)
     if codes.ndim < 2 or len(codes) != len(trials.images):
         raise InputError(
-            "codes do not fit the images", where="pooling", found=f"shape {codes.shape}",
+            "codes do not fit the images",
+            where="pooling",
+            found=f"shape {codes.shape}",
             wanted=f"({len(trials.images)}, ...)",
-        )  # fmt: skip
+        )
     codes = codes.reshape(len(codes), -1)
     chosen, to_prototype = SIMILARITIES[similarity], pooling == "prototype"
 
@@ -272,9 +274,14 @@ def _by_matrix(
 
 
 def _by_rows(
-    codes: _Array, queries: Rows, positive: Rows, negative: Rows, similarity: Similarity,
-    *, to_prototype: bool,
-) -> Sides:  # fmt: skip
+    codes: _Array,
+    queries: Rows,
+    positive: Rows,
+    negative: Rows,
+    similarity: Similarity,
+    *,
+    to_prototype: bool,
+) -> Sides:
     """(C, 2, K) similarities to either side from gathered rows; K is 1 for prototypes."""
     count, references = positive.shape
     sides = tuple(np.empty((count, 2, 1 if to_prototype else references)) for _ in range(2))

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from imi_bench.data.images import Images, Pixels
-from imi_bench.data.tables import BlindTrials
-from imi_bench.observers.probe import BrokenError, Probe, columns_of, copies_of
+from imi_bench.arrays import Pixels
+from imi_bench.observers.examination import BrokenError, Probe, columns_of, copies_of
+from imi_bench.tables import BlindTrials
+from imi_bench.tables.images import Images
 
 _FEW = 8  # images, where a sample is enough
 

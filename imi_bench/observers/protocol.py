@@ -21,10 +21,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Pixels
-from imi_bench.data.tables import BlindTrials
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.provenance import sha256_bytes, sha256_json
+from imi_bench.tables import BlindTrials
 
 Codes = NDArray[Any]
 
@@ -120,9 +120,11 @@ def fingerprint(observer: Observer) -> str:
         return sha256_json([said, _source(type(observer))] if _foreign(observer) else said)
     except (TypeError, ValueError) as error:
         raise InputError(
-            "describe() is not a JSON object", where=f"observer '{observer.name}'", found=error,
+            "describe() is not a JSON object",
+            where=f"observer '{observer.name}'",
+            found=error,
             wanted="names, numbers, lists and dicts of what can change an answer",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _foreign(observer: Observer) -> bool:

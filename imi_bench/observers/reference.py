@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from imi_bench.data.tables import BlindingKey, BlindTrials, DecisionVariables, Trials
 from imi_bench.errors import InputError, TrialError
 from imi_bench.observers.protocol import Codes
+from imi_bench.tables import BlindingKey, BlindTrials, DecisionVariables, Trials
 
 
 class Chance:
@@ -131,9 +131,10 @@ def ideal(trials: Trials, key: BlindingKey) -> DecisionVariables:
     known = trials.query_activations
     if known is None or np.isnan(known).any(axis=1).all():
         raise TrialError(
-            "no query activations", where="ideal observer",
+            "no query activations",
+            where="ideal observer",
             do="leave the ideal observer out, or use trials made with their activations",
-        )  # fmt: skip
+        )
     toward_correct = known[:, 0] - known[:, 1]
     values = np.where(key.first_is_positive, toward_correct, -toward_correct)
     return DecisionVariables.from_values(values, observer="ideal", key=key)

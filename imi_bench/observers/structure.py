@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Pixels
-from imi_bench.data.tables import BlindTrials
+from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.classical import luminance
 from imi_bench.observers.pooling import Pooling, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes
-
-Floats = NDArray[np.float64]
+from imi_bench.tables import BlindTrials
 
 _PAIRS_AT_ONCE = 512
 _TRIALS_AT_ONCE = 64
@@ -60,10 +58,13 @@ class Ssim:
     def describe(self) -> Mapping[str, Any]:
         """Parameters that can change an answer."""
         return {
-            "kind": "ssim", "version": 1, "size": self.size, "window": self.window,
+            "kind": "ssim",
+            "version": 1,
+            "size": self.size,
+            "window": self.window,
             "pooling": self.pooling,
             **({"temperature": self.temperature} if self.pooling == "softmax" else {}),
-        }  # fmt: skip
+        }
 
     def encode(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """(len(images), size, size) float32 luminance in [0, 1]."""
@@ -75,9 +76,12 @@ class Ssim:
             found = None if codes is None else codes.shape
             raise InputError("codes do not fit the images", where=self.name, found=found)
         return contrast(
-            trials, lambda *rows: self._similarities(codes, *rows),
-            pooling=self.pooling, temperature=self.temperature, at_once=_TRIALS_AT_ONCE,
-        )  # fmt: skip
+            trials,
+            lambda *rows: self._similarities(codes, *rows),
+            pooling=self.pooling,
+            temperature=self.temperature,
+            at_once=_TRIALS_AT_ONCE,
+        )
 
     def _similarities(self, codes: Codes, queries: Rows, positive: Rows, negative: Rows) -> Sides:
         shown = np.concatenate([positive, negative], axis=1)

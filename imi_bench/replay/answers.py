@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.tables import STATUSES, BlindTrials, Floats, Ints, Strings
+from imi_bench.arrays import Floats, Ints, Strings
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.observers.protocol import Answers, Codes, Observer
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
+from imi_bench.tables import STATUSES, BlindTrials
 
 _GIVE_UP_AFTER = 20
 
@@ -82,8 +83,9 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
             if not (rows := chunk[todo[chunk]]).size:
                 continue
             used, trials = plan.shown(rows)
-            _decide(observer, trials, None if codes is None else codes.take(used), rows, answered,
-                    plan)  # fmt: skip
+            _decide(
+                observer, trials, None if codes is None else codes.take(used), rows, answered, plan
+            )
             if kept is not None:
                 _to_disk(kept, rows, answered)
             advance(len(rows))
@@ -91,11 +93,12 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
         kept.flush()
     if len(plan.trials) and (answered.status == "error").all():
         raise InputError(
-            "the observer answered no trial", where=f"observer '{observer.name}'",
+            "the observer answered no trial",
+            where=f"observer '{observer.name}'",
             found=f"{len(plan.trials)} errors ({_why(answered)})",
             wanted="a finite number on some trial",
             do="check what `encode` and `decide` give: `imi-bench doctor`",
-        )  # fmt: skip
+        )
     return answered
 
 
@@ -104,9 +107,13 @@ def _why(answered: Answered) -> str:
 
 
 def _decide(
-    observer: Observer, trials: BlindTrials, codes: Codes | None, rows: Ints,
-    answered: Answered, plan: Plan,
-) -> None:  # fmt: skip
+    observer: Observer,
+    trials: BlindTrials,
+    codes: Codes | None,
+    rows: Ints,
+    answered: Answered,
+    plan: Plan,
+) -> None:
     """One chunk at once; one by one if that fails, to find which trial it was."""
     started = time.perf_counter()
     try:
@@ -153,15 +160,19 @@ def _ask(
     where = f"decide of observer '{observer.name}'"
     if value.shape != (len(trials),) or value.dtype.kind not in "fiub":
         raise InputError(
-            "not one number a trial", where=where, found=f"{value.dtype} {value.shape}",
+            "not one number a trial",
+            where=where,
+            found=f"{value.dtype} {value.shape}",
             wanted=f"float64 ({len(trials)},)",
-        )  # fmt: skip
+        )
     value = value.astype(np.float64)
     if np.isinf(value).any():
         raise InputError(
-            "infinite decision variable", where=where, found=value[np.isinf(value)][0],
+            "infinite decision variable",
+            where=where,
+            found=value[np.isinf(value)][0],
             wanted="a finite number, or NaN for no answer",
-        )  # fmt: skip
+        )
     if stated is None:
         return value, np.select([np.isnan(value), value == 0], ["error", "tie"], "ok").astype(
             object
@@ -169,9 +180,11 @@ def _ask(
     status = np.asarray(stated, dtype=object)
     if status.shape != value.shape or not set(status.tolist()) <= set(STATUSES):
         raise InputError(
-            "bad status", where=where, found=sorted(map(str, set(status.tolist()))),
+            "bad status",
+            where=where,
+            found=sorted(map(str, set(status.tolist()))),
             wanted=f"one of {', '.join(STATUSES)} a trial",
-        )  # fmt: skip
+        )
     return value, status
 
 

@@ -103,9 +103,12 @@ class Store:
         wanted = self.kind if before is None else np.dtype((before.dtype, before.shape[1:]))
         if values.dtype.hasobject or (wanted is not None and kind != wanted):
             raise InputError(
-                "codes of another kind than before", where=self.folder, found=kind, wanted=wanted,
+                "codes of another kind than before",
+                where=self.folder,
+                found=kind,
+                wanted=wanted,
                 do="an observer whose codes changed must describe itself differently",
-            )  # fmt: skip
+            )
         self._waiting.append((self._key_of_row[rows], values))
         due = time.monotonic() - self._last_flush >= FLUSH_SECONDS
         if due or sum(part.nbytes for _, part in self._waiting) >= _FLUSH_BYTES:

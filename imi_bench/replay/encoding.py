@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from imi_bench.data.images import Images, Pixels
-from imi_bench.data.tables import Ints
+from imi_bench.arrays import Ints, Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.protocol import Encoder
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
+from imi_bench.tables.images import Images
 
 _BATCHES_AHEAD = 2
 
@@ -43,9 +43,11 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> int:
                 values = np.asarray(encoder.encode(pixels))
                 if values.ndim < 1 or len(values) != len(rows):
                     raise InputError(
-                        "not one code an image", where=f"encode of observer '{encoder.name}'",
-                        found=f"shape {values.shape}", wanted=f"({len(rows)}, ...)",
-                    )  # fmt: skip
+                        "not one code an image",
+                        where=f"encode of observer '{encoder.name}'",
+                        found=f"shape {values.shape}",
+                        wanted=f"({len(rows)}, ...)",
+                    )
                 codes.add(rows, values)
                 advance(len(rows))
         finally:

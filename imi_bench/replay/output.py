@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imi_bench.data.stimuli import read_trials, write_trials
-from imi_bench.data.tables import DecisionVariables, Trials
-from imi_bench.data.trial_table import to_table
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, sha256_file, write_json
+from imi_bench.stimuli.trial_files import read_trials, write_trials
+from imi_bench.stimuli.trial_table import to_table
+from imi_bench.tables import DecisionVariables, Trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +98,12 @@ def read_run(out: Path) -> FinishedRun:
     trials = read_trials(out / "trials.parquet", image_root=root).trials
     if trials.hash != trials_hash:
         raise InputError(
-            "trials or images changed since the run", where=out / "trials.parquet",
-            found=trials.hash[:12], wanted=str(trials_hash)[:12], do="run again with --force",
-        )  # fmt: skip
+            "trials or images changed since the run",
+            where=out / "trials.parquet",
+            found=trials.hash[:12],
+            wanted=str(trials_hash)[:12],
+            do="run again with --force",
+        )
     return FinishedRun(trials, decisions, record)
 
 
@@ -126,17 +129,20 @@ def find_finished(
         return None
     try:
         before = {
-            "observer": record["observer"]["fingerprint"], "trials": record["trials"]["hash"],
+            "observer": record["observer"]["fingerprint"],
+            "trials": record["trials"]["hash"],
             "seed": record["seed"],
-        }  # fmt: skip
+        }
     except (KeyError, TypeError):
         before = {}
     if before != identity:
         other = [name for name in identity if before.get(name) != identity[name]]
         raise InputError(
-            "the folder holds another run", where=out, found=f"different {', '.join(other)}",
+            "the folder holds another run",
+            where=out,
+            found=f"different {', '.join(other)}",
             do="choose another --out, or replace it with --force",
-        )  # fmt: skip
+        )
     return _read_decisions(out, record), record
 
 
@@ -148,9 +154,12 @@ def _read_record(out: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            "record cannot be read", where=path, found=error, wanted="JSON",
+            "record cannot be read",
+            where=path,
+            found=error,
+            wanted="JSON",
             do="choose another --out, or replace it with --force",
-        ) from error  # fmt: skip
+        ) from error
     if not isinstance(record, dict):
         raise InputError("record cannot be read", where=path, wanted="a JSON object")
     return record
@@ -160,7 +169,9 @@ def _read_decisions(out: Path, record: dict[str, Any]) -> DecisionVariables:
     decisions = DecisionVariables.read(out)
     if sha256_file(out / "decisions.parquet") != record.get("decisions_sha256"):
         raise InputError(
-            "decisions changed since the run", where=out / "decisions.parquet",
-            wanted="the file that run.json speaks of", do="run again with --force",
-        )  # fmt: skip
+            "decisions changed since the run",
+            where=out / "decisions.parquet",
+            wanted="the file that run.json speaks of",
+            do="run again with --force",
+        )
     return decisions

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.data.images import Images
-from imi_bench.data.tables import BlindingKey, BlindTrials, Ints, Trials
+from imi_bench.arrays import Ints
 from imi_bench.errors import InputError
 from imi_bench.observers.protocol import Encoder, Observer
+from imi_bench.tables import BlindingKey, BlindTrials, Trials
+from imi_bench.tables.images import Images
 
 BATCH_ON_CPU, BATCH_ON_ACCELERATOR = 32, 256
 _CHUNK_BYTES = 256 << 20

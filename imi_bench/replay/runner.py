@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imi_bench.data.tables import STATUSES, DecisionVariables, Trials
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
@@ -20,6 +19,7 @@ from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import encode_all
 from imi_bench.replay.output import find_finished, write_run
 from imi_bench.replay.plan import Plan, make_plan
+from imi_bench.tables import STATUSES, DecisionVariables, Trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,8 @@ def replay(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from imi_bench.data.images import Images
-    >>> from imi_bench.data.tables import TrialIndex
+    >>> from imi_bench.tables.images import Images
+    >>> from imi_bench.tables import TrialIndex
     >>> from imi_bench.observers.reference import OneSide
     >>> index = TrialIndex(["a"], ["net"], ["layer"], [0], ["natural"], ["easy"], [1], [False])
     >>> images, _ = Images.collect([np.full((1, 1, 3), v, np.uint8) for v in range(4)])

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from imi_bench.data.tables import Bools, DecisionVariables, TrialIndex
-from imi_bench.scores.estimate import Estimate
+from imi_bench.arrays import Bools
+from imi_bench.stats.estimate import Estimate
+from imi_bench.tables import DecisionVariables, TrialIndex
 
 _Z95 = 1.959963984540054
 

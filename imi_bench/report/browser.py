@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from statsmodels.stats.proportion import proportion_confint
 
-from imi_bench.data.images import Images, Pixels
-from imi_bench.report.exhibit import Exhibit, ObserverRun
+from imi_bench.arrays import Pixels
+from imi_bench.report.contents import Exhibit, ObserverRun
+from imi_bench.tables.images import Images
 
 THUMBNAIL = 96
 # The page should stay under 8 MB: figures and text take about 1 MB, base64 costs a third.
@@ -58,14 +59,20 @@ def make_browser(exhibit: Exhibit) -> Browser:
     index = trials.index
     rows = [
         {
-            "id": index.trial_id[t], "network": index.network[t], "layer": index.layer[t],
-            "unit": int(index.unit[t]), "mode": index.mode[t], "difficulty": index.difficulty[t],
+            "id": index.trial_id[t],
+            "network": index.network[t],
+            "layer": index.layer[t],
+            "unit": int(index.unit[t]),
+            "mode": index.mode[t],
+            "difficulty": index.difficulty[t],
             "note": exhibit.unit_notes.get(index.unit_id[t], ""),
-            "positive": positive[k], "negative": negative[k], "queries": queries[k],
+            "positive": positive[k],
+            "negative": negative[k],
+            "queries": queries[k],
             "panel": _split(int(correct[t]), int(answers[t])),
         }
         for k, t in enumerate(order.tolist())
-    ]  # fmt: skip
+    ]
     payload = {
         "images": thumbnails(trials.images, used),
         "panel": exhibit.panel_name,

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 _BLUE, _ORANGE = "#0173b2", "#de8f05"
 _AXES = {
-    "parameters": "parameters", "training_images": "training images",
-    "top1": "ImageNet accuracy", "year": "year",
-}  # fmt: skip
+    "parameters": "parameters",
+    "training_images": "training images",
+    "top1": "ImageNet accuracy",
+    "year": "year",
+}
 
 
 def draw_effects(effects: Effects, path: Path) -> Path:
@@ -45,9 +47,11 @@ def draw_effects(effects: Effects, path: Path) -> Path:
     with sns.axes_style("ticks"), mpl.rc_context({"svg.hashsalt": "effects", "font.size": 9}):
         canvas = plt.figure(figsize=(10, above_in + below_in), layout="constrained")
         parts = canvas.subfigures(
-            2 if known else 1, 1, height_ratios=(above_in, below_in) if known else None,
+            2 if known else 1,
+            1,
+            height_ratios=(above_in, below_in) if known else None,
             squeeze=False,
-        )[:, 0]  # fmt: skip
+        )[:, 0]
         if known:
             panels = parts[0].subplots(1, len(known), sharey=True, squeeze=False)[0]
             for place, (axes, name) in enumerate(zip(panels, known, strict=True)):
@@ -57,8 +61,10 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         canvas.suptitle(
             f"Effects on the log-odds of a correct answer: {effects.who} "
             f"({effects.answers:,} {made_up}answers, {len(effects.properties)} networks)",
-            x=0.01, ha="left", fontsize=11,
-        )  # fmt: skip
+            x=0.01,
+            ha="left",
+            fontsize=11,
+        )
         sns.despine(canvas)
         dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,9 +78,14 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     stage = effects.stages[INTERCEPT]
     x = effects.properties[name].reindex(list(stage.levels)).to_numpy(dtype=float)
     axes.errorbar(
-        x, stage.estimate, yerr=1.96 * np.sqrt(np.diag(stage.covariance)), fmt="o",
-        color=_BLUE, markersize=4, linewidth=1,
-    )  # fmt: skip
+        x,
+        stage.estimate,
+        yerr=1.96 * np.sqrt(np.diag(stage.covariance)),
+        fmt="o",
+        color=_BLUE,
+        markersize=4,
+        linewidth=1,
+    )
     axes.set_xlabel(_AXES[name])
     if name in ("parameters", "training_images"):
         axes.set_xscale("log")
@@ -96,8 +107,16 @@ def _forest(axes: Axes, shown: list[Effect]) -> None:
             bound = effect.equivalence.bound
             axes.fill_between([-bound, bound], row - 0.36, row + 0.36, color="0.88", linewidth=0)
     axes.axvline(0, color="0.5", linewidth=0.8)
-    axes.errorbar(value, rows, xerr=[value - low, high - value], fmt="o", color=_BLUE,
-                  markersize=4, linewidth=1.2, label="estimate, 95% interval")  # fmt: skip
+    axes.errorbar(
+        value,
+        rows,
+        xerr=[value - low, high - value],
+        fmt="o",
+        color=_BLUE,
+        markersize=4,
+        linewidth=1.2,
+        label="estimate, 95% interval",
+    )
     true = np.array([e.truth for e in shown])
     if np.isfinite(true).any():
         axes.plot(true, rows, "x", color=_ORANGE, markersize=6, label="true value (simulation)")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.report.style import INK, LINE, MUTED, as_svg, styled
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,15 @@ PUBLISHED = "published"
 # Okabe and Ito's colours as in seaborn's "colorblind" palette, those that stand out on white and
 # on near-black alike; each goes with a marker of its own.
 _COLOURS = (
-    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#949494",
-)  # fmt: skip
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#56b4e9",
+    "#ca9161",
+    "#949494",
+)
 _MARKERS = ("o", "s", "^", "v", "P", "X", "<", ">")
 MOST_OBSERVERS = len(_COLOURS)
 # Inches; narrow, so that text stays legible on a phone.
@@ -265,9 +272,14 @@ def scatter(
     depth = math.ceil(len(panes) / columns)
     with styled(_COLOURS) as plt:
         canvas, grid = plt.subplots(
-            depth, columns, figsize=(1.38 * columns + 0.2, 1.6 * depth + 0.3), sharex=True,
-            sharey=True, squeeze=False, layout="constrained",
-        )  # fmt: skip
+            depth,
+            columns,
+            figsize=(1.38 * columns + 0.2, 1.6 * depth + 0.3),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
         for number, axes in enumerate(grid.ravel()):
             if number >= len(panes):
                 axes.set_visible(False)

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imi_bench.data.multiverse import CHOICES, LEVELS, Multiverse
 from imi_bench.errors import UnknownNameError
 from imi_bench.provenance import atomic_path
+from imi_bench.release.multiverse import CHOICES, LEVELS, Multiverse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = {
-    "means": "proportion correct", "networks": "proportion correct", "scale": "Spearman's rho",
+    "means": "proportion correct",
+    "networks": "proportion correct",
+    "scale": "Spearman's rho",
     "kruskal": "Kruskal-Wallis test",
-}  # fmt: skip
+}
 _COLOURS = {"stricter": "0.15", "published": "#0173b2", "laxer": "0.75"}
 
 
@@ -66,9 +68,12 @@ def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:
     place = np.arange(len(ordered))
     axes.plot(place, ordered[number], ".", color="0.5", markersize=3, label="universe")
     axes.plot(
-        place[published], ordered.loc[published, number], "D", color=_COLOURS["published"],
+        place[published],
+        ordered.loc[published, number],
+        "D",
+        color=_COLOURS["published"],
         label=f"published rules: {at:.4g}",
-    )  # fmt: skip
+    )
     axes.axhline(at, color=_COLOURS["published"], linewidth=0.8)
     unit = _UNITS.get(found.analysis)
     axes.set_ylabel(number if unit is None else f"{unit}: {number}")
@@ -77,8 +82,9 @@ def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:
     axes.set_title(
         f"{number} under {len(ordered)} combinations of exclusion rules "
         f"({found.distinct} distinct{made_up})",
-        loc="left", fontsize=11,
-    )  # fmt: skip
+        loc="left",
+        fontsize=11,
+    )
 
 
 def _levels(axes: Axes, ordered: Any) -> None:
@@ -94,5 +100,9 @@ def _levels(axes: Axes, ordered: Any) -> None:
     axes.set_xlabel("universe, sorted by the number above")
     axes.legend(
         handles=[Patch(color=_COLOURS[level], label=level) for level in LEVELS],
-        frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), handlelength=1.0,
-    )  # fmt: skip
+        frameon=False,
+        ncols=3,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.22),
+        handlelength=1.0,
+    )

@@ -7,9 +7,9 @@ from typing import Any
 
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.report.browser import Browser, make_browser
-from imi_bench.report.exhibit import Exhibit
+from imi_bench.report.contents import Exhibit
+from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
-from imi_bench.report.gallery import draw_figures
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
 
@@ -56,9 +56,12 @@ def render(exhibit: Exhibit, summary: Summary) -> str:
         "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
     environment = Environment(
-        loader=PackageLoader("imi_bench.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("imi_bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     return environment.get_template("page.html").render(page=page)
 
 
@@ -123,9 +126,11 @@ def _example(exhibit: Exhibit, browser: Browser) -> dict[str, Any]:
 
 
 def _browser_lead(browser: Browser) -> str:
-    some = "" if browser.shown == browser.total else (
-        f"{browser.shown:,} of {browser.total:,} trials, evenly spaced in that order. "
-    )  # fmt: skip
+    some = (
+        ""
+        if browser.shown == browser.total
+        else (f"{browser.shown:,} of {browser.total:,} trials, evenly spaced in that order. ")
+    )
     return f"Sorted by {browser.order}. {some}".strip()
 
 

@@ -30,16 +30,33 @@ def styled(palette: Sequence[str]) -> Iterator[Any]:
     import seaborn as sns
 
     settings = {
-        "svg.fonttype": "none", "svg.hashsalt": "imi-bench", "text.parse_math": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "imi-bench",
+        "text.parse_math": False,
         "font.size": 9,
-        "font.family": "DejaVu Sans", "axes.titlesize": 10, "axes.titleweight": "regular",
-        "axes.labelsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 8.5,
-        "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK,
-        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.edgecolor": LINE,
-        "grid.color": LINE, "axes.facecolor": "none", "figure.facecolor": "none",
-        "axes.grid.axis": "x", "axes.spines.left": False, "axes.spines.right": False,
-        "axes.spines.top": False, "axes.spines.bottom": False, "ytick.left": False,
-    }  # fmt: skip
+        "font.family": "DejaVu Sans",
+        "axes.titlesize": 10,
+        "axes.titleweight": "regular",
+        "axes.labelsize": 9,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.fontsize": 8.5,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "axes.edgecolor": LINE,
+        "grid.color": LINE,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "axes.grid.axis": "x",
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.spines.bottom": False,
+        "ytick.left": False,
+    }
     with mpl.rc_context():
         sns.set_theme(context="paper", style="whitegrid", palette=list(palette), rc=settings)
         try:

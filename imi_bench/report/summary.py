@@ -8,19 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
-from imi_bench.data.tables import DIFFICULTIES, MODES, Bools, codes
-from imi_bench.report.exhibit import Exhibit, ObserverRun
+from imi_bench.arrays import Bools, Floats, Ints
+from imi_bench.report.contents import Exhibit, ObserverRun
 from imi_bench.report.figures import PANEL
 from imi_bench.scores.agreement import CONSISTENCY, TRIALS
-from imi_bench.scores.estimate import Estimate
 from imi_bench.scores.report import ScoreReport, score
-from imi_bench.scores.resampling import Score, Sums, estimate, resample
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.resampling import Score, Sums, estimate, resample
+from imi_bench.tables import DIFFICULTIES, MODES, codes
 
 N_RESAMPLES = 2000
 ALL = "all"
@@ -87,9 +84,13 @@ def summarise(exhibit: Exhibit, *, n_resamples: int = N_RESAMPLES) -> Summary:
     if exhibit.study is not None:
         for run in exhibit.runs:
             scores[run.name] = score(
-                run.decisions, exhibit.study, run.calibration, by=(), seed=exhibit.seed,
+                run.decisions,
+                exhibit.study,
+                run.calibration,
+                by=(),
+                seed=exhibit.seed,
                 n_resamples=n_resamples,
-            )  # fmt: skip
+            )
     return Summary(strata, correct, scores)
 
 
@@ -148,9 +149,12 @@ def _with_spread(found: Estimate) -> Estimate:
         low, high = (0.0, high) if found.value == 0 else (low, 1.0)
         return replace(found, low=float(low), high=float(high), method="exact, over units")
     return replace(
-        found, low=math.nan, high=math.nan, method="",
+        found,
+        low=math.nan,
+        high=math.nan,
+        method="",
         reason="the same in every unit, so that resampling units shows no spread",
-    )  # fmt: skip
+    )
 
 
 def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:

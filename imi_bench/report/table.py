@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from imi_bench.report.exhibit import Exhibit, ObserverRun
+from imi_bench.report.contents import Exhibit, ObserverRun
 from imi_bench.report.figures import PANEL
 from imi_bench.report.summary import Stratum, Summary
-from imi_bench.scores.estimate import Estimate
+from imi_bench.stats.estimate import Estimate
 
 # Score, heading, unit, and the ceiling that people reach on it.
 _AGAINST_PEOPLE = (
@@ -152,10 +152,11 @@ def _coverage(exhibit: Exhibit) -> str:
     """Who left trials open, and how these count."""
     open_ = {
         exhibit.labels[run.name]: (
-            int((run.decisions.status == "tie").sum()), int((~run.decisions.answered).sum())
+            int((run.decisions.status == "tie").sum()),
+            int((~run.decisions.answered).sum()),
         )
         for run in exhibit.runs
-    }  # fmt: skip
+    }
     told = [
         f"{name} ({ties:,} ties, {missing:,} without an answer)"
         for name, (ties, missing) in open_.items()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from imi_bench.scores.correlation import kendall_tau_b, moments, pearson, spearman
-from imi_bench.scores.matched import Matched
-from imi_bench.scores.resampling import Score, Totals
+from imi_bench.arrays import Floats
+from imi_bench.scores.alignment import Matched
+from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearman
+from imi_bench.stats.resampling import Score, Totals
 
 __all__ = [
     "CONSISTENCY",
@@ -27,7 +27,6 @@ __all__ = [
     "unit_sums",
 ]
 
-Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
 
 
@@ -203,9 +202,18 @@ def _error_consistency(t: Totals) -> Floats:
 
 
 CONSISTENCY = (
-    Score("error_consistency", "kappa", _error_consistency, over_people=True,
-          undefined="observer and people are always right, or always wrong"),
-    Score("human_proportion_correct", "proportion", lambda t: t["hits"] / t["answers"],
-          over_people=True),
-)  # fmt: skip
+    Score(
+        "error_consistency",
+        "kappa",
+        _error_consistency,
+        over_people=True,
+        undefined="observer and people are always right, or always wrong",
+    ),
+    Score(
+        "human_proportion_correct",
+        "proportion",
+        lambda t: t["hits"] / t["answers"],
+        over_people=True,
+    ),
+)
 """Error consistency with single human answers on the same trials; people's proportion correct."""

@@ -7,14 +7,14 @@ an estimate, and for a reason given with each it can be low.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.provenance import generator
 from imi_bench.scores.agreement import cohen_kappa, sum_conditions, sum_trials
-from imi_bench.scores.correlation import moments, pearson
+from imi_bench.scores.alignment import Matched
 from imi_bench.scores.likelihood import bits_above_chance
-from imi_bench.scores.matched import Matched
-from imi_bench.scores.resampling import Score, Totals
+from imi_bench.stats.correlation import moments, pearson
+from imi_bench.stats.resampling import Score, Totals
 
 __all__ = [
     "CEILINGS",
@@ -26,7 +26,6 @@ __all__ = [
     "split_half_sums",
 ]
 
-Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
 
 N_SPLITS = 100
@@ -120,9 +119,13 @@ def _human_consistency(t: Totals) -> Floats:
 CEILINGS = (
     Score("split_half_reliability", "reliability", _split_half),
     Score("binomial_reliability", "reliability", _binomial),
-    Score("human_consistency", "kappa", _human_consistency,
-          undefined="no trial was answered by two people, or all are right"),
-)  # fmt: skip
+    Score(
+        "human_consistency",
+        "kappa",
+        _human_consistency,
+        undefined="no trial was answered by two people, or all are right",
+    ),
+)
 """Reliability of people's proportions by condition, and people's error consistency.
 
 ``split_half_reliability``: correlation of random halves, averaged over splits, stepped up by
@@ -210,9 +213,14 @@ def _beta_priors(matched: Matched, n: Floats, k: Floats) -> tuple[Floats, Floats
 
 
 LEFT_OUT = (
-    Score("left_out_bits", "bits/trial", lambda t: t["left out bits"] / t["answers"],
-          over_people=True),
-    Score("left_out_brier", "squared error",
-          lambda t: t["left out squared error"] / t["answers"], over_people=True),
-)  # fmt: skip
+    Score(
+        "left_out_bits", "bits/trial", lambda t: t["left out bits"] / t["answers"], over_people=True
+    ),
+    Score(
+        "left_out_brier",
+        "squared error",
+        lambda t: t["left out squared error"] / t["answers"],
+        over_people=True,
+    ),
+)
 """How well the other participants predict a participant, in the units of the observer's scores."""

@@ -9,23 +9,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
-from imi_bench.data.tables import DecisionVariables, Study
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
-from imi_bench.scores.estimate import Estimate
-from imi_bench.scores.matched import Matched, match
+from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.report import HEADLINE, all_draws
-from imi_bench.scores.resampling import Draws, Score, estimate, resolvable_difference
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.resampling import Draws, Score, estimate, resolvable_difference
+from imi_bench.tables import DecisionVariables, Study
 
 __all__ = ["COMPARED", "Comparison", "Difference", "compare"]
 
-Floats = NDArray[np.float64]
 
 COMPARED = (
-    "proportion_correct", "unit_pearson", "unit_spearman", "bits", "brier", "error_consistency",
-)  # fmt: skip
+    "proportion_correct",
+    "unit_pearson",
+    "unit_spearman",
+    "bits",
+    "brier",
+    "error_consistency",
+)
 """The scores compared by default."""
 
 
@@ -62,11 +66,13 @@ class Difference:
         """JSON object; NaN become null."""
         numbers = {"p": self.p, "p_holm": self.p_holm, "resolvable": self.resolvable}
         return {
-            "score": self.score, "first": self.first, "second": self.second,
+            "score": self.score,
+            "first": self.first,
+            "second": self.second,
             "values": [None if np.isnan(v) else v for v in self.values],
             "difference": self.difference.to_json(),
             **{name: None if np.isnan(v) else v for name, v in numbers.items()},
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +101,14 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         plain = (
-            "trials", "answers", "units", "simulated", "study_hash", "n_resamples", "seed",
-        )  # fmt: skip
+            "trials",
+            "answers",
+            "units",
+            "simulated",
+            "study_hash",
+            "n_resamples",
+            "seed",
+        )
         return {
             **{name: getattr(self, name) for name in plain},
             "differences": [found.to_json() for found in self.differences],
@@ -107,15 +119,21 @@ class Comparison:
         return pd.DataFrame(
             [
                 {
-                    "score": found.score, "first": found.first, "second": found.second,
-                    "first_value": found.values[0], "second_value": found.values[1],
-                    "difference": found.difference.value, "low": found.difference.low,
-                    "high": found.difference.high, "p": found.p, "p_holm": found.p_holm,
+                    "score": found.score,
+                    "first": found.first,
+                    "second": found.second,
+                    "first_value": found.values[0],
+                    "second_value": found.values[1],
+                    "difference": found.difference.value,
+                    "low": found.difference.low,
+                    "high": found.difference.high,
+                    "p": found.p,
+                    "p_holm": found.p_holm,
                     "resolvable": found.resolvable,
                 }
                 for found in self.differences
             ]
-        )  # fmt: skip
+        )
 
 
 def compare(
@@ -157,9 +175,10 @@ def compare(
     names = [one.observer for one in decisions]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(
-            "cannot compare these observers", found=", ".join(names) or "none",
+            "cannot compare these observers",
+            found=", ".join(names) or "none",
             wanted="two or more of different names",
-        )  # fmt: skip
+        )
     for name in scores:
         if name not in HEADLINE:
             raise UnknownNameError.among(name, HEADLINE, kind="score")
@@ -176,19 +195,25 @@ def compare(
         for name in scores
     ]
     return Comparison(
-        differences=_adjusted(found), trials=len(shared[0].index), answers=len(shared[0].trial),
-        units=shared[0].n_units, simulated=study.responses.simulated, study_hash=study.hash,
-        n_resamples=n_resamples, seed=seed,
-    )  # fmt: skip
+        differences=_adjusted(found),
+        trials=len(shared[0].index),
+        answers=len(shared[0].trial),
+        units=shared[0].n_units,
+        simulated=study.responses.simulated,
+        study_hash=study.hash,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
 
 
 def _on_shared_trials(matched: Sequence[Matched]) -> list[Matched]:
     common = set.intersection(*(set(one.index.trial_id.tolist()) for one in matched))
     if not common:
         raise NotComparableError(
-            "no trial in common", where=" and ".join(f"'{one.observer}'" for one in matched),
+            "no trial in common",
+            where=" and ".join(f"'{one.observer}'" for one in matched),
             wanted="main trials with human answers, shown to each observer",
-        )  # fmt: skip
+        )
     return [one.take(np.isin(one.index.trial_id.astype(str), sorted(common))) for one in matched]
 
 
@@ -206,11 +231,15 @@ def _difference(
     gap = Draws(first.value - second.value, first.draws - second.draws, line, first.clusters)
     made = estimate(gap, n=len(shared.trial), clusters=shared.n_units, level=level)
     return Difference(
-        score=name, first=observers[0], second=observers[1], values=(first.value, second.value),
+        score=name,
+        first=observers[0],
+        second=observers[1],
+        values=(first.value, second.value),
         difference=replace(made, method=f"paired {made.method}" if made.method else ""),
-        p=_two_sided(gap.draws) if np.isfinite(made.low) else float("nan"), p_holm=float("nan"),
+        p=_two_sided(gap.draws) if np.isfinite(made.low) else float("nan"),
+        p_holm=float("nan"),
         resolvable=float(resolvable_difference(gap.draws) / np.sqrt(2)),
-    )  # fmt: skip
+    )
 
 
 def _two_sided(draws: Floats) -> float:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.scores.matched import Matched
-from imi_bench.scores.resampling import Score, Totals
+from imi_bench.arrays import Floats
+from imi_bench.scores.alignment import Matched
+from imi_bench.stats.resampling import Score, Totals
 
 __all__ = [
     "CALIBRATION_ERROR",
@@ -24,7 +25,6 @@ __all__ = [
     "reliability_sums",
 ]
 
-Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
 
 N_BINS = 10
@@ -120,5 +120,5 @@ CALIBRATION_ERROR = (Score("ece", "proportion", _expected_calibration_error),)
 """Expected calibration error: gap between predicted and observed, averaged over answers.
 
 Noise in a bin adds to the gap, so the score is biased upwards, and resamples are once more; its
-interval is recentred for that reason (see `imi_bench.scores.resampling.estimate`).
+interval is recentred for that reason (see `imi_bench.stats.resampling.estimate`).
 """

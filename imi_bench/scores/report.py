@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from imi_bench.choice.calibration import Calibration
-from imi_bench.data.tables import DecisionVariables, Study
 from imi_bench.scores import agreement, ceiling, likelihood
-from imi_bench.scores.estimate import Estimate
+from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
-from imi_bench.scores.matched import Matched, match
-from imi_bench.scores.resampling import (
+from imi_bench.scores.strata import levels, stratum_labels
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.resampling import (
     Draws,
     Score,
     Sums,
@@ -24,22 +23,35 @@ from imi_bench.scores.resampling import (
     resample,
     resolvable_difference,
 )
-from imi_bench.scores.strata import levels, stratum_labels
+from imi_bench.tables import DecisionVariables, Study
 
 __all__ = ["HEADLINE", "ScoreLine", "ScoreReport", "all_draws", "score"]
 
-Floats = NDArray[np.float64]
 
 HEADLINE = (
-    "proportion_correct", "unit_pearson", "unit_pearson_corrected", "unit_spearman",
-    "unit_spearman_corrected", "network_pearson", "network_kendall", "bits", "share_of_ceiling",
-    "brier", "ece", "error_consistency", "side_bias", "coverage",
-)  # fmt: skip
+    "proportion_correct",
+    "unit_pearson",
+    "unit_pearson_corrected",
+    "unit_spearman",
+    "unit_spearman_corrected",
+    "network_pearson",
+    "network_kendall",
+    "bits",
+    "share_of_ceiling",
+    "brier",
+    "ece",
+    "error_consistency",
+    "side_bias",
+    "coverage",
+)
 """The observer's scores, in the order they are shown."""
 CEILING_OF = {
-    "unit_pearson": "unit_ceiling", "unit_spearman": "unit_ceiling", "bits": "left_out_bits",
-    "brier": "left_out_brier", "error_consistency": "human_consistency",
-}  # fmt: skip
+    "unit_pearson": "unit_ceiling",
+    "unit_spearman": "unit_ceiling",
+    "bits": "left_out_bits",
+    "brier": "left_out_brier",
+    "error_consistency": "human_consistency",
+}
 _LOWER_IS_BETTER = ("brier", "ece")
 
 
@@ -136,9 +148,20 @@ class ScoreReport:
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN are null, with their reason beside them."""
         plain = (
-            "observer", "calibration", "calibration_hash", "study_hash", "simulated", "source",
-            "trials", "answers", "units", "left_out", "level", "n_resamples", "seed",
-        )  # fmt: skip
+            "observer",
+            "calibration",
+            "calibration_hash",
+            "study_hash",
+            "simulated",
+            "source",
+            "trials",
+            "answers",
+            "units",
+            "left_out",
+            "level",
+            "n_resamples",
+            "seed",
+        )
         return {
             **{name: getattr(self, name) for name in plain},
             "scores": {name: line.to_json() for name, line in self.scores.items()},
@@ -162,18 +185,26 @@ class ScoreReport:
         return pd.DataFrame(
             [
                 {
-                    "observer": self.observer, "calibration": self.calibration, "by": by,
-                    "stratum": level, "score": name, "value": line.estimate.value,
-                    "low": line.estimate.low, "high": line.estimate.high,
-                    "unit": line.estimate.unit, "n": line.estimate.n,
-                    "clusters": line.estimate.clusters, "method": line.estimate.method,
-                    "reason": line.estimate.reason, "resolvable": line.resolvable,
+                    "observer": self.observer,
+                    "calibration": self.calibration,
+                    "by": by,
+                    "stratum": level,
+                    "score": name,
+                    "value": line.estimate.value,
+                    "low": line.estimate.low,
+                    "high": line.estimate.high,
+                    "unit": line.estimate.unit,
+                    "n": line.estimate.n,
+                    "clusters": line.estimate.clusters,
+                    "method": line.estimate.method,
+                    "reason": line.estimate.reason,
+                    "resolvable": line.resolvable,
                     "ceiling": np.nan if line.ceiling is None else line.ceiling.value,
                     "above_ceiling": line.above_ceiling,
                 }
                 for by, level, name, line in rows
             ]
-        )  # fmt: skip
+        )
 
 
 def score(
@@ -228,13 +259,23 @@ def score(
             part: _score_all(matched.take(labels == part), **settings)[0] for part in levels(labels)
         }
     return ScoreReport(
-        observer=decisions.observer, calibration=calibration.label,
-        calibration_hash=calibration.hash, study_hash=study.hash,
-        simulated=study.responses.simulated, source=study.responses.source,
-        trials=len(matched.index), answers=len(matched.trial), units=matched.n_units,
-        left_out=matched.left_out, scores=scores, ceilings=ceilings, strata=strata,
-        reliability=reliability_diagram(matched), conditions=matched.by_condition(), **settings,
-    )  # fmt: skip
+        observer=decisions.observer,
+        calibration=calibration.label,
+        calibration_hash=calibration.hash,
+        study_hash=study.hash,
+        simulated=study.responses.simulated,
+        source=study.responses.source,
+        trials=len(matched.index),
+        answers=len(matched.trial),
+        units=matched.n_units,
+        left_out=matched.left_out,
+        scores=scores,
+        ceilings=ceilings,
+        strata=strata,
+        reliability=reliability_diagram(matched),
+        conditions=matched.by_condition(),
+        **settings,
+    )
 
 
 def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Draws]:
@@ -245,24 +286,33 @@ def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Dra
     """
     sums = Sums(
         units={
-            **agreement.trial_sums(matched), **agreement.unit_sums(matched),
-            **agreement.network_sums(matched), **likelihood.reliability_sums(matched),
-            **ceiling.split_half_sums(matched, seed=seed), **ceiling.binomial_sums(matched),
+            **agreement.trial_sums(matched),
+            **agreement.unit_sums(matched),
+            **agreement.network_sums(matched),
+            **likelihood.reliability_sums(matched),
+            **ceiling.split_half_sums(matched, seed=seed),
+            **ceiling.binomial_sums(matched),
             **ceiling.pair_sums(matched),
         },
         answers={
-            **agreement.consistency_answers(matched), **likelihood.likelihood_answers(matched),
+            **agreement.consistency_answers(matched),
+            **likelihood.likelihood_answers(matched),
             **ceiling.left_out_answers(matched),
         },
         unit_of_answer=matched.unit[matched.trial],
         participant=matched.participant,
         stratum=matched.network_of_unit,
-    )  # fmt: skip
+    )
     scores = (
-        *agreement.TRIALS, *agreement.unit_scores(matched), *agreement.NETWORKS,
-        *agreement.CONSISTENCY, *likelihood.LIKELIHOOD, *likelihood.CALIBRATION_ERROR,
-        *ceiling.CEILINGS, *ceiling.LEFT_OUT,
-    )  # fmt: skip
+        *agreement.TRIALS,
+        *agreement.unit_scores(matched),
+        *agreement.NETWORKS,
+        *agreement.CONSISTENCY,
+        *likelihood.LIKELIHOOD,
+        *likelihood.CALIBRATION_ERROR,
+        *ceiling.CEILINGS,
+        *ceiling.LEFT_OUT,
+    )
     draws = resample(sums, scores, n_resamples=n_resamples, seed=seed)
     return draws | _derived(draws)
 
@@ -281,9 +331,11 @@ def _derived(draws: Mapping[str, Draws]) -> dict[str, Draws]:
         )
         found[line.name] = _combine(line, np.divide, draws[name], root)
     share = Score(
-        "share_of_ceiling", "proportion", lambda t: t["share"],
+        "share_of_ceiling",
+        "proportion",
+        lambda t: t["share"],
         undefined="people do not predict one another better than chance",
-    )  # fmt: skip
+    )
     found["share_of_ceiling"] = _combine(
         share, lambda a, b: a / np.where(b > 0, b, np.nan), draws["bits"], draws["left_out_bits"]
     )
@@ -306,8 +358,10 @@ def _score_all(
         return estimate(
             draws[name],
             n=len(matched.index) if name in of_trials else len(matched.trial),
-            clusters=matched.n_units, level=level, lowest=0.0 if name == "ece" else -np.inf,
-        )  # fmt: skip
+            clusters=matched.n_units,
+            level=level,
+            lowest=0.0 if name == "ece" else -np.inf,
+        )
 
     ceilings = {name: made(name) for name in draws if name not in HEADLINE}
     lines = {

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.data.tables import DIFFICULTIES, MODES, TrialIndex
 from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
 
 __all__ = ["DEPTHS", "levels", "stratum_labels"]
 
@@ -48,9 +48,10 @@ def stratum_labels(
     keys = [key for key in _KEYS if key in columns.columns]
     if keys[:2] != ["network", "layer"]:
         raise InputError(
-            "columns by layer without their keys", found=", ".join(map(str, columns.columns)),
+            "columns by layer without their keys",
+            found=", ".join(map(str, columns.columns)),
             wanted="network and layer",
-        )  # fmt: skip
+        )
     if columns.duplicated(keys).any():
         raise InputError("columns by layer with a repeated key", found=", ".join(keys))
     shown = index.to_frame()[keys]

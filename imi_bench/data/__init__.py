@@ -1,1 +1,0 @@
-"""What was shown and what was answered."""

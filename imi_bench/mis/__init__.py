@@ -1,0 +1,1 @@
+"""Machine interpretability scores, from arrays and end to end."""

@@ -1,0 +1,104 @@
+"""The observer's side of a job: an embedding of every image, in pieces, then one file.
+
+They depend on the images and the observer alone, so that runs of several networks can share them.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError
+from imi_bench.executors import Piece
+from imi_bench.mis.job import MisJob, open_job
+from imi_bench.observers.protocol import fingerprint
+from imi_bench.provenance import atomic_path, write_json
+
+
+def claim_embeddings(job: MisJob) -> None:
+    """Refuse a folder whose embeddings are another observer's, or of other images.
+
+    Raises
+    ------
+    InputError
+    """
+    opened, path = open_job(job), _folder(job) / "embeddings.json"
+    mine = {
+        "observer": opened.observer.name,
+        "fingerprint": fingerprint(opened.observer),
+        "images": opened.images.fingerprint,
+    }
+    if not path.is_file():
+        write_json(path, mine)
+    elif json.loads(path.read_text(encoding="utf-8")) != mine:
+        raise InputError(
+            "folder holds other embeddings",
+            where=path,
+            wanted=f"those of '{opened.observer.name}' and {len(opened.images)} images",
+            do="choose another folder",
+        )
+
+
+def embedding_pieces(job: MisJob) -> list[Piece]:
+    """The shards that are not merged yet."""
+    if _merged(job).is_file():
+        return []
+    return [
+        Piece(f"embeddings {shard.start}", _file(job, shard), partial(_embed, job, shard))
+        for shard in open_job(job).shards
+    ]
+
+
+def merged_embeddings(job: MisJob) -> NDArray[np.float32]:
+    """The embeddings of all images, mapped from one file; the shards are removed."""
+    path = _merged(job)
+    shards = open_job(job).shards
+    if not path.is_file():
+        try:
+            _merge(job, shards)
+        except OSError:
+            if not path.is_file():  # else another process has merged and removed the shards
+                raise
+    for shard in shards:
+        _file(job, shard).unlink(missing_ok=True)
+    merged: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return merged
+
+
+def _merge(job: MisJob, shards: tuple[range, ...]) -> None:
+    shape = (shards[-1].stop, *np.load(_file(job, shards[0]), mmap_mode="r").shape[1:])
+    with atomic_path(_merged(job)) as temporary:
+        whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        for shard in shards:
+            whole[shard.start : shard.stop] = np.load(_file(job, shard), mmap_mode="r")
+        whole.flush()
+
+
+def _embed(job: MisJob, shard: range) -> None:
+    if _merged(job).is_file():  # by another run, meanwhile
+        return
+    opened = open_job(job)
+    parts = []
+    for start in range(shard.start, shard.stop, job.batch_size):
+        rows = range(start, min(start + job.batch_size, shard.stop))
+        codes = opened.observer.encode([opened.images.read(row) for row in rows])
+        parts.append(np.asarray(codes, dtype=np.float32))
+    with atomic_path(_file(job, shard)) as temporary:
+        np.save(temporary, np.concatenate(parts), allow_pickle=False)
+
+
+def _folder(job: MisJob) -> Path:
+    return job.embeddings or job.out
+
+
+def _merged(job: MisJob) -> Path:
+    return _folder(job) / "embeddings.npy"
+
+
+def _file(job: MisJob, shard: range) -> Path:
+    """Of the images of a shard, since runs that share the folder may cut them otherwise."""
+    return _folder(job) / "embeddings" / f"images-{shard.start:08d}-{shard.stop:08d}.npy"

@@ -1,0 +1,159 @@
+"""A job of machine interpretability scores: what to do, and what a process opens to do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError
+from imi_bench.mis.scores import image_order
+from imi_bench.mis.similarity import comparison
+from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
+from imi_bench.networks.collection import ImageSet, open_images
+from imi_bench.networks.memory import layers_by_pass, pass_bytes
+from imi_bench.networks.tasks import pool_size
+from imi_bench.observers.catalogue import load
+from imi_bench.observers.protocol import Encoder
+from imi_bench.provenance import sha256_json
+from imi_bench.vision.loading import LoadedNetwork, load_network
+
+
+@dataclass(frozen=True)
+class MisJob:
+    """What to score, with what, how.
+
+    Attributes
+    ----------
+    network, observer : str
+        References as in `imi_bench.vision.card` and `imi_bench.observers.catalogue`.
+    images : Path
+        Folder, or ``.npz`` file with an array ``images``.
+    out : Path
+        Folder of results, seen by all machines that work on the job.
+    slope : float or None
+        From margin to probability; belongs to the observer. None: the one published with
+        DreamSim (see `imi_bench.mis.similarity.Slope`).
+    seed : int
+        Of the tasks' draws, and of random weights.
+    n_tasks, n_references, quantile
+        As in `imi_bench.mis.scores.machine_interpretability_score`.
+    checkpoint, pretrained, layers, input_size, device
+        As in `imi_bench.vision.loading.load_network`.
+    memory : float or None
+        Gigabytes for the extremes of all units: as many passes over the images as that takes,
+        some layers each. None: one pass. Does not change the scores.
+    embeddings : Path or None
+        Folder of the observer's embeddings, which runs of other networks on the same images may
+        share, also at the same time. None: `out`.
+    batch_size, shard_size, precision, workers
+        Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
+    """
+
+    network: str
+    images: Path
+    observer: str
+    out: Path
+    slope: float | None = None
+    seed: int = 0
+    n_tasks: int = 20
+    n_references: int = 9
+    quantile: float = 0.02
+    checkpoint: Path | None = None
+    pretrained: bool = True
+    layers: str | None = None
+    input_size: int | None = None
+    device: str = "auto"
+    batch_size: int = 64
+    shard_size: int | None = None
+    precision: str = "float32"
+    workers: int = 0
+    memory: float | None = None
+    embeddings: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OpenJob:
+    """What a process opens for a job; one plan for each pass over the images."""
+
+    job: MisJob
+    network: LoadedNetwork
+    images: ImageSet
+    plans: tuple[ActivationPlan, ...]
+
+    @property
+    def shards(self) -> tuple[range, ...]:
+        """Image numbers of each shard, the same in all passes."""
+        return self.plans[0].shards
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the largest pass takes for the extremes of its units."""
+        widths = [sum(self.network.layer(n).width for n in plan.layers) for plan in self.plans]
+        first = self.plans[0]
+        return pass_bytes(
+            max(widths), keep=first.keep, batch_size=first.batch_size, device=self.network.device
+        )
+
+    def folder(self, number: int) -> Path:
+        """Where a pass keeps its activations."""
+        whole = self.job.out / "activations"
+        return whole if len(self.plans) == 1 else whole / f"pass-{number:03d}"
+
+    @cached_property
+    def observer(self) -> Encoder:
+        """The observer, opened when first asked for."""
+        observer = load(self.job.observer, device=self.job.device)
+        if not isinstance(observer, Encoder):
+            raise InputError(
+                "observer does not embed single images",
+                where=self.job.observer,
+                wanted="one with `encode`",
+            )
+        comparison(observer)
+        return observer
+
+
+@lru_cache(maxsize=1)
+def open_job(job: MisJob) -> OpenJob:
+    """Open the network and the images of a job, once in a process."""
+    images = _shuffled(open_images(job.images))
+    size = pool_size(len(images), quantile=job.quantile, n_references=job.n_references)
+    network = load_network(
+        job.network,
+        checkpoint=job.checkpoint,
+        pretrained=job.pretrained,
+        seed=job.seed,
+        device=job.device,
+        layers=job.layers,
+        input_size=job.input_size,
+    )
+    budget = None if job.memory is None else job.memory * 1e9
+    followed = layers_by_pass(
+        network.layers, budget=budget, keep=size, batch_size=job.batch_size, device=network.device
+    )
+    plans = tuple(
+        plan_activations(
+            network,
+            images,
+            layers=layers,
+            keep=size,
+            batch_size=job.batch_size,
+            shard_size=job.shard_size,
+            precision=job.precision,
+        )
+        for layers in followed
+    )
+    return OpenJob(job, network, images, plans)
+
+
+def _shuffled(images: ImageSet) -> ImageSet:
+    position = np.argsort(image_order(len(images)))
+
+    def read(number: int) -> NDArray[np.uint8]:
+        return images.read(int(position[number]))
+
+    return ImageSet(images.names[position], read, sha256_json(["shuffled", images.fingerprint]))

@@ -1,0 +1,215 @@
+"""The machine interpretability score of every unit of a network, from a folder of images.
+
+::
+
+    MisJob --pieces--> activation shards, embedding shards   (any executor, any order)
+           --run_job--> activations.npz, embeddings.npy, scores.parquet, run.json
+
+A job is a value that can be sent to another machine; what it opens (network, images, observer)
+is opened once in each process. Where the extremes of all units are too many to hold, the layers
+are followed in several passes, which changes no score. Images pass in one fixed shuffled order,
+so that among equal activations the kept ones do not follow the names of files.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.executors import Executor, Piece
+from imi_bench.mis.embeddings import claim_embeddings, embedding_pieces, merged_embeddings
+from imi_bench.mis.job import MisJob, OpenJob, open_job
+from imi_bench.mis.scores import MachineInterpretability
+from imi_bench.mis.similarity import Slope, comparison, score_by
+from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.activations import begin, finish, run_shard
+from imi_bench.networks.memory import check_available
+from imi_bench.networks.tasks import Pools, unscorable
+from imi_bench.observers.protocol import fingerprint
+from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+
+__all__ = ["MisJob", "MisRun", "pieces", "run_job"]
+
+
+@dataclass(frozen=True, eq=False)
+class MisRun:
+    """What a finished job gives.
+
+    Attributes
+    ----------
+    scores : pandas.DataFrame
+        One row a unit: network, observer, layer, unit, layer_type, depth, width, spread, score,
+        standard_error, hard_score, n_tasks, reason.
+    record : dict
+        The content of ``run.json``.
+    """
+
+    scores: pd.DataFrame
+    record: dict[str, Any]
+
+
+def run_job(job: MisJob, *, executor: Executor) -> MisRun | None:
+    """Run a job's pieces on an executor, then finish it; None while other shares are missing.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Too few images for the tasks.
+    InputError
+        A folder that holds another job; an observer that does not embed single images; not
+        enough memory.
+    """
+    opened = open_job(job)
+    check_available(opened.needed, device=opened.network.device)
+    for number, plan in enumerate(opened.plans):
+        begin(plan, opened.folder(number))
+    claim_embeddings(job)
+    started = time.perf_counter()
+    for number in range(len(opened.plans)):
+        work = _pieces_of_pass(job, number)
+        if number == 0:
+            work += embedding_pieces(job)
+        label = f"{opened.network.name}: activations and embeddings"
+        executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
+        if work and all(piece.finished for piece in work):
+            _merged(opened, number)  # which frees the disk of its shards
+    if pieces(job):
+        return None
+    return _finish(job, seconds={"pieces": time.perf_counter() - started})
+
+
+def pieces(job: MisJob) -> list[Piece]:
+    """The independent parts of a job that are not merged yet."""
+    passes = range(len(open_job(job).plans))
+    work = [piece for number in passes for piece in _pieces_of_pass(job, number)]
+    return [piece for piece in work + embedding_pieces(job) if not piece.finished]
+
+
+def _pieces_of_pass(job: MisJob, number: int) -> list[Piece]:
+    opened = open_job(job)
+    folder = opened.folder(number)
+    if (folder / "activations.npz").is_file():
+        return []
+    return [
+        Piece(
+            f"activations {number}-{shard}",
+            folder / "shards" / f"shard-{shard:04d}.npz",
+            partial(_activate, job, number, shard),
+        )
+        for shard in range(len(opened.shards))
+    ]
+
+
+def _merged(opened: OpenJob, number: int) -> Activations:
+    return finish(
+        opened.plans[number],
+        network=opened.network,
+        images=opened.images,
+        out=opened.folder(number),
+    )
+
+
+def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
+    """Score every unit, write ``scores.parquet`` and ``run.json``."""
+    opened = open_job(job)
+    started = time.perf_counter()
+    embeddings = merged_embeddings(job)
+    slope = Slope.choose(job.slope, observer=opened.observer.name)
+    passes = range(len(opened.plans))
+    scores = pd.concat(
+        [_scores_of_pass(opened, number, embeddings, slope.value) for number in passes],
+        ignore_index=True,
+    )
+    with atomic_path(job.out / "scores.parquet") as temporary:
+        scores.to_parquet(temporary, index=False)
+    seconds |= {"score": time.perf_counter() - started}
+    record: dict[str, Any] = {
+        "command": "mis",
+        "versions": package_versions(),
+        "git": git_state(),
+        "seed": job.seed,
+        "seconds": {name: round(value, 6) for name, value in seconds.items()},
+        "job": {key: _plain(value) for key, value in asdict(job).items()},
+        "network": dict(opened.network.record),
+        "observer": {
+            "name": opened.observer.name,
+            "fingerprint": fingerprint(opened.observer),
+            "comparison": comparison(opened.observer),
+        },
+        "slope": asdict(slope),
+        "passes": len(opened.plans),
+        "images": {"count": len(opened.images), "fingerprint": opened.images.fingerprint},
+        "units": {"count": len(scores), "scored": int((scores["reason"] == "").sum())},
+    }
+    write_json(job.out / "run.json", record)
+    return MisRun(scores, record)
+
+
+def _scores_of_pass(
+    opened: OpenJob, number: int, embeddings: NDArray[np.float32], slope: float
+) -> pd.DataFrame:
+    job, found = opened.job, _merged(opened, number)
+    units = [str(found.rows.unit(row)) for row in range(found.rows.count)]
+    result = score_by(
+        opened.observer,
+        embeddings,
+        _pools(found),
+        units=units,
+        n_tasks=job.n_tasks,
+        n_references=job.n_references,
+        slope=slope,
+        seed=job.seed,
+    )
+    return _table(found, result, opened.observer.name)
+
+
+def _activate(job: MisJob, number: int, shard: int) -> None:
+    opened = open_job(job)
+    run_shard(
+        opened.plans[number],
+        shard,
+        network=opened.network,
+        images=opened.images,
+        folder=opened.folder(number) / "shards",
+        workers=job.workers,
+    )
+
+
+def _pools(found: Activations) -> Pools:
+    return Pools(
+        top=found.top_images.astype(np.int64),
+        bottom=found.bottom_images.astype(np.int64),
+        reason=unscorable(
+            spread=found.spread,
+            top_edge=found.top_values[:, -1],
+            bottom_edge=found.bottom_values[:, -1],
+        ),
+    )
+
+
+def _table(found: Activations, result: MachineInterpretability, observer: str) -> pd.DataFrame:
+    layers = [layer for layer in found.layers for _ in range(layer.width)]
+    units = pd.DataFrame(
+        {
+            "network": found.network,
+            "observer": observer,
+            "layer": [layer.name for layer in layers],
+            "unit": np.concatenate([np.arange(layer.width) for layer in found.layers]),
+            "layer_type": [layer.type for layer in layers],
+            "depth": [layer.depth for layer in layers],
+            "width": [layer.width for layer in layers],
+            "spread": found.spread,
+        }
+    )
+    return pd.concat([units, result.to_frame()], axis=1)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

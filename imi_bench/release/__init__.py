@@ -1,0 +1,1 @@
+"""What people answered: fetch, read, check, exclude; conditions and published values."""

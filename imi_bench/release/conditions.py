@@ -1,0 +1,139 @@
+"""How well people did in each condition, beside what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from imi_bench.provenance import generator
+from imi_bench.release.published import Condition, PublishedMean, published
+from imi_bench.stats.estimate import Estimate
+from imi_bench.tables import Study
+
+
+@dataclass(frozen=True)
+class ConditionMean:
+    """One condition of a study.
+
+    Attributes
+    ----------
+    condition : Condition
+    mean : Estimate
+        Mean over units of each unit's proportion correct.
+    units, participants : int
+    answers_per_unit : (int, int)
+        Fewest and most answers of a unit.
+    published : PublishedMean or None
+    """
+
+    condition: Condition
+    mean: Estimate
+    units: int
+    participants: int
+    answers_per_unit: tuple[int, int]
+    published: PublishedMean | None
+
+    @property
+    def standard_errors_off(self) -> float:
+        """Difference to the published mean in standard errors of the two; NaN where undefined.
+
+        The standard errors are read off the two intervals' widths.
+        """
+        if self.published is None:
+            return float("nan")
+        widths = np.array(
+            [self.mean.high - self.mean.low, self.published.high - self.published.low]
+        )
+        error = float(np.sqrt(np.square(widths / (2 * 1.959964)).sum()))
+        return (self.mean.value - self.published.value) / error if error > 0 else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        known = self.published
+        return {
+            "network": self.condition.network,
+            "mode": self.condition.mode,
+            "difficulty": self.condition.difficulty,
+            "mean": self.mean.to_json(),
+            "units": self.units,
+            "participants": self.participants,
+            "answers_per_unit": list(self.answers_per_unit),
+            "published": known
+            and {
+                "mean": known.value,
+                "low": known.low,
+                "high": known.high,
+                "source": known.source,
+            },
+            "standard_errors_off": self.standard_errors_off,
+        }
+
+
+def condition_means(
+    study: Study, *, level: float = 0.95, n_resamples: int = 10_000, seed: int = 0
+) -> tuple[ConditionMean, ...]:
+    """Mean of unit proportions in each condition, bootstrapped over units.
+
+    As in the authors' analysis: `scipy.stats.bootstrap` (BCa) of the mean of the units'
+    proportions. Conditions come in the order of the published figure, others after them.
+
+    Examples
+    --------
+    >>> from imi_bench.simulation.study import SimulationParameters, simulate_study
+    >>> small = SimulationParameters(conditions=(Condition("resnet50", "natural"),))
+    >>> means = condition_means(simulate_study(small, seed=0).study, n_resamples=200)
+    >>> means[0].units, means[0].answers_per_unit, means[0].published.value
+    (84, (30, 30), 0.8319)
+    """
+    frame = study.to_frame()
+    order = {condition: place for place, condition in enumerate(published().conditions)}
+    found = []
+    for key, part in frame.groupby(["network", "mode", "difficulty"], observed=True, sort=True):
+        condition = Condition(*map(str, key))
+        units = part.groupby("unit_id")["correct"].agg(["mean", "size"])
+        known = published().mean(condition) if condition.network in published().networks else None
+        found.append(
+            ConditionMean(
+                condition=condition,
+                mean=_mean(
+                    units["mean"].to_numpy(dtype=float),
+                    answers=len(part),
+                    level=level,
+                    n_resamples=n_resamples,
+                    rng=generator(seed, "condition means", *map(str, key)),
+                ),
+                units=len(units),
+                participants=int(part["participant"].nunique()),
+                answers_per_unit=(int(units["size"].min()), int(units["size"].max())),
+                published=known,
+            )
+        )
+    return tuple(sorted(found, key=lambda one: order.get(one.condition, len(order))))
+
+
+def _mean(
+    proportions: NDArray[np.float64],
+    *,
+    answers: int,
+    level: float,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> Estimate:
+    facts: dict[str, Any] = {"level": level, "n": answers, "clusters": len(proportions)}
+    value = float(proportions.mean())
+    if len(proportions) < 2 or np.ptp(proportions) == 0:
+        return Estimate(value, reason="all units alike, or only one", **facts)
+    interval = stats.bootstrap(
+        (proportions,), np.mean, n_resamples=n_resamples, confidence_level=level, rng=rng
+    ).confidence_interval
+    return Estimate(
+        value,
+        float(interval.low),
+        float(interval.high),
+        method=f"bootstrap over units (BCa, {n_resamples})",
+        **facts,
+    )

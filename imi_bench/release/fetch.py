@@ -1,0 +1,292 @@
+"""Fetch the released tables: the record's own list of files, its checksums, and nothing else.
+
+Why not `pooch.retrieve`: it downloads to a fresh temporary file, so an interrupted download starts
+again from nothing. What is ours here is only the resumable transfer; the checksums are compared by
+`pooch.file_hash`, the folder is the platform's own (`platformdirs`). Only CSV tables are taken from
+the record; the pickles beside them stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+import pooch
+
+from imi_bench.errors import DownloadError, InputError
+from imi_bench.provenance import atomic_path, write_json
+from imi_bench.release.cells import header
+from imi_bench.release.download import Patience, get, transfer
+from imi_bench.release.published import published
+
+DOI = str(published().dataset["doi"])
+RECORD_URL = f"https://zenodo.org/api/records/{DOI.rpartition('.')[2]}"
+RECORD_FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """One file of the record, as its API lists it.
+
+    Attributes
+    ----------
+    name : str
+        File name, without folders.
+    url : str
+    size : int
+        Bytes.
+    algorithm, digest : str
+        Checksum, such as ``md5`` and 32 hexadecimal digits.
+    """
+
+    name: str
+    url: str
+    size: int
+    algorithm: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A table at its place.
+
+    Attributes
+    ----------
+    path : Path
+    size : int
+        Bytes.
+    checksum : str
+        ``ok`` where the record's checksum was compared, ``unverified`` where no record was at hand.
+    how : str
+        ``downloaded``, ``resumed``, ``already there`` or ``copied``.
+    """
+
+    path: Path
+    size: int
+    checksum: str
+    how: str
+
+
+def cache_folder() -> Path:
+    """Where fetched tables are kept: ``IMI_BENCH_CACHE``, or the platform's cache folder."""
+    named = os.environ.get("IMI_BENCH_CACHE")
+    return (Path(named) if named else platformdirs.user_cache_path("imi-bench")) / "imi"
+
+
+def fetch(
+    folder: Path | None = None, *, url: str = RECORD_URL, patience: Patience | None = None
+) -> tuple[Fetched, ...]:
+    """Download every CSV table of the record into `folder`; what is there and whole is kept.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        The cache folder by default.
+    url : str
+        Address of the record in the repository's API.
+    patience : Patience, optional
+
+    Raises
+    ------
+    DownloadError
+        If the record cannot be reached or read, has no CSV table, or a file is not what its
+        checksum says; says what to do offline.
+    """
+    folder = cache_folder() if folder is None else folder
+    patience = patience or Patience()
+    record = _get_record(url, patience)
+    files = parse_record(record, where=url)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RECORD_FILE, record)
+    return tuple(_fetch_file(file, folder, patience) for file in files)
+
+
+def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
+    """Take CSV tables fetched by hand into `folder`, after the same checks.
+
+    Checksums are compared with ``record.json`` (the API's answer, saved beside the files or by an
+    earlier fetch); without one the files are taken as unverified.
+
+    Raises
+    ------
+    InputError
+        If `source` holds no CSV file.
+    DownloadError
+        If a file is not what its checksum says.
+    ResponseError
+        If a file is no released table.
+    """
+    folder = cache_folder() if folder is None else folder
+    tables = sorted(source.glob("*.csv"))
+    if not tables:
+        raise InputError(
+            "no CSV table in this folder",
+            where=source,
+            wanted="responses_main.csv or its fellows",
+            do=f"download them from https://doi.org/{DOI}",
+        )
+    known = {file.name: file for file in _stored_record(source) or _stored_record(folder)}
+    taken = []
+    for table in tables:
+        header(table)
+        checksum = "unverified"
+        if table.name in known:
+            _check_sum(table, known[table.name])
+            checksum = "ok"
+        with atomic_path(folder / table.name) as temporary:
+            shutil.copyfile(table, temporary)
+        taken.append(Fetched(folder / table.name, table.stat().st_size, checksum, "copied"))
+    if (source / RECORD_FILE).is_file() and source.resolve() != folder.resolve():
+        with atomic_path(folder / RECORD_FILE) as temporary:
+            shutil.copyfile(source / RECORD_FILE, temporary)
+    return tuple(taken)
+
+
+def stored(folder: Path | None = None) -> tuple[Fetched, ...]:
+    """The tables in `folder`, each compared with the checksum in the stored record.
+
+    Raises
+    ------
+    InputError
+        If there is no table.
+    DownloadError
+        If a table is not what its checksum says.
+    """
+    folder = cache_folder() if folder is None else folder
+    tables = sorted(folder.glob("*.csv"))
+    if not tables:
+        raise InputError(
+            "no released table here",
+            where=folder,
+            wanted="responses_all.csv or its fellows",
+            do="run `imi-bench data fetch`",
+        )
+    known = {file.name: file for file in _stored_record(folder)}
+    found = []
+    for table in tables:
+        if table.name in known:
+            _check_sum(table, known[table.name])
+        checksum = "ok" if table.name in known else "unverified"
+        found.append(Fetched(table, table.stat().st_size, checksum, "already there"))
+    return tuple(found)
+
+
+def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
+    """The CSV tables that a record's JSON lists, sorted by name.
+
+    Raises
+    ------
+    DownloadError
+        If the JSON is not a record, or lists no CSV table.
+
+    Examples
+    --------
+    >>> file = {"key": "a.csv", "size": 1, "checksum": "md5:0cc1", "links": {"self": "http://x/a"}}
+    >>> parse_record({"files": [file, {**file, "key": "a.pd.pkl"}]}, where="example")[0].name
+    'a.csv'
+    """
+    try:
+        names = [str(file.get("key") or file["filename"]) for file in record["files"]]
+        files = []
+        for name, file in zip(names, record["files"], strict=True):
+            plain = PurePosixPath(name).name
+            if not plain.lower().endswith(".csv"):
+                continue
+            algorithm, _, digest = str(file["checksum"]).rpartition(":")
+            algorithm = algorithm or "md5"
+            if algorithm not in hashlib.algorithms_available:
+                raise ValueError(f"checksum {algorithm!r}")
+            links = file["links"]
+            address = str(links.get("self") or links["download"])
+            if urlsplit(address).scheme not in ("http", "https"):
+                raise ValueError(f"address {address!r}")
+            size = int(file["size"] if "size" in file else file["filesize"])
+            files.append(RecordFile(plain, address, size, algorithm, digest.lower()))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DownloadError(
+            "the record's answer is not understood",
+            where=where,
+            found=f"{type(error).__name__} {error}",
+            wanted="files with key, size, checksum and links.self",
+            do=_by_hand(),
+        ) from error
+    if not files:
+        raise DownloadError(
+            "the record lists no CSV table", where=where, found=", ".join(names) or "no file"
+        )
+    return tuple(sorted(files, key=lambda file: file.name))
+
+
+def _by_hand() -> str:
+    return (
+        f"offline, download the CSV files of https://doi.org/{DOI} on another machine and run "
+        "`imi-bench data fetch --from FOLDER`"
+    )
+
+
+def _stored_record(folder: Path) -> tuple[RecordFile, ...]:
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return ()
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DownloadError("unreadable record", where=path, found=error) from error
+    return parse_record(record, where=path)
+
+
+def _get_record(url: str, patience: Patience) -> Any:
+    body = get(url, patience=patience, remedy=_by_hand())
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise DownloadError(
+            "the record's answer is no JSON", where=url, found=repr(body[:60]), do=_by_hand()
+        ) from error
+
+
+def _fetch_file(file: RecordFile, folder: Path, patience: Patience) -> Fetched:
+    """Download one file, going on from ``NAME.part`` where an earlier attempt left it."""
+    target, part = folder / file.name, folder / f"{file.name}.part"
+    if target.is_file() and _matches(target, file):
+        return Fetched(target, file.size, "ok", "already there")
+    resumed = part.is_file() and 0 < part.stat().st_size <= file.size
+    transfer(file.url, part, size=file.size, patience=patience, remedy=_by_hand())
+    if resumed and not _matches(part, file):
+        # The part may be of an older version of the file: once more, whole.
+        part.unlink()
+        resumed = False
+        transfer(file.url, part, size=file.size, patience=patience, remedy=_by_hand())
+    try:
+        _check_sum(part, file)
+    except DownloadError:
+        part.unlink()
+        raise
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(target)
+    return Fetched(target, file.size, "ok", "resumed" if resumed else "downloaded")
+
+
+def _matches(path: Path, file: RecordFile) -> bool:
+    digest = pooch.file_hash(str(path), alg=file.algorithm)
+    return path.stat().st_size == file.size and digest == file.digest
+
+
+def _check_sum(path: Path, file: RecordFile) -> None:
+    if not _matches(path, file):
+        digest = pooch.file_hash(str(path), alg=file.algorithm)
+        raise DownloadError(
+            "not the file of the record",
+            where=path,
+            found=f"{file.algorithm} {digest}, {path.stat().st_size} bytes",
+            wanted=f"{file.algorithm} {file.digest}, {file.size} bytes",
+            do="fetch it again",
+        )

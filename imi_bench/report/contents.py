@@ -1,0 +1,273 @@
+"""What a report is about: trials, the observers' answers, and people's answers where there are any.
+
+Read from the folder of a whole study, such as that of ``imi-bench demo`` (``study.json``,
+``trials.parquet``, ``responses.parquet``, ``runs/*``), or from that of a single ``imi-bench run``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.choice.calibration import Calibration
+from imi_bench.errors import InputError, NotComparableError
+from imi_bench.observers.reference import Chance, OneSide, ideal
+from imi_bench.provenance import atomic_path, package_versions, write_json
+from imi_bench.replay.output import read_run
+from imi_bench.stimuli.trial_files import read_trials
+from imi_bench.tables import DecisionVariables, Responses, Study, Trials
+
+STUDY_FILE = "study.json"
+REFERENCE_OBSERVERS = ("ideal", "chance", "one-side")
+
+
+@dataclass(frozen=True, eq=False)
+class ObserverRun:
+    """One observer's answers.
+
+    Attributes
+    ----------
+    decisions : DecisionVariables
+    record : mapping
+        Its ``run.json``; empty where there is none.
+    calibration : Calibration or None
+        None without people, or where the observer's evidence is not calibrated.
+    """
+
+    decisions: DecisionVariables
+    record: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def name(self) -> str:
+        """The observer's name."""
+        return self.decisions.observer
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's."""
+        return self.folder_of(self.name)
+
+    @staticmethod
+    def folder_of(name: str) -> str:
+        """An observer's name as a folder's."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+    @property
+    def is_reference(self) -> bool:
+        """A reference row (ideal, chance, one side) rather than a machine observer."""
+        return self.name in REFERENCE_OBSERVERS
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """Everything a page shows.
+
+    Attributes
+    ----------
+    title : str
+    trials : Trials
+    runs : tuple of ObserverRun
+        All on exactly these trials; machine observers and references.
+    study : Study or None
+        Answers of people or of a simulated panel; None where nobody answered.
+    unit_notes : mapping of str to str
+        What is known about a unit, by `unit_id`; shown in the browser.
+    skipped : mapping of str to str
+        Observers that could not run, and why.
+    seed : int
+        Of the resampling.
+
+    Raises
+    ------
+    InputError
+        No run, or two of one name.
+    NotComparableError
+        A run on other trials.
+    """
+
+    title: str
+    trials: Trials
+    runs: tuple[ObserverRun, ...]
+    study: Study | None = None
+    unit_notes: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [run.name for run in self.runs]
+        if not names or len(set(names)) != len(names):
+            raise InputError("not a set of runs", found=names, wanted="one run an observer")
+        wanted = set(self.trials.index.trial_id)
+        for run in self.runs:
+            if (other := wanted ^ set(run.decisions.trial_id)) and wanted:
+                raise NotComparableError(
+                    "run on other trials",
+                    where=f"observer '{run.name}'",
+                    found=f"{len(other)} trials that only one has, such as '{min(other)}'",
+                    wanted="the trials of the report",
+                )
+
+    @property
+    def machines(self) -> tuple[ObserverRun, ...]:
+        """Runs that are no reference rows."""
+        return tuple(run for run in self.runs if not run.is_reference)
+
+    @property
+    def references(self) -> tuple[ObserverRun, ...]:
+        """Reference rows in their usual order."""
+        known = {run.name: run for run in self.runs}
+        return tuple(known[name] for name in REFERENCE_OBSERVERS if name in known)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What to print for each run: its name, without options where that is still unique."""
+        short = {run.name: run.name.partition("?")[0] for run in self.runs}
+        seen = list(short.values())
+        return {name: s if seen.count(s) == 1 else name for name, s in short.items()}
+
+    @property
+    def simulated(self) -> bool:
+        """Whether images, units or answers were made up."""
+        return self.trials.simulated or (self.study is not None and self.study.responses.simulated)
+
+    @property
+    def panel_name(self) -> str:
+        """What to call those who answered."""
+        made_up = self.study is not None and self.study.responses.simulated
+        return "Simulated panel" if made_up else "Human panel"
+
+    def rows_of(self, run: ObserverRun) -> NDArray[np.int64]:
+        """(T,) rows of the run's decisions in the order of the trials."""
+        positions = pd.Index(run.decisions.trial_id).get_indexer(
+            pd.Index(self.trials.index.trial_id)
+        )
+        return np.asarray(positions, dtype=np.int64)
+
+    @cached_property
+    def panel_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(T,) correct answers and (T,) answers of the panel; zeros where nobody answered."""
+        count = len(self.trials)
+        if self.study is None:
+            return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        rows = pd.Index(self.trials.index.trial_id).get_indexer(
+            pd.Index(self.study.responses.trial_id)
+        )
+        known = rows >= 0
+        correct = np.bincount(rows[known], self.study.responses.correct[known], count)
+        return correct.astype(np.int64), np.bincount(rows[known], minlength=count)
+
+
+def read_exhibit(folder: Path, *, seed: int = 0) -> Exhibit:
+    """Read what a demo or a single run left in its folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds neither, or a file of it is missing, damaged or changed.
+    """
+    if (folder / STUDY_FILE).is_file():
+        return _read_study(folder)
+    if not (folder / "run.json").is_file():
+        raise InputError(
+            "nothing to report on",
+            where=folder,
+            wanted=f"run.json or {STUDY_FILE}",
+            do="give the folder that `imi-bench demo` or `imi-bench run` wrote",
+        )
+    run = read_run(folder)
+    alone = ObserverRun(run.decisions, run.record)
+    runs = [alone, *_references(run.trials, seed=int(run.record.get("seed", 0)))]
+    others = tuple(other for other in runs[1:] if other.name != alone.name)
+    return Exhibit(f"The answers of {alone.name}", run.trials, (alone, *others), seed=seed)
+
+
+def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
+    """Chance, one side, and the ideal observer where activations are known, on the same sides."""
+    blind = trials.blind(seed=seed)
+    if blind.key is None:
+        return []
+    shown = blind.without_key()
+    found = [
+        DecisionVariables.from_values(observer.decide(shown), observer=observer.name, key=blind.key)
+        for observer in (Chance(), OneSide())
+    ]
+    if trials.query_activations is not None and np.isfinite(trials.query_activations).all():
+        found.append(ideal(trials, blind.key))
+    return [ObserverRun(decisions) for decisions in found]
+
+
+def _read_study(folder: Path) -> Exhibit:
+    about = _read_json(folder / STUDY_FILE)
+    trials = read_trials(folder / "trials.parquet").trials
+    try:
+        places = [folder / "runs" / name for name in about["runs"]]
+        facts = {name: about[name] for name in ("title", "unit_notes", "skipped", "seed")}
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "not the record of a study", where=folder / STUDY_FILE, found=error
+        ) from error
+    study = None
+    if (folder / "responses.parquet").is_file():
+        study = Study(trials.index, _read_responses(folder))
+    return Exhibit(trials=trials, runs=tuple(map(_read_run, places)), study=study, **facts)
+
+
+def _read_run(place: Path) -> ObserverRun:
+    run, known = read_run(place), place / "calibration.json"
+    calibration = Calibration.read(known) if known.is_file() else None
+    return ObserverRun(run.decisions, run.record, calibration)
+
+
+def write_study(exhibit: Exhibit, folder: Path) -> None:
+    """Write what `read_exhibit` needs beside ``trials.parquet`` and ``runs``.
+
+    That is ``responses.parquet`` with its source, the calibration of each run, and last
+    ``study.json``, which says that the folder is whole.
+    """
+    for run in exhibit.runs:
+        if run.calibration is not None:
+            run.calibration.write(folder / "runs" / run.folder / "calibration.json")
+    if exhibit.study is not None:
+        responses = exhibit.study.responses
+        with atomic_path(folder / "responses.parquet") as temporary:
+            responses.to_frame().to_parquet(temporary, index=False)
+        write_json(
+            folder / "responses.json",
+            {"simulated": responses.simulated, "source": responses.source},
+        )
+    about = {
+        "title": exhibit.title,
+        "seed": exhibit.seed,
+        "runs": [run.folder for run in exhibit.runs],
+        "unit_notes": dict(exhibit.unit_notes),
+        "skipped": dict(exhibit.skipped),
+        "versions": package_versions(),
+    }
+    write_json(folder / STUDY_FILE, about)
+
+
+def _read_responses(folder: Path) -> Responses:
+    try:
+        frame = pd.read_parquet(folder / "responses.parquet")
+        about = _read_json(folder / "responses.json")
+        columns = {str(name): frame[name].to_numpy() for name in frame}
+        return Responses(**columns, simulated=about["simulated"], source=about["source"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError("answers cannot be read", where=folder, found=error) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError("not a JSON object", where=path, found=error) from error

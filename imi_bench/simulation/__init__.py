@@ -1,0 +1,1 @@
+"""Made-up truth: scenes, planted units, a panel, studies in the released format."""

@@ -1,0 +1,1 @@
+"""Numbers with intervals: estimates, resampling, correlation, links; thin over scipy."""

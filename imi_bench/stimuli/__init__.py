@@ -1,0 +1,1 @@
+"""What was shown: readers of every layout of trials, and writing them."""

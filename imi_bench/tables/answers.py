@@ -1,0 +1,145 @@
+"""What people answered, and the study it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from imi_bench.arrays import Bools, Floats, Ints, Strings
+from imi_bench.errors import InputError
+from imi_bench.provenance import sha256_columns, sha256_json
+from imi_bench.tables.columns import codes, column
+from imi_bench.tables.index import TrialIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """What people (or simulated participants) answered; one row an answer.
+
+    Attributes
+    ----------
+    trial_id : (R,) str
+        The trial answered; many answers a trial.
+    participant : (R,) str
+    correct : (R,) bool
+        True where the strongly activating query was chosen.
+    chose_first : (R,) float64
+        1 where the query shown first was chosen, 0 where the second, NaN where unknown.
+    confidence : (R,) float64
+        1 to 3, NaN where not asked.
+    seconds : (R,) float64
+        Response time in seconds, NaN where unknown.
+    simulated : bool
+        True for simulated participants; carried into every report.
+    source : str
+        Where the answers come from, for reports.
+
+    Raises
+    ------
+    InputError
+        Columns of unequal length or a participant who answered the same trial twice.
+    """
+
+    trial_id: Strings
+    participant: Strings
+    correct: Bools
+    chose_first: Floats
+    confidence: Floats
+    seconds: Floats
+    simulated: bool
+    source: str
+
+    _KINDS = {  # noqa: RUF012 - read only
+        "trial_id": str,
+        "participant": str,
+        "correct": np.bool_,
+        "chose_first": np.float64,
+        "confidence": np.float64,
+        "seconds": np.float64,
+    }
+
+    def __post_init__(self) -> None:
+        for name, kind in self._KINDS.items():
+            object.__setattr__(self, name, column(getattr(self, name), kind))
+        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
+        if len(set(lengths.values())) != 1:
+            raise InputError("columns of unequal length", where="responses", found=lengths)
+        twice = pd.DataFrame({"t": self.trial_id, "p": self.participant}).duplicated()
+        if twice.any():
+            row = int(np.flatnonzero(twice)[0])
+            raise InputError(
+                "duplicate answer",
+                where=f"responses, row {row} ({twice.sum()} such rows)",
+                found=f"participant '{self.participant[row]}' twice on '{self.trial_id[row]}'",
+                wanted="one answer a participant and trial",
+            )
+
+    def __len__(self) -> int:
+        return len(self.trial_id)
+
+    def take(self, rows: NDArray[Any]) -> Responses:
+        """The chosen answers (integer positions or a mask)."""
+        columns = {name: getattr(self, name)[rows] for name in self._KINDS}
+        return Responses(**columns, simulated=self.simulated, source=self.source)
+
+    @cached_property
+    def participant_code(self) -> Ints:
+        """(R,) number of each participant, counted from 0 in the order of their names."""
+        return codes(self.participant)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all answers, whatever the order of rows: the fingerprint of the humans."""
+        frame = self.to_frame().sort_values(["trial_id", "participant"], kind="stable")
+        return sha256_columns({name: frame[name].to_numpy() for name in self._KINDS})
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an answer."""
+        return pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What was shown and what was answered: every response's trial is in `trials`.
+
+    Attributes
+    ----------
+    trials : TrialIndex
+    responses : Responses
+    """
+
+    trials: TrialIndex
+    responses: Responses
+
+    def __post_init__(self) -> None:
+        unknown = set(self.responses.trial_id.tolist()) - set(self.trials.trial_id.tolist())
+        if unknown:
+            raise InputError(
+                "answers to trials that are not in the study",
+                found=f"{len(unknown)} trials, such as '{min(unknown)}'",
+                wanted="a row of the trial table for each",
+            )
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of trials and responses."""
+        frame = self.trials.to_frame().sort_values("trial_id")
+        trials = sha256_columns({str(name): frame[name].to_numpy() for name in frame})
+        return sha256_json([trials, self.responses.hash])
+
+    @cached_property
+    def rows(self) -> Ints:
+        """(R,) the row of `trials` that each response answers."""
+        order = pd.Index(self.trials.trial_id)
+        return order.get_indexer(pd.Index(self.responses.trial_id)).astype(np.int64)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an answer with all columns of its trial and `unit_id`."""
+        shown = self.trials.to_frame().assign(unit_id=self.trials.unit_id)
+        shown = shown.drop(columns="trial_id").iloc[self.rows].reset_index(drop=True)
+        return pd.concat([self.responses.to_frame(), shown], axis=1)

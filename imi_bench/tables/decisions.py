@@ -1,0 +1,203 @@
+"""An observer's evidence, one number a trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.arrays import Bools, Floats, Strings
+from imi_bench.errors import InputError
+from imi_bench.tables.columns import column
+from imi_bench.tables.trials import BlindingKey
+
+STATUSES = ("ok", "tie", "refused", "unparsed", "error")
+ANSWERED = ("ok", "tie")
+
+
+def _among(names: Strings, allowed: tuple[str, ...]) -> Bools:
+    return pd.Series(names, dtype=object).isin(allowed).to_numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionVariables:
+    """An observer's evidence, one float a trial.
+
+    Attributes
+    ----------
+    observer : str
+        Name of the observer.
+    trial_id : (T,) str
+        Unique.
+    decision_variable : (T,) float64
+        Positive: "the first query shown is the strongly activating one". Observer's own scale.
+        NaN exactly where there is no answer.
+    status : (T,) str
+        ``ok``; ``tie`` (the variable is exactly 0); ``refused``, ``unparsed``, ``error`` (NaN).
+    shown_first : (T,) str
+        ``positive`` or ``negative``: the kind of query shown first.
+    seconds : (T,) float64
+        Time spent on the trial; the time of a batch is spread evenly over its trials.
+
+    Raises
+    ------
+    InputError
+        Columns of unequal length, repeated trials, unknown status or side, an infinite value, a
+        number where the status says there is none, or the reverse.
+    """
+
+    observer: str
+    trial_id: Strings
+    decision_variable: Floats
+    status: Strings
+    shown_first: Strings
+    seconds: Floats
+
+    _KINDS = {  # noqa: RUF012 - read only
+        "trial_id": str,
+        "decision_variable": np.float64,
+        "status": str,
+        "shown_first": str,
+        "seconds": np.float64,
+    }
+
+    def __post_init__(self) -> None:
+        for name, kind in self._KINDS.items():
+            object.__setattr__(self, name, column(getattr(self, name), kind))
+        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
+        if len(set(lengths.values())) != 1:
+            raise self._bad("columns of unequal length", found=lengths)
+        ids = pd.Index(self.trial_id)
+        if not ids.is_unique:
+            raise self._bad("repeated trial_id", found=repr(ids[ids.duplicated()].min()))
+        for name, allowed in (("status", STATUSES), ("shown_first", ("positive", "negative"))):
+            bad = ~_among(getattr(self, name), allowed)
+            if bad.any():
+                raise self._bad(
+                    f"unknown {name}",
+                    row=bad,
+                    found=repr(getattr(self, name)[bad][0]),
+                    wanted=" or ".join(allowed),
+                )
+        value, status = self.decision_variable, self.status
+        if np.isinf(value).any():
+            raise self._bad(
+                "infinite decision variable", row=np.isinf(value), wanted="a finite number"
+            )
+        answered = _among(status, ANSWERED)
+        if (wrong := answered == np.isnan(value)).any():
+            raise self._bad(
+                "status and decision variable disagree",
+                row=wrong,
+                found=f"{value[wrong][0]} with status '{status[wrong][0]}'",
+                wanted="a number where the status is ok or tie, NaN elsewhere",
+            )
+        if (wrong := answered & ((status == "tie") != (value == 0))).any():
+            raise self._bad(
+                "status and decision variable disagree",
+                row=wrong,
+                found=f"{value[wrong][0]} with status '{status[wrong][0]}'",
+                wanted="status tie exactly where the decision variable is 0",
+            )
+
+    def _bad(self, what: str, *, row: Bools | None = None, **facts: object) -> InputError:
+        where = f"decisions of '{self.observer}'"
+        if row is not None:
+            where += f", trial '{self.trial_id[row][0]}' ({row.sum()} such rows)"
+        return InputError(what, where=where, **facts)
+
+    def __len__(self) -> int:
+        return len(self.trial_id)
+
+    @cached_property
+    def answered(self) -> Bools:
+        """(T,) True where there is an answer, a tie included."""
+        return _among(self.status, ANSWERED)
+
+    @cached_property
+    def toward_correct(self) -> Floats:
+        """(T,) evidence for the strongly activating query, whichever side it was shown on."""
+        sign = np.where(self.shown_first == "positive", 1.0, -1.0)
+        return sign * self.decision_variable
+
+    @cached_property
+    def credit(self) -> Floats:
+        """(T,) 1 for a correct answer, 0 for a wrong one, one half for a tie or no answer.
+
+        One half is what a guess earns, so refusing trials can neither raise nor lower a score
+        in expectation; every report states the coverage beside it.
+        """
+        credit = np.full(len(self), 0.5)
+        value = self.toward_correct
+        credit[value > 0], credit[value < 0] = 1.0, 0.0
+        return credit
+
+    @classmethod
+    def from_values(
+        cls, values: Floats, *, observer: str, key: BlindingKey, seconds: Floats | None = None
+    ) -> Self:
+        """Join an observer's bare numbers with the key: NaN becomes ``error``, 0 a ``tie``."""
+        values = np.asarray(values, dtype=np.float64)
+        status = np.select([np.isnan(values), values == 0], ["error", "tie"], "ok")
+        return cls(
+            observer=observer,
+            trial_id=key.index.trial_id,
+            decision_variable=values,
+            status=status,
+            shown_first=key.shown_first,
+            seconds=np.zeros(len(values)) if seconds is None else seconds,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a trial, columns as in ``decisions.parquet``."""
+        frame = pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
+        frame.insert(1, "observer", self.observer)
+        return frame
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Self:
+        """Read the rows of one observer.
+
+        Raises
+        ------
+        InputError
+            A missing column, several observers, or anything the constructor refuses.
+        """
+        wanted = ["trial_id", "observer", *list(cls._KINDS)[1:]]
+        if missing := [name for name in wanted if name not in frame.columns]:
+            raise InputError(
+                "missing columns",
+                where="decisions",
+                found=", ".join(map(str, frame.columns)),
+                wanted=", ".join(missing),
+            )
+        names = frame["observer"].unique().tolist()
+        if len(names) != 1:
+            raise InputError(
+                "not the decisions of one observer", where="decisions", found=names, wanted="one"
+            )
+        return cls(str(names[0]), **{name: frame[name].to_numpy() for name in cls._KINDS})
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ``decisions.parquet`` (or the folder that holds it).
+
+        Raises
+        ------
+        InputError
+            If the file is missing or no Parquet file, or as `from_frame`.
+        """
+        path = path / "decisions.parquet" if path.is_dir() else path
+        if not path.is_file():
+            raise InputError(
+                "no decisions", where=path, wanted="decisions.parquet", do="run `imi-bench run`"
+            )
+        try:
+            frame = pd.read_parquet(path)
+        except Exception as error:
+            raise InputError("not a Parquet file", where=path, found=error) from error
+        return cls.from_frame(frame)

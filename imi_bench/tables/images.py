@@ -1,0 +1,284 @@
+"""Distinct images by content hash, decoded on demand."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from imi_bench.arrays import Pixels
+from imi_bench.errors import ImageError
+from imi_bench.provenance import sha256_bytes, sha256_columns
+
+MAX_PIXELS = 64_000_000
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """N distinct images.
+
+    Attributes
+    ----------
+    sources : tuple of (Path or (H, W, 3) uint8 array)
+        Where the pixels come from. RGB.
+    hashes : (N,) str
+        SHA-256 of the file's bytes; for an array of its `png_bytes`, so that writing it to a file
+        and reading that changes nothing. Unique.
+
+    Examples
+    --------
+    >>> black = np.zeros((2, 2, 3), np.uint8)
+    >>> images, rows = Images.collect([black, black + 255, black])
+    >>> len(images), rows.tolist()
+    (2, [0, 1, 0])
+    """
+
+    sources: tuple[Path | Pixels, ...]
+    hashes: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @classmethod
+    def collect(cls, sources: Sequence[Path | Pixels]) -> tuple[Images, NDArray[np.int64]]:
+        """Hash the sources and keep one of each content.
+
+        Returns
+        -------
+        images : Images
+        rows : (len(sources),) int64
+            The row of `images` that each source became.
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read or an array is not (H, W, 3) uint8.
+        """
+        by_path: dict[Path, str] = {}
+        hashes = []
+        for source in sources:
+            if isinstance(source, Path):
+                if source not in by_path:
+                    by_path[source] = sha256_bytes(read_image_file(source))
+                hashes.append(by_path[source])
+            else:
+                hashes.append(sha256_bytes(png_bytes(source)))
+        return cls.from_hashes(sources, hashes)
+
+    @classmethod
+    def from_hashes(
+        cls, sources: Sequence[Path | Pixels], hashes: Sequence[str]
+    ) -> tuple[Images, NDArray[np.int64]]:
+        """As `collect`, with content hashes that are already known."""
+        row_of_hash: dict[str, int] = {}
+        kept: list[Path | Pixels] = []
+        rows = np.empty(len(sources), dtype=np.int64)
+        for position, (source, digest) in enumerate(zip(sources, hashes, strict=True)):
+            if digest not in row_of_hash:
+                row_of_hash[digest] = len(kept)
+                kept.append(source)
+            rows[position] = row_of_hash[digest]
+        return cls(tuple(kept), np.array(list(row_of_hash), dtype=object)), rows
+
+    def decode(self, row: int) -> Pixels:
+        """Pixels of one image, (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        ImageError
+            If the file is gone, changed since it was hashed, truncated or not an image.
+        """
+        source = self.sources[row]
+        if not isinstance(source, Path):
+            return source
+        return decode_bytes(self.file_bytes(row), where=source)
+
+    def file_bytes(self, row: int) -> bytes:
+        """The image as a file: its bytes on disk, or `png_bytes` of the array.
+
+        Raises
+        ------
+        ImageError
+            If the file is gone or changed since it was hashed.
+        """
+        source = self.sources[row]
+        if not isinstance(source, Path):
+            return png_bytes(source)
+        data = read_image_file(source)
+        if sha256_bytes(data) != self.hashes[row]:
+            raise ImageError(
+                "image changed while it was used",
+                where=source,
+                do="run again on a folder nothing writes to",
+            )
+        return data
+
+    def anonymous(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images, in the order of `rows`; file names stay behind `decode`."""
+        return AnonymousImages((), self.hashes[rows], self, rows)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the set of images."""
+        return sha256_columns({"hashes": np.sort(self.hashes.astype(str)).astype(object)})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnonymousImages(Images):
+    """Images without their sources, which may be file names: what an observer receives."""
+
+    _known: Images
+    _rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __repr__(self) -> str:
+        return f"AnonymousImages({len(self)})"
+
+    def decode(self, row: int) -> Pixels:
+        """Pixels of one image; see `Images.decode`."""
+        return self._known.decode(int(self._rows[row]))
+
+    def anonymous(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images, in the order of `rows`."""
+        return AnonymousImages((), self.hashes[rows], self._known, self._rows[rows])
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """One fixed PNG file for an array: the same bytes on every platform.
+
+    The pixels are stored uncompressed, because what a compressor emits depends on its version.
+
+    Raises
+    ------
+    ImageError
+        If the array is not (H, W, 3) uint8 with at least one pixel.
+
+    Notes
+    -----
+    PNG specification, third edition: filter type 0, colour type 2, depth 8; stored blocks as in
+    RFC 1951, section 3.2.4, at most 65,535 bytes each, inside the zlib frame of RFC 1950.
+    """
+    array: NDArray[Any] = np.asarray(pixels)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise ImageError(
+            "not an RGB image",
+            where="array",
+            found=f"{array.dtype} {array.shape}",
+            wanted="uint8 (height, width, 3)",
+        )
+    height, width, _ = array.shape
+    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
+    lines[:, 1:] = array.reshape(height, 3 * width)
+    raw = lines.tobytes()
+    blocks = [raw[start : start + 65_535] for start in range(0, len(raw), 65_535)]
+    stored = b"".join(
+        struct.pack("<BHH", last, len(block), 65_535 - len(block)) + block
+        for block, last in zip(blocks, [0] * (len(blocks) - 1) + [1], strict=True)
+    )
+    data = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(raw))
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def hash_checked(path: Path) -> str:
+    """Content hash of an image file, after a check that it is one and that it is whole.
+
+    A PNG file is checked by the checksums of its parts, about six times as fast as decoding it;
+    other formats are decoded.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, truncated, damaged or not an image.
+    """
+    data = read_image_file(path)
+    with _blamed_on(path, data), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        _refuse_large(image, where=path)
+        if image.format == "PNG":
+            image.verify()
+        else:
+            image.load()
+    return sha256_bytes(data)
+
+
+def read_image_file(path: Path) -> bytes:
+    """Bytes of an image file.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            "image cannot be read", where=path, found=error.strerror or error, wanted="a file"
+        ) from error
+
+
+def decode_bytes(data: bytes, *, where: object) -> Pixels:
+    """Decode an image file's bytes to (H, W, 3) uint8 RGB.
+
+    Transparency is composited on white. Only common raster formats are tried.
+
+    Raises
+    ------
+    ImageError
+        Truncated, larger than `MAX_PIXELS`, or not an image.
+    """
+    with _blamed_on(where, data), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        _refuse_large(image, where=where)
+        image.load()
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            canvas = Image.new("RGBA", rgba.size, "white")
+            return np.asarray(Image.alpha_composite(canvas, rgba).convert("RGB"))
+        return np.asarray(image.convert("RGB"))
+
+
+def _refuse_large(image: Image.Image, *, where: object) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            "image too large",
+            where=where,
+            found=f"{image.width} x {image.height} pixels",
+            wanted=f"at most {MAX_PIXELS} pixels",
+        )
+
+
+@contextmanager
+def _blamed_on(where: object, data: bytes) -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        found = "an empty file" if not data else f"{len(data)} bytes of something else"
+        raise ImageError(
+            "not an image", where=where, found=found, wanted=f"one of {', '.join(_FORMATS)}"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(
+            "image is damaged or truncated", where=where, found=error, do="fetch the file again"
+        ) from error

@@ -1,0 +1,219 @@
+"""Trials with their images, and as an observer sees them: without the answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.arrays import Bools, Floats, Ints, Strings
+from imi_bench.errors import TrialError
+from imi_bench.provenance import sha256_columns
+from imi_bench.tables.columns import column
+from imi_bench.tables.images import Images
+from imi_bench.tables.index import TrialIndex
+
+
+def shown_first_is_positive(trial_ids: Iterable[str], *, seed: int) -> Bools:
+    """Whether the strongly activating query is shown first: (T,) bool, one fair bit a trial.
+
+    The bit is drawn from SHA-256 of seed and trial id, so it depends on neither the order of
+    trials nor on which other trials are in the table, and anyone can check it.
+    """
+    prefix = hashlib.sha256(f"sides|{seed}|".encode())
+    bits = []
+    for trial in trial_ids:
+        digest = prefix.copy()
+        digest.update(trial.encode())
+        bits.append(digest.digest()[0] & 1 == 1)
+    return np.array(bits, dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Trials with their images and the answer.
+
+    Attributes
+    ----------
+    index : TrialIndex
+        T rows.
+    images : Images
+        N distinct images.
+    positive, negative : (T, K) int64
+        References: rows of `images` that activate the unit, and that do not. K is nine in the
+        paper.
+    queries : (T, 2) int64
+        Column 0 the strongly activating query q+, column 1 the other one, q-.
+    query_activations : (T, 2) float64
+        The unit's activation on the two queries, in the unit's own scale; NaN where unknown.
+        Only the ideal observer reads it.
+    simulated : bool
+        True where the images or units are made up; carried into every report.
+
+    Raises
+    ------
+    TrialError
+        Wrong shapes, image rows out of range, or q+ and q- the same image.
+    """
+
+    index: TrialIndex
+    images: Images
+    positive: Ints
+    negative: Ints
+    queries: Ints
+    query_activations: Floats | None = None
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.index)
+        for name in ("positive", "negative", "queries"):
+            object.__setattr__(self, name, column(getattr(self, name), np.int64))
+        shapes = {n: getattr(self, n).shape for n in ("positive", "negative", "queries")}
+        references = self.positive.shape[-1] if self.positive.ndim == 2 else 0
+        wanted = {
+            "positive": (count, references),
+            "negative": (count, references),
+            "queries": (count, 2),
+        }
+        if shapes != wanted or references < 1:
+            raise TrialError("wrong shapes", where="trials", found=shapes, wanted=wanted)
+        rows = np.concatenate([self.positive.ravel(), self.negative.ravel(), self.queries.ravel()])
+        if rows.size and not (rows.min() >= 0 and rows.max() < len(self.images)):
+            raise TrialError(
+                "image row out of range",
+                where="trials",
+                found=f"{rows.min()} to {rows.max()}",
+                wanted=f"0 to {len(self.images) - 1}",
+            )
+        same = np.flatnonzero(self.queries[:, 0] == self.queries[:, 1])
+        if same.size:
+            raise TrialError(
+                "the two queries are the same image",
+                where=f"trial '{self.index.trial_id[same[0]]}' ({same.size} such trials)",
+                wanted="two different images",
+            )
+        activations = self.query_activations
+        if activations is None:
+            activations = np.full((count, 2), np.nan)
+        if np.shape(activations) != (count, 2):
+            raise TrialError(
+                "wrong shape",
+                where="query_activations",
+                found=np.shape(activations),
+                wanted=(count, 2),
+            )
+        object.__setattr__(self, "query_activations", column(activations, np.float64))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: NDArray[Any]) -> Trials:
+        """The chosen trials; the images stay shared."""
+        known = self.query_activations
+        return Trials(
+            index=self.index.take(rows),
+            images=self.images,
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            queries=self.queries[rows],
+            query_activations=None if known is None else known[rows],
+            simulated=self.simulated,
+        )
+
+    @cached_property
+    def image_rows(self) -> Ints:
+        """(n,) rows of `images` that some trial uses, rising."""
+        cells = (self.positive.ravel(), self.negative.ravel(), self.queries.ravel())
+        return np.unique(np.concatenate(cells))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of every trial and the content of its images, whatever the order of rows."""
+        digests = np.array([list(bytes.fromhex(h)) for h in self.images.hashes], dtype=np.uint8)
+        order = np.argsort(self.index.trial_id.astype(str), kind="stable")
+        ordered = self.index.take(order)
+        facts = ((name, getattr(ordered, name)) for name in TrialIndex._KINDS)
+        shown = (
+            (name, digests[getattr(self, name)[order]])
+            for name in ("positive", "negative", "queries")
+        )
+        return sha256_columns(chain(facts, shown))
+
+    def blind(self, *, seed: int) -> BlindTrials:
+        """Hide everything but the pixels, and shuffle the sides.
+
+        See `shown_first_is_positive` for the sides. Image rows are renumbered by content hash, so
+        that their order tells nothing.
+        """
+        first_is_positive = shown_first_is_positive(self.index.trial_id, seed=seed)
+        order = np.argsort(self.images.hashes.astype(str), kind="stable")
+        row_of = np.empty(len(order), dtype=np.int64)
+        row_of[order] = np.arange(len(order))
+        shown = np.where(first_is_positive[:, None], self.queries, self.queries[:, ::-1])
+        return BlindTrials(
+            images=self.images.anonymous(order),
+            positive=row_of[self.positive],
+            negative=row_of[self.negative],
+            queries=row_of[shown],
+            key=BlindingKey(self.index, first_is_positive, seed),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BlindingKey:
+    """What the observer must not know: kept by the runner, needed to read its answers.
+
+    Attributes
+    ----------
+    index : TrialIndex
+    first_is_positive : (T,) bool
+        True where the strongly activating query was shown first.
+    seed : int
+    """
+
+    index: TrialIndex
+    first_is_positive: Bools
+    seed: int
+
+    @cached_property
+    def shown_first(self) -> Strings:
+        """(T,) ``positive`` or ``negative``: the kind of query shown first."""
+        return column(np.where(self.first_is_positive, "positive", "negative"), str)
+
+
+@dataclass(frozen=True, eq=False)
+class BlindTrials:
+    """Trials as an observer sees them: images, and which of them stand where.
+
+    Attributes
+    ----------
+    images : Images
+        N distinct images, anonymous.
+    positive, negative : (T, K) int64
+        References: rows of `images`.
+    queries : (T, 2) int64
+        Column 0 the query shown first, column 1 the one shown second.
+    key : BlindingKey or None
+        None in what an observer receives (see `without_key`).
+    """
+
+    images: Images
+    positive: Ints
+    negative: Ints
+    queries: Ints
+    key: BlindingKey | None = None
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def without_key(self, rows: NDArray[Any] | slice = slice(None)) -> BlindTrials:
+        """The chosen trials without the answer: this is what goes to the observer."""
+        return BlindTrials(
+            self.images, self.positive[rows], self.negative[rows], self.queries[rows]
+        )

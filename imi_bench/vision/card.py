@@ -1,0 +1,305 @@
+"""What a network is, apart from its loader: weights, preprocessing, layers, scale covariates.
+
+The nine networks of the paper have a card each in ``imi_bench/vision/cards``. Any other
+network is described by a reference that reads like a card in one line::
+
+    timm:NAME?checkpoint=PATH&input_size=32      open_clip:NAME?pretrained=TAG
+    torchvision:NAME                             path/to/file.py:function
+    path/to/card.toml
+
+Nothing here imports torch; `imi_bench.vision.loading.load_network` does the loading.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import parse_qsl
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from imi_bench.errors import CardError, UnknownNameError
+
+Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_resnet", "python"]
+Triple = tuple[float, float, float]
+CovariateName = Literal["parameters", "training_images", "top1", "year"]
+COVARIATES: tuple[CovariateName, ...] = get_args(CovariateName)
+FamilyName = Literal["architecture", "training"]
+FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Weights(_Part):
+    """Where trained weights come from.
+
+    Attributes
+    ----------
+    tag : str
+        The name that the source knows them by: timm or open_clip tag, torchvision enum member.
+    file : str
+        Weight file, for sources that have no download of their own; looked for in torch's
+        folder of checkpoints.
+    key, key_prefix : str
+        The entry of the file that holds the state dict, and the prefix of its keys to strip.
+    origin : str
+        Who published them, in words.
+    """
+
+    tag: str | None = None
+    file: str | None = None
+    key: str | None = None
+    key_prefix: str = ""
+    origin: str = ""
+
+
+class Preprocessing(_Part):
+    """From an image to the network's input.
+
+    The shorter side is scaled to `resize`, the centre `crop` pixels are kept, and the values in
+    0..1 become (value - mean) / std. Left out, `mean` and `std` come from the source (timm and
+    open_clip know their own), or are ImageNet's.
+    """
+
+    crop: Annotated[int, Field(ge=1, le=4096)] | None = None
+    resize: Annotated[int, Field(ge=1, le=4096)] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
+
+
+class LayerRule(_Part):
+    """Which modules are layers, and what they are called.
+
+    Attributes
+    ----------
+    inside : str
+        Submodule that is the network (``visual``: the image tower of a CLIP model).
+    prefix : str
+        Stands before every released layer name.
+    pattern : str
+        Regular expression that the whole underscore name (without the prefix) must match. Empty:
+        every convolution, linear map and normalisation but the classifier.
+    """
+
+    inside: str = ""
+    prefix: str = ""
+    pattern: str = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
+
+
+class Covariate(_Part):
+    """A number about the network, and where it was published."""
+
+    value: float
+    source: str
+
+
+class Family(_Part):
+    """A kind of network that this one is of, and where that was published."""
+
+    value: str
+    source: str
+
+
+class NetworkCard(_Part):
+    """The description of one network.
+
+    Examples
+    --------
+    >>> card("resnet50").layers.prefix, card("clip-resnet50").layers.prefix
+    ('', 'visual_')
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$")]
+    label: str = ""
+    source: Source
+    architecture: str
+    arguments: dict[str, Any] = {}
+    weights: Weights = Weights()
+    preprocessing: Preprocessing = Preprocessing()
+    layers: LayerRule = LayerRule()
+    unit_activation: Literal["mean"] = "mean"
+    covariates: dict[CovariateName, Covariate] = {}
+    families: dict[FamilyName, Family] = {}
+    notes: str = ""
+
+
+def names() -> list[str]:
+    """Names of the packaged cards: the nine networks of the paper."""
+    files = resources.files("imi_bench.vision").joinpath("cards").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+@cache
+def card(name: str) -> NetworkCard:
+    """The packaged card of that name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    """
+    if name not in names():
+        raise UnknownNameError.among(name, names(), kind="network")
+    file = resources.files("imi_bench.vision").joinpath("cards", f"{name}.toml")
+    return _parse(file.read_text(encoding="utf-8"), where=f"{name}.toml")
+
+
+def read_card(path: Path) -> NetworkCard:
+    """Read a card from a TOML file of one's own.
+
+    Raises
+    ------
+    CardError
+        If the file is missing, is not TOML, or has an unknown or invalid field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError("network card cannot be read", where=path, found=error) from error
+    return _parse(text, where=path)
+
+
+def _parse(text: str, *, where: object) -> NetworkCard:
+    try:
+        return NetworkCard.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CardError("network card is not TOML", where=where, found=error) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CardError(
+            "network card is invalid",
+            where=f"{where}, field {'.'.join(map(str, first['loc']))}",
+            found=first["msg"],
+        ) from error
+
+
+def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
+    """Turn a card's name, a card's path or a one-line reference into a card.
+
+    Parameters
+    ----------
+    reference : str
+        See the module's docstring. Options of a one-line reference: ``checkpoint``, ``pretrained``
+        (tag), ``name``, ``layers`` (pattern), ``input_size``, ``resize``, ``interpolation``,
+        ``mean``, ``std``; all others are handed to the model's constructor.
+
+    Returns
+    -------
+    card : NetworkCard
+    checkpoint : Path or None
+        Local weights the reference names.
+
+    Examples
+    --------
+    >>> found, checkpoint = resolve("timm:test_resnet?num_classes=10&input_size=32")
+    >>> found.name, found.arguments, found.preprocessing.crop
+    ('test_resnet', {'num_classes': 10}, 32)
+    """
+    source, colon, rest = reference.partition(":")
+    if colon and source in ("timm", "open_clip", "torchvision"):
+        return _from_line(source, rest)
+    if ".py:" in reference:
+        file, _, rest = reference.rpartition(".py:")
+        return _from_line("python", rest, file=f"{file}.py")
+    if reference.endswith(".toml"):
+        return read_card(Path(reference)), None
+    return card(reference), None
+
+
+def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, Path | None]:
+    architecture, _, query = rest.partition("?")
+    options: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+    checkpoint = options.pop("checkpoint", None)
+    size = options.pop("input_size", None)
+    preprocessing: dict[str, Any] = {
+        "crop": size,
+        "resize": options.pop("resize", size),
+        "interpolation": options.pop("interpolation", None),
+    }
+    for name in ("mean", "std"):
+        if name in options:
+            preprocessing[name] = tuple(options.pop(name).split(","))
+    tower = "visual" if source == "open_clip" else ""
+    fields = {
+        "source": source,
+        "architecture": f"{file}:{architecture}" if file else architecture,
+        "name": options.pop("name", re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])),
+        "weights": {"tag": options.pop("pretrained", None)},
+        "layers": {
+            "pattern": options.pop("layers", ""),
+            "inside": tower,
+            "prefix": f"{tower}_" if tower else "",
+        },
+        "preprocessing": preprocessing,
+        "arguments": {key: _literal(value) for key, value in options.items()},
+    }
+    try:
+        described = NetworkCard.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CardError(
+            "network reference is invalid",
+            where=f"{source}:{rest}, option {first['loc'][-1]}",
+            found=first["msg"],
+        ) from error
+    return described, Path(checkpoint) if checkpoint else None
+
+
+def _literal(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def covariates() -> pd.DataFrame:
+    """Scale covariates and families of the paper's networks, with the source of each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a network: `network`, `label`, then for each of `COVARIATES` its value (float64)
+        and ``<name>_source``. `parameters` are those of the tower whose units are judged,
+        `training_images` the images (or image-text pairs) of its training set, `top1` ImageNet
+        accuracy as a fraction, `year` that of the publication. Then for each of `FAMILIES` its
+        name and source: `architecture` (``convolutional``, ``transformer``), `training`
+        (``labels``, ``robust``, ``language``).
+
+    Examples
+    --------
+    >>> covariates().set_index("network").loc["resnet50", "training_images"]
+    np.float64(1281167.0)
+    """
+    rows = []
+    for name in names():
+        described = card(name)
+        row: dict[str, Any] = {"network": name, "label": described.label}
+        for key in COVARIATES:
+            row[key] = described.covariates[key].value
+            row[f"{key}_source"] = described.covariates[key].source
+        for family in FAMILIES:
+            row[family] = described.families[family].value
+            row[f"{family}_source"] = described.families[family].source
+        rows.append(row)
+    return pd.DataFrame(rows)

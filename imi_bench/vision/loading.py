@@ -1,0 +1,313 @@
+"""From a card to a network that runs: its module, preprocessing and layers."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from PIL import Image
+
+from imi_bench.arrays import Pixels
+from imi_bench.errors import DownloadError, NetworkError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.vision import weights
+from imi_bench.vision.card import LayerRule, NetworkCard, resolve
+from imi_bench.vision.encoder import pick_device
+from imi_bench.vision.layers import Layer, find_layer, list_layers
+from imi_bench.vision.weight_files import state_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """An image to a network's input, in two halves: `pixels` in the loader, `normalise` on device.
+
+    Attributes
+    ----------
+    crop, resize : int
+        Side of the input; length the shorter side of the image is scaled to before the crop.
+    interpolation : str
+        ``nearest``, ``bilinear`` or ``bicubic``, antialiased as Pillow does.
+    mean, std : (3,) float
+        Of values in 0..1.
+    """
+
+    crop: int
+    resize: int
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def pixels(self, image: Pixels) -> Pixels:
+        """Scaled and cropped image, (crop, crop, 3) uint8."""
+        return centre_crop(
+            image, crop=self.crop, resize=self.resize, interpolation=self.interpolation
+        )
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Network input (B, 3, crop, crop) float32 from (B, crop, crop, 3) uint8 pixels."""
+        return self.normalise_unit(batch.permute(0, 3, 1, 2).float() / 255)
+
+    def normalise_unit(self, batch: Tensor) -> Tensor:
+        """Network input from (B, 3, H, W) values in 0..1, differentiable."""
+        mean = batch.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = batch.new_tensor(self.std).view(1, 3, 1, 1)
+        return (batch - mean) / std
+
+
+def centre_crop(
+    image: Pixels, *, crop: int, resize: int, interpolation: str = "bilinear"
+) -> Pixels:
+    """Scale the shorter side to `resize`, keep the central `crop` x `crop` pixels.
+
+    Rounds as torchvision's ``Resize`` and ``CenterCrop`` do. An image smaller than the crop after
+    scaling is padded with black.
+
+    Examples
+    --------
+    >>> centre_crop(np.zeros((300, 600, 3), np.uint8), crop=224, resize=256).shape
+    (224, 224, 3)
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    scaled = (int(resize * width / short), int(resize * height / short))
+    if (width, height) == scaled == (crop, crop):
+        return image
+    picture = Image.fromarray(image)
+    if (width, height) != scaled:
+        picture = picture.resize(scaled, Image.Resampling[interpolation.upper()])
+    left = round((scaled[0] - crop) / 2)
+    top = round((scaled[1] - crop) / 2)
+    return np.asarray(picture.crop((left, top, left + crop, top + crop)))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A network ready to run.
+
+    Attributes
+    ----------
+    name : str
+        Stands in trial tables. ``…-random<seed>`` for random weights of another network's card.
+    module : torch.nn.Module
+        In evaluation mode, on `device`, no parameter requires a gradient.
+    preprocess : Preprocess
+    layers : tuple of Layer
+        In the order they run.
+    device : str
+    record : dict
+        What was loaded, as a JSON object: card, hash of the weights, seed, preprocessing.
+    """
+
+    name: str
+    module: nn.Module
+    preprocess: Preprocess
+    layers: tuple[Layer, ...]
+    device: str
+    record: Mapping[str, Any]
+
+    @cached_property
+    def layer_names(self) -> tuple[str, ...]:
+        """Released names of the layers."""
+        return tuple(layer.name for layer in self.layers)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that released name or module path; `UnknownNameError` otherwise."""
+        return find_layer(self.layers, name)
+
+    @property
+    def width(self) -> int:
+        """Number of units of all layers."""
+        return sum(layer.width for layer in self.layers)
+
+
+def load_network(
+    network: str | Path | NetworkCard | nn.Module,
+    *,
+    checkpoint: Path | None = None,
+    pretrained: bool = True,
+    seed: int = 0,
+    device: str = "auto",
+    name: str | None = None,
+    layers: str | None = None,
+    input_size: int | None = None,
+) -> LoadedNetwork:
+    """Load a network, its preprocessing and its layers.
+
+    Parameters
+    ----------
+    network : str, Path, NetworkCard or torch.nn.Module
+        A card's name, a reference (see `imi_bench.vision.card`), a card, or a module (copied).
+    checkpoint : Path, optional
+        Local weights, safetensors or a torch file of tensors, instead of downloaded ones.
+    pretrained : bool
+        False: random weights from `seed`, nothing is downloaded.
+    seed : int
+        Of the random weights.
+    device : str
+        ``auto`` takes a GPU where there is one; ``meta`` builds the structure alone.
+    name : str, optional
+        Another name for trial tables.
+    layers : str, optional
+        Regular expression of released layer names, without the prefix, instead of the card's.
+    input_size : int, optional
+        Side of the input in pixels instead of the card's.
+
+    Raises
+    ------
+    UnknownNameError
+        No such card or architecture; no such layer.
+    NetworkError
+        Weights that are absent or do not fit.
+    DownloadError
+        Weights that cannot be fetched.
+    InputError
+        A device that this machine does not have.
+    MissingExtraError
+        Without torch (extra ``vision``).
+
+    Examples
+    --------
+    >>> network = load_network("timm:test_resnet", device="meta")
+    >>> network.name, network.layers[0].name, network.layers[0].width
+    ('test_resnet', 'conv1_0', 16)
+    """
+    torch = require("torch", for_="loading a network")
+    structure = device == "meta"
+    random = False
+    if isinstance(network, torch.nn.Module):
+        module = copy.deepcopy(cast("nn.Module", network))
+        card = NetworkCard(name=name or type(module).__name__, source="python", architecture="")
+    else:
+        card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
+        checkpoint = checkpoint or named
+        random = checkpoint is None and not pretrained and not structure
+        download = checkpoint is None and pretrained and not structure
+        module = _build(card, download=download, seed=seed, structure=structure)
+    if card.layers.inside and hasattr(module, card.layers.inside):
+        module = module.get_submodule(card.layers.inside)
+    if checkpoint is not None and not structure:
+        weights.load_checkpoint(module, checkpoint, rule=card.weights, inside=card.layers.inside)
+    target = device if structure else pick_device(device)
+    module = module.to(target).eval().requires_grad_(False)
+    preprocess = _preprocess(card, module, input_size)
+    rule = card.layers if layers is None else _rule(card, layers)
+    return LoadedNetwork(
+        name=name or (f"{card.name}-random{seed}" if random else card.name),
+        module=module,
+        preprocess=preprocess,
+        layers=_layers(module, rule, preprocess.crop, card),
+        device=target,
+        record={
+            "card": card.model_dump(mode="json"),
+            "random_seed": seed if random else None,
+            "state_sha256": None if structure else state_hash(module.state_dict()),
+            "layers": rule.pattern,
+            "preprocess": {
+                **asdict(preprocess),
+                "mean": list(preprocess.mean),
+                "std": list(preprocess.std),
+            },
+        },
+    )
+
+
+def _rule(card: NetworkCard, pattern: str) -> LayerRule:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise NetworkError(
+            "not a pattern for layers",
+            where=card.name,
+            found=f"'{pattern}' ({error})",
+            wanted="a regular expression for the whole layer name, such as 'layer4_.*'",
+        ) from error
+    return card.layers.model_copy(update={"pattern": pattern})
+
+
+def _layers(module: nn.Module, rule: LayerRule, crop: int, card: NetworkCard) -> tuple[Layer, ...]:
+    settings = getattr(module, "default_cfg", None) or getattr(module, "pretrained_cfg", None) or {}
+    classifier = settings.get("classifier") or ("fc", "classifier", "head")
+    named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    try:
+        return list_layers(module, rule=rule, crop=crop, classifier=named)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        if isinstance(error, NetworkError):
+            raise
+        raise NetworkError(
+            "network does not run on its input",
+            where=card.name,
+            found=error,
+            wanted=f"images of {crop} x {crop} pixels",
+            do="set input_size",
+        ) from error
+
+
+def _preprocess(card: NetworkCard, module: nn.Module, input_size: int | None) -> Preprocess:
+    asked = card.preprocessing
+    known = weights.known_preprocessing(card, module)
+    crop = input_size or asked.crop or known.get("crop", 224)
+    # Another input size keeps the ratio of resize to crop.
+    resize = asked.resize or known.get("resize", crop)
+    reference = asked.crop or known.get("crop", crop)
+    return Preprocess(
+        crop=crop,
+        resize=resize if crop == reference else round(crop * resize / reference),
+        interpolation=asked.interpolation or known.get("interpolation", "bilinear"),
+        mean=asked.mean or known.get("mean", IMAGENET_MEAN),
+        std=asked.std or known.get("std", IMAGENET_STD),
+    )
+
+
+def _build(card: NetworkCard, *, download: bool, seed: int, structure: bool) -> nn.Module:
+    torch = require("torch", for_=f"network '{card.name}'")
+    place = torch.device("meta" if structure else "cpu")
+    with torch.random.fork_rng(devices=[]), place:
+        torch.manual_seed(seed)
+        if card.source == "python":
+            return _from_file(card)
+        try:
+            return weights.BUILDERS[card.source](card, download)
+        except (NetworkError, UnknownNameError, DownloadError):
+            raise
+        except OSError as error:
+            raise DownloadError(
+                "weights cannot be fetched",
+                where=card.name,
+                found=f"{type(error).__name__}: {shorten(str(error), 160)}",
+                do="give a local checkpoint, or ask for random weights",
+            ) from error
+        except (TypeError, ValueError, RuntimeError, LookupError) as error:
+            raise NetworkError(
+                "network cannot be built",
+                where=f"{card.source}:{card.architecture}",
+                found=f"{type(error).__name__}: {shorten(str(error), 240)}",
+            ) from error
+
+
+def _from_file(card: NetworkCard) -> nn.Module:
+    file, _, function = card.architecture.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise NetworkError("no such file", where=path, wanted="a Python file with the network")
+    spec = importlib.util.spec_from_file_location(f"_imi_network_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise NetworkError("not a Python file", where=path)
+    namespace = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(namespace)
+    if not hasattr(namespace, function):
+        raise UnknownNameError.among(function, vars(namespace), kind=f"function of {path.name}")
+    return cast("nn.Module", getattr(namespace, function)(**card.arguments))

@@ -1,0 +1,143 @@
+"""Files of trained weights: safetensors only, local or from a pinned Hub repository."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imi_bench.errors import DownloadError, NetworkError
+from imi_bench.extras import require
+from imi_bench.provenance import sha256_columns, sha256_file
+
+_PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+
+
+class WeightFile(BaseModel):
+    """Where trained weights come from: one safetensors file of a Hugging Face Hub repository.
+
+    Attributes
+    ----------
+    repo, file : str
+    revision : str or None
+        Commit of the repository, 40 hexadecimal digits; None needs `unpinned_because`.
+    sha256 : str or None
+        Of the file; checked after the download where it is known.
+    licence : str
+    evidence : str
+        How revision and checksum are known.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str = Field(pattern=r"^[\w./-]+\.safetensors$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    licence: str
+    evidence: str
+    unpinned_because: str | None = None
+
+    @model_validator(mode="after")
+    def _pinned_or_explained(self) -> Self:
+        if (self.revision is None) == (self.unpinned_because is None):
+            raise ValueError("give either revision or unpinned_because")
+        return self
+
+
+def check_file(path: Path) -> Path:
+    """Refuse what is not a safetensors file.
+
+    A pickle can run any program when it is opened, so none is opened here.
+
+    Raises
+    ------
+    NetworkError
+        A pickle, another ending, a missing or damaged file.
+    """
+    if path.suffix in _PICKLES:
+        raise NetworkError(
+            "pickled weights are refused",
+            where=path,
+            found=f"a {path.suffix} file",
+            wanted=".safetensors",
+            do="convert with safetensors.torch.save_file where you trust it",
+        )
+    if path.suffix != ".safetensors" or not path.is_file():
+        found = "no such file" if path.suffix == ".safetensors" else f"a {path.suffix} file"
+        raise NetworkError("no weights", where=path, found=found, wanted="a .safetensors file")
+    tensor_shapes(path)
+    return path
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a safetensors file, without reading them.
+
+    Raises
+    ------
+    NetworkError
+        If the file is no safetensors file or is truncated.
+    """
+    safetensors = require("safetensors", for_="reading weights")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise NetworkError("not a safetensors file", where=path, found=error) from error
+
+
+def locate(weights: WeightFile, *, for_: str) -> Path:
+    """Path of the weight file on this machine, downloaded into the Hub's cache where needed.
+
+    Raises
+    ------
+    DownloadError
+        If it cannot be fetched, or its checksum is not that of the card.
+    """
+    revision = weights.revision or "main"
+    try:
+        path = _fetched(weights, revision)
+    except (OSError, ValueError) as error:
+        # every error of the Hub client (offline, not found, connection) derives from these two
+        raise DownloadError(
+            f"weights of '{for_}' could not be fetched",
+            where=f"{weights.repo}/{weights.file} at {revision[:12]}",
+            found=type(error).__name__,
+            do="run once with internet access, or give a file: "
+            f"'{for_.partition('?')[0]}?checkpoint=FILE.safetensors'",
+        ) from error
+    if weights.sha256 is not None and (found := sha256_file(path)) != weights.sha256:
+        raise DownloadError(
+            "weights are not what the card says",
+            where=path,
+            found=f"SHA-256 {found}",
+            wanted=weights.sha256,
+            do="delete the file and fetch it again",
+        )
+    return check_file(path)
+
+
+def _fetched(weights: WeightFile, revision: str) -> Path:
+    """The file from the Hub's cache, without a look at the network; else downloaded."""
+    hub = require("huggingface_hub", for_="downloading weights")
+    place: dict[str, str] = {
+        "repo_id": weights.repo,
+        "filename": weights.file,
+        "revision": revision,
+    }
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the client warns of each of its retries
+    try:
+        return Path(hub.hf_hub_download(**place, local_files_only=True))
+    except (OSError, ValueError):
+        return Path(hub.hf_hub_download(**place))
+    finally:
+        logging.disable(before)
+
+
+def state_hash(state: Mapping[str, Any]) -> str:
+    """SHA-256 of a torch state dict: names, dtypes, shapes and values, in order of names."""
+    return sha256_columns({name: state[name].cpu().numpy() for name in sorted(state)})

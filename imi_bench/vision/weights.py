@@ -1,0 +1,230 @@
+"""Building architectures by source, and putting weights into them."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from imi_bench.errors import NetworkError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.vision.card import NetworkCard, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def _timm(card: NetworkCard, download: bool) -> nn.Module:
+    timm = require("timm", for_=f"network '{card.name}'")
+    name = f"{card.architecture}.{card.weights.tag}" if card.weights.tag else card.architecture
+    if not name.startswith("hf-hub:") and not timm.is_model(name):
+        raise UnknownNameError.among(card.architecture, timm.list_models(), kind="timm network")
+    return cast("nn.Module", timm.create_model(name, pretrained=download, **card.arguments))
+
+
+def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
+    open_clip = require("open_clip", for_=f"network '{card.name}'")
+    torch = require("torch", for_=f"network '{card.name}'")
+    if card.architecture not in open_clip.list_models():
+        raise UnknownNameError.among(
+            card.architecture, open_clip.list_models(), kind="open_clip network"
+        )
+    if download and not card.weights.tag:
+        tags = open_clip.list_pretrained_tags_by_model(card.architecture)
+        raise NetworkError(
+            "no weights named",
+            where=f"open_clip:{card.architecture}",
+            wanted=f"pretrained={' or '.join(tags[:6])}",
+        )
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # open_clip warns on the root logger of missing weights
+    try:
+        return cast(
+            "nn.Module",
+            open_clip.create_model(
+                card.architecture,
+                pretrained=card.weights.tag if download else None,
+                device=torch.get_default_device(),
+                **card.arguments,
+            ),
+        )
+    finally:
+        logging.root.setLevel(level)
+
+
+def _torchvision(card: NetworkCard, download: bool) -> nn.Module:
+    models = require("torchvision.models", for_=f"network '{card.name}'")
+    if card.architecture not in models.list_models():
+        raise UnknownNameError.among(
+            card.architecture, models.list_models(), kind="torchvision network"
+        )
+    chosen = None
+    if download:
+        chosen = models.get_model_weights(card.architecture)[card.weights.tag or "DEFAULT"]
+    return cast("nn.Module", models.get_model(card.architecture, weights=chosen, **card.arguments))
+
+
+def _inception_v1(card: NetworkCard, download: bool) -> nn.Module:
+    require("torch", for_=f"network '{card.name}'")
+    from imi_bench.vision.inception import InceptionV1
+
+    module = InceptionV1()
+    if download:
+        load_checkpoint(module, _stored_file(card), rule=card.weights)
+    return module
+
+
+def _pre_relu_resnet(card: NetworkCard, download: bool) -> nn.Module:
+    require("torchvision", for_=f"network '{card.name}'")
+    from imi_bench.vision.resnet import pre_relu_resnet
+
+    module = pre_relu_resnet(card.architecture)
+    if download and card.weights.tag:
+        models = require("torchvision.models", for_=f"network '{card.name}'")
+        chosen = models.get_model_weights(card.architecture)[card.weights.tag]
+        module.load_state_dict(chosen.get_state_dict(progress=False, check_hash=True))
+    elif download:
+        load_checkpoint(module, _stored_file(card), rule=card.weights)
+    return module
+
+
+BUILDERS: Mapping[str, Callable[[NetworkCard, bool], Any]] = {
+    "timm": _timm,
+    "open_clip": _open_clip,
+    "torchvision": _torchvision,
+    "inception_v1": _inception_v1,
+    "pre_relu_resnet": _pre_relu_resnet,
+}
+
+
+def _stored_file(card: NetworkCard) -> Path:
+    hub = require("torch.hub", for_=f"network '{card.name}'")
+    path = Path(hub.get_dir()) / "checkpoints" / (card.weights.file or "")
+    if not path.is_file():
+        raise NetworkError(
+            "weights are absent",
+            where=card.name,
+            found=f"no {path}",
+            wanted=f"{card.weights.file} ({card.weights.origin})",
+            do="put the file there, or give it as a local checkpoint",
+        )
+    return path
+
+
+def load_checkpoint(
+    module: nn.Module, path: Path, *, rule: Weights | None = None, inside: str = ""
+) -> None:
+    """Put the weights of a file into a module, all of them or none.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    path : Path
+        safetensors, or a torch file that holds tensors alone (nothing is unpickled).
+    rule : Weights, optional
+        Entry and key prefix of the state dict in the file.
+    inside : str
+        Prefix that keys may have and the module's have not (``visual``).
+
+    Raises
+    ------
+    NetworkError
+        Missing or unreadable file; keys or shapes that do not fit.
+    """
+    rule = rule or Weights()
+    state = _read_state(path, rule)
+    for prefix in (rule.key_prefix, f"{inside}." if inside else ""):
+        if prefix and any(key.startswith(prefix) for key in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    wanted = module.state_dict()
+    for key, tensor in wanted.items():
+        if key not in state:
+            raise NetworkError(
+                "checkpoint does not fit",
+                where=f"{path}, tensor '{key}'",
+                found="no such tensor",
+                wanted=f"shape {tuple(tensor.shape)}",
+            )
+        if state[key].shape != tensor.shape:
+            raise NetworkError(
+                "checkpoint does not fit",
+                where=f"{path}, tensor '{key}'",
+                found=f"shape {tuple(state[key].shape)}",
+                wanted=f"shape {tuple(tensor.shape)}",
+            )
+    extra = sorted(set(state) - set(wanted))
+    if extra:
+        raise NetworkError(
+            "checkpoint does not fit",
+            where=f"{path}, tensor '{extra[0]}'",
+            found=f"{len(extra)} tensors that the network has not",
+            wanted="the same names",
+        )
+    module.load_state_dict(state)
+
+
+def _read_state(path: Path, rule: Weights) -> dict[str, Tensor]:
+    torch = require("torch", for_="reading a checkpoint")
+    if not path.is_file():
+        raise NetworkError("no such checkpoint", where=path, wanted="a file of weights")
+    safetensors = require("safetensors", for_="reading a checkpoint")
+    unreadable = (
+        safetensors.SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        pickle.UnpicklingError,
+    )
+    try:
+        if path.suffix == ".safetensors":
+            state = require("safetensors.torch", for_="reading a checkpoint").load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except unreadable as error:
+        raise NetworkError(
+            "checkpoint cannot be read",
+            where=path,
+            found=re.sub(r"\s+", " ", str(error))[:160],
+            wanted="safetensors, or a torch file of tensors alone",
+        ) from error
+    if rule.key is not None and rule.key in state:
+        state = state[rule.key]
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise NetworkError(
+            "checkpoint is not a state dict",
+            where=path,
+            found=", ".join(map(str, state))[:80],
+            wanted="tensors by name",
+        )
+    return dict(state)
+
+
+def known_preprocessing(card: NetworkCard, module: nn.Module) -> dict[str, Any]:
+    """What the source of a network knows about its input; empty where it knows nothing."""
+    if card.source == "timm":
+        data = require("timm.data", for_="preprocessing")
+        config = data.resolve_data_config({}, model=module)
+        crop = config["input_size"][-1]
+        return {
+            "crop": crop,
+            "resize": int(crop / config["crop_pct"]),
+            "interpolation": config["interpolation"],
+            "mean": tuple(config["mean"]),
+            "std": tuple(config["std"]),
+        }
+    if card.source == "open_clip":
+        open_clip = require("open_clip", for_="preprocessing")
+        size = getattr(module, "image_size", 224)
+        crop = size if isinstance(size, int) else size[0]
+        return {
+            "crop": crop,
+            "resize": crop,
+            "interpolation": "bicubic",
+            "mean": open_clip.OPENAI_DATASET_MEAN,
+            "std": open_clip.OPENAI_DATASET_STD,
+        }
+    return {}

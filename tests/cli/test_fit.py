@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[1] / "glmm" / "references"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from imi_bench.cli.app import main; main()", "fit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_json() -> None:
+    done = run("y ~ level + (1|g)", str(HERE / "near_separated.csv"), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    reference = json.loads((HERE / "near_separated.json").read_text())
+    assert {"logLik", "converged", "singular", "fixed", "random", "n", "seconds"} <= set(result)
+    assert result["logLik"] == pytest.approx(reference["logLik"], abs=0.01)
+    assert list(result["fixed"]) == ["(Intercept)", "levelb", "levelc"]
+    assert set(result["fixed"]["levelb"]) == {"estimate", "se", "z", "p"}
+    assert [set(row) for row in result["random"]] == [{"group", "name", "sd", "corr"}]
+    assert result["n"] == 540
+
+
+def test_summary_and_save(tmp_path) -> None:
+    target = tmp_path / "fit.json"
+    done = run(
+        "y ~ x + (1|school/class)",
+        str(HERE / "nested.csv"),
+        "--family",
+        "gaussian",
+        "--method",
+        "REML",
+        "--save",
+        str(target),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Linear mixed model fit by REML" in done.stdout
+    assert len(json.loads(target.read_text())["effects"][0]["levels"]) == 80
+
+
+@pytest.mark.parametrize(
+    ("formula", "says"),
+    [
+        ("y ~ level + (1|nope)", "no such column"),
+        ("y ~ level (1|g)", "added in parentheses"),
+        ("level ~ y + (1|g)", "the response is not 0 or 1: level"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(formula, says) -> None:
+    done = run(formula, str(HERE / "near_separated.csv"))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not done.stdout

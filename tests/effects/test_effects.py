@@ -1,0 +1,308 @@
+"""Effects: a small simulated study against its truth, an observer beside it, exports."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imi_bench.effects.analysis import analyse
+from imi_bench.effects.effect import Effects
+from imi_bench.effects.export import export, latex_table, r_script
+from imi_bench.effects.groups import compare_networks
+from imi_bench.effects.likeness import differences
+from imi_bench.effects.scale import network_table
+from imi_bench.effects.table import AnswerTable, observer_table, people_table
+from imi_bench.effects.truth import true_effects
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.glmm import fit
+from imi_bench.release.layer_names import layer_types, relative_depths
+from imi_bench.release.published import Condition
+from imi_bench.simulation.parameters import SimulationParameters
+from imi_bench.simulation.study import SimulatedStudy, decisions, simulate_study
+
+SMALL = SimulationParameters(
+    units=12, units_hard=12, participants=10, main_trials=12, batches=2, trial_sd=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedStudy:
+    return simulate_study(SMALL, seed=2)
+
+
+@pytest.fixture(scope="module")
+def table(simulated: SimulatedStudy) -> AnswerTable:
+    return people_table(simulated.study)
+
+
+@pytest.fixture(scope="module")
+def people(simulated: SimulatedStudy, table: AnswerTable) -> Effects:
+    return analyse(table, truth=true_effects(simulated.truth))
+
+
+def test_every_question_is_answered_or_says_why_not(people: Effects) -> None:
+    keys = [effect.key for effect in people.effects]
+    assert len(set(keys)) == len(keys)
+    for wanted in (
+        "parameters",
+        "training_images",
+        "top1",
+        "architecture",
+        "training",
+        "synthetic",
+        "depth",
+        "hard95",
+        "synthetic:parameters",
+    ):
+        assert wanted in keys
+    for effect in people.effects:
+        assert np.isfinite(effect.test.p) or effect.test.reason
+        assert effect.sentence.endswith(".")
+    assert people["parameters"].test.df == 7
+    assert people["synthetic:parameters"].test.df == 5
+
+
+def test_true_values_stand_beside_estimates(people: Effects) -> None:
+    effect = people["synthetic"]
+    assert abs(effect.test.estimate - effect.truth) < 4 * effect.test.se
+    assert people["depth"].truth == SMALL.depth_effect
+    assert people["type_normalisation"].truth == 0.0
+
+
+def test_an_observer_with_peoples_evidence_shows_peoples_effects(
+    simulated: SimulatedStudy, people: Effects
+) -> None:
+    machine = decisions(simulated.truth, noise=1.5, seed=0)
+    effects = analyse(observer_table(machine, simulated.study.trials))
+    found = {one.key: one for one in differences(effects, people)}
+    gap = found["synthetic"].test
+    assert gap.low < gap.estimate < gap.high
+    assert gap.df == 6
+    same = {one.key: one for one in differences(people, people)}
+    assert np.isnan(same["parameters"].test.p)
+    assert same["parameters"].test.reason == "no standard error"
+
+
+def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
+    groups = compare_networks(table, n_resamples=100)
+    paths = export(people, tmp_path, groups=groups)
+    tidy = pd.read_csv(paths["effects.csv"])
+    assert tidy["key"].tolist() == [effect.key for effect in people.effects]
+    assert tidy.loc[0, "estimate"] == pytest.approx(people.effects[0].test.estimate)
+    record = json.loads(paths["effects.json"].read_text())
+    assert record["simulated"] is True
+    assert set(record["groups"]) == {"natural", "synthetic"}
+    assert "glmer" in paths["refit.R"].read_text()
+    assert "simulated" in paths["refit.R"].read_text()
+    assert paths["effects.tex"].read_text().count(r"\\") == len(people.effects) + 1
+    answers = pd.read_csv(paths["answers.csv"])
+    assert len(answers) == people.answers
+    assert answers.groupby("network")["parameters"].first().mean() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_two_networks_are_too_few(table: AnswerTable) -> None:
+    frame = table.frame[table.frame["network"].isin(["resnet50", "googlenet"])]
+    few = AnswerTable("people", True, frame.reset_index(drop=True), table.within)
+    with pytest.raises(NotEnoughDataError, match="too few networks"):
+        analyse(few)
+
+
+def test_networks_of_ones_own_stand_before_the_cards() -> None:
+    own = pd.DataFrame({"network": ["mine", "resnet50"], "parameters": [1e6, 2e6]})
+    found = network_table(["mine", "resnet50", "googlenet"], own=own)
+    assert found["parameters"].tolist()[:2] == [1e6, 2e6]
+    assert found.loc["resnet50", "top1"] == pytest.approx(0.7613)
+    assert np.isnan(found.loc["mine", "top1"])
+
+
+def test_layers_by_name() -> None:
+    names = ["visual_layer1_0_bn1", "visual_layer4_2_conv3", "blocks_3_mlp_fc1", "blocks_0_norm1"]
+    assert layer_types(names).tolist() == [
+        "normalisation",
+        "convolution",
+        "linear",
+        "normalisation",
+    ]
+    depth = relative_depths(["clip-resnet50"] * 2 + ["in1k-vit_b32"] * 2, names)
+    np.testing.assert_allclose(depth, [0.0, 1.0, 3 / 11, 0.0])
+
+
+def harder_study(networks: int, seed: int) -> SimulatedStudy:
+    """The published networks of natural exemplars, some of them with 95th-percentile queries."""
+    names = [c.network for c in SMALL.conditions if c.mode == "natural" and c.difficulty == "easy"]
+    conditions = [Condition(name, "natural", "easy") for name in names]
+    conditions += [Condition(name, "natural", "hard95") for name in names[:networks]]
+    parameters = replace(SMALL, conditions=tuple(conditions), participants=30, lapse=0.0)
+    return simulate_study(parameters, seed=seed)
+
+
+def test_difficulty_by_scale_is_answered_from_four_networks_on() -> None:
+    simulated = harder_study(5, seed=4)
+    found = analyse(people_table(simulated.study), truth=true_effects(simulated.truth))
+    effect, mean = found["hard95:parameters"], found["hard95"]
+    assert (effect.networks, effect.test.df) == (5, 3)
+    assert (mean.networks, mean.test.df) == (5, 4)
+    assert "Does the effect of 95th-percentile queries change with parameters?" in effect.question
+    for one in (effect, mean):
+        assert abs(one.test.estimate - one.truth) < 4 * one.test.se
+    assert "difficulty:scale" not in [one.key for one in found.effects]
+
+
+def test_difficulty_by_scale_says_that_three_networks_cannot_answer_it() -> None:
+    found = analyse(people_table(harder_study(3, seed=4).study))
+    assert found["hard95"].test.method == "Wald z"
+    assert found["difficulty:scale"].sentence == (
+        "Cannot be answered: 3 networks were shown harder queries of one percentile as well as the "
+        "most extreme ones; at least 4 are needed."
+    )
+
+
+def with_answers(table: AnswerTable, rows: pd.Series, correct: float) -> AnswerTable:
+    """Return the table with some answers replaced."""
+    frame = table.frame.assign(correct=table.frame["correct"].mask(rows, correct))
+    return AnswerTable(table.who, table.simulated, frame, table.within)
+
+
+def test_a_network_without_a_wrong_answer_is_left_out_with_the_reason(table: AnswerTable) -> None:
+    of_one = table.frame["network"] == "googlenet"
+    found = analyse(with_answers(table, of_one, 1.0))
+    assert [(one.what, one.answers) for one in found.left_out] == [("googlenet", of_one.sum())]
+    assert "every answer is correct" in found.left_out[0].reason
+    rest = analyse(table.without(of_one.to_numpy()))
+    assert [e.test.estimate for e in found.effects] == pytest.approx(
+        [e.test.estimate for e in rest.effects], nan_ok=True
+    )
+    assert found["parameters"].networks == 8
+    assert found.to_json()["left_out"][0]["what"] == "googlenet"
+    for text in (latex_table(found), r_script(found)):
+        assert f"eft out: googlenet ({of_one.sum()} answers): every answer is correct" in text
+
+
+@pytest.mark.parametrize(
+    ("network", "column", "correct", "what", "reason"),
+    [
+        ("resnet50-l2", "synthetic", 0.0, "resnet50-l2, synthetic exemplars", "is wrong"),
+        ("resnet50", "hard99", 1.0, "resnet50, 99th-percentile queries", "is correct"),
+    ],
+)
+def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
+    table: AnswerTable, network: str, column: str, correct: float, what: str, reason: str
+) -> None:
+    frame = table.frame
+    rows = (frame[column] == 1.0) & (frame["network"] == network)
+    found = analyse(with_answers(table, rows, correct))
+    assert [one.what for one in found.left_out] == [what]
+    assert reason in found.left_out[0].reason
+    assert found.answers == len(frame) - rows.sum()
+    assert np.isfinite(found["synthetic"].test.p)
+
+
+def test_a_network_separated_by_depth_is_left_out(table: AnswerTable) -> None:
+    """Wrong in the first half of its layers and correct in the rest, whatever is shown."""
+    frame = table.frame
+    own = frame["network"] == "in1k-vit_b32"
+    half = own & (frame["depth"] > frame["depth"][own].median())
+    sharp = with_answers(with_answers(table, own, 0.0), half, 1.0)
+    found = analyse(sharp)
+    assert [one.what for one in found.left_out] == ["in1k-vit_b32"]
+    assert "depth separates" in found.left_out[0].reason
+
+
+def test_a_network_shown_synthetic_exemplars_only_is_left_out(table: AnswerTable) -> None:
+    natural = (table.frame["network"] == "googlenet") & (table.frame["synthetic"] == 0.0)
+    found = analyse(table.without(natural.to_numpy()))
+    assert [(one.what, one.reason) for one in found.left_out] == [
+        ("googlenet", "it was not shown in the condition others are compared with")
+    ]
+
+
+def test_too_few_networks_after_leaving_out_says_so(table: AnswerTable) -> None:
+    three = table.without(
+        ~table.frame["network"].isin(["resnet50", "googlenet", "convnext_b"]).to_numpy()
+    )
+    with pytest.raises(NotEnoughDataError, match=r"2 after leaving out googlenet"):
+        analyse(with_answers(three, three.frame["network"] == "googlenet", 1.0))
+
+
+def test_holm_is_within_families_and_keeps_what_is_unadjusted(people: Effects) -> None:
+    scale = [e for e in people.effects if e.family == "does scale matter"]
+    assert [e.key for e in scale] == [
+        "parameters",
+        "training_images",
+        "top1",
+        "year",
+        "architecture",
+        "training",
+    ]
+    smallest = min(scale, key=lambda e: e.test.p)
+    assert smallest.p_holm == pytest.approx(min(1.0, 6 * smallest.test.p))
+    for effect in people.effects:
+        assert np.isnan(effect.p_holm) == np.isnan(effect.test.p)
+        assert np.isnan(effect.p_holm) or effect.p_holm >= effect.test.p
+    assert {"p", "p_holm", "family"} <= set(people.to_frame().columns)
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"parameters": ["abc"]}, "mine, parameters: found abc, wanted above 0"),
+        ({"parameters": [0]}, "mine, parameters: found 0, wanted above 0"),
+        ({"top1": [76.1]}, "mine, top1: found 76.1, wanted above 0 and at most 1"),
+        ({"params": [1]}, "any of parameters, training_images"),
+    ],
+)
+def test_properties_that_are_none_are_named(own: dict[str, list[object]], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        network_table(["mine"], own=pd.DataFrame({"network": ["mine"], **own}))
+
+
+@pytest.mark.r_live
+def test_the_r_script_finds_in_lme4_what_we_find(people: Effects, tmp_path: Path) -> None:
+    if shutil.which("Rscript") is None:
+        pytest.skip("Rscript is not installed")
+    paths = export(people, tmp_path)
+    subprocess.run(["Rscript", "refit.R"], cwd=tmp_path, check=True, timeout=200)
+    theirs = pd.read_csv(tmp_path / "lme4.csv").set_index("term")
+    formula = people.formula.replace("correct ~ ", "correct ~ parameters + ")
+    ours = fit(formula, pd.read_csv(paths["answers.csv"]))
+    assert set(ours.names) == set(theirs.index)
+    theirs = theirs.loc[list(ours.names)]
+    gap = (ours.estimate - theirs["Estimate"]) / theirs["Std..Error"]
+    assert gap.abs().max() < 0.02
+    np.testing.assert_allclose(ours.se, theirs["Std..Error"], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_estimates_are_those_of_the_simulation_on_average() -> None:
+    """Lapses apart, which no logistic model knows; 10 studies, mean error in its own errors."""
+    parameters = SimulationParameters(
+        units=50,
+        units_hard=50,
+        participants=50,
+        main_trials=40,
+        batches=4,
+        lapse=0.0,
+        side_bias=0.0,
+        trial_sd=0.0,
+    )
+    errors: dict[str, list[float]] = {}
+    for seed in range(10):
+        simulated = simulate_study(parameters, seed=seed)
+        found = analyse(people_table(simulated.study), truth=true_effects(simulated.truth))
+        for effect in found.effects:
+            if np.isfinite(effect.truth):
+                errors.setdefault(effect.key, []).append(effect.test.estimate - effect.truth)
+    off = {
+        key: np.mean(values) / (np.std(values, ddof=1) / np.sqrt(len(values)))
+        for key, values in errors.items()
+    }
+    assert len(off) == 22
+    assert {key: value for key, value in off.items() if abs(value) > 4} == {}

@@ -1,0 +1,251 @@
+"""Ranks and tie groups, boards recomputed from evidence, and what strangers' text becomes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from scipy import stats
+from support.made_submissions import (
+    BOARD_TOML,
+    good_files,
+    good_frame,
+    good_toml,
+    parquet,
+    small_study,
+    write_folder,
+)
+from typer.testing import CliRunner
+
+from imi_bench.cli.app import app
+from imi_bench.errors import CheckFailedError, NotComparableError, UnknownNameError
+from imi_bench.leaderboard.board import Board, find, shipped
+from imi_bench.leaderboard.ranking import rank
+from imi_bench.leaderboard.render import check, render, write
+from imi_bench.leaderboard.rows import Row, Table
+from imi_bench.leaderboard.verify import verify
+from imi_bench.release.study_files import write_study
+from imi_bench.stats.estimate import Estimate
+
+
+class TestRank:
+    def test_certain_order_has_ranks_without_width(self) -> None:
+        scores = np.array([1.0, 3.0, 2.0])
+        noise = np.random.default_rng(0).normal(scale=1e-3, size=(500, 3))
+        found = rank(scores, resampled=scores + noise)
+        assert found.rank.tolist() == [3, 1, 2]
+        assert found.low.tolist() == found.high.tolist() == [3, 1, 2]
+        assert found.group.tolist() == [3, 1, 2]
+
+    def test_what_is_common_cancels(self) -> None:
+        """Rows that vary together are told apart although their intervals overlap."""
+        scores = np.array([0.50, 0.45])
+        rng = np.random.default_rng(1)
+        common = rng.normal(scale=0.2, size=(2000, 1))
+        paired = scores + common + rng.normal(scale=0.005, size=(2000, 2))
+        apart = scores + rng.normal(scale=0.2, size=(2000, 2))
+        assert rank(scores, resampled=paired).group.tolist() == [1, 2]
+        assert rank(scores, resampled=apart).group.tolist() == [1, 1]
+
+    def test_p_is_that_of_a_paired_z_test(self) -> None:
+        rng = np.random.default_rng(2)
+        scores = np.array([0.5, 0.48])
+        draws = scores + rng.multivariate_normal([0, 0], [[4e-4, 3e-4], [3e-4, 4e-4]], size=4000)
+        error = (draws[:, 0] - draws[:, 1]).std(ddof=1)
+        found = rank(scores, resampled=draws)
+        assert found.p_leader[1] == pytest.approx(2 * stats.norm.sf(0.02 / error))
+
+    def test_equal_rows_share_rank_and_group(self) -> None:
+        draws = np.random.default_rng(3).normal(size=(300, 1)).repeat(2, axis=1)
+        found = rank(np.array([0.0, 0.0]), resampled=draws)
+        assert found.rank.tolist() == [1, 1]
+        assert found.group.tolist() == [1, 1]
+
+    def test_undefined_is_last(self) -> None:
+        draws = np.column_stack([np.full(200, np.nan), np.random.default_rng(4).normal(size=200)])
+        found = rank(np.array([np.nan, 0.0]), resampled=draws)
+        assert found.rank.tolist() == [2, 1]
+        assert found.group.tolist() == [2, 1]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    study = small_study()
+    write_study(study, folder)
+    (folder / "board.toml").write_text(tomli_w.dumps({**BOARD_TOML, "study_hash": study.hash}))
+    for name in ("some-observer", "other-observer"):
+        toml = tomli_w.dumps({**good_toml(), "name": name}).encode()
+        files = good_files() | {"submission.toml": toml}
+        write_folder(files, folder / "submissions" / name / "1")
+    return Board.read(folder)
+
+
+def test_same_evidence_same_bytes(board: Board) -> None:
+    table, details = verify(board)
+    files = render(table, details=details)
+    again, more = verify(board)
+    assert render(again, details=more) == files
+    write(files, board.folder)
+    check(files, board.folder)
+    first = {row.name: row for row in table.rows}
+    assert first["some-observer"].rank == first["other-observer"].rank == 1
+    assert {"people"} <= set(first)
+
+
+def test_claims_are_shown_and_not_used(board: Board) -> None:
+    table, _ = verify(board)
+    row = next(row for row in table.rows if row.name == "some-observer")
+    assert row.claims == {"accuracy": 0.99}
+    assert row.more["proportion correct"].value != 0.99
+    decisions = good_frame()
+    sides = np.where(decisions["shown_first"] == "positive", 1, -1)
+    expected = (sides * decisions["decision_variable"] > 0).mean()
+    assert row.more["proportion correct"].value == pytest.approx(expected)
+
+
+def test_a_changed_page_fails_the_check(board: Board) -> None:
+    table, details = verify(board)
+    files = render(table, details=details)
+    write(files, board.folder)
+    page = board.folder / "index.html"
+    page.write_text(page.read_text().replace("0.5", "0.6", 1))
+    (board.folder / "pages" / "left-over--1.html").write_text("x")
+    with pytest.raises(CheckFailedError, match=r"index\.html, pages/left-over--1\.html"):
+        check(files, board.folder)
+    write(files, board.folder)
+    check(files, board.folder)
+
+
+def test_changed_humans_are_refused(board: Board) -> None:
+    study = small_study()
+    flipped = study.responses.take(np.arange(len(study.responses))[::-1][:50])
+    write_study(type(study)(study.trials, flipped), board.folder)
+    with pytest.raises(NotComparableError, match="changed since the board was published"):
+        verify(board)
+
+
+def test_a_bad_submission_is_listed_not_scored(board: Board) -> None:
+    frame = good_frame().assign(decision_variable=np.inf)
+    files = good_files() | {"decisions.parquet": parquet(frame)}
+    write_folder(files, board.folder / "submissions" / "bad" / "1")
+    table, _ = verify(board)
+    assert [folder for folder, _ in table.rejected] == ["submissions/bad/1"]
+    assert "bad" not in {row.name for row in table.rows}
+
+
+def test_disclosing_training_data_changes_no_rank(board: Board) -> None:
+    def ranks() -> dict[str, tuple[object, ...]]:
+        table, _ = verify(board)
+        return {row.name: (row.rank, row.group, row.score.value) for row in table.rows}
+
+    before = ranks()
+    path = board.folder / "submissions" / "some-observer" / "1" / "submission.toml"
+    silent = {k: v for k, v in good_toml().items() if k != "training"}
+    path.write_text(tomli_w.dumps(silent))
+    assert ranks() == before
+    table, details = verify(board)
+    assert "undisclosed" in render(table, details=details)["index.html"]
+
+
+HOSTILE = "<script>alert(1)</script> \"' onload=alert(1) ](javascript:alert(1)) =1+1 | `x`"
+
+
+def test_text_of_strangers_is_escaped_everywhere() -> None:
+    row = Row(
+        kind="submission",
+        name="x",
+        revision="1",
+        title=HOSTILE,
+        score=Estimate(0.1, 0.0, 0.2),
+        rank=1,
+        rank_low=1,
+        rank_high=1,
+        group=1,
+        facts={"authors": HOSTILE, "licence": HOSTILE},
+    )
+    formula = Row(
+        kind="submission",
+        name="y",
+        revision="1",
+        title="=HYPERLINK(1)",
+        score=Estimate(0.1, 0.0, 0.2),
+        facts={"training data": "@SUM(1)"},
+    )
+    table = Table(
+        board="b",
+        title=HOSTILE,
+        question=HOSTILE,
+        about="plain",
+        kind="observers",
+        simulated=True,
+        version=1,
+        rules_hash="",
+        study_hash="",
+        score_name="bits",
+        score_help="h",
+        unit="bits",
+        chance=0.0,
+        rule="r",
+        ceiling=None,
+        resolvable=float("nan"),
+        rows=(row, formula),
+        rejected=((HOSTILE, HOSTILE),),
+    )
+    files = render(table, details={})
+    for name in ("index.html", "pages/x--1.html"):
+        assert "<script>alert" not in files[name]
+        assert "&lt;script&gt;alert" in files[name]
+    assert "<script" not in files["README.md"]
+    assert not re.search(r"(?<!\\)\]\(javascript", files["README.md"])
+    assert "\n=HYPERLINK" not in files["board.csv"]
+    assert ",'=HYPERLINK(1)" in files["board.csv"]
+    assert ",'@SUM(1)" in files["board.csv"]
+    assert json.loads(files["board.json"])["rows"][0]["title"] == HOSTILE
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_boards_are_what_their_evidence_gives(name: str) -> None:
+    result = CliRunner().invoke(app, ["leaderboard", "check", name])
+    assert result.exit_code == 0, result.output or result.exception
+
+
+def test_rules_are_frozen_once_published(tmp_path: Path) -> None:
+    folder = tmp_path / "observers-mini"
+    shutil.copytree(find("observers-mini").folder, folder)
+    rules = (folder / "board.toml").read_text()
+    (folder / "board.toml").write_text(rules.replace("n_resamples = 2000", "n_resamples = 999"))
+    assert (folder / "board.toml").read_text() != rules
+    result = CliRunner().invoke(app, ["leaderboard", "build", str(folder)])
+    assert result.exit_code != 0
+    assert "rules changed since the board was published" in str(result.exception)
+    (folder / "board.toml").write_text(rules)
+    assert CliRunner().invoke(app, ["leaderboard", "build", str(folder)]).exit_code == 0
+
+
+def test_published_anchors_are_the_published_means() -> None:
+    anchors = {a.name: a.value for a in find("networks-imi").rules.anchors}
+    assert anchors["GoogLeNet, natural"] == 0.8792
+    assert anchors["ConvNeXt-B, synthetic"] == 0.6
+    assert len(anchors) == 16
+
+
+def test_unknown_board_suggests() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'observers-mini'"):
+        find("observer-mini")
+
+
+def test_reference_rows_stand_on_the_observers_board() -> None:
+    record = json.loads((find("observers-mini").folder / "board.json").read_text())
+    references = {row["name"] for row in record["rows"] if row["kind"] == "reference"}
+    assert references == {"chance", "one-side", "pixel-cosine", "people", "ideal"}
+    score = {row["name"]: row["score"]["value"] for row in record["rows"]}
+    assert abs(score["chance"]) < 0.02
+    assert score["ideal"] > score["chance"]
+    assert score["people"] > score["ideal"]

@@ -1,0 +1,117 @@
+"""Kill a real run with SIGKILL; the same command goes on and its answers are the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.made_trials import make_trials
+
+from imi_bench.stimuli.trial_files import write_trials
+
+# Flushing at once makes every batch survive; the default is one flush in five seconds.
+_PROGRAM = """
+import sys
+from imi_bench.replay import cache
+cache.FLUSH_SECONDS = 0.0
+from imi_bench.cli.app import main
+main()
+"""
+_OBSERVERS = Path(__file__).parents[1] / "support" / "made_observers.py"
+
+
+def start(folder: Path, observer: str, *, sleep: float) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        "run",
+        "--observer",
+        f"{_OBSERVERS}:{observer}",
+        "--trials",
+        str(folder.parent / "trials"),
+        "--out",
+        str(folder / "out"),
+        "--cache",
+        str(folder / "cache"),
+        "--json",
+    ]
+    environment = {
+        **os.environ,
+        "IMI_TEST_SLEEP": str(sleep),
+        "IMI_TEST_LOG": str(folder / "log"),
+    }
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, object]:
+    stdout, stderr = process.communicate(timeout=100)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout)["record"]
+
+
+def kill_after(process: subprocess.Popen[str], cache: Path, *, shards: int) -> None:
+    """SIGKILL as soon as the cache holds so many shards."""
+    deadline = time.monotonic() + 100
+    while len([p for p in cache.rglob("*.npy") if not p.name.startswith(".")]) < shards:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def decisions(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "out" / "decisions.parquet").drop(columns="seconds")
+
+
+@pytest.mark.parametrize(("observer", "kills"), [("BatchSensitive", (3, 6)), ("WholeTrials", (6,))])
+def test_kill_and_resume(observer: str, kills: tuple[int, ...], tmp_path: Path) -> None:
+    write_trials(make_trials(25), tmp_path / "trials")
+    whole = finish(start(tmp_path / "whole", observer, sleep=0))
+    killed = tmp_path / "killed"
+    for shards in kills:
+        kill_after(start(killed, observer, sleep=0.15), killed / "cache", shards=shards)
+        assert not (killed / "out" / "run.json").exists()
+    resumed = finish(start(killed, observer, sleep=0))
+
+    pd.testing.assert_frame_equal(
+        decisions(killed), decisions(tmp_path / "whole"), check_exact=True
+    )
+    assert resumed["cache"]["damaged"] == []
+    if observer == "BatchSensitive":
+        assert whole["images"] == {"distinct": 40, "embedded": 40, "cache_hits": 0}
+        assert 6 * 4 <= resumed["images"]["cache_hits"] < 40
+        assert resumed["images"]["embedded"] == 40 - resumed["images"]["cache_hits"]
+        # at most the batch in flight is computed twice at each kill
+        assert sum(map(int, (killed / "log").read_text().split())) <= 40 + 2 * 4
+    else:
+        assert whole["answers"]["from_disk"] == 0
+        assert 6 <= resumed["answers"]["from_disk"] < 25
+
+
+def test_the_batch_sensitive_observer_would_show_other_batches(tmp_path: Path) -> None:
+    """The test above can fail: with other batches its answers differ in the last bits."""
+    from support.made_observers import BatchSensitive
+
+    from imi_bench.replay.runner import replay
+
+    one, two = (
+        replay(BatchSensitive(), make_trials(25), cache=tmp_path / str(size), batch_size=size)
+        for size in (4, 5)
+    )
+    values = [done.decisions.decision_variable for done in (one, two)]
+    assert not np.array_equal(*values)
+    assert np.allclose(*values, rtol=1e-3, atol=1e-3)

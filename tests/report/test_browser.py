@@ -1,0 +1,125 @@
+"""The report in a headless Chromium: keys, filters, phone, dark, no error, accessible."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imi_bench.study import Plan, made, run_study
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SMALL = {"n_networks": 2, "n_batches": 1, "n_scenes": 200, "size": 32}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    plan = Plan(tmp_path_factory.mktemp("demo"), ("chance", "pixel-l2", "hog"), world=SMALL)
+    return Path(made(run_study(plan).page)).as_uri()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.fail("no chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def opened(browser: Any, address: str, problems: list[str], **context: Any) -> Any:
+    """The page; errors and requests to elsewhere are collected in `problems`."""
+    page = browser.new_context(**context).new_page()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", functools.partial(_outside, problems))
+    page.goto(address)
+    return page
+
+
+def _outside(problems: list[str], request: Any) -> None:
+    if not request.url.startswith(("file:", "data:")):
+        problems.append(request.url)
+
+
+def test_keys_buttons_and_slider_move_through_the_trials(chromium: Any, address: str) -> None:
+    problems: list[str] = []
+    page = opened(chromium, address, problems)
+    count = page.locator("#t-count")
+    total = int(count.inner_text().split()[-1])
+    assert count.inner_text() == f"1 of {total}"
+    page.locator("#stage").focus()
+    page.keyboard.press("ArrowRight")
+    assert count.inner_text() == f"2 of {total}"
+    page.keyboard.press("End")
+    assert count.inner_text() == f"{total} of {total}"
+    assert page.locator("#b-on").is_disabled()
+    page.keyboard.press("Home")
+    page.locator("#b-on").click()
+    assert count.inner_text() == f"2 of {total}"
+    page.locator("#b-slide").fill("9")
+    assert count.inner_text() == f"10 of {total}"
+    assert page.locator("#t-positive img").count() == page.locator("#t-negative img").count() == 9
+    assert page.locator("#t-queries figure").count() == 2
+    assert problems == []
+
+
+def test_filters_show_what_they_say(chromium: Any, address: str) -> None:
+    problems: list[str] = []
+    page = opened(chromium, address, problems)
+    page.locator("#f-observer").select_option(label="hog")
+    page.locator("#f-mode").select_option("synthetic")
+    page.locator("#f-difficulty").select_option("hard95")
+    page.locator("#f-network").select_option("toy-birch")
+    fit = int(page.locator("#t-count").inner_text().split()[2])
+    assert fit == 10
+    title = page.locator("#t-title").inner_text()
+    assert "toy-birch" in title
+    assert "synthetic · hard95" in title
+    counts = []
+    for outcome, word in (("right", "is right"), ("wrong", "is wrong")):
+        page.locator("#f-outcome").select_option(outcome)
+        counts.append(int(page.locator("#t-count").inner_text().split()[2]))
+        assert f"hog {word}" in page.locator("#t-verdict").inner_text()
+        chosen = page.locator("#t-queries .chosen")
+        assert chosen.count() == 1
+        assert ("correct" in chosen.inner_text()) == (outcome == "right")
+    assert sum(counts) == fit
+    page.locator("#f-outcome").select_option("open")
+    assert page.locator("#t-empty").is_visible()
+    assert problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_fits_and_is_accessible(chromium: Any, address: str, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    problems: list[str] = []
+    page = opened(
+        chromium, address, problems, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page)
+    told = [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in found.response["violations"]
+        for node in rule["nodes"]
+    ]
+    assert told == []
+    assert problems == []

@@ -1,0 +1,167 @@
+"""Human ceilings: hand values, brute force over answers, statsmodels, and simulation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.inter_rater import fleiss_kappa
+from support.simulated_panel import panel
+
+from imi_bench.choice.calibrate import Calibration
+from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.ceiling import left_out_answers, spearman_brown, split_half_sums
+from imi_bench.scores.report import all_draws
+from imi_bench.stats.correlation import pearson
+
+
+def matched_of(**settings) -> Matched:
+    decisions, study = panel(rng=np.random.default_rng(2), **settings)
+    return match(decisions, study, calibration=Calibration.identity())
+
+
+@pytest.fixture(scope="module")
+def matched() -> Matched:
+    return matched_of(units=50, unit_sd=1.0, evidence_sd=0.3)
+
+
+def test_hand_derived_spearman_brown():
+    assert spearman_brown(np.array([0.0, 0.5, 1.0])) == pytest.approx([0, 2 / 3, 1])
+    assert spearman_brown(np.array(0.25), factor=3) == pytest.approx(0.5)
+
+
+def test_split_halves_are_those_of_dealing_answers_one_by_one(matched):
+    fast = pearson(split_half_sums(matched, seed=0, n_splits=4000)["halves"].sum(axis=0))
+    rng = np.random.default_rng(0)
+    condition = matched.condition[matched.trial]
+    slow = []
+    for _ in range(400):
+        order = np.lexsort([rng.random(len(condition)), condition])
+        place = np.arange(len(order)) - np.searchsorted(condition[order], condition[order])
+        one = place < 15  # 30 answers a condition: ten trials of three people
+        means = [
+            np.bincount(condition[order][half], matched.correct[order][half]) / 15
+            for half in (one, ~one)
+        ]
+        slow.append(stats.pearsonr(*means)[0])
+    assert np.bincount(condition).tolist() == [30] * 100
+    error = np.std(slow) / 20 + np.std(fast) / 60
+    assert fast.mean() == pytest.approx(np.mean(slow), abs=4 * error)
+    assert fast.std() == pytest.approx(np.std(slow), rel=0.2)
+
+
+def test_halves_of_a_condition_add_up_to_it(matched):
+    columns = split_half_sums(matched, seed=3, n_splits=7)["halves"].sum(axis=0)
+    centre = matched.correct.mean()
+    both = columns[:, 1] + columns[:, 2]  # 15 + 15 answers: the two halves' means sum to 2 y
+    y = np.bincount(matched.condition, matched.hits) / np.bincount(
+        matched.condition, matched.answers
+    )
+    assert both == pytest.approx(np.full(7, 2 * (y - centre).sum()), abs=1e-9)
+
+
+def test_both_reliabilities_find_the_true_one():
+    matched = matched_of(units=2000, people=3, unit_sd=1.0, evidence_sd=0.01)
+    found = all_draws(matched, seed=0, n_resamples=0)
+    # every trial of a unit has the same evidence: p depends on the unit's effect alone
+    effect = np.random.default_rng(9).normal(1, 1.0, 200_000)
+    p = 1 / (1 + np.exp(-effect))
+    reliability = p.var() / (p.var() + (p * (1 - p)).mean() / 30)
+    assert found["binomial_reliability"].value == pytest.approx(reliability, abs=0.02)
+    assert found["split_half_reliability"].value == pytest.approx(reliability, abs=0.02)
+
+
+def test_hand_derived_binomial_decomposition():
+    # two conditions of 4 answers, 1 and 3 correct: variance 0.125, noise 0.1875/3 = 0.0625
+    matched = matched_of(units=2, batches=1, people=4, modes=("natural",), networks=1)
+    fixed = dataclasses.replace(matched, correct=np.array([1.0, 0, 0, 0, 1, 1, 1, 0]))
+    found = all_draws(fixed, seed=0, n_resamples=0)
+    assert found["binomial_reliability"].value == pytest.approx(0.5)
+
+
+def test_human_consistency_is_fleiss_kappa(matched):
+    table = np.column_stack([matched.hits, matched.answers - matched.hits])
+    found = all_draws(matched, seed=0, n_resamples=0)["human_consistency"].value
+    assert found == pytest.approx(fleiss_kappa(table), abs=1e-12)
+
+
+def test_one_answer_a_trial_gives_no_human_consistency():
+    found = all_draws(matched_of(units=10, people=1), seed=0, n_resamples=0)
+    assert np.isnan(found["human_consistency"].value)
+
+
+def test_people_who_guess_have_no_ceiling():
+    decisions, study = panel(rng=np.random.default_rng(0), units=30, lapse=1.0)
+    found = all_draws(
+        match(decisions, study, calibration=Calibration.identity()), seed=0, n_resamples=0
+    )
+    assert abs(found["human_consistency"].value) < 0.1
+    assert found["left_out_bits"].value == pytest.approx(0, abs=0.01)
+
+
+class TestLeftOut:
+    def test_a_participants_answers_do_not_predict_themselves(self, matched):
+        person = matched.participant[0]
+        mine = (matched.participant == person) & (
+            matched.condition[matched.trial] == matched.condition[matched.trial[0]]
+        )
+        turned = dataclasses.replace(
+            matched, correct=np.where(mine, 1 - matched.correct, matched.correct)
+        )
+        before, after = (
+            2 ** (left_out_answers(m)["left out bits"][mine] - 1) for m in (matched, turned)
+        )
+        # P(answer) before and P(other answer) after are P and 1 - P of one prediction, but for
+        # the priors, which are shared by all conditions
+        assert before + after == pytest.approx(np.ones(mine.sum()), abs=0.02)
+
+    def test_brute_force(self, matched):
+        from imi_bench.scores.ceiling import _beta_priors, _trial_prior
+
+        condition = matched.condition[matched.trial]
+        n, k = np.bincount(condition).astype(float), np.bincount(condition, matched.correct)
+        a, b = _beta_priors(matched, n, k)
+        size = _trial_prior(matched, n, k)
+        found = left_out_answers(matched)["left out squared error"]
+        for row in (0, 17, 401):
+            rest = (condition == condition[row]) & (matched.participant != matched.participant[row])
+            here = condition[row]
+            prior = (matched.correct[rest].sum() + a[here]) / (rest.sum() + a[here] + b[here])
+            near = rest & (matched.trial == matched.trial[row])
+            p = (matched.correct[near].sum() + size * prior) / (near.sum() + size)
+            assert found[row] == pytest.approx((p - matched.correct[row]) ** 2, abs=1e-12)
+
+    def test_hand_derived_beta_prior(self):
+        from imi_bench.scores.ceiling import _beta_priors
+
+        matched = matched_of(units=4, batches=1, people=4, modes=("natural",), networks=1)
+        # y = 0, 1, 0, 1: variance 1/3 beyond the largest a beta of mean 1/2 allows, 0.25
+        a, b = _beta_priors(matched, np.full(4, 4.0), np.array([0.0, 4.0, 0.0, 4.0]))
+        assert a == pytest.approx(np.full(4, 0.5 * (1 / 0.99 - 1)))
+        assert b == pytest.approx(a)
+
+    def test_it_lies_below_the_truth_and_above_chance(self):
+        decisions, study = panel(rng=np.random.default_rng(4), units=300, unit_sd=1.0)
+        found = all_draws(
+            match(decisions, study, calibration=Calibration.identity()), seed=0, n_resamples=0
+        )
+        assert found["left_out_bits"].value > 0
+        # the generating evidence knows the trial, but not the unit's effect
+        assert found["left_out_bits"].value < 0.5
+
+
+def test_ceilings_are_estimates_with_intervals(matched):
+    drawn = all_draws(matched, seed=0, n_resamples=200)
+    for name in ("split_half_reliability", "binomial_reliability", "left_out_bits"):
+        low, high = np.quantile(drawn[name].draws, [0.025, 0.975])
+        assert low < drawn[name].value < high
+
+
+def test_seed_decides_the_splits(matched):
+    one, same, other = (
+        split_half_sums(matched, seed=seed, n_splits=3)["halves"] for seed in (0, 0, 1)
+    )
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)

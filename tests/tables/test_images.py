@@ -1,0 +1,202 @@
+"""Images by content: hashes, the fixed PNG form, damage of every kind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from imi_bench.errors import ImageError
+from imi_bench.tables.images import (
+    MAX_PIXELS,
+    Images,
+    decode_bytes,
+    hash_checked,
+    png_bytes,
+)
+
+PIXELS = hnp.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)),
+    elements=st.integers(0, 255),
+)
+
+
+def saved(pixels: np.ndarray, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def test_one_pixel_png_by_hand() -> None:
+    data = b"\x78\x01" + b"\x01\x04\x00\xfb\xff" + b"\x00\x01\x02\x03"
+    data += struct.pack(">I", zlib.adler32(b"\x00\x01\x02\x03"))
+    body = png_bytes(np.array([[[1, 2, 3]]], np.uint8))
+    assert body.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01")
+    assert data in body
+    assert body.endswith(b"\x00\x00\x00\x00IEND\xaeB`\x82")
+
+
+@given(PIXELS)
+def test_pillow_reads_our_png(pixels: np.ndarray) -> None:
+    with Image.open(io.BytesIO(png_bytes(pixels))) as image:
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), pixels)
+    assert np.array_equal(decode_bytes(png_bytes(pixels), where="here"), pixels)
+
+
+def test_large_png_needs_several_stored_blocks() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 301, 3), dtype=np.uint8)
+    assert np.array_equal(decode_bytes(png_bytes(pixels), where="here"), pixels)
+
+
+def test_array_and_its_file_have_one_hash(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bytes(pixels))
+    images, rows = Images.collect([pixels, path, pixels.copy()])
+    assert rows.tolist() == [0, 0, 0]
+    assert images.hashes[0] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert images.file_bytes(0) == path.read_bytes()
+
+
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_collect_keeps_each_content_once(values: list[int]) -> None:
+    sources = [np.full((2, 1, 3), value, np.uint8) for value in values]
+    images, rows = Images.collect(sources)
+    assert len(images) == len(set(values)) == len(set(images.hashes))
+    for source, row in zip(sources, rows, strict=True):
+        assert np.array_equal(images.decode(row), source)
+
+
+def test_shape_is_part_of_the_content() -> None:
+    images, _ = Images.collect([np.zeros((2, 1, 3), np.uint8), np.zeros((1, 2, 3), np.uint8)])
+    assert len(images) == 2
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 2, 3)),
+        np.zeros((2, 2), np.uint8),
+        np.zeros((2, 2, 4), np.uint8),
+        np.zeros((0, 2, 3), np.uint8),
+    ],
+    ids=["float", "grey", "alpha", "empty"],
+)
+def test_arrays_that_are_no_images(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="not an RGB image"):
+        Images.collect([array])
+
+
+def test_anonymous_images_hide_their_files(tmp_path: Path) -> None:
+    path = tmp_path / "max_9.png"
+    path.write_bytes(png_bytes(np.zeros((1, 1, 3), np.uint8)))
+    images, _ = Images.collect([path, np.ones((1, 1, 3), np.uint8)])
+    hidden = images.anonymous(np.array([1, 0])).anonymous(np.array([1]))
+    assert len(hidden) == 1
+    assert hidden.sources == ()
+    assert "max_9" not in repr(hidden)
+    assert hidden.hashes[0] == images.hashes[0]
+    assert hidden.decode(0).tolist() == [[[0, 0, 0]]]
+
+
+def test_images_hash_ignores_order() -> None:
+    one, two = np.zeros((1, 1, 3), np.uint8), np.ones((1, 1, 3), np.uint8)
+    assert Images.collect([one, two])[0].hash == Images.collect([two, one])[0].hash
+    assert Images.collect([one])[0].hash != Images.collect([one, two])[0].hash
+
+
+def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bytes(np.zeros((1, 1, 3), np.uint8)))
+    images, _ = Images.collect([path])
+    path.write_bytes(png_bytes(np.ones((1, 1, 3), np.uint8)))
+    with pytest.raises(ImageError, match=r"changed while it was used.*a\.png"):
+        images.decode(0)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"cannot be read.*a\.png"):
+        images.decode(0)
+
+
+def test_transparency_is_laid_on_white() -> None:
+    rgba = np.array([[[255, 0, 0, 0], [0, 0, 255, 255]]], np.uint8)
+    pixels = decode_bytes(saved(rgba, "PNG"), where="here")
+    assert pixels.tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK"])
+def test_other_colour_modes_become_rgb(mode: str) -> None:
+    buffer = io.BytesIO()
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    Image.new(mode, (3, 2)).save(buffer, format=form)
+    assert decode_bytes(buffer.getvalue(), where="here").shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_every_truncation_is_noticed(form: str, tmp_path: Path) -> None:
+    """Cutting anything but the last, contentless, bytes must be an error that names the file."""
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    whole = saved(pixels, form)
+    path = tmp_path / "cut.png"
+    for length in [0, 1, 7, 20, 40, len(whole) // 2, len(whole) - 200]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ImageError, match=r"cut\.png"):
+            hash_checked(path)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_flipped_byte_in_a_png_is_noticed_or_harmless(place: int, flip: int) -> None:
+    """Checksums cover every chunk; nothing but an `ImageError` may come out."""
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    data = bytearray(png_bytes(pixels))
+    data[place % len(data)] ^= flip
+    try:
+        decoded = decode_bytes(bytes(data), where="here")
+    except ImageError:
+        return
+    assert decoded.shape == pixels.shape
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_refused_in_one_way(data: bytes) -> None:
+    with pytest.raises(ImageError, match="here"):
+        decode_bytes(data, where="here")
+
+
+def test_what_is_no_image(tmp_path: Path) -> None:
+    cases = {"text.png": b"<html>not found</html>", "empty.png": b""}
+    for name, data in cases.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(
+            ImageError, match=rf"not an image: .*{name}: found .*, wanted one of PNG"
+        ):
+            hash_checked(tmp_path / name)
+    with pytest.raises(ImageError, match="cannot be read"):
+        hash_checked(tmp_path)
+
+
+def test_huge_pictures_are_refused_before_they_are_decoded() -> None:
+    body = png_bytes(np.zeros((1, 1, 3), np.uint8))
+    side = int(MAX_PIXELS**0.5) + 1
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    bomb = body[:12] + header + struct.pack(">I", zlib.crc32(header)) + body[33:]
+    with pytest.raises(ImageError, match="too large"):
+        decode_bytes(bomb, where="here")
+
+
+def test_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(saved(np.zeros((5, 5, 3), np.uint8), "JPEG"))
+    assert hash_checked(path) == hashlib.sha256(path.read_bytes()).hexdigest()
