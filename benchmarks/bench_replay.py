@@ -95,7 +95,7 @@ def _cached(folder: Path, repeats: int) -> dict[str, float]:
     from imi_bench.stimuli.trial_files import read_trials, write_trials
 
     trials, observer = _small_trials(N_CACHED_TRIALS), _projection()
-    trials = read_trials(write_trials(trials, folder / "small_trials")).trials
+    trials = read_trials(write_trials(trials, folder / "small_trials"))
     replay(observer, trials, cache=folder / "small")
     out = (folder / f"out{i}" for i in range(10**6))
     runs: dict[str, Callable[[], Any]] = {

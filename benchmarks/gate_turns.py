@@ -16,7 +16,7 @@ from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.gate.verdict import gate
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import replay
 from imi_bench.simulation.world import build
 from imi_bench.tables import BlindTrials
@@ -26,7 +26,7 @@ class Degraded:
     """An observer that sees smaller images, or keeps fewer levels of each feature."""
 
     def __init__(self, *, side: int | None = None, levels: int | None = None) -> None:
-        self._inner, self._side, self._levels = load("oriented-energy"), side, levels
+        self._inner, self._side, self._levels = load_observer("oriented-energy"), side, levels
         self.name = f"oriented-energy, {f'{side} px' if side else f'{levels} levels'}"
 
     def describe(self) -> dict[str, object]:
@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     world = build(seed=0)
     trials = world.trials
-    baseline = replay(load("oriented-energy"), trials).decisions
+    baseline = replay(load_observer("oriented-energy"), trials).decisions
     steps = [Degraded(side=side) for side in (80, 64, 48, 32, 16, 8, 4)]
     steps += [Degraded(levels=levels) for levels in (256, 64, 16, 8, 4, 2, 1)]
     print("| observer | accuracy | drop | verdict | trials to settle |")

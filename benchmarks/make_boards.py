@@ -159,7 +159,7 @@ def networks_cifar(world: World, nets: Path, archive: Path) -> None:
     folder = BOARDS / PANEL_BOARD
     (folder / "calibrations").mkdir(parents=True, exist_ok=True)
     for name in PANEL:
-        decisions = replay(catalogue.load(name), world.trials, seed=SIDES_SEED).decisions
+        decisions = replay(catalogue.load_observer(name), world.trials, seed=SIDES_SEED).decisions
         calibrate(decisions, world.study).write(folder / "calibrations" / f"{name}.json")
     rules = {
         "format": 1,
@@ -217,7 +217,7 @@ def submit_network(name: str, images: np.ndarray, board: Path, *, checkpoint: Pa
     found = collect_activations(network, images, layers=[], sampled=units)
     designs = [Design(difficulty, BATCHES) for difficulty in ("easy", "hard95", "hard85")]
     trials = build_trials(found, images, designs=designs, catch=False, crop=None, seed=0).trials
-    runs = [replay(catalogue.load(one), trials, seed=SIDES_SEED) for one in PANEL]
+    runs = [replay(catalogue.load_observer(one), trials, seed=SIDES_SEED) for one in PANEL]
     with tempfile.TemporaryDirectory() as scratch:
         frames = [run.decisions.to_frame() for run in runs]
         pd.concat(frames).to_parquet(Path(scratch) / "decisions.parquet", index=False)
@@ -290,7 +290,7 @@ def submit(name: str, trials: Trials, board: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
-        done = replay(catalogue.load(name, device="cpu"), trials, seed=SIDES_SEED, out=run)
+        done = replay(catalogue.load_observer(name, device="cpu"), trials, seed=SIDES_SEED, out=run)
         facts["cost"] = {"seconds": round(sum(done.record["seconds"].values()), 2), "device": "cpu"}
         new(run, out=out, declared=facts)
     print("submitted", slug)

@@ -76,7 +76,7 @@ def _answer(
     from imi_bench.networks.exemplars import Design
     from imi_bench.networks.trial_folder import build_trials
     from imi_bench.networks.units import sample_units
-    from imi_bench.observers.catalogue import load
+    from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.reference import ideal
     from imi_bench.replay.runner import replay
     from imi_bench.vision.loading import load_network
@@ -101,7 +101,7 @@ def _answer(
     decisions = {"ideal": ideal(trials, trials.blind(seed=arguments.seed).key)}
     with tempfile.TemporaryDirectory() as cache:
         for label, reference in observers.items():
-            observer = load(reference, device="cpu", seed=arguments.seed)
+            observer = load_observer(reference, device="cpu", seed=arguments.seed)
             decisions[label] = replay(
                 observer, trials, seed=arguments.seed, cache=Path(cache)
             ).decisions

@@ -1,7 +1,104 @@
 """Machine observers answer the 2-AFC interpretability experiment of the IMI dataset.
 
-Start reading at `imi_bench.study`; the tables that travel between the steps are in
+::
+
+    import imi_bench as imi
+
+    trials, people = imi.demo_data()
+    mine = imi.answer("classical", trials)
+    imi.score(mine, people)
+
+Every name below is imported on first use; importing the package itself loads nothing heavy. To
+read the code, start at `imi_bench.study`; the tables that travel between its steps are in
 `imi_bench.tables`.
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what `typing` has, without the time that its import takes
+
+if TYPE_CHECKING:
+    from imi_bench.choice.calibrate import calibrate as calibrate
+    from imi_bench.errors import CardError as CardError
+    from imi_bench.errors import CheckFailedError as CheckFailedError
+    from imi_bench.errors import DownloadError as DownloadError
+    from imi_bench.errors import FormulaError as FormulaError
+    from imi_bench.errors import ImageError as ImageError
+    from imi_bench.errors import ImiBenchError as ImiBenchError
+    from imi_bench.errors import InputError as InputError
+    from imi_bench.errors import LeakageError as LeakageError
+    from imi_bench.errors import MissingExtraError as MissingExtraError
+    from imi_bench.errors import ModelError as ModelError
+    from imi_bench.errors import NetworkError as NetworkError
+    from imi_bench.errors import NotComparableError as NotComparableError
+    from imi_bench.errors import NotEnoughDataError as NotEnoughDataError
+    from imi_bench.errors import ResponseError as ResponseError
+    from imi_bench.errors import SubmissionError as SubmissionError
+    from imi_bench.errors import TrialError as TrialError
+    from imi_bench.errors import UnknownNameError as UnknownNameError
+    from imi_bench.gate.verdict import gate as gate
+    from imi_bench.glmm.fitting import fit as fit
+    from imi_bench.observers.catalogue import load_observer as load_observer
+    from imi_bench.release.study_files import read_answers as read_answers
+    from imi_bench.replay.runner import answer as answer
+    from imi_bench.scores.compare import compare as compare
+    from imi_bench.scores.report import score as score
+    from imi_bench.simulation.demo import demo_data as demo_data
+    from imi_bench.stimuli.trial_files import read_trials as read_trials
+
 __version__ = "0.1.0"
+
+# Where each name lives; a name that is its own home is a room that can be called.
+_HOME = {
+    "answer": "replay.runner",
+    "calibrate": "choice.calibrate",
+    "compare": "scores.compare",
+    "demo_data": "simulation.demo",
+    "fit": "glmm.fitting",
+    "gate": "gate",
+    "load_observer": "observers.catalogue",
+    "read_answers": "release.study_files",
+    "read_trials": "stimuli.trial_files",
+    "score": "scores.report",
+    **dict.fromkeys(
+        (
+            "CardError",
+            "CheckFailedError",
+            "DownloadError",
+            "FormulaError",
+            "ImageError",
+            "ImiBenchError",
+            "InputError",
+            "LeakageError",
+            "MissingExtraError",
+            "ModelError",
+            "NetworkError",
+            "NotComparableError",
+            "NotEnoughDataError",
+            "ResponseError",
+            "SubmissionError",
+            "TrialError",
+            "UnknownNameError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+if not TYPE_CHECKING:  # so that a misspelt name is an error to type checkers
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'imi_bench' has no attribute {name!r}")
+        from importlib import import_module
+
+        home = import_module(f"imi_bench.{_HOME[name]}")
+        found = home if _HOME[name] == name else getattr(home, name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME} - {"TYPE_CHECKING", "annotations"})

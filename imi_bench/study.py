@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.errors import InputError, MissingExtraError
 from imi_bench.observers.card import cards
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
 from imi_bench.replay.output import write_run
@@ -48,8 +48,8 @@ class Plan:
     folder : Path
         Everything is written here.
     observers : tuple of str
-        Names as in `imi_bench.observers.catalogue.load`. One that needs a package that is not
-        installed is skipped, and the report says so.
+        Names as in `imi_bench.observers.catalogue.load_observer`. One that needs a package that
+        is not installed is skipped, and the report says so.
     seed : int
         Of the mini-benchmark, the sides, random weights, the folds and the resampling.
     world : mapping of str to int
@@ -128,7 +128,7 @@ def make_trials(study: StudySoFar) -> StudySoFar:
     world = build(seed=plan.seed, **plan.world)
     write_trials(world.trials, plan.folder)
     notes = {unit.unit_id: f"planted {unit.kind}: {unit.likes}" for unit in world.truth.units}
-    trials = read_trials(plan.folder / "trials.parquet").trials
+    trials = read_trials(plan.folder / "trials.parquet")
     return replace(study, trials=trials, answers=world.study, unit_notes=notes)
 
 
@@ -143,7 +143,7 @@ def decide(study: StudySoFar) -> StudySoFar:
     runs, skipped = [_ideal_run(study)], dict(study.skipped)
     for name in plan.observers:
         try:
-            observer = load(name, device="cpu", seed=plan.seed)
+            observer = load_observer(name, device="cpu", seed=plan.seed)
         except MissingExtraError as error:
             skipped[name] = str(error)
             continue

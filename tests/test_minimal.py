@@ -16,7 +16,7 @@ from imi_bench.cli.app import app
 from imi_bench.errors import MissingExtraError
 from imi_bench.extras import require
 from imi_bench.glmm import fit
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import replay
 from imi_bench.scores.report import score
 from imi_bench.simulation.world import World, build
@@ -28,7 +28,7 @@ def world() -> World:
 
 
 def test_answers_calibrates_and_scores(world: World, tmp_path: Path) -> None:
-    done = replay(load("colour-histogram"), world.trials, cache=tmp_path)
+    done = replay(load_observer("colour-histogram"), world.trials, cache=tmp_path)
     calibration = calibrate(done.decisions, world.study)
     report = score(done.decisions, world.study, calibration, n_resamples=200)
     assert report.simulated
@@ -66,7 +66,7 @@ def test_an_encoder_without_torch_says_what_to_install(monkeypatch: pytest.Monke
     for name in ("torch", "timm", "open_clip"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'imi-bench\[vision\]'"):
-        load("resnet50")
+        load_observer("resnet50")
 
 
 def test_missing_package_is_one_line() -> None:

@@ -102,7 +102,7 @@ def test_an_observer_without_its_package_is_skipped_and_named(
     def missing(name: str, **options: object) -> None:
         raise MissingExtraError(f"the observer '{name}' needs the package 'torch'")
 
-    monkeypatch.setattr("imi_bench.study.load", missing)
+    monkeypatch.setattr("imi_bench.study.load_observer", missing)
     study = run_study(Plan(tmp_path, ("timm:any",), world=SMALL))
     assert [run.name for run in study.runs] == ["ideal"]
     assert "needs the package" in study.skipped["timm:any"]

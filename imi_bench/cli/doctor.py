@@ -32,10 +32,10 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an observer; exit with 1 where it fails."""
-    from imi_bench.observers.catalogue import load
+    from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.contract import check
 
-    chosen = load(observer, device=device, dtype=dtype, seed=seed)
+    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
     report = check(chosen, _trials(trials, limit=limit, seed=seed), seed=seed)
     if as_json:
         print_json(report)
@@ -65,6 +65,6 @@ def _trials(path: Path | None, *, limit: int, seed: int) -> Trials:
         return sample_trials(seed=seed, count=min(limit, 8))
     from imi_bench.stimuli.trial_files import read_trials
 
-    trials = read_trials(path).trials
+    trials = read_trials(path)
     kept = np.unique(np.linspace(0, len(trials) - 1, min(limit, len(trials))).astype(int))
     return trials.take(kept)

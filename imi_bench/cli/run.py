@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +9,10 @@ import typer
 
 from imi_bench.cli.observer_options import Device, Dtype, ObserverName
 from imi_bench.cli.output import AsJson, note, print_json, print_table
-from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
-    from imi_bench.replay.runner import Replay
-    from imi_bench.stimuli.trial_files import ReadTrials
-    from imi_bench.tables import TrialIndex
+    from imi_bench.replay.run import Run
+    from imi_bench.tables import Trials
 
 _MOST_LINES = 20
 
@@ -48,42 +45,30 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Let an observer answer trials; a run that was killed goes on where it was."""
-    from imi_bench.observers.catalogue import load
-    from imi_bench.replay.runner import replay
+    from imi_bench.observers.catalogue import load_observer
+    from imi_bench.replay.runner import answer
     from imi_bench.stimuli.trial_files import read_trials
 
-    if out.exists() and not out.is_dir():
-        raise InputError("not a folder", where=out, wanted="a folder for the run")
-    started = time.perf_counter()
-    chosen = load(observer, device=device, dtype=dtype, seed=seed)
+    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
     read = read_trials(trials, network=network, skip_bad=skip_bad)
-    source = {
-        "path": str(trials),
-        "network": network,
-        "skip_bad": skip_bad,
-        "skipped": [{"where": one.where, "reason": one.reason} for one in read.skipped],
-        "notes": list(read.notes),
-        "reading_seconds": round(time.perf_counter() - started, 6),
-    }
     _tell(read)
-    done = replay(
+    done = answer(
         chosen,
-        read.trials,
+        read,
         seed=seed,
+        batch_size=batch_size,
         out=out,
         cache=cache,
-        batch_size=batch_size,
         force=force,
-        about={"source": source},
     )
     if done.reused:
         note(f"{out} holds this very run already: nothing was computed (--force runs it again)")
     for damaged in done.record["cache"]["damaged"] if not done.reused else ():
         note(f"damaged file in the cache: {damaged}")
-    _show(done, read.trials.index, out, as_json=as_json)
+    _show(done, out, as_json=as_json)
 
 
-def _tell(read: ReadTrials) -> None:
+def _tell(read: Trials) -> None:
     """Nothing is left out silently."""
     lines = [f"note: {line}" for line in read.notes]
     skipped = [f"skipped {one.where}: {one.reason}" for one in read.skipped]
@@ -96,10 +81,10 @@ def _tell(read: ReadTrials) -> None:
         note(f"skipped {len(skipped)} in all")
 
 
-def _show(done: Replay, index: TrialIndex, out: Path, *, as_json: bool) -> None:
+def _show(done: Run, out: Path, *, as_json: bool) -> None:
     from imi_bench.replay.summary import accuracy_table
 
-    table = accuracy_table(done.decisions, index)
+    table = accuracy_table(done.decisions, done.trials.index)
     if as_json:
         print_json({"out": out, "reused": done.reused, "accuracy": table, "record": done.record})
         return

@@ -226,7 +226,7 @@ def show(
     from imi_bench.provenance import atomic_path
     from imi_bench.stimuli.trial_files import read_trials
 
-    read = read_trials(trials).trials
+    read = read_trials(trials)
     keep = np.ones(len(read), dtype=bool)
     if unit is not None:
         wanted = Unit.parse(unit)

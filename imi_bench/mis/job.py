@@ -16,7 +16,7 @@ from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
 from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.tasks import pool_size
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.protocol import Encoder
 from imi_bench.provenance import sha256_json
 from imi_bench.vision.loading import LoadedNetwork, load_network
@@ -106,7 +106,7 @@ class OpenJob:
     @cached_property
     def observer(self) -> Encoder:
         """The observer, opened when first asked for."""
-        observer = load(self.job.observer, device=self.job.device)
+        observer = load_observer(self.job.observer, device=self.job.device)
         if not isinstance(observer, Encoder):
             raise InputError(
                 "observer does not embed single images",

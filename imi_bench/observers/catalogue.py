@@ -63,13 +63,15 @@ def card(name: str) -> ObserverCard:
     return known[name]
 
 
-def load(name: str, *, device: str = "auto", dtype: str = "float32", seed: int = 0) -> Observer:
+def load_observer(
+    name: str | Observer, *, device: str = "auto", dtype: str = "float32", seed: int = 0
+) -> Observer:
     """Build an observer.
 
     Parameters
     ----------
-    name : str
-        Any of the forms in the module's docstring.
+    name : str or Observer
+        Any of the forms in the module's docstring; an object that is an observer is given back.
     device : {"auto", "cpu", "cuda", "mps"}
     dtype : {"float32", "bf16", "fp16"}
         Both for encoders that run in torch.
@@ -91,9 +93,13 @@ def load(name: str, *, device: str = "auto", dtype: str = "float32", seed: int =
 
     Examples
     --------
-    >>> load("chance", seed=1).name
+    >>> load_observer("chance", seed=1).name
     'chance'
     """
+    if not isinstance(name, str):
+        if not isinstance(name, Observer) or inspect.isclass(name):
+            raise _not_an_observer(name, "load_observer")
+        return name
     runtime = {"device": device, "dtype": dtype, "seed": seed}
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", name):
         return _observer(_from_file(Path(in_file[1]), in_file[2]), {}, runtime, where=name)

@@ -54,7 +54,7 @@ def from_timm(
     image_size, mean, std
         Override the network's own data configuration (crop, interpolation, normalisation).
     device, dtype
-        As in `imi_bench.observers.catalogue.load`.
+        As in `imi_bench.observers.catalogue.load_observer`.
     pooling, similarity, temperature
         As in `imi_bench.observers.pooling.decide`.
 

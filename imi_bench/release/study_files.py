@@ -8,17 +8,102 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, write_json
+from imi_bench.release.fetch import stored
 from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
 
-__all__ = ["read_study", "write_study"]
+__all__ = ["AnswersLike", "answers_path", "read_answers", "read_study", "write_study"]
+
+AnswersLike: TypeAlias = "str | Path | pd.DataFrame | Study"
+FETCHED = "imi"
+
+
+def read_answers(answers: AnswersLike) -> Study:
+    """Take human answers from wherever they are.
+
+    Parameters
+    ----------
+    answers : str, Path, DataFrame or Study
+        ``"imi"`` for the fetched tables; a released (or simulated) ``.csv``;
+        ``responses.parquet`` or a folder that holds it; a table with one row an answer and the
+        columns of `Study.to_frame` (`chose_first`, `confidence` and `seconds` may be missing; a
+        column `simulated` says that answers are made up).
+
+    Raises
+    ------
+    InputError
+        If there are none, or a table lacks a column.
+    ResponseError
+        A released table that breaks its schema.
+
+    Examples
+    --------
+    >>> from imi_bench.simulation.demo import demo_data
+    >>> _, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
+    >>> read_answers(people.to_frame().assign(simulated=True)).hash == people.hash
+    True
+    """
+    if isinstance(answers, Study):
+        return answers
+    if isinstance(answers, pd.DataFrame):
+        return _from_frame(answers)
+    if not isinstance(answers, str | Path):
+        raise InputError(
+            "not human answers",
+            found=type(answers).__name__,
+            wanted="a path, `imi` for the fetched ones, a table, or a Study",
+        )
+    return read_study(answers_path(answers))
+
+
+def answers_path(answers: str | Path) -> Path:
+    """The file or folder meant; ``imi`` is the fetched table of all answers, or the largest.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if str(answers) == FETCHED:
+        tables = [one.path for one in stored()]
+        return max(tables, key=lambda one: ("all" in one.name, one.stat().st_size))
+    path = Path(answers)
+    if not path.exists():
+        raise InputError(
+            "no such file", where=path, wanted=f"human answers, or `{FETCHED}` for the fetched ones"
+        )
+    return path
+
+
+def _from_frame(frame: pd.DataFrame) -> Study:
+    optional = ("chose_first", "confidence", "seconds")
+    needed = [name for name in Responses._KINDS if name not in optional]
+    missing = [name for name in (*TrialIndex._KINDS, *needed) if name not in frame]
+    if missing:
+        raise InputError(
+            "missing columns",
+            where="answers",
+            found=", ".join(map(str, frame.columns)),
+            wanted=", ".join(dict.fromkeys(missing)),
+        )
+    columns = {name: frame[name].to_numpy() for name in needed}
+    columns |= {
+        name: frame[name].to_numpy() if name in frame else np.full(len(frame), np.nan)
+        for name in optional
+    }
+    simulated = "simulated" in frame and bool(frame["simulated"].any())
+    shown = frame[list(TrialIndex._KINDS)].drop_duplicates()
+    made_up = "simulated answers" if simulated else "answers"
+    responses = Responses(**columns, simulated=simulated, source=f"{made_up} of a table in memory")
+    return Study(TrialIndex.from_frame(shown), responses)
 
 
 def read_study(path: Path) -> Study:

@@ -7,32 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, sha256_file, write_json
+from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.stimuli.trial_table import to_table
 from imi_bench.tables import DecisionVariables, Trials
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedRun:
-    """A finished run, read back.
-
-    Attributes
-    ----------
-    trials : Trials
-    decisions : DecisionVariables
-    record : dict
-        ``run.json``.
-    """
-
-    trials: Trials
-    decisions: DecisionVariables
-    record: dict[str, Any]
 
 
 def write_run(
@@ -75,7 +58,7 @@ def _write_table(out: Path, trials: Trials) -> str:
     return root
 
 
-def read_run(out: Path) -> FinishedRun:
+def read_run(out: Path) -> Run:
     """Read a finished run: all that a report needs.
 
     Raises
@@ -95,7 +78,7 @@ def read_run(out: Path) -> FinishedRun:
             "not the record of a run", where=out / "run.json", found=error, wanted="trials"
         ) from error
     decisions = _read_decisions(out, record)
-    trials = read_trials(out / "trials.parquet", image_root=root).trials
+    trials = read_trials(out / "trials.parquet", image_root=root)
     if trials.hash != trials_hash:
         raise InputError(
             "trials or images changed since the run",
@@ -104,7 +87,7 @@ def read_run(out: Path) -> FinishedRun:
             wanted=str(trials_hash)[:12],
             do="run again with --force",
         )
-    return FinishedRun(trials, decisions, record)
+    return Run(decisions, trials, record)
 
 
 def find_finished(

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imi_bench.errors import InputError
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
@@ -19,26 +20,78 @@ from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import encode_all
 from imi_bench.replay.output import find_finished, write_run
 from imi_bench.replay.plan import Plan, make_plan
+from imi_bench.replay.run import Run
+from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import STATUSES, DecisionVariables, Trials
 
 
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """An observer's answers and how they came about.
+def answer(
+    observer: str | Observer,
+    trials: str | Path | Trials,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    batch_size: int | str = "auto",
+    out: str | Path | None = None,
+    cache: str | Path | None = None,
+    force: bool = False,
+    network: str = "unnamed",
+    skip_bad: bool = False,
+) -> Run:
+    """Let an observer, by name or as an object, answer trials, on disk or in memory.
 
-    Attributes
+    Blind: the observer sees pixels alone, the sides shuffled by the seed. What it made of each
+    image is kept in the cache, so that a call that was killed goes on where it was.
+
+    Parameters
     ----------
-    decisions : DecisionVariables
-        In the order of the trials.
-    record : dict
-        What ``run.json`` holds.
-    reused : bool
-        The output folder held this very run already; nothing was computed.
-    """
+    observer : str or Observer
+        As in `imi_bench.observers.catalogue.load_observer`.
+    trials : str, Path or Trials
+        As in `imi_bench.stimuli.trial_files.read_trials`.
+    seed : int
+        Decides which query is shown first; also that of random weights and of ``chance``.
+    device, dtype
+        Of an observer that is given by name.
+    batch_size, out, cache, force
+        As in `replay`.
+    network, skip_bad
+        Of trials that are read from disk.
 
-    decisions: DecisionVariables
-    record: dict[str, Any]
-    reused: bool = False
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        An unknown observer, no trials, an output folder that holds another run; also all that
+        `replay` raises.
+
+    Examples
+    --------
+    >>> from imi_bench.simulation.demo import demo_data
+    >>> trials, _ = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
+    >>> len(answer("chance", trials).decisions)
+    60
+    """
+    out, cache = (None if folder is None else Path(folder) for folder in (out, cache))
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError("not a folder", where=out, wanted="a folder for the run")
+    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
+    if not isinstance(trials, Trials):
+        trials = read_trials(trials, network=network, skip_bad=skip_bad)
+    return replay(
+        chosen,
+        trials,
+        seed=seed,
+        out=out,
+        cache=cache,
+        batch_size=batch_size,
+        force=force,
+        about={"source": dict(trials.source)} if trials.source else None,
+    )
 
 
 def replay(
@@ -51,7 +104,7 @@ def replay(
     batch_size: int | str = "auto",
     force: bool = False,
     about: Mapping[str, Any] | None = None,
-) -> Replay:
+) -> Run:
     """Let an observer answer trials.
 
     Parameters
@@ -75,7 +128,7 @@ def replay(
 
     Returns
     -------
-    Replay
+    Run
 
     Raises
     ------
@@ -108,7 +161,8 @@ def replay(
         "seed": seed,
     }
     if out is not None and (finished := find_finished(out, identity, force=force)) is not None:
-        return Replay(*finished, reused=True)
+        decisions, record = finished
+        return Run(decisions, trials, record, reused=True)
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
     folder = cache or default_folder()
     clock.stage("plan")
@@ -147,7 +201,7 @@ def replay(
     }
     if out is not None:
         record = write_run(out, trials, decisions, record)
-    return Replay(decisions, record)
+    return Run(decisions, trials, record)
 
 
 class _Clock:

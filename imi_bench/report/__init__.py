@@ -1,1 +1,5 @@
 """Figures and the self-contained page."""
+
+from imi_bench.rooms import callable_room
+
+callable_room(__name__, "page:write_page")

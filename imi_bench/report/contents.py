@@ -208,7 +208,7 @@ def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
 
 def _read_study(folder: Path) -> Exhibit:
     about = _read_json(folder / STUDY_FILE)
-    trials = read_trials(folder / "trials.parquet").trials
+    trials = read_trials(folder / "trials.parquet")
     try:
         places = [folder / "runs" / name for name in about["runs"]]
         facts = {name: about[name] for name in ("title", "unit_notes", "skipped", "seed")}

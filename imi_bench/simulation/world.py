@@ -295,7 +295,9 @@ def _assemble(
     return Trials(
         index=TrialIndex.from_frame(frame),
         images=images,
-        **{name: image_of[np.searchsorted(used, part)] for name, part in shown.items()},
+        positive=image_of[np.searchsorted(used, shown["positive"])],
+        negative=image_of[np.searchsorted(used, shown["negative"])],
+        queries=image_of[np.searchsorted(used, shown["queries"])],
         query_activations=np.stack([row["activations"] for row in rows]),
         simulated=True,
     )

@@ -9,22 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from imi_bench.errors import InputError, TrialError
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """One trial or folder that was left out.
-
-    Attributes
-    ----------
-    where : str
-        The trial, folder or file.
-    reason : str
-        The error it would have been.
-    """
-
-    where: str
-    reason: str
+from imi_bench.tables import Skipped
 
 
 @dataclass

@@ -12,9 +12,10 @@ here, not after hours of work.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,55 +23,42 @@ import pandas as pd
 
 from imi_bench.errors import ImageError, InputError, TrialError
 from imi_bench.progress import progress
-from imi_bench.stimuli.folders import Findings, Skipped
+from imi_bench.stimuli.folders import Findings
 from imi_bench.stimuli.layouts import Draft, read_stimuli, read_task
 from imi_bench.stimuli.trial_table import TableCells, find_table, read_table, write_trials
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images, hash_checked
 
-__all__ = ["ReadTrials", "Skipped", "read_trials", "write_trials"]
+__all__ = ["read_trials", "write_trials"]
 
 _INDEX = ("network", "layer", "unit", "mode", "difficulty", "batch", "catch")
 
 
-@dataclass(frozen=True, eq=False)
-class ReadTrials:
-    """Trials from disk, and what reading them brought to light.
-
-    Attributes
-    ----------
-    trials : Trials
-    skipped : tuple of Skipped
-        What was left out with ``skip_bad``, and why.
-    notes : tuple of str
-        Ignored files and guesses, one line each.
-    """
-
-    trials: Trials
-    skipped: tuple[Skipped, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def read_trials(
-    path: Path,
+    path: str | Path,
     *,
     network: str = "unnamed",
     skip_bad: bool = False,
-    image_root: Path | None = None,
-) -> ReadTrials:
+    image_root: str | Path | None = None,
+) -> Trials:
     """Read trials; the layout is recognised.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         Folder or table.
     network : str
         Name of the network where the layout does not tell it; may end in ``_hard95`` etc.
     skip_bad : bool
         Leave out trials that have something wrong, and list them, instead of raising.
-    image_root : Path, optional
+    image_root : str or Path, optional
         For our own table: the folder its image paths are relative to and may not leave. The
         folder of the table if None.
+
+    Returns
+    -------
+    Trials
+        What was left out stands in `skipped`, what was ignored or guessed in `notes`.
 
     Raises
     ------
@@ -83,11 +71,13 @@ def read_trials(
     Examples
     --------
     >>> import tempfile
-    >>> read_trials(Path(tempfile.mkdtemp()))
+    >>> read_trials(tempfile.mkdtemp())
     Traceback (most recent call last):
     ...
     imi_bench.errors.TrialError: no trials found: ...
     """
+    started = time.perf_counter()
+    path, image_root = Path(path), None if image_root is None else Path(image_root)
     if not path.exists():
         raise TrialError("no such file or folder", where=path, wanted="a folder or table of trials")
     findings = Findings(skip_bad=skip_bad)
@@ -98,7 +88,19 @@ def read_trials(
     trials = _with_images(cells, findings)
     if "unnamed" in trials.index.network:
         findings.notes.append(f"the network of {path} is not named: say which with --network")
-    return ReadTrials(trials, tuple(findings.skipped), tuple(findings.notes))
+    return replace(
+        trials,
+        skipped=tuple(findings.skipped),
+        notes=tuple(findings.notes),
+        source={
+            "path": str(path),
+            "network": network,
+            "skip_bad": skip_bad,
+            "skipped": [{"where": one.where, "reason": one.reason} for one in findings.skipped],
+            "notes": list(findings.notes),
+            "reading_seconds": round(time.perf_counter() - started, 6),
+        },
+    )
 
 
 def _drafts(root: Path, network: str, findings: Findings) -> list[Draft]:

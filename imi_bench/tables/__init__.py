@@ -12,9 +12,15 @@ two. Field names are those of the released human table where the meaning is the 
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.tables.answers import Responses, Study
 from imi_bench.tables.columns import codes
-from imi_bench.tables.decisions import ANSWERED, STATUSES, DecisionVariables
+from imi_bench.tables.decisions import ANSWERED, STATUSES, DecisionsLike, DecisionVariables
 from imi_bench.tables.index import DIFFICULTIES, MODES, TrialIndex, split_difficulty
-from imi_bench.tables.trials import BlindingKey, BlindTrials, Trials, shown_first_is_positive
+from imi_bench.tables.trials import (
+    BlindingKey,
+    BlindTrials,
+    Skipped,
+    Trials,
+    shown_first_is_positive,
+)
 
 __all__ = [
     "ANSWERED",
@@ -25,9 +31,11 @@ __all__ = [
     "BlindingKey",
     "Bools",
     "DecisionVariables",
+    "DecisionsLike",
     "Floats",
     "Ints",
     "Responses",
+    "Skipped",
     "Strings",
     "Study",
     "TrialIndex",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,19 @@ ANSWERED = ("ok", "tie")
 
 def _among(names: Strings, allowed: tuple[str, ...]) -> Bools:
     return pd.Series(names, dtype=object).isin(allowed).to_numpy()
+
+
+@runtime_checkable
+class HasDecisions(Protocol):
+    """Anything that carries an observer's evidence, such as a run."""
+
+    @property
+    def decisions(self) -> DecisionVariables:
+        """The evidence."""
+        ...
+
+
+DecisionsLike: TypeAlias = "str | Path | pd.DataFrame | DecisionVariables | HasDecisions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +196,34 @@ class DecisionVariables:
         return cls(str(names[0]), **{name: frame[name].to_numpy() for name in cls._KINDS})
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read ``decisions.parquet`` (or the folder that holds it).
+    def read(cls, source: DecisionsLike) -> DecisionVariables:
+        """Take an observer's evidence from wherever it is.
+
+        Parameters
+        ----------
+        source : str, Path, DataFrame, DecisionVariables, or a run
+            ``decisions.parquet`` or the folder that holds it; a table as `to_frame` gives it;
+            anything with an attribute `decisions`, such as what `imi_bench.answer` gives.
 
         Raises
         ------
         InputError
             If the file is missing or no Parquet file, or as `from_frame`.
         """
+        if isinstance(source, DecisionVariables):
+            return source
+        if isinstance(source, pd.DataFrame):
+            return cls.from_frame(source)
+        if isinstance(source, HasDecisions):
+            return source.decisions
+        if not isinstance(source, str | Path):
+            raise InputError(
+                "not an observer's answers",
+                found=type(source).__name__,
+                wanted="a run, its folder, or its decisions",
+                do="call imi_bench.answer(observer, trials)",
+            )
+        path = Path(source)
         path = path / "decisions.parquet" if path.is_dir() else path
         if not path.is_file():
             raise InputError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -35,6 +35,22 @@ def shown_first_is_positive(trial_ids: Iterable[str], *, seed: int) -> Bools:
     return np.array(bits, dtype=bool)
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A trial, folder, file or unit that was left out.
+
+    Attributes
+    ----------
+    where : str
+        What was left out.
+    reason : str
+        Why: the error it would have been.
+    """
+
+    where: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Trials:
     """Trials with their images and the answer.
@@ -55,6 +71,12 @@ class Trials:
         Only the ideal observer reads it.
     simulated : bool
         True where the images or units are made up; carried into every report.
+    skipped : tuple of Skipped
+        What was left out when the trials were read or built, and why.
+    notes : tuple of str
+        What was ignored or guessed then, one line each.
+    source : mapping
+        Where they come from, as a JSON object; goes into the record of every run.
 
     Raises
     ------
@@ -69,6 +91,9 @@ class Trials:
     queries: Ints
     query_activations: Floats | None = None
     simulated: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.index)
@@ -124,6 +149,9 @@ class Trials:
             queries=self.queries[rows],
             query_activations=None if known is None else known[rows],
             simulated=self.simulated,
+            skipped=self.skipped,
+            notes=self.notes,
+            source=self.source,
         )
 
     @cached_property

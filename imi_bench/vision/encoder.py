@@ -110,7 +110,7 @@ def torch_encoder(
     forward, transform
         As in `TorchEncoder`.
     device, dtype
-        As in `imi_bench.observers.catalogue.load`.
+        As in `imi_bench.observers.catalogue.load_observer`.
     description : mapping
         JSON values; its ``weights`` gain the hash of the state dict.
 

@@ -88,7 +88,7 @@ def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
     record = json.loads(invoke(*build, "--out", tmp_path / "a", "--json").stdout)
     invoke(*build, "--out", tmp_path / "b")
     assert record["trials"] == 3 * 2 * 2
-    one, two = (read_trials(tmp_path / name).trials for name in "ab")
+    one, two = (read_trials(tmp_path / name) for name in "ab")
     assert one.hash == two.hash == record["trials_hash"]
     assert (tmp_path / "a" / "run.json").is_file()
     assert (tmp_path / "a" / "activations" / "run.json").is_file()
@@ -138,9 +138,9 @@ def test_synthetic_trials_are_built_resumed_and_answered(
     assert record["trials"] == 3 * 2 * 2
     assert set(record["synthetic"]) == {"max", "min"}
 
-    table = read_trials(tmp_path / "a").trials
+    table = read_trials(tmp_path / "a")
     layout = read_trials(tmp_path / "a" / "stimuli")
-    assert layout.trials.hash == table.hash == record["trials_hash"]
+    assert layout.hash == table.hash == record["trials_hash"]
     assert layout.notes == layout.skipped == ()
     folder = next((tmp_path / "a" / "stimuli").rglob("optimized_images"))
     assert sorted(path.name for path in folder.iterdir()) == sorted(

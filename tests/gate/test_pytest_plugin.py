@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imi_bench.cli.app import app
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import replay
 from imi_bench.simulation.world import build
 from imi_bench.tables import Trials
@@ -24,7 +24,7 @@ class Coarse:
     name = "coarse"
 
     def __init__(self, levels: int) -> None:
-        self._inner = load("oriented-energy")
+        self._inner = load_observer("oriented-energy")
         self._levels = levels
 
     def describe(self) -> dict[str, object]:
@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one observer at full and at hardly any precision of its features."""
     folder = tmp_path_factory.mktemp("runs")
     trials: Trials = build(seed=0).trials
-    replay(load("oriented-energy"), trials, out=folder / "main", cache=folder / "cache")
+    replay(load_observer("oriented-energy"), trials, out=folder / "main", cache=folder / "cache")
     replay(Coarse(1000), trials, out=folder / "same", cache=folder / "cache")
     replay(Coarse(1), trials, out=folder / "broken", cache=folder / "cache")
     return folder

@@ -124,7 +124,7 @@ def test_a_run_equals_the_function_on_arrays(job, whole):
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.tasks import find_pools, pool_size
     from imi_bench.networks.units import Unit
-    from imi_bench.observers.catalogue import load
+    from imi_bench.observers.catalogue import load_observer
     from imi_bench.vision.loading import load_network
 
     network = load_network(job.network, pretrained=False, seed=job.seed, device="cpu")
@@ -132,7 +132,7 @@ def test_a_run_equals_the_function_on_arrays(job, whole):
     units = [Unit(layer.name, channel) for channel in range(layer.width)]
     found = collect_activations(network, job.images, layers=["bn1"], sampled=units, batch_size=8)
     pixels = np.load(job.images)["images"]
-    codes = np.asarray(load("pixel-cosine").encode(list(pixels))).reshape(60, -1)
+    codes = np.asarray(load_observer("pixel-cosine").encode(list(pixels))).reshape(60, -1)
     size = pool_size(60, quantile=job.quantile, n_references=job.n_references)
     pools = find_pools(found.values, size=size, order=image_order(60))
     direct = score_pools(

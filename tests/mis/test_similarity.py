@@ -10,7 +10,7 @@ from imi_bench.errors import InputError
 from imi_bench.mis.scores import image_order, score_pools
 from imi_bench.mis.similarity import Slope, comparison, score_by
 from imi_bench.networks.tasks import draw_tasks, find_pools
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.embedding import Embedding
 
 SETTINGS = {"n_tasks": 4, "n_references": 3, "seed": 2}
@@ -76,8 +76,8 @@ def test_an_undefined_similarity_is_a_reason(codes, pools):
 
 
 def test_only_pooling_by_the_mean_is_the_score():
-    assert comparison(load("pixel-l2")) == {"pooling": "mean", "similarity": "l2"}
-    assert comparison(load("ssim"))["pooling"] == "mean"
+    assert comparison(load_observer("pixel-l2")) == {"pooling": "mean", "similarity": "l2"}
+    assert comparison(load_observer("ssim"))["pooling"] == "mean"
     with pytest.raises(InputError, match=r"not that of the MIS: any: found max, wanted mean"):
         comparison(observer(pooling="max"))
 

@@ -193,9 +193,9 @@ def test_both_layouts_read_back_as_the_same_trials(
             activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / name
         )
         assert built.trials.hash == memory.hash
-    table = read_trials(tmp_path / "one").trials
+    table = read_trials(tmp_path / "one")
     layout = read_trials(tmp_path / "one" / "stimuli")
-    assert table.hash == layout.trials.hash == memory.hash
+    assert table.hash == layout.hash == memory.hash
     assert layout.notes == ()
     assert layout.skipped == ()
     np.testing.assert_array_equal(table.query_activations, memory.query_activations)
@@ -222,7 +222,7 @@ def test_both_layouts_read_back_as_the_same_trials(
     before = image.stat().st_ino
     for _ in range(2):
         build_trials(activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / "one")
-        assert read_trials(tmp_path / "one").trials.hash == memory.hash
+        assert read_trials(tmp_path / "one").hash == memory.hash
     assert image.stat().st_ino == before
 
 
@@ -232,7 +232,7 @@ def test_other_numbers_of_references_are_written_as_a_table(
     built = build_trials(
         activations, pictures, designs=[Design("easy", 2, 4)], crop=None, out=tmp_path
     )
-    assert read_trials(tmp_path).trials.hash == built.trials.hash
+    assert read_trials(tmp_path).hash == built.trials.hash
     assert built.trials.images.decode(0).shape == (12, 16, 3)
 
 

@@ -82,20 +82,20 @@ def test_every_card_names_a_loader_that_takes_its_parameters(card) -> None:
 
 @pytest.mark.parametrize("name", CORE)
 def test_every_observer_without_weights_keeps_the_contract(name) -> None:
-    observer = catalogue.load(name)
+    observer = catalogue.load_observer(name)
     assert observer.name == name
     report = check(observer, sample_trials(count=2, references=3), seed=1)
     assert [p for p in report.properties if p.outcome == "fail"] == []
-    assert report.fingerprint == fingerprint(catalogue.load(name))
+    assert report.fingerprint == fingerprint(catalogue.load_observer(name))
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_the_cards_symmetry_is_that_of_the_observer(name) -> None:
-    assert getattr(catalogue.load(name), "symmetric", True) == CARDS[name].symmetric
+    assert getattr(catalogue.load_observer(name), "symmetric", True) == CARDS[name].symmetric
 
 
 def test_core_observers_have_fingerprints_of_their_own() -> None:
-    prints = [fingerprint(catalogue.load(name)) for name in CORE]
+    prints = [fingerprint(catalogue.load_observer(name)) for name in CORE]
     assert len(set(prints)) == len(CORE)
 
 
@@ -147,7 +147,7 @@ def test_listing_names_loads_nothing_heavy() -> None:
         "import sys\n"
         "from imi_bench.observers import catalogue\n"
         "assert 'clip-vit-b32' in catalogue.names()\n"
-        "catalogue.load('chance'); catalogue.load('classical')\n"
+        "catalogue.load_observer('chance'); catalogue.load_observer('classical')\n"
         "heavy = {'torch', 'timm', 'open_clip', 'matplotlib', 'seaborn', 'statsmodels'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -170,7 +170,7 @@ def test_listing_names_loads_nothing_heavy() -> None:
 )
 def test_unknown_names_and_options(name, message) -> None:
     with pytest.raises(InputError, match=message):
-        catalogue.load(name)
+        catalogue.load_observer(name)
 
 
 def test_card_of_an_unknown_name() -> None:
@@ -179,7 +179,7 @@ def test_card_of_an_unknown_name() -> None:
 
 
 def test_options_override_the_card_and_stand_in_the_description() -> None:
-    changed = catalogue.load("pixel-l2?size=16&pooling=softmax&temperature=0.5")
+    changed = catalogue.load_observer("pixel-l2?size=16&pooling=softmax&temperature=0.5")
     assert changed.name == "pixel-l2?size=16&pooling=softmax&temperature=0.5"
     assert changed.describe()["size"] == 16
     assert changed.describe()["comparison"] == {
@@ -187,33 +187,35 @@ def test_options_override_the_card_and_stand_in_the_description() -> None:
         "similarity": "l2",
         "temperature": 0.5,
     }
-    assert fingerprint(changed) != fingerprint(catalogue.load("pixel-l2"))
+    assert fingerprint(changed) != fingerprint(catalogue.load_observer("pixel-l2"))
 
 
 def test_the_seed_reaches_chance() -> None:
-    assert catalogue.load("chance", seed=7).describe()["seed"] == 7
+    assert catalogue.load_observer("chance", seed=7).describe()["seed"] == 7
 
 
 def test_an_observer_from_a_file(outside) -> None:
-    observer = catalogue.load(f"{outside}:Brightness", seed=4)
+    observer = catalogue.load_observer(f"{outside}:Brightness", seed=4)
     assert isinstance(observer, Observer)
     assert observer.describe() == {"version": 1, "power": 1.0, "seed": 4}
     assert check(observer, sample_trials(count=3)).passed
 
 
 def test_an_edit_to_the_file_makes_another_observer(outside, tmp_path) -> None:
-    before = fingerprint(catalogue.load(f"{outside}:Brightness"))
-    assert before == fingerprint(catalogue.load(f"{outside}:Brightness"))
+    before = fingerprint(catalogue.load_observer(f"{outside}:Brightness"))
+    assert before == fingerprint(catalogue.load_observer(f"{outside}:Brightness"))
     outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
-    edited = catalogue.load(f"{outside}:Brightness")
+    edited = catalogue.load_observer(f"{outside}:Brightness")
     assert edited.describe() == {"version": 1, "power": 1.0, "seed": 0}
     assert fingerprint(edited) != before
     trials = make_trials()
     fresh = replay(edited, trials, cache=tmp_path / "fresh").decisions
     outside.write_text(OUTSIDER)
-    replay(catalogue.load(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
+    replay(catalogue.load_observer(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
     outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
-    again = replay(catalogue.load(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
+    again = replay(
+        catalogue.load_observer(f"{outside}:Brightness"), trials, cache=tmp_path / "used"
+    )
     np.testing.assert_array_equal(again.decisions.decision_variable, fresh.decision_variable)
 
 
@@ -248,7 +250,7 @@ def test_a_description_that_is_no_json_is_refused_in_one_line() -> None:
 
 
 def test_a_ready_object_from_a_file(outside) -> None:
-    assert catalogue.load(f"{outside}:ready").describe()["power"] == 2.0
+    assert catalogue.load_observer(f"{outside}:ready").describe()["power"] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -260,13 +262,13 @@ def test_a_ready_object_from_a_file(outside) -> None:
 )
 def test_what_a_file_holds_must_be_an_observer(outside, attribute, message) -> None:
     with pytest.raises(InputError, match=message):
-        catalogue.load(f"{outside}:{attribute}")
+        catalogue.load_observer(f"{outside}:{attribute}")
 
 
 def test_a_file_that_breaks_is_named(tmp_path) -> None:
     (tmp_path / "broken.py").write_text("import nothing_of_this_name")
     with pytest.raises(InputError, match=r"cannot be imported: .*broken.py: found ModuleNotFound"):
-        catalogue.load(f"{tmp_path}/broken.py:Thing")
+        catalogue.load_observer(f"{tmp_path}/broken.py:Thing")
 
 
 @pytest.fixture
@@ -287,7 +289,7 @@ def installed(outside, monkeypatch) -> None:
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_of_another_package() -> None:
     assert catalogue.names()[-2:] == ["brightness", "lost"]
-    observer = catalogue.load("brightness?power=0.5")
+    observer = catalogue.load_observer("brightness?power=0.5")
     assert observer.describe()["power"] == 0.5
     values = observer.decide(
         make_trials(4).blind(seed=0).without_key(), observer.encode([np.ones((2, 2, 3))] * 40)
@@ -298,11 +300,11 @@ def test_an_entry_point_of_another_package() -> None:
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_cannot_stand_in_for_a_shipped_observer() -> None:
     assert catalogue.names().count("chance") == 1
-    assert catalogue.load("chance").describe()["rule"] == "chance"
+    assert catalogue.load_observer("chance").describe()["rule"] == "chance"
 
 
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_that_leads_nowhere() -> None:
     assert "lost" in metadata.entry_points(group=catalogue.GROUP).names
     with pytest.raises(InputError, match=r"lost.*found ModuleNotFoundError"):
-        catalogue.load("lost")
+        catalogue.load_observer("lost")

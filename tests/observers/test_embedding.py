@@ -87,7 +87,7 @@ def test_a_pickle_is_refused_in_one_line_and_never_opened(tmp_path, ending) -> N
     path.write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
     for name in ("timm:test_resnet", "open_clip:RN50", "resnet50"):
         with pytest.raises(NetworkError, match="pickled weights are refused") as caught:
-            catalogue.load(f"{name}?checkpoint={path}")
+            catalogue.load_observer(f"{name}?checkpoint={path}")
         assert "\n" not in str(caught.value)
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_only_looks_like_safetensors_is_refused(tmp_path, content, m
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     with pytest.raises(NetworkError, match=message):
-        catalogue.load(f"timm:test_resnet?checkpoint={path}")
+        catalogue.load_observer(f"timm:test_resnet?checkpoint={path}")
 
 
 @pytest.mark.vision
@@ -124,7 +124,7 @@ def test_without_a_download_one_clear_line_says_what_to_do(card, monkeypatch) ->
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(DownloadError, match=f"'{card.name}.checkpoint=FILE") as caught:
-        catalogue.load(card.name)
+        catalogue.load_observer(card.name)
     assert "\n" not in str(caught.value)
     assert {place["revision"] for place in asked} == {card.weights.revision or "main"}
 
@@ -167,7 +167,7 @@ def test_a_local_checkpoint_loads_whatever_its_classifier(shared, network) -> No
     import torch
 
     path = shared / "nets" / f"{network}.safetensors"
-    observer = catalogue.load(f"timm:{network}?checkpoint={path}&{CIFAR}")
+    observer = catalogue.load_observer(f"timm:{network}?checkpoint={path}&{CIFAR}")
     images = pictures((32, 32), (32, 32), (50, 40))
     codes = observer.encode(images)
 
@@ -211,7 +211,7 @@ def test_a_trained_network_tells_classes_apart(shared) -> None:
     place = place.reshape(rows.shape)
     trials = BlindTrials(images, place[:, :5], place[:, 6:11], place[:, [5, 11]])
     path = shared / "nets" / "test_resnet.safetensors"
-    observer = catalogue.load(f"timm:test_resnet?checkpoint={path}&{CIFAR}")
+    observer = catalogue.load_observer(f"timm:test_resnet?checkpoint={path}&{CIFAR}")
     values = observer.decide(
         trials, observer.encode([images.decode(r) for r in range(len(images))])
     )
@@ -230,7 +230,7 @@ def test_a_trained_network_tells_classes_apart(shared) -> None:
     ],
 )
 def test_encoders_keep_the_contract(name) -> None:
-    report = check(catalogue.load(name, device="cpu"), TRIALS)
+    report = check(catalogue.load_observer(name, device="cpu"), TRIALS)
     assert [p for p in report.properties if p.outcome == "fail"] == []
 
 
@@ -250,19 +250,19 @@ def test_an_open_clip_encoder_with_random_and_with_saved_weights(tiny_clip, tmp_
     import open_clip
     import safetensors.torch
 
-    drawn = catalogue.load(f"open_clip:{tiny_clip}?pretrained=false&seed=3", device="cpu")
+    drawn = catalogue.load_observer(f"open_clip:{tiny_clip}?pretrained=false&seed=3", device="cpu")
     assert check(drawn, TRIALS).passed
     assert drawn.describe()["weights"]["source"] == "random weights"
     model = open_clip.create_model(tiny_clip)
     path = tmp_path / "clip.safetensors"
     safetensors.torch.save_file(model.state_dict(), path)
-    loaded = catalogue.load(f"open_clip:{tiny_clip}?checkpoint={path}", device="cpu")
+    loaded = catalogue.load_observer(f"open_clip:{tiny_clip}?checkpoint={path}", device="cpu")
     image = pictures((32, 32))
     batch = loaded.encoder.transform(Image.fromarray(image[0]))[None]
     expected = model.eval().encode_image(batch).detach().numpy()
     np.testing.assert_allclose(loaded.encode(image), expected, atol=1e-5)
     with pytest.raises(NetworkError, match="no source of weights"):
-        catalogue.load(f"open_clip:{tiny_clip}")
+        catalogue.load_observer(f"open_clip:{tiny_clip}")
 
 
 @pytest.mark.vision
@@ -272,7 +272,7 @@ def test_random_weights_come_from_the_seed_alone_and_say_so() -> None:
     torch.manual_seed(11)
     state = torch.get_rng_state()
     one, again, other = (
-        catalogue.load(f"timm:test_resnet?pretrained=false&seed={seed}&image_size=32")
+        catalogue.load_observer(f"timm:test_resnet?pretrained=false&seed={seed}&image_size=32")
         for seed in (1, 1, 2)
     )
     assert torch.equal(torch.get_rng_state(), state)
@@ -282,7 +282,7 @@ def test_random_weights_come_from_the_seed_alone_and_say_so() -> None:
     assert fingerprint(one) == fingerprint(again) != fingerprint(other)
     assert one.describe()["weights"]["source"] == "random weights"
     assert (
-        catalogue.load("timm:test_resnet?pretrained=false", seed=2).describe()["weights"]
+        catalogue.load_observer("timm:test_resnet?pretrained=false", seed=2).describe()["weights"]
         == (other.describe()["weights"])
     )
 
@@ -293,9 +293,9 @@ def test_fingerprint_covers_weights_preprocessing_and_dtype(shared) -> None:
     base = f"timm:test_resnet?checkpoint={path}&image_size=32"
     names = [base, f"{base}&mean=0.4,0.4,0.4", f"{base}&dtype=bf16", f"{base}&similarity=l2"]
     names.append("timm:test_resnet?pretrained=false&image_size=32")
-    prints = [fingerprint(catalogue.load(name)) for name in names]
+    prints = [fingerprint(catalogue.load_observer(name)) for name in names]
     assert len(set(prints)) == len(names)
-    assert fingerprint(catalogue.load(base, device="cpu")) == prints[0]
+    assert fingerprint(catalogue.load_observer(base, device="cpu")) == prints[0]
 
 
 @pytest.mark.vision
@@ -314,7 +314,7 @@ def test_fingerprint_covers_weights_preprocessing_and_dtype(shared) -> None:
 )
 def test_bad_requests_get_one_clear_line(name, error, message) -> None:
     with pytest.raises(error, match=message) as caught:
-        catalogue.load(name)
+        catalogue.load_observer(name)
     assert isinstance(caught.value, ImiBenchError)
     assert "\n" not in str(caught.value)
 
@@ -323,4 +323,4 @@ def test_bad_requests_get_one_clear_line(name, error, message) -> None:
 def test_weights_of_another_network_do_not_fit(shared) -> None:
     path = shared / "nets" / "test_byobnet.safetensors"
     with pytest.raises(NetworkError, match="weights do not fit the network"):
-        catalogue.load(f"timm:test_resnet?checkpoint={path}")
+        catalogue.load_observer(f"timm:test_resnet?checkpoint={path}")

@@ -310,7 +310,7 @@ def test_an_error_in_encode_keeps_what_was_encoded(tmp_path: Path) -> None:
 
 def test_an_image_that_changes_under_way_is_an_error(tmp_path: Path) -> None:
     unit = make_unit(tmp_path / "in" / "layer", 1) / "natural_images"
-    trials = read_trials(tmp_path / "in").trials
+    trials = read_trials(tmp_path / "in")
     (unit / "max_3.png").write_bytes(b"")
     with pytest.raises(ImageError, match=r"changed while it was used: .*max_3\.png"):
         replay(MeanColour(), trials, cache=tmp_path / "cache")
@@ -379,7 +379,7 @@ def test_a_report_can_be_made_from_the_folder_alone(tmp_path: Path) -> None:
 
 def test_files_are_not_copied(tmp_path: Path) -> None:
     make_unit(tmp_path / "in" / "net" / "layer", 1)
-    trials = read_trials(tmp_path / "in").trials
+    trials = read_trials(tmp_path / "in")
     replay(MeanColour(), trials, out=tmp_path / "out", cache=tmp_path / "cache")
     assert not (tmp_path / "out" / "images").exists()
     run = read_run(tmp_path / "out")

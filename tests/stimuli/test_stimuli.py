@@ -30,9 +30,9 @@ def names_of(trials: Trials, row: int) -> tuple[list[str], list[str], list[str]]
 
 def test_the_papers_stimuli(shared: Path) -> None:
     read = read_trials(shared / "imi" / "stimuli", network="googlenet")
-    index = read.trials.index
-    assert len(read.trials) == 10
-    assert len(read.trials.images) == 190
+    index = read.index
+    assert len(read) == 10
+    assert len(read.images) == 190
     assert read.skipped == ()
     assert read.notes == ()
     assert set(index.network) == {"googlenet"}
@@ -44,15 +44,15 @@ def test_the_papers_stimuli(shared: Path) -> None:
         "googlenet/mixed4e_pool_reduce_pre_relu_conv/105/synthetic/easy/1"
     )
     for row in range(10):
-        positive, negative, queries = names_of(read.trials, row)
+        positive, negative, queries = names_of(read, row)
         assert positive == [f"max_{i}.png" for i in range(9)]
         assert negative == [f"min_{i}.png" for i in range(9)]
         assert queries == ["max_9.png", "min_9.png"]
-        for side in (read.trials.positive, read.trials.negative):
-            folders = {read.trials.images.sources[i].parent.name for i in side[row]}
+        for side in (read.positive, read.negative):
+            folders = {read.images.sources[i].parent.name for i in side[row]}
             wanted = "natural_images" if index.mode[row] == "natural" else "optimized_images"
             assert folders == {wanted}
-        shown = {read.trials.images.sources[i].parent.name for i in read.trials.queries[row]}
+        shown = {read.images.sources[i].parent.name for i in read.queries[row]}
         assert shown == {"natural_images"}
 
 
@@ -60,27 +60,27 @@ def test_networks_batches_and_catch_trials(tmp_path: Path) -> None:
     make_unit(tmp_path / "resnet50" / "layer1_0_conv1", 3, batches=2)
     make_unit(tmp_path / "vit_hard95" / "blocks_0", 12, batches=1, synthetic=False)
     read = read_trials(tmp_path)
-    assert read.trials.index.trial_id.tolist() == [
+    assert read.index.trial_id.tolist() == [
         "resnet50/layer1_0_conv1/3/natural/easy/0/catch",
         "resnet50/layer1_0_conv1/3/synthetic/easy/0/catch",
         "resnet50/layer1_0_conv1/3/natural/easy/1",
         "resnet50/layer1_0_conv1/3/synthetic/easy/1",
         "vit/blocks_0/12/natural/hard95/0/catch",
     ]
-    positive, negative, queries = names_of(read.trials, 0)
+    positive, negative, queries = names_of(read, 0)
     assert queries == ["max_8.png", "min_8.png"]
     assert "max_8.png" in positive
     assert "min_8.png" in negative
-    assert read.trials.queries[0, 0] in read.trials.positive[0]
-    assert names_of(read.trials, 2)[2] == ["max_9.png", "min_9.png"]
-    query = read.trials.images.sources[read.trials.queries[3, 0]]
+    assert read.queries[0, 0] in read.positive[0]
+    assert names_of(read, 2)[2] == ["max_9.png", "min_9.png"]
+    query = read.images.sources[read.queries[3, 0]]
     assert query.parent.name == "batch_1"
 
 
 def test_a_hard_network_borrows_the_optimized_images_of_its_base(tmp_path: Path) -> None:
     make_unit(tmp_path / "net" / "layer", 1)
     make_unit(tmp_path / "net_hard99" / "layer", 1, synthetic=False)
-    trials = read_trials(tmp_path).trials
+    trials = read_trials(tmp_path)
     row = trials.index.trial_id.tolist().index("net/layer/1/synthetic/hard99/1")
     files = trials.images.sources
     assert files[trials.queries[row, 0]].parts[-5] in ("net", "net_hard99")
@@ -90,13 +90,13 @@ def test_a_hard_network_borrows_the_optimized_images_of_its_base(tmp_path: Path)
 def test_channels_are_in_natural_order(tmp_path: Path) -> None:
     for channel in (10, 9, 100):
         make_unit(tmp_path / "layer", channel, synthetic=False)
-    assert read_trials(tmp_path).trials.index.unit.tolist() == [9, 10, 100]
+    assert read_trials(tmp_path).index.unit.tolist() == [9, 10, 100]
 
 
 def test_one_content_is_one_image(tmp_path: Path) -> None:
     unit = make_unit(tmp_path / "layer", 1, synthetic=False) / "natural_images"
     shutil.copy(unit / "max_0.png", unit / "max_1.png")
-    trials = read_trials(tmp_path).trials
+    trials = read_trials(tmp_path)
     assert len(trials.images) == 19
     assert trials.positive[0, 0] == trials.positive[0, 1]
 
@@ -152,7 +152,7 @@ def test_one_bad_file(damage: Damage, message: str, tmp_path: Path) -> None:
         read_trials(root)
     assert "\n" not in str(caught.value)
     read = read_trials(root, skip_bad=True)
-    assert read.trials.index.trial_id.tolist() == [
+    assert read.index.trial_id.tolist() == [
         "unnamed/layer/1/synthetic/easy/1",
         "unnamed/layer/2/natural/easy/1",
         "unnamed/layer/2/synthetic/easy/1",
@@ -193,7 +193,7 @@ def test_wrong_counts(make: Callable[[Path], object], message: str, tmp_path: Pa
     with pytest.raises(TrialError, match=message):
         read_trials(tmp_path)
     read = read_trials(tmp_path, skip_bad=True)
-    assert {2} <= set(read.trials.index.unit) <= {1, 2}
+    assert {2} <= set(read.index.unit) <= {1, 2}
     assert read.skipped
 
 
@@ -222,7 +222,7 @@ def test_links_inside_the_folder_are_fine(tmp_path: Path) -> None:
     (unit / "max_0.png").rename(tmp_path / "layer" / "channel_1" / "kept.png")
     (unit / "max_0.png").symlink_to("../kept.png")
     read = read_trials(tmp_path)
-    assert len(read.trials) == 1
+    assert len(read) == 1
     assert any("kept.png" in note for note in read.notes)
 
 
@@ -254,23 +254,23 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 def test_the_papers_tasks(shared: Path) -> None:
     read = read_trials(shared / "imi" / "tasks")
-    index = read.trials.index
+    index = read.index
     assert (
         index.layer.tolist()
         == ["demo_natural_9_references"] * 2 + ["demo_optimized_9_references"] * 2
     )
     assert index.mode.tolist() == ["natural"] * 2 + ["synthetic"] * 2
     assert index.unit.tolist() == [1, 2, 1, 2]
-    positive, negative, queries = names_of(read.trials, 0)
+    positive, negative, queries = names_of(read, 0)
     assert positive == [f"max_{i}.png" for i in range(9)]
     assert negative == [f"min_{i}.png" for i in range(1, 10)]
     assert queries == ["max.png", "min.png"]
-    positive, negative, _ = names_of(read.trials, 2)
+    positive, negative, _ = names_of(read, 2)
     assert positive == [f"max_{i}.png" for i in range(9)]
     assert negative == [f"min_{i}.png" for i in range(9)]
     assert sum("max_9.png" in note for note in read.notes) == 2
     one = read_trials(shared / "imi" / "tasks" / "demo_natural_9_references", network="googlenet")
-    assert one.trials.index.network.tolist() == ["googlenet"] * 2
+    assert one.index.network.tolist() == ["googlenet"] * 2
 
 
 def test_task_facts(tmp_path: Path) -> None:
@@ -282,13 +282,13 @@ def test_task_facts(tmp_path: Path) -> None:
         catch_trial_idxs=[2],
         task_name="net_hard95_optimized/task_1",
     )
-    index = read_trials(tmp_path / "task_1").trials.index
+    index = read_trials(tmp_path / "task_1").index
     assert index.catch.tolist() == [False, True, False]
     assert set(index.network) == {"net"}
     assert set(index.difficulty) == {"hard95"}
     assert set(index.mode) == {"synthetic"}
     assert set(index.layer) == {"net_hard95_optimized_task_1"}
-    named = read_trials(tmp_path / "task_1", network="other").trials.index
+    named = read_trials(tmp_path / "task_1", network="other").index
     assert set(named.network) == {"other"}
 
 
@@ -296,7 +296,7 @@ def test_a_task_that_hides_its_mode_is_said_to_be_guessed(tmp_path: Path) -> Non
     make_task(tmp_path / "exp1")
     read = read_trials(tmp_path)
     assert any("does not tell its mode" in note for note in read.notes)
-    assert set(read.trials.index.mode) == {"natural"}
+    assert set(read.index.mode) == {"natural"}
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_bad_task_trials_are_skipped_and_listed(tmp_path: Path) -> None:
     (task / "trials" / "trial_1" / "queries" / "max.png").unlink()
     cut(task / "trials" / "trial_2" / "references" / "min_0.png")
     read = read_trials(task, skip_bad=True)
-    assert read.trials.index.unit.tolist() == [3]
+    assert read.index.unit.tolist() == [3]
     reasons = [one.reason for one in read.skipped]
     assert any("image missing" in reason and "max.png" in reason for reason in reasons)
     assert any("truncated" in reason and "min_0.png" in reason for reason in reasons)
@@ -375,7 +375,7 @@ def written(tmp_path: Path) -> Path:
     """A folder in our own layout, made from arrays and files."""
     root = tmp_path / "stimuli"
     make_unit(root / "net" / "layer", 1, batches=2)
-    trials = read_trials(root).trials
+    trials = read_trials(root)
     rng = np.random.default_rng(0)
     activations = rng.normal(size=(len(trials), 2))
     activations[0] = np.nan
@@ -393,9 +393,9 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_writing_and_reading_change_nothing(written: Path) -> None:
-    original = read_trials(written.parent / "stimuli").trials
+    original = read_trials(written.parent / "stimuli")
     for path in (written, written / "trials.parquet"):
-        again = read_trials(path).trials
+        again = read_trials(path)
         assert again.hash == original.hash
         assert again.simulated
         assert np.isnan(again.query_activations[0]).all()
@@ -405,7 +405,7 @@ def test_writing_and_reading_change_nothing(written: Path) -> None:
 
 def test_arrays_keep_their_hash_on_disk(tmp_path: Path) -> None:
     trials = make_trials()
-    again = read_trials(write_trials(trials, tmp_path)).trials
+    again = read_trials(write_trials(trials, tmp_path))
     assert again.hash == trials.hash
     assert np.array_equal(again.query_activations, trials.query_activations)
     assert not again.simulated
@@ -419,7 +419,7 @@ def test_only_used_images_are_written(tmp_path: Path) -> None:
 
 def test_csv_says_the_same(written: Path) -> None:
     pd.read_parquet(written / "trials.parquet").to_csv(written / "trials.csv", index=False)
-    one, two = (read_trials(written / f"trials.{kind}").trials for kind in ("csv", "parquet"))
+    one, two = (read_trials(written / f"trials.{kind}") for kind in ("csv", "parquet"))
     assert one.hash == two.hash
     assert one.simulated
     assert np.array_equal(one.query_activations, two.query_activations, equal_nan=True)
@@ -430,7 +430,7 @@ def test_ids_and_optional_columns_may_be_left_out(written: Path) -> None:
     frame = pd.read_parquet(path)
     optional = ["trial_id", "simulated", "activation_positive", "activation_negative"]
     frame.drop(columns=optional).to_parquet(path)
-    trials = read_trials(written).trials
+    trials = read_trials(written)
     assert trials.index.trial_id.tolist() == frame["trial_id"].tolist()
     assert not trials.simulated
     assert np.isnan(trials.query_activations).all()
@@ -461,7 +461,7 @@ def test_paths_that_leave_the_folder(name: str | None, written: Path) -> None:
     with pytest.raises(TrialError, match=f"{where}: found .*, wanted a relative path inside"):
         read_trials(written)
     read = read_trials(written, skip_bad=True)
-    assert len(read.trials) == len(frame) - 1
+    assert len(read) == len(frame) - 1
     assert [one.where for one in read.skipped] == [frame["trial_id"][1]]
 
 
@@ -519,12 +519,12 @@ def test_images_may_lie_elsewhere_if_the_caller_says_so(written: Path, tmp_path:
     shutil.move(written / "trials.parquet", tmp_path / "moved.parquet")
     with pytest.raises(ImageError, match="cannot be read"):
         read_trials(tmp_path / "moved.parquet")
-    assert len(read_trials(tmp_path / "moved.parquet", image_root=written).trials) == 4
+    assert len(read_trials(tmp_path / "moved.parquet", image_root=written)) == 4
 
 
 def test_a_damaged_copy_is_noticed_on_writing(tmp_path: Path) -> None:
     unit = make_unit(tmp_path / "in" / "layer", 1, synthetic=False) / "natural_images"
-    trials = read_trials(tmp_path / "in").trials
+    trials = read_trials(tmp_path / "in")
     (unit / "max_3.png").write_bytes(picture("other"))
     with pytest.raises(ImageError, match=r"changed while it was used: .*max_3\.png"):
         write_trials(trials, tmp_path / "out")

@@ -13,7 +13,7 @@ from imi_bench.networks.activations import collect_activations
 from imi_bench.networks.exemplars import Design
 from imi_bench.networks.trial_folder import build_trials
 from imi_bench.networks.units import sample_units
-from imi_bench.observers.catalogue import load
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal
 from imi_bench.replay.runner import replay
 from imi_bench.tables import DecisionVariables, Trials
@@ -62,7 +62,7 @@ def test_easy_trials_are_easier_than_hard85(
     if observer == "encoder":
         weights = shared / "nets" / "resnet10t.safetensors"
         observer = f"timm:resnet10t?checkpoint={weights}&image_size=32"
-    decided = replay(load(observer, device="cpu"), trials, cache=cache).decisions
+    decided = replay(load_observer(observer, device="cpu"), trials, cache=cache).decisions
     found = proportion_correct(decided, trials)
     assert found["easy"] > found["hard85"]
     assert found["easy"] > 0.7
@@ -74,6 +74,8 @@ def test_the_ideal_observer_is_always_right(trials: Trials) -> None:
 
 
 def test_chance_is_one_half(trials: Trials, cache: Path) -> None:
-    found = proportion_correct(replay(load("chance"), trials, cache=cache).decisions, trials)
+    found = proportion_correct(
+        replay(load_observer("chance"), trials, cache=cache).decisions, trials
+    )
     # About 200 trials a difficulty; five standard errors.
     assert (found - 0.5).abs().max() < 5 * np.sqrt(0.25 / 180)
