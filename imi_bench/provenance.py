@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -168,3 +169,46 @@ def git_state(folder: Path | None = None) -> dict[str, str | bool] | None:
         return {"commit": git("rev-parse", "HEAD"), "dirty": git("status", "--porcelain") != ""}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON: NaN and infinity become null, paths and numpy values plain.
+
+    Parameters
+    ----------
+    value : object
+        Mappings, sequences, results with ``to_json``, arrays, paths, numbers, text.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+
+    Examples
+    --------
+    >>> plain({"a": (1.0, float("nan")), "where": Path("x")})
+    {'a': [1.0, None], 'where': 'x'}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def from_null(value: float | None) -> float:
+    """Read a number that `plain` wrote: null is NaN.
+
+    Examples
+    --------
+    >>> from_null(None), from_null(2)
+    (nan, 2.0)
+    """
+    return math.nan if value is None else float(value)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imi_bench"
 
 # A module may import from its own room and from those before it.
 ORDER = (
-    "errors extras provenance progress executors arrays rooms",
+    "errors extras text provenance progress executors arrays rooms",
     "tables stats",
     "vision",
     "stimuli release simulation",

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
+from imi_bench.provenance import from_null, plain
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import link_named
 
@@ -172,16 +173,14 @@ class PsychometricFit:
             "n": self.n,
             "clusters": self.clusters,
             "state": self.state,
-            "covariance": [
-                [v if math.isfinite(v) else None for v in row] for row in self.covariance.tolist()
-            ],
+            "covariance": plain(self.covariance),
             "names": list(self.names),
         }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        covariance = [[math.nan if v is None else v for v in row] for row in record["covariance"]]
+        covariance = [[from_null(v) for v in row] for row in record["covariance"]]
         return cls(
             link=record["link"],
             slopes={group: Estimate.from_json(s) for group, s in record["slopes"].items()},

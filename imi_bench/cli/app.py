@@ -11,6 +11,7 @@ import typer
 
 from imi_bench import __version__
 from imi_bench.errors import ImiBenchError, InputError
+from imi_bench.text import printable
 
 GROUPS: tuple[str, ...] = (
     "demo",
@@ -94,7 +95,7 @@ def main() -> None:
 
 def _end(line: str, code: int) -> NoReturn:
     if line:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.answers import Answers, read_answers
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.provenance import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,7 @@ def _write(
     machines: list[tuple[Effects, list[Difference]]],
     out: Path,
 ) -> None:
-    from imi_bench.effects.export import export, with_nulls
+    from imi_bench.effects.export import export
     from imi_bench.provenance import write_json
     from imi_bench.report.effects import draw_effects
 
@@ -138,7 +139,7 @@ def _write(
         folder = out / effects.who
         export(effects, folder)
         draw_effects(effects, folder / "effects.png")
-        write_json(folder / "differences.json", with_nulls([one.to_json() for one in found]))
+        write_json(folder / "differences.json", plain([one.to_json() for one in found]))
     note(f"written to {out}")
 
 

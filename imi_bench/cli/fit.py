@@ -8,8 +8,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from imi_bench.cli.output import AsJson, note, plain, print_json
-from imi_bench.provenance import atomic_path
+from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.provenance import atomic_path, plain
 
 
 def register(app: typer.Typer) -> None:

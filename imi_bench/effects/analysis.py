@@ -40,7 +40,7 @@ from imi_bench.glmm.inference import (
     equivalence,
     wald,
 )
-from imi_bench.glmm.posthoc import holm
+from imi_bench.stats.multiplicity import holm
 from imi_bench.vision.card import FAMILIES
 
 __all__ = ["analyse", "first_stage"]

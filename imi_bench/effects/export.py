@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +12,10 @@ from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
 from imi_bench.glmm.posthoc import PostHoc
-from imi_bench.provenance import atomic_path, write_json
+from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.text import latex, one_line
 
-__all__ = ["export", "latex_table", "r_script", "with_nulls"]
+__all__ = ["export", "latex_table", "r_script"]
 
 _FILES = (
     "effects.csv",
@@ -26,7 +25,6 @@ _FILES = (
     "refit.R",
     "effects.json",
 )
-_ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "×": r"$\times$"}
 
 
 def export(
@@ -56,17 +54,8 @@ def export(
         with atomic_path(paths[name]) as temporary:
             temporary.write_text(text, encoding="utf-8")
     record = {**effects.to_json(), "groups": {k: v.to_json() for k, v in (groups or {}).items()}}
-    write_json(paths["effects.json"], with_nulls(record))
+    write_json(paths["effects.json"], plain(record))
     return paths
-
-
-def with_nulls(record: Any) -> Any:
-    """Return a JSON value with null where a number is undefined."""
-    if isinstance(record, dict):
-        return {name: with_nulls(value) for name, value in record.items()}
-    if isinstance(record, list):
-        return [with_nulls(value) for value in record]
-    return None if isinstance(record, float) and not math.isfinite(record) else record
 
 
 def _csv(frame: pd.DataFrame, path: Path) -> None:
@@ -103,8 +92,8 @@ def latex_table(effects: Effects) -> str:
     """
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
-        f"% {made_up}{_tex(effects.who)}, {effects.answers} answers",
-        *(f"% left out: {gone}" for gone in effects.left_out),
+        f"% {made_up}{one_line(effects.who)}, {effects.answers} answers",
+        *(f"% left out: {one_line(str(gone))}" for gone in effects.left_out),
         r"\begin{tabular}{llrrrll}",
         r"\toprule",
         r"Question & Effect of & Log-odds & 95\% interval & Networks & Test & $p$ (Holm) \\",
@@ -122,18 +111,10 @@ def _latex_row(effect: Effect) -> str:
     interval = "--" if np.isnan(test.low) else f"$[{test.low:.3f}, {test.high:.3f}]$"
     shown, adjusted = "--", "--"
     if not np.isnan(test.p):
-        shown = _signs(f"{test.method}, {p_text(test.p)}")
-        adjusted = _signs(p_text(effect.p_holm).removeprefix("p ").removeprefix("= "))
+        shown = f"{test.method}, {p_text(test.p)}"
+        adjusted = p_text(effect.p_holm).removeprefix("p ").removeprefix("= ")
     cells = (effect.topic, effect.label, value, interval, str(effect.networks), shown, adjusted)
-    return " & ".join(_tex(cell) for cell in cells) + r" \\"
-
-
-def _signs(text: str) -> str:
-    return text.replace("<", "$<$").replace("=", "$=$")
-
-
-def _tex(text: str) -> str:
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+    return " & ".join(latex(cell) for cell in cells) + r" \\"
 
 
 def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",)) -> str:
@@ -146,9 +127,10 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     """
     right = effects.formula.removeprefix("correct ~ ")
     added = " + ".join(properties)
+    who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
-    gone = "".join(f"# Left out: {one}.\n" for one in effects.left_out)
-    return f"""# Refits the mixed model of {effects.who} ({effects.answers} answers) with lme4.
+    gone = "".join(f"# Left out: {one_line(str(one))}.\n" for one in effects.left_out)
+    return f"""# Refits the mixed model of {who} ({effects.answers} answers) with lme4.
 # Run in this folder: Rscript refit.R
 {made_up}{gone}# Properties of networks are log10 of parameters and of training images, accuracy in
 # steps of 10 points and the year, each minus its mean over networks. lme4's z for them treats

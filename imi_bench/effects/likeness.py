@@ -14,7 +14,7 @@ from imi_bench.effects.scale import PROPERTIES, family_columns
 from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
 from imi_bench.glmm.inference import Inference
-from imi_bench.glmm.posthoc import holm
+from imi_bench.stats.multiplicity import holm
 from imi_bench.vision.card import FAMILIES
 
 __all__ = ["Difference", "differences"]

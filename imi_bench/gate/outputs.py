@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from imi_bench import text
 from imi_bench.gate.verdict import Comparison, GateResult
 
 COLUMNS = ("stratum", "baseline", "new", "drop", "verdict", "trials", "units", "trials to settle")
@@ -46,12 +47,12 @@ def markdown(result: GateResult) -> str:
     head = [
         f"### imi-bench gate: {_MARK[result.verdict]}",
         "",
-        _cell(sentence(result)),
+        text.markdown(sentence(result)),
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + " --- |" * len(COLUMNS),
     ]
-    body = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows(result)]
+    body = ["| " + " | ".join(map(text.markdown, row)) + " |" for row in rows(result)]
     level = f"{1 - 2 * result.alpha:.0%}"
     foot = ["", f"Score: {result.score}. Intervals: {level}, cluster-robust by unit.", ""]
     return "\n".join([*head, *body, *foot])
@@ -68,10 +69,12 @@ def junit(result: GateResult) -> str:
         errors=str(sum(c.verdict == "cannot tell" for c in cases)),
     )
     for c in cases:
-        case = ET.SubElement(suite, "testcase", classname=f"gate.{result.score}", name=c.stratum)
+        case = ET.SubElement(
+            suite, "testcase", classname=f"gate.{result.score}", name=text.xml(c.stratum)
+        )
         if c.verdict != "pass":
             kind = "failure" if c.verdict == "worse" else "error"
-            ET.SubElement(case, kind, message=c.reason, type=c.verdict)
+            ET.SubElement(case, kind, message=text.xml(c.reason), type=c.verdict)
         ET.SubElement(
             case, "system-out"
         ).text = f"baseline {c.baseline}, new {c.new}, drop {c.drop}, n {c.drop.n}"
@@ -82,16 +85,9 @@ def junit(result: GateResult) -> str:
 def annotation(result: GateResult) -> str:
     """A workflow command that shows the verdict on the pull request's page."""
     level = {"pass": "notice", "worse": "error", "cannot tell": "warning"}[result.verdict]
-    message = sentence(result).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{level} title=imi-bench gate::{message}"
+    return f"::{level} title=imi-bench gate::{text.annotation(sentence(result))}"
 
 
 def _deciding(result: GateResult) -> Comparison:
     agreeing = [c for c in result.comparisons if c.verdict == result.verdict]
     return agreeing[0] if agreeing else result.comparisons[0]
-
-
-def _cell(text: str) -> str:
-    for character in "\\|<>`*_[]":
-        text = text.replace(character, "\\" + character)
-    return " ".join(text.split())

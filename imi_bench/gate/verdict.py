@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import (
@@ -34,6 +33,7 @@ from imi_bench.errors import (
     UnknownNameError,
 )
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.multiplicity import holm
 from imi_bench.tables import DecisionVariables, Responses, TrialIndex
 
 Verdict = Literal["pass", "worse", "cannot tell"]
@@ -195,7 +195,7 @@ def gate(
         )
         for name, mask, floor in strata
     ]
-    comparisons[1:] = _holm(comparisons[1:], alpha)
+    comparisons[1:] = _surviving(comparisons[1:], alpha)
     return GateResult(
         _overall(comparisons),
         tuple(comparisons),
@@ -353,11 +353,9 @@ def _floor_verdict(
     return verdict, reason
 
 
-def _holm(strata: list[Comparison], alpha: float) -> list[Comparison]:
+def _surviving(strata: list[Comparison], alpha: float) -> list[Comparison]:
     """A stratum stays "worse" by its drop only if it survives Holm's correction over strata."""
-    if not strata:
-        return []
-    adjusted = multipletests([c.p_worse for c in strata], alpha=alpha, method="holm")[1]
+    adjusted = holm([c.p_worse for c in strata])
     below_floor = [c.floor is not None and c.new.high < c.floor for c in strata]
     return [
         replace(c, verdict="cannot tell", reason=f"{c.reason}; not after Holm's correction")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
 from imi_bench.glmm.result import GlmmResult, RandomEffects
+from imi_bench.provenance import from_null, plain
 
 __all__ = ["from_json", "random_rows", "to_json"]
 
@@ -26,7 +26,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
             name: {"estimate": b, "se": s, "z": z, "p": p}
             for name, b, s, z, p in zip(
                 result.names,
-                *(_numbers(v) for v in (result.estimate, result.se, result.z, result.p)),
+                *(plain(v) for v in (result.estimate, result.se, result.z, result.p)),
                 strict=True,
             )
         },
@@ -51,24 +51,24 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
                 "reason",
             )
         },
-        "gradient_norm": _numbers(result.gradient_norm),
-        "sigma": _numbers(result.sigma),
+        "gradient_norm": plain(result.gradient_norm),
+        "sigma": plain(result.sigma),
         "warnings": list(result.warnings),
         "separated": list(result.separated),
         "groups": {effect.group: len(effect.levels) for effect in result.random},
-        "covariance": _numbers(result.covariance),
-        "theta": dict(zip(result.theta_names, _numbers(result.theta), strict=True)),
-        "theta_covariance": _numbers(result.theta_covariance),
+        "covariance": plain(result.covariance),
+        "theta": dict(zip(result.theta_names, plain(result.theta), strict=True)),
+        "theta_covariance": plain(result.theta_covariance),
         "effects": [
             {
                 "group": effect.group,
                 "names": list(effect.names),
                 "blocks": list(effect.blocks),
-                "sd": _numbers(effect.sd),
-                "corr": _numbers(effect.corr),
+                "sd": plain(effect.sd),
+                "corr": plain(effect.corr),
                 "levels": list(effect.levels),
-                "modes": _numbers(effect.modes),
-                "conditional_sd": _numbers(effect.conditional_sd),
+                "modes": plain(effect.modes),
+                "conditional_sd": plain(effect.conditional_sd),
             }
             for effect in result.random
         ],
@@ -92,8 +92,8 @@ def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
             theta_names=tuple(source["theta"]),
             theta=_array(list(source["theta"].values())),
             theta_covariance=_array(source["theta_covariance"]),
-            sigma=_float(source["sigma"]),
-            gradient_norm=_float(source["gradient_norm"]),
+            sigma=from_null(source["sigma"]),
+            gradient_norm=from_null(source["gradient_norm"]),
             log_likelihood=source["logLik"],
             random=tuple(
                 RandomEffects(
@@ -149,7 +149,7 @@ def random_rows(result: GlmmResult) -> list[dict[str, Any]]:
         block_of = np.repeat(np.arange(len(effect.blocks)), effect.blocks)
         for index, name in enumerate(effect.names):
             earlier = [j for j in range(index) if block_of[j] == block_of[index]]
-            corr = [_numbers(effect.corr[index, j]) for j in earlier]
+            corr = [plain(effect.corr[index, j]) for j in earlier]
             rows.append(
                 {
                     "group": effect.group,
@@ -161,17 +161,6 @@ def random_rows(result: GlmmResult) -> list[dict[str, Any]]:
     if result.family == "gaussian":
         rows.append({"group": "Residual", "name": None, "sd": result.sigma, "corr": None})
     return rows
-
-
-def _numbers(value: Any) -> Any:
-    """Plain numbers for JSON, None for NaN."""
-    if isinstance(value, np.ndarray) and value.ndim:
-        return [_numbers(part) for part in value]
-    return float(value) if math.isfinite(value) else None
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _array(value: Any) -> Floats:

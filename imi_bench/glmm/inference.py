@@ -18,6 +18,7 @@ from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.provenance import plain
 
 __all__ = [
     "Equivalence",
@@ -98,10 +99,8 @@ class Inference:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN and infinity become null."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        record: dict[str, Any] = plain(asdict(self))
+        return record
 
 
 @dataclass(frozen=True)

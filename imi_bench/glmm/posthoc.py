@@ -13,7 +13,7 @@ from scipy import stats
 
 from imi_bench.errors import NotEnoughDataError
 
-__all__ = ["GroupMean", "PostHoc", "bootstrap_mean", "compare_groups", "holm"]
+__all__ = ["GroupMean", "PostHoc", "bootstrap_mean", "compare_groups"]
 
 
 @dataclass(frozen=True)
@@ -150,30 +150,3 @@ def compare_groups(
         bootstrap_mean(arrays[name], name=name, rng=rng, n_resamples=n_resamples) for name in names
     )
     return PostHoc(tuple(names), means, float(statistic), float(p), pairs, alpha)
-
-
-def holm(p: Sequence[float], families: Sequence[str] | None = None) -> NDArray[np.float64]:
-    """Adjust p-values for their number by Holm's step-down; NaN stays and does not count.
-
-    Holm (1979), Scand. J. Stat. 6, 65-70.
-
-    Parameters
-    ----------
-    p : unadjusted.
-    families : label of each; adjusted for the number inside a family. One family by default.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
-    [0.03, 0.06, nan, 0.06]
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    values = np.asarray(p, dtype=float)
-    labels = np.zeros(len(values)) if families is None else np.asarray(families)
-    adjusted = np.full(len(values), np.nan)
-    for label in np.unique(labels):
-        known = np.isfinite(values) & (labels == label)
-        if known.any():
-            adjusted[known] = multipletests(values[known], method="holm")[1]
-    return adjusted

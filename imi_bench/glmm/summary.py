@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.text import latex
 
 __all__ = ["latex_table", "summary_text"]
 
@@ -127,15 +128,15 @@ def latex_table(result: GlmmResult) -> str:
         result.names, result.estimate, result.se, result.z, result.p, strict=True
     ):
         shown = r"$<0.001$" if p < 0.001 else f"${p:.3f}$"
-        lines.append(rf"{_escape(name)} & ${b:.3f}$ & ${se:.3f}$ & ${z:.2f}$ & {shown} \\")
+        lines.append(rf"{latex(name)} & ${b:.3f}$ & ${se:.3f}$ & ${z:.2f}$ & {shown} \\")
     lines.append(r"\midrule")
     for effect in result.random:
         for name, sd in zip(effect.names, effect.sd, strict=True):
-            label = _escape(f"SD {effect.group}: {name}")
+            label = latex(f"SD {effect.group}: {name}")
             lines.append(rf"{label} & ${sd:.3f}$ & & & \\")
     if result.family == "gaussian":
         lines.append(rf"SD residual & ${result.sigma:.3f}$ & & & \\")
-    groups = ", ".join(f"{len(e.levels)} {_escape(e.group)}" for e in result.random)
+    groups = ", ".join(f"{len(e.levels)} {latex(e.group)}" for e in result.random)
     lines += [
         r"\midrule",
         rf"\multicolumn{{5}}{{l}}{{$n={result.n}$; {groups}; "
@@ -144,14 +145,3 @@ def latex_table(result: GlmmResult) -> str:
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
-
-
-_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-
-
-def _escape(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)

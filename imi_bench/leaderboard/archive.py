@@ -13,6 +13,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from imi_bench.text import one_line
+
 LIMITS = {"submission.toml": 64 << 10, "decisions.parquet": 64 << 20, "run.json": 4 << 20}
 OPTIONAL_LIMITS = {"trials.parquet": 64 << 20}
 MAX_ENTRIES = 16
@@ -46,7 +48,7 @@ class Problem:
 
     def __str__(self) -> str:
         line = ": ".join(part for part in (self.file, self.field, self.message) if part)
-        return " ".join("".join(c if c.isprintable() else "\ufffd" for c in line).split())
+        return one_line(line)
 
 
 def read_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:

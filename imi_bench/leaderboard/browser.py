@@ -14,6 +14,7 @@ from imi_bench.leaderboard.plots import scatter
 from imi_bench.leaderboard.rows import Detail
 from imi_bench.scores.alignment import Matched
 from imi_bench.scores.likelihood import reliability_diagram
+from imi_bench.stats.proportions import wilson
 
 SHOWN = 40
 TILE = 64
@@ -49,6 +50,7 @@ def observer_detail(matched: Matched, folder: Path) -> Detail:
     observer, human = matched.condition_means()
     diagram = reliability_diagram(matched)
     filled = diagram.answers > 0
+    ends = wilson((diagram.observed * diagram.answers)[filled], diagram.answers[filled])
     figures = (
         scatter(
             list(zip(observer.tolist(), human.tolist(), strict=True)),
@@ -61,7 +63,7 @@ def observer_detail(matched: Matched, folder: Path) -> Detail:
             title="Reliability of the predictions",
             x_label="predicted proportion correct",
             y_label="observed proportion correct",
-            bars=_wilson(diagram.observed[filled], diagram.answers[filled]),
+            bars=list(zip(*(end.tolist() for end in ends), strict=True)),
         ),
     )
     chosen = _spread(matched)
@@ -80,13 +82,6 @@ def network_figures(points: list[tuple[float, float]]) -> tuple[Markup, ...]:
             y_label="predicted P(person correct)",
         ),
     )
-
-
-def _wilson(p: np.ndarray, n: np.ndarray) -> list[tuple[float, float]]:
-    z2 = 1.959964**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return list(zip((middle - half).tolist(), (middle + half).tolist(), strict=True))
 
 
 def _spread(matched: Matched) -> list[int]:

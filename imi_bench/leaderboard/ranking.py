@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from imi_bench.arrays import Floats, Ints
+from imi_bench.stats.multiplicity import holm
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,5 +109,5 @@ def _pairwise_p(scores: Floats, resampled: Floats) -> Floats:
     p = np.where(one_missing, 0.0, p)
     upper = np.triu_indices(count, 1)
     adjusted = np.ones((count, count))
-    adjusted[upper] = multipletests(p[upper], method="holm")[1]
+    adjusted[upper] = holm(p[upper])
     return np.minimum(adjusted, adjusted.T)

@@ -23,6 +23,7 @@ from imi_bench.leaderboard.plots import interval
 from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
 from imi_bench.provenance import atomic_path
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import html, markdown
 
 _DATATABLES = "dataTables-3.1.5.min.js"
 _NEVER = 1e9
@@ -123,6 +124,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("imi_bench.leaderboard"),
         autoescape=True,
+        finalize=lambda value: html(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -266,7 +268,7 @@ def _markdown(table: Table) -> str:
         "coverage",
         "training data",
     ]
-    lines = [f"# {_md(table.title)}", "", f"*{_md(table.question)}*", ""]
+    lines = [f"# {markdown(table.title)}", "", f"*{markdown(table.question)}*", ""]
     if table.simulated:
         lines += [
             "**Simulated.** Images, units or participants of this board are made up or stand "
@@ -278,7 +280,7 @@ def _markdown(table: Table) -> str:
         lines += [f"Human ceiling: {table.ceiling}. Guessing: {table.chance:.3f}.", ""]
     if not math.isnan(table.resolvable):
         lines += [f"Smallest difference resolved: {table.resolvable:.3f}.", ""]
-    lines += ["| " + " | ".join(map(_md, head)) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(map(markdown, head)) + " |", "|" + " --- |" * len(head)]
     for row in table.rows:
         rank = f"{row.rank} [{row.rank_low}–{row.rank_high}]" if row.rank else row.kind
         cells = [
@@ -290,19 +292,11 @@ def _markdown(table: Table) -> str:
             f"{100 * row.coverage:.1f}%",
             training(row),
         ]
-        lines.append("| " + " | ".join(map(_md, cells)) + " |")
+        lines.append("| " + " | ".join(map(markdown, cells)) + " |")
     if table.rejected:
         lines += ["", "Not scored:", ""]
-        lines += [f"- {_md(folder)}: {_md(problem)}" for folder, problem in table.rejected]
+        lines += [
+            f"- {markdown(folder)}: {markdown(problem)}" for folder, problem in table.rejected
+        ]
     lines += ["", "Open `index.html` for the page; rebuild with `imi-bench leaderboard build`.", ""]
     return "\n".join(lines)
-
-
-_MD = str.maketrans(
-    {c: "\\" + c for c in "\\`*_{}[]|#!~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-)
-
-
-def _md(text: str) -> str:
-    """Escape what Markdown or HTML would act upon; addresses do not become links."""
-    return " ".join(text.translate(_MD).replace("://", ":\u200b//").split())

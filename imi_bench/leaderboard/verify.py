@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy import stats
 
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.networks import NetworkScores
@@ -154,7 +155,8 @@ def _resolvable(draws: Sequence[NDArray[np.float64]]) -> float:
     covariance = np.cov(np.stack(draws))
     variance = np.add.outer(np.diag(covariance), np.diag(covariance)) - 2 * covariance
     pairs = variance[np.triu_indices(len(draws), 1)]
-    return float((1.959964 + 0.841621) * np.median(np.sqrt(np.maximum(pairs, 0))))
+    factor = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    return float(factor * np.median(np.sqrt(np.maximum(pairs, 0))))
 
 
 def _anchors(board: Board) -> list[Row]:

@@ -48,7 +48,7 @@ class ConditionMean:
         widths = np.array(
             [self.mean.high - self.mean.low, self.published.high - self.published.low]
         )
-        error = float(np.sqrt(np.square(widths / (2 * 1.959964)).sum()))
+        error = float(np.sqrt(np.square(widths / (2 * stats.norm.ppf(0.975))).sum()))
         return (self.mean.value - self.published.value) / error if error > 0 else float("nan")
 
     def to_json(self) -> dict[str, Any]:

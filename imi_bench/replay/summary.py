@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from imi_bench.arrays import Bools
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.proportions import proportion
 from imi_bench.tables import DecisionVariables, TrialIndex
-
-_Z95 = 1.959963984540054
 
 
 def accuracy_table(
@@ -63,22 +60,12 @@ def proportion_correct(credit: np.ndarray) -> Estimate:
 
     Notes
     -----
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
-    (1927), 209-212. With halves among the credits the variance is no larger than the binomial
-    one assumed, so the interval is on the safe side.
+    With halves among the credits the variance is no larger than the binomial one assumed, so the
+    interval is on the safe side.
 
     Examples
     --------
     >>> print(proportion_correct(np.array([1.0, 1.0, 0.0, 0.5])))
     0.625 [0.219, 0.908]
     """
-    n = len(credit)
-    if n == 0:
-        return Estimate.undefined("no trials")
-    mean = float(np.mean(credit))
-    scale = 1 + _Z95**2 / n
-    middle = (mean + _Z95**2 / (2 * n)) / scale
-    half = _Z95 / scale * math.sqrt(mean * (1 - mean) / n + _Z95**2 / (4 * n**2))
-    return Estimate(
-        mean, max(middle - half, 0.0), min(middle + half, 1.0), method="Wilson", n=n, clusters=n
-    )
+    return proportion(float(np.sum(credit)), len(credit))

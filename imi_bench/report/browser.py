@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from statsmodels.stats.proportion import proportion_confint
 
 from imi_bench.arrays import Pixels
+from imi_bench.provenance import plain
 from imi_bench.report.contents import Exhibit, ObserverRun
+from imi_bench.stats.proportions import wilson
 from imi_bench.tables.images import Images
 
 THUMBNAIL = 96
@@ -127,7 +127,7 @@ def _split(correct: int, answers: int) -> list[float] | None:
     """Correct answers, answers, and the Wilson 95% interval of the proportion."""
     if not answers:
         return None
-    low, high = proportion_confint(correct, answers, method="wilson")
+    low, high = wilson(correct, answers)
     return [correct, answers, round(float(low), 3), round(float(high), 3)]
 
 
@@ -144,7 +144,7 @@ def _answers(exhibit: Exhibit, run: ObserverRun, order: NDArray[np.int64]) -> di
         "name": exhibit.labels[run.name],
         "marks": "".join(marks),
         "first": "".join("1" if positive else "0" for positive in first),
-        "evidence": [None if math.isnan(v) else float(f"{v:.3g}") for v in toward],
+        "evidence": plain([float(f"{v:.3g}") for v in toward]),
     }
     if run.calibration is not None and exhibit.study is not None:
         predicted = run.calibration.predict(decisions, exhibit.trials.index).p_correct

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
 
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES
@@ -80,7 +81,7 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     axes.errorbar(
         x,
         stage.estimate,
-        yerr=1.96 * np.sqrt(np.diag(stage.covariance)),
+        yerr=stats.norm.ppf(0.975) * np.sqrt(np.diag(stage.covariance)),
         fmt="o",
         color=_BLUE,
         markersize=4,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
 from imi_bench.release.published import published
 from imi_bench.report.contents import Exhibit
@@ -23,6 +22,7 @@ from imi_bench.report.figures import (
 from imi_bench.report.summary import Stratum, Summary
 from imi_bench.scores.report import ScoreReport
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.proportions import proportion, wilson
 
 _INTERVALS = (
     "Whiskers: 95% intervals from a bootstrap over units{people}. Dashed: chance, 0.5. Ties and "
@@ -144,7 +144,7 @@ def _by_unit(exhibit: Exhibit, names: list[str], labels: Mapping[str, str]) -> F
         for run in exhibit.runs:
             if run.name in names and keep.any():
                 credit = run.decisions.credit[exhibit.rows_of(run)][keep]
-                points.append(Dot(run.name, unit, "", _wilson(credit.sum(), len(credit))))
+                points.append(Dot(run.name, unit, "", proportion(float(credit.sum()), len(credit))))
     return dots(
         points,
         name="unit",
@@ -229,15 +229,15 @@ def _reliability(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -
         diagram = report.reliability
         some = diagram.answers > 0
         hits = np.round(diagram.observed[some] * diagram.answers[some])
-        low, high = proportion_confint(hits, diagram.answers[some], method="wilson")
+        low, high = wilson(hits, diagram.answers[some])
         ece = report.scores["ece"].estimate
         panes.append(
             Pairs(
                 name,
                 diagram.predicted[some],
                 diagram.observed[some],
-                np.asarray(low),
-                np.asarray(high),
+                low,
+                high,
                 note=f"error {ece.value:.3f}",
             )
         )
@@ -257,11 +257,6 @@ def _reliability(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -
         labels=labels,
         joined=True,
     )
-
-
-def _wilson(hits: float, count: int) -> Estimate:
-    low, high = proportion_confint(hits, count, method="wilson")
-    return Estimate(hits / count, float(low), float(high), method="Wilson", n=count, clusters=1)
 
 
 def _limits(points: list[Dot]) -> tuple[float, float]:

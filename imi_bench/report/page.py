@@ -12,6 +12,7 @@ from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
+from imi_bench.text import html
 
 
 def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) -> Path:
@@ -58,6 +59,7 @@ def render(exhibit: Exhibit, summary: Summary) -> str:
     environment = Environment(
         loader=PackageLoader("imi_bench.report"),
         autoescape=True,
+        finalize=lambda value: html(value) if isinstance(value, str) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -13,9 +13,11 @@ import pandas as pd
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
+from imi_bench.provenance import plain
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.report import HEADLINE, all_draws
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.multiplicity import holm
 from imi_bench.stats.resampling import Draws, Score, estimate, resolvable_difference
 from imi_bench.tables import DecisionVariables, Study
 
@@ -64,14 +66,15 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN become null."""
-        numbers = {"p": self.p, "p_holm": self.p_holm, "resolvable": self.resolvable}
         return {
             "score": self.score,
             "first": self.first,
             "second": self.second,
-            "values": [None if np.isnan(v) else v for v in self.values],
+            "values": plain(self.values),
             "difference": self.difference.to_json(),
-            **{name: None if np.isnan(v) else v for name, v in numbers.items()},
+            "p": plain(self.p),
+            "p_holm": plain(self.p_holm),
+            "resolvable": plain(self.resolvable),
         }
 
 
@@ -250,14 +253,5 @@ def _two_sided(draws: Floats) -> float:
 
 
 def _adjusted(found: Sequence[Difference]) -> tuple[Difference, ...]:
-    from statsmodels.stats.multitest import multipletests
-
-    rows = [row for row, one in enumerate(found) if np.isfinite(one.p)]
-    if not rows:
-        return tuple(found)
-    adjusted = dict(
-        zip(rows, multipletests([found[r].p for r in rows], method="holm")[1], strict=True)
-    )
-    return tuple(
-        replace(one, p_holm=float(adjusted.get(row, np.nan))) for row, one in enumerate(found)
-    )
+    adjusted = holm([one.p for one in found]).tolist()
+    return tuple(replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
+from imi_bench.provenance import plain
 from imi_bench.scores.alignment import Matched
 from imi_bench.stats.resampling import Score, Totals
 
@@ -80,11 +81,8 @@ class ReliabilityDiagram:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; an empty bin's means are null."""
-        means = {
-            name: [None if np.isnan(v) else v for v in getattr(self, name).tolist()]
-            for name in ("predicted", "observed")
-        }
-        return {"edges": self.edges.tolist(), **means, "answers": self.answers.tolist()}
+        record: dict[str, Any] = plain(vars(self))
+        return record
 
 
 def _bins(matched: Matched) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.choice.calibration import Calibration
+from imi_bench.provenance import plain
 from imi_bench.scores import agreement, ceiling, likelihood
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
@@ -86,7 +87,7 @@ class ScoreLine:
         """JSON object."""
         return {
             "estimate": self.estimate.to_json(),
-            "resolvable": None if np.isnan(self.resolvable) else self.resolvable,
+            "resolvable": plain(self.resolvable),
             "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
             "above_ceiling": self.above_ceiling,
         }

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from imi_bench.errors import InputError
+from imi_bench.provenance import from_null, plain
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,13 @@ class Estimate:
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """JSON object; NaN and infinite ends become null."""
-        return {
-            name: None if isinstance(fact, float) and not math.isfinite(fact) else fact
-            for name, fact in asdict(self).items()
-        }
+        record: dict[str, float | int | str | None] = plain(asdict(self))
+        return record
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Read what `to_json` wrote (infinite ends come back as NaN)."""
-        numbers = {
-            name: math.nan if record.get(name) is None else float(record[name])
-            for name in ("value", "low", "high")
-        }
+        numbers = {name: from_null(record.get(name)) for name in ("value", "low", "high")}
         reason = record.get("reason", "")
         if any(map(math.isnan, numbers.values())) and not reason:
             reason = "not stored"

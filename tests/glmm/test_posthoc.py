@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from imi_bench.errors import NotEnoughDataError
-from imi_bench.glmm.posthoc import bootstrap_mean, compare_groups, holm
+from imi_bench.glmm.posthoc import bootstrap_mean, compare_groups
 
 GROUPS = {"b": [0.7, 0.75, 0.9, 0.8], "a": [0.5, 0.6, 0.4, 0.65], "c": [0.95, 0.85, 1.0, 0.99]}
 
@@ -63,12 +61,3 @@ def test_units_that_are_alike_have_no_interval() -> None:
 def test_nothing_to_compare_is_refused(groups: dict[str, list[float]]) -> None:
     with pytest.raises(NotEnoughDataError, match="no groups"):
         compare_groups(groups)
-
-
-def test_holm_is_that_of_r() -> None:
-    """p.adjust(c(0.01, 0.04, 0.03, 0.005, 0.9), "holm") in R."""
-    found = holm([0.01, 0.04, math.nan, 0.03, 0.005, 0.9])
-    np.testing.assert_allclose(found, [0.04, 0.09, math.nan, 0.09, 0.025, 0.9])
-    assert np.isnan(holm([math.nan])).all()
-    apart = holm([0.01, 0.04, 0.03, 0.005], ["a", "a", "b", "b"])
-    np.testing.assert_allclose(apart, [0.02, 0.04, 0.03, 0.01])
