@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -24,10 +24,24 @@ def fit(
     data: Annotated[
         Path, typer.Argument(help="CSV, TSV or Parquet. Quoted CSV columns hold labels.")
     ],
-    family: Annotated[str, typer.Option(help="binomial or gaussian.")] = "binomial",
-    link: Annotated[str | None, typer.Option(help="logit or probit (binomial).")] = None,
+    family: Annotated[
+        str, typer.Option(help="binomial, gaussian, or ordinal (ordered answers).")
+    ] = "binomial",
+    link: Annotated[str | None, typer.Option(help="logit or probit (binomial, ordinal).")] = None,
     method: Annotated[str, typer.Option(help="ML, or REML (gaussian).")] = "ML",
     nagq: Annotated[int, typer.Option(help="Quadrature nodes; 1 is Laplace.")] = 1,
+    lapse: Annotated[
+        str,
+        typer.Option(
+            help="Share of answers given blindly (binomial): P = lapse/2 + (1 - lapse) F(eta). "
+            "A number such as 0.02, or estimate."
+        ),
+    ] = "0",
+    thresholds: Annotated[str, typer.Option(help="flexible or symmetric (ordinal).")] = "flexible",
+    levels: Annotated[
+        str | None,
+        typer.Option(help="The ordered answers, lowest first, with commas (ordinal)."),
+    ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     save: Annotated[
         Path | None, typer.Option(help="Write everything, conditional modes too, as JSON.")
@@ -48,6 +62,9 @@ def fit(
         link=cast(Any, link),
         method=cast(Any, method),
         nagq=nagq,
+        lapse=_lapse(lapse),
+        thresholds=cast(Any, thresholds),
+        levels=None if levels is None else [label.strip() for label in levels.split(",")],
     )
     if result.dropped:
         note(f"dropped {result.dropped} rows with missing values")
@@ -61,3 +78,16 @@ def fit(
         typer.echo(result.to_latex() if latex else result.summary(), nl=False)
     if not result.converged:
         note(f"warning: not converged: {result.reason}")
+
+
+def _lapse(text: str) -> float | Literal["estimate"]:
+    from imi_bench.errors import InputError
+
+    if text == "estimate":
+        return "estimate"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(
+            "no lapse rate", where="--lapse", found=text, wanted="a number or estimate"
+        ) from error

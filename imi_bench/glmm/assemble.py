@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.gaussian import GaussianObjective
+from imi_bench.glmm.lapse import LapseShape
 from imi_bench.glmm.optimise import Minimum, Objective, newton_decrement
 from imi_bench.glmm.options import Options
+from imi_bench.glmm.quadrature import QuadratureObjective
 from imi_bench.glmm.result import GlmmResult, RandomEffects
 from imi_bench.glmm.schur import Factorisation
 from imi_bench.glmm.search import SINGULAR
 from imi_bench.glmm.separation import separated_columns, suspicious_columns
+from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.glmm.starts import WarmStart
 
 __all__ = ["assemble"]
@@ -53,7 +56,7 @@ def assemble(
     on_boundary[:size] = problem.theta_diagonal & (theta == 0.0)
     inside = np.ix_(free & ~on_boundary, free & ~on_boundary)
     complete, remarks = _complete_hessian(minimum, hessian, free)
-    if hessian is not None and design.family == "binomial" and design.pattern.heavy:
+    if hessian is not None and design.family != "gaussian" and design.pattern.heavy:
         remarks.append(
             "large border: theta is differenced, but the fixed effects' own block of the Hessian "
             "is the working model's, which leaves out the curvature of log|A|"
@@ -61,7 +64,8 @@ def assemble(
     natural = change.T @ complete @ change
     covariance = np.full_like(natural, np.nan)
     covariance[inside] = 2.0 * np.linalg.pinv(natural[inside], hermitian=True)
-    facts = _fixed_facts(design, objective, minimum, covariance[size:, size:])
+    fixed = problem.fixed_slice
+    facts = _fixed_facts(design, objective, minimum, covariance[fixed, fixed])
     step_size = newton_decrement(complete[inside], point.gradient[free & ~on_boundary])[1]
     verdict = _verdict(design, minimum, facts, float(np.sqrt(max(step_size, 0.0))))
     small = problem.theta_diagonal & free[:size] & (np.abs(theta) < SINGULAR)
@@ -93,7 +97,15 @@ def assemble(
         warnings=(*remarks, *verdict.pop("remarks")),
         **verdict,
         design=design,
-        warm=WarmStart(theta=theta, fixed=facts["estimate"], modes=point.modes),
+        categories=design.categories,
+        thresholds=options.thresholds,
+        **_shape_facts(objective, options, point.parameters, covariance[fixed.stop :]),
+        warm=WarmStart(
+            theta=theta,
+            fixed=facts["estimate"],
+            modes=point.modes,
+            shape=point.parameters[fixed.stop :] if design.family != "gaussian" else None,
+        ),
         seconds=time.perf_counter() - began,
     )
 
@@ -106,8 +118,11 @@ def _verdict(
     rounding = np.sqrt(1e-8 * abs(minimum.point.value))
     if converged and distance > _SETTLED * max(1.0, rounding):
         converged, reason = False, f"the gradient is still {distance:.2g} standard errors from zero"
-    remarks, separated = [], []
-    if design.family == "binomial":
+    remarks: list[str] = []
+    separated: list[str] = []
+    if design.unmet:
+        remarks.append("levels that no answer has are not modelled: " + ", ".join(design.unmet))
+    if design.family != "gaussian":
         se = np.sqrt(np.diag(facts["covariance"]))
         suspects = suspicious_columns(design, facts["estimate"], se)
         separated = separated_columns(design) if suspects else []
@@ -158,11 +173,33 @@ def _fixed_facts(
             "covariance": state.sigma**2 * back @ state.fixed_covariance @ back.T,
             "sigma": state.sigma,
         }
-    fixed = minimum.point.parameters[design.problem.theta_size :]
+    fixed = minimum.point.parameters[design.problem.fixed_slice]
     return {
         "estimate": np.linalg.solve(design.root, fixed),
         "covariance": covariance,
         "sigma": float("nan"),
+    }
+
+
+def _shape_facts(
+    objective: Objective, options: Options, parameters: Floats, covariance: Floats
+) -> dict[str, Any]:
+    """Return the lapse rate, and what the likelihood has of its own with its covariances.
+
+    `covariance` holds the rows of the internal shape parameters, float64 (s, k).
+    """
+    laplace = objective.laplace if isinstance(objective, QuadratureObjective) else objective
+    if not isinstance(laplace, ShapedLaplace):
+        return {"lapse": float(options.lapse)}
+    count = laplace.shape.size
+    values, slopes = laplace.shape.reported(parameters[-count:])
+    fixed = laplace.problem.fixed_slice
+    return {
+        "lapse": float(values[0]) if isinstance(laplace.shape, LapseShape) else 0.0,
+        "shape_names": laplace.shape.names,
+        "shape": values,
+        "shape_covariance": slopes @ covariance[:, -count:] @ slopes.T,
+        "shape_fixed_covariance": slopes @ covariance[:, fixed],
     }
 
 

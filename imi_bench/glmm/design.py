@@ -64,8 +64,9 @@ class Design:
     Attributes
     ----------
     formula : the formula as given.
-    family : ``binomial`` or ``gaussian``.
-    response : float64 (n,); successes in a binomial model.
+    family : ``binomial``, ``gaussian`` or ``ordinal``.
+    response : float64 (n,); successes in a binomial model, positions in `categories` in an
+        ordinal one.
     trials : float64 (n,); ones for 0/1 answers and in a Gaussian model.
     offset : float64 (n,), added to the linear predictor.
     fixed : float64 (n, p).
@@ -73,6 +74,8 @@ class Design:
     terms : which columns each fixed term of the formula has, such as ``{"mode": (1,)}``.
     factors : grouping factors, most levels first (ties in the order of the formula).
     dropped : rows left out because a value was missing.
+    categories : the ordered answers of an ordinal model, lowest first.
+    unmet : levels of the response that no answer has; they are not modelled.
 
     Raises
     ------
@@ -90,6 +93,8 @@ class Design:
     terms: Mapping[str, tuple[int, ...]]
     factors: tuple[RandomFactor, ...]
     dropped: int = 0
+    categories: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
     _pattern: Pattern | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +119,7 @@ class Design:
     @property
     def log_coefficients(self) -> float:
         """Log of the binomial coefficients of all rows, which the objectives leave out."""
-        if self.family == "gaussian":
+        if self.family != "binomial":
             return 0.0
         counts = (self.trials, self.response, self.trials - self.response)
         whole, hits, misses = (special.gammaln(count + 1.0).sum() for count in counts)

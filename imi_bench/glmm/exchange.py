@@ -53,6 +53,12 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         },
         "gradient_norm": plain(result.gradient_norm),
         "sigma": plain(result.sigma),
+        "lapse": result.lapse,
+        "categories": list(result.categories),
+        "thresholds": result.thresholds,
+        "shape": dict(zip(result.shape_names, plain(result.shape), strict=True)),
+        "shape_covariance": plain(result.shape_covariance),
+        "shape_fixed_covariance": plain(result.shape_fixed_covariance),
         "warnings": list(result.warnings),
         "separated": list(result.separated),
         "groups": {effect.group: len(effect.levels) for effect in result.random},
@@ -107,6 +113,17 @@ def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
                     },
                 )
                 for row in source["effects"]
+            ),
+            lapse=source["lapse"],
+            categories=tuple(source["categories"]),
+            thresholds=source["thresholds"],
+            shape_names=tuple(source["shape"]),
+            shape=_array(list(source["shape"].values())),
+            shape_covariance=_array(source["shape_covariance"]).reshape(
+                2 * (len(source["shape"]),)
+            ),
+            shape_fixed_covariance=_array(source["shape_fixed_covariance"]).reshape(
+                (len(source["shape"]), len(source["fixed"]))
             ),
             warnings=tuple(source["warnings"]),
             separated=tuple(source["separated"]),

@@ -30,7 +30,7 @@ __all__ = [
 
 _BLOCK = 16_384
 
-FamilyName = Literal["binomial", "gaussian"]
+FamilyName = Literal["binomial", "gaussian", "ordinal"]
 LinkName = Literal["logit", "probit", "identity"]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,13 +17,17 @@ from imi_bench.glmm.design import Design
 from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
 from imi_bench.glmm.gaussian import GaussianObjective
 from imi_bench.glmm.laplace import LaplaceObjective
-from imi_bench.glmm.optimise import Objective
+from imi_bench.glmm.lapse import SMALLEST_LAPSE, LapseShape, lapsing
+from imi_bench.glmm.optimise import Minimum, Objective
 from imi_bench.glmm.options import Options
+from imi_bench.glmm.ordered import ordinal_design
+from imi_bench.glmm.ordinal import ThresholdName, Thresholds
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.quadrature import QuadratureObjective
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.search import Search
-from imi_bench.glmm.starts import WarmStart, cold_binomial, cold_gaussian
+from imi_bench.glmm.shape import ShapedLaplace
+from imi_bench.glmm.starts import WarmStart, cold_binomial, cold_gaussian, cold_shaped
 from imi_bench.glmm.threads import one_thread
 
 if TYPE_CHECKING:
@@ -42,6 +47,9 @@ def fit(
     start: GlmmResult | WarmStart | None = None,
     hessian: bool = True,
     max_iterations: int = 200,
+    lapse: float | Literal["estimate"] = 0.0,
+    thresholds: ThresholdName = "flexible",
+    levels: Sequence[str] | None = None,
 ) -> GlmmResult:
     """Fit a mixed model by the Laplace approximation, quadrature, ML or REML.
 
@@ -50,13 +58,17 @@ def fit(
     formula : lme4's language, ``y ~ x + (1 + x | g)``; the response of a binomial model is 0/1,
         ``cbind(successes, failures)`` or ``prop(successes, trials)``.
     data : one row for each observation. Rows with a missing value are dropped and counted.
-    family : ``binomial`` or ``gaussian``.
-    link : ``logit`` (default) or ``probit`` for a binomial model.
+    family : ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
+    link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
     method : ``ML``, or ``REML`` for a Gaussian model.
     nagq : nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
     start : a previous fit to start from.
     hessian : see `Options`.
     max_iterations : give up, unconverged, after this many steps.
+    lapse : share of answers given blindly, P = lapse/2 + (1 - lapse) F(eta), in a binomial model;
+        ``estimate`` finds it with everything else.
+    thresholds : ``flexible`` or ``symmetric``, in an ordinal model.
+    levels : the answers of an ordinal model in order, where the column says none.
 
     Returns
     -------
@@ -82,8 +94,13 @@ def fit(
     (True, ('(Intercept)', 'x'))
     """
     began = time.perf_counter()
-    options = Options(link, method, nagq, hessian, max_iterations)
-    design = build_design(formula, data, family=family)
+    options = Options(
+        link, method, nagq, hessian, max_iterations, lapse=lapse, thresholds=thresholds
+    )
+    if family == "ordinal":
+        design = ordinal_design(formula, data, levels=levels)
+    else:
+        design = build_design(formula, data, family=family)
     return fit_design(design, options=options, start=start, began=began)
 
 
@@ -109,14 +126,14 @@ def fit_design(
     began = time.perf_counter() if began is None else began
     options = (options or Options()).checked(design.family)
     warm = start.warm if isinstance(start, GlmmResult) else start
-    free = np.ones(_parameter_count(design), dtype=bool)
     held = dict(hold or {})
     for name in held:
         if name not in design.theta_names:
             raise UnknownNameError.among(name, design.theta_names, kind="element of theta")
-        free[design.theta_names.index(name)] = False
     with one_thread():
         objective = _objective(design, options)
+        free = np.ones(_parameter_count(design, objective), dtype=bool)
+        free[[design.theta_names.index(name) for name in held]] = False
         search = Search(
             objective=objective,
             problem=design.problem,
@@ -125,6 +142,8 @@ def fit_design(
             max_iterations=options.max_iterations,
         )
         minimum, hessian = search.run(_start(objective, design, warm, held))
+        if _without_lapses(objective, minimum):
+            return _lapse_of_zero(design, options, _warm_from(design, minimum), held, began)
         return assemble(
             design,
             options=options,
@@ -132,7 +151,7 @@ def fit_design(
             minimum=minimum,
             hessian=hessian,
             free=free,
-            change=_to_basis(design),
+            change=_to_basis(design, len(free)),
             began=began,
         )
 
@@ -156,6 +175,12 @@ def deviance(
         if fixed is None:
             raise InputError("the deviance of a binomial model needs the fixed effects")
         parameters = np.concatenate([parameters, design.root @ fixed])
+    if design.family == "ordinal" or isinstance(options.lapse, str):
+        raise InputError(
+            "no deviance of a likelihood with a shape of its own",
+            found="thresholds or a lapse rate to be estimated",
+            do="fit it, or give the lapse rate",
+        )
     point = _objective(design, options).evaluate(parameters, np.zeros(design.pattern.size))
     size = len(theta)
     gradient = (
@@ -172,29 +197,88 @@ def _objective(design: Design, options: Options) -> Objective:
         return GaussianObjective(
             design.problem, reml=options.method == "REML", log_basis_scale=scale
         )
-    laplace = LaplaceObjective(design.problem, binomial_link(options.link or "logit"))
+    link = binomial_link(options.link or "logit")
+    laplace: LaplaceObjective
+    if design.family == "ordinal":
+        kinds = Thresholds(link.name, design.categories, options.thresholds)
+        laplace = ShapedLaplace(design.problem, kinds)
+    elif isinstance(options.lapse, str):
+        laplace = ShapedLaplace(design.problem, LapseShape(link))
+    else:
+        laplace = LaplaceObjective(design.problem, lapsing(link, options.lapse))
     if options.nagq > 1:
         return QuadratureObjective(laplace, nodes=options.nagq)
     return laplace
 
 
-def _parameter_count(design: Design) -> int:
-    fixed = len(design.names) if design.family == "binomial" else 0
-    return design.problem.theta_size + fixed
+def _without_lapses(objective: Objective, minimum: Minimum) -> bool:
+    laplace = _laplace(objective)
+    if not isinstance(laplace, ShapedLaplace) or not isinstance(laplace.shape, LapseShape):
+        return False
+    (lapse,), _ = laplace.shape.reported(minimum.point.parameters[-1:])
+    return bool(lapse < SMALLEST_LAPSE)
+
+
+def _warm_from(design: Design, minimum: Minimum) -> WarmStart:
+    problem, parameters = design.problem, minimum.point.parameters
+    return WarmStart(
+        theta=parameters[: problem.theta_size],
+        fixed=np.asarray(np.linalg.solve(design.root, parameters[problem.fixed_slice]), float),
+        modes=minimum.point.modes,
+    )
+
+
+def _lapse_of_zero(
+    design: Design,
+    options: Options,
+    warm: WarmStart,
+    hold: Mapping[str, float],
+    began: float,
+) -> GlmmResult:
+    """Return the fit without lapses, in the words of one that looked for them."""
+    plain = fit_design(
+        design, options=replace(options, lapse=0.0), start=warm, hold=hold, began=began
+    )
+    return replace(
+        plain,
+        shape_names=("lapse",),
+        shape=np.zeros(1),
+        shape_covariance=np.full((1, 1), np.nan),
+        shape_fixed_covariance=np.full((1, len(design.names)), np.nan),
+        parameters=plain.parameters + 1,
+        warnings=(*plain.warnings, "the lapse rate is on the boundary: zero fits best"),
+    )
+
+
+def _laplace(objective: Objective) -> Objective:
+    return objective.laplace if isinstance(objective, QuadratureObjective) else objective
+
+
+def _parameter_count(design: Design, objective: Objective) -> int:
+    laplace = _laplace(objective)
+    fixed = len(design.names) if design.family != "gaussian" else 0
+    shape = laplace.shape.size if isinstance(laplace, ShapedLaplace) else 0
+    return design.problem.theta_size + fixed + shape
 
 
 def _start(
     objective: Objective, design: Design, warm: WarmStart | None, held: Mapping[str, float]
 ) -> Point:
     problem = design.problem
-    laplace = objective.laplace if isinstance(objective, QuadratureObjective) else objective
+    laplace = _laplace(objective)
     modes = np.zeros(design.pattern.size)
     if warm is not None:
         parameters = warm.away_from_zero(problem)
-        if design.family == "binomial":
+        if design.family != "gaussian":
             parameters = np.concatenate([parameters, design.root @ warm.fixed])
+        if isinstance(laplace, ShapedLaplace):
+            eta = problem.offset + design.fixed @ warm.fixed
+            shape = laplace.shape.start(problem, eta) if warm.shape is None else warm.shape
+            parameters = np.concatenate([parameters, shape])
         if warm.modes is not None:
             modes = warm.modes
+    elif isinstance(laplace, ShapedLaplace):
+        parameters, modes = cold_shaped(laplace)
     elif isinstance(laplace, LaplaceObjective):
         parameters, modes = cold_binomial(laplace)
     elif isinstance(laplace, GaussianObjective):
@@ -211,10 +295,9 @@ def _start(
     return point
 
 
-def _to_basis(design: Design) -> Floats:
-    """Return d(internal parameters) / d(theta, fixed effects)."""
-    size, count = design.problem.theta_size, _parameter_count(design)
-    change = np.eye(count)
-    if count > size:
-        change[size:, size:] = design.root
+def _to_basis(design: Design, count: int) -> Floats:
+    """Return d(internal parameters) / d(theta, fixed effects, shape)."""
+    fixed, change = design.problem.fixed_slice, np.eye(count)
+    if count > fixed.start:
+        change[fixed, fixed] = design.root
     return change

@@ -7,7 +7,7 @@ grouping factor, `profile` and `bootstrap` the intervals that need further fits.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -170,13 +170,13 @@ def restricted_start(result: GlmmResult, dropped: tuple[str, ...]) -> WarmStart:
     """Return where a fit without some columns can start."""
     kept = [index for index, name in enumerate(result.names) if name not in dropped]
     modes = None if result.warm is None else result.warm.modes
-    return WarmStart(theta=result.theta, fixed=result.estimate[kept], modes=modes)
+    shape = None if result.warm is None else result.warm.shape
+    return WarmStart(theta=result.theta, fixed=result.estimate[kept], modes=modes, shape=shape)
 
 
 def quick_options(result: GlmmResult) -> Options:
     """Return the result's own link and quadrature, without standard errors."""
-    link = None if result.family == "gaussian" else result.link
-    return Options(link=link, nagq=result.nagq, method=result.method, hessian=False)
+    return replace(result.options, hessian=False)
 
 
 def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:

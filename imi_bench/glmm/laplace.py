@@ -80,7 +80,7 @@ class LaplaceObjective:
         if self._last is not None and np.array_equal(parameters, self._last_parameters):
             return self._last
         factors = problem.factors(parameters[: problem.theta_size])
-        base = problem.offset + problem.basis @ parameters[problem.theta_size :]
+        base = problem.offset + problem.basis @ parameters[problem.fixed_slice]
         stale = None if self._last is None else self._last.observed
         modes, eta = self._climb(base, factors, modes, stale)
         terms = self._terms(eta)
@@ -109,6 +109,14 @@ class LaplaceObjective:
         gram = self.problem.random.gram(terms.observed)
         return Factorisation(self.problem.random.pattern, gram, factors)
 
+    def _uphill(self, terms: RowTerms, factors: Sequence[Floats]) -> Factorisation:
+        """Return a system whose steps ascend, also where the likelihood is not concave."""
+        try:
+            return self._observed(terms, factors)
+        except ModelError:
+            gram = self.problem.random.gram(terms.weight)
+            return Factorisation(self.problem.random.pattern, gram, factors)
+
     def _log_likelihood(self, eta: Floats) -> float:
         return total_log_likelihood(self.link, self.problem.response, self.problem.trials, eta)
 
@@ -129,7 +137,7 @@ class LaplaceObjective:
             terms = self._terms(eta)
             slope = problem.collect(terms.score, factors) - modes
             if factorisation is None:
-                factorisation = self._observed(terms, factors)
+                factorisation = self._uphill(terms, factors)
             step = factorisation.solve(slope)
             decrement = float(slope @ step)
             along = problem.spread(step, factors)
@@ -175,9 +183,11 @@ class LaplaceObjective:
         problem, terms, factors = self.problem, state.terms, state.factors
         inverse = state.factorisation.inverse_blocks
         scaled = sandwich(problem.random.pattern, factors, inverse)
-        shift = terms.slope * problem.random.quadratic(scaled)
+        quadratic = problem.random.quadratic(scaled)
+        shift = terms.slope * quadratic
         pull = state.observed.solve(problem.collect(shift, factors))
-        rows = -2.0 * terms.score + shift - terms.observed * problem.spread(pull, factors)
+        pulled = problem.spread(pull, factors)
+        rows = -2.0 * terms.score + shift - terms.observed * pulled
         matrices = problem.trace_gradient(factors, state.gram, inverse)
         for matrix, row_sums, scores, mode, moved in zip(
             matrices,
@@ -188,7 +198,17 @@ class LaplaceObjective:
             strict=True,
         ):
             matrix += row_sums.T @ mode + scores.T @ moved
-        return np.concatenate([problem.gather_theta(matrices), problem.basis.T @ rows])
+        return np.concatenate(
+            [
+                problem.gather_theta(matrices),
+                problem.basis.T @ rows,
+                self._shape_gradient(state, quadratic, pulled),
+            ]
+        )
+
+    def _shape_gradient(self, state: Conditional, quadratic: Floats, pulled: Floats) -> Floats:
+        """Return the gradient in the link's own parameters, of which a plain link has none."""
+        return np.empty(0)
 
     def factorisation(self, point: Point) -> Factorisation:
         """Return the factorisation of A at a point."""

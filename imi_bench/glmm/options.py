@@ -7,6 +7,8 @@ from typing import Literal
 
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
+from imi_bench.glmm.lapse import checked_lapse
+from imi_bench.glmm.ordinal import ThresholdName
 
 __all__ = ["Options"]
 
@@ -23,6 +25,9 @@ class Options:
     hessian : compute the Hessian at the optimum. Without it, standard errors of a binomial model
         come from the working linear model; for refits whose estimates alone are wanted.
     max_iterations : give up, unconverged, after this many steps.
+    lapse : share of answers given blindly, in [0, 0.5), in a binomial model; ``estimate`` finds
+        it with everything else.
+    thresholds : ``flexible`` or ``symmetric``, in an ordinal model.
     """
 
     link: LinkName | None = None
@@ -30,6 +35,8 @@ class Options:
     nagq: int = 1
     hessian: bool = True
     max_iterations: int = 200
+    lapse: float | Literal["estimate"] = 0.0
+    thresholds: ThresholdName = "flexible"
 
     def checked(self, family: FamilyName) -> Options:
         """Return the options with the link filled in.
@@ -49,10 +56,15 @@ class Options:
             link = binomial_link(self.link or "logit").name
             if self.method != "ML":
                 raise InputError(
-                    "REML is for Gaussian models", found="family binomial", do="use ML"
+                    "REML is for Gaussian models", found=f"family {family}", do="use ML"
                 )
         if self.method not in ("ML", "REML"):
             raise UnknownNameError.among(self.method, ("ML", "REML"), kind="method")
         if self.nagq < 1:
             raise InputError("quadrature needs at least one node", found=f"nagq={self.nagq}")
-        return replace(self, link=link)
+        if self.lapse and family != "binomial":
+            raise InputError("a lapse rate needs the binomial family", found=f"family {family}")
+        if isinstance(self.lapse, str) and self.lapse != "estimate":
+            raise UnknownNameError.among(self.lapse, ("estimate",), kind="lapse rate")
+        lapse = self.lapse if isinstance(self.lapse, str) else checked_lapse(self.lapse)
+        return replace(self, link=link, lapse=lapse)

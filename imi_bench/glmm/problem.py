@@ -73,6 +73,11 @@ class Problem:
         """Number of elements of theta."""
         return int(self.theta_slices[-1].stop)
 
+    @property
+    def fixed_slice(self) -> slice:
+        """Where the fixed effects stand among the parameters; a link's own come after them."""
+        return slice(self.theta_size, self.theta_size + self.basis.shape[1])
+
     @cached_property
     def theta_diagonal(self) -> NDArray[np.bool_]:
         """Which elements of theta stand on a diagonal."""

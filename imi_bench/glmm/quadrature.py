@@ -15,6 +15,7 @@ from imi_bench.errors import ModelError
 from imi_bench.glmm.laplace import Conditional, LaplaceObjective
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.schur import Factorisation
+from imi_bench.glmm.shape import ShapedLaplace
 
 __all__ = ["QuadratureObjective"]
 
@@ -78,6 +79,7 @@ class QuadratureObjective:
             scores.append(link.terms(problem.response, problem.trials, eta).score)
         total = special.logsumexp(logs, axis=0)
         posterior = np.exp(logs - total)
+        shape_slope = self._shape_values(state, posterior, shifts, theta * z)
         mean_score = np.zeros(len(codes))
         theta_slope, mode_slope, scale_slope = 0.0, np.zeros(levels), np.ones(levels)
         for node, score in enumerate(scores):
@@ -105,7 +107,39 @@ class QuadratureObjective:
             + (chain * modes) @ (theta**2 * by_group(slope_rows * z))
             + moved @ ((by_group(z * state.terms.score) - theta * modes * information) / curvature)
         )
-        return value, -2.0 * np.concatenate([[theta_slope], problem.basis.T @ rows])
+        shape_slope += self._shape_slope(
+            state.eta,
+            on_score=theta * z * (moved / curvature)[codes],
+            on_weight=(chain * theta**2)[codes] * z * z,
+        )
+        slopes = np.concatenate([[theta_slope], problem.basis.T @ rows, shape_slope])
+        return value, -2.0 * slopes
+
+    def _shape_values(
+        self, state: Conditional, posterior: Floats, shifts: Floats, along: Floats
+    ) -> Floats:
+        """Return the slope of the log-likelihood in the link's own parameters, over the nodes."""
+        codes = self.laplace.problem.random.pattern.codes[0]
+        total = self._shape_slope(state.eta)
+        for weight, shift in zip(posterior, shifts, strict=True):
+            eta = state.eta + along * shift[codes]
+            total += self._shape_slope(eta, on_value=weight[codes])
+        return total
+
+    def _shape_slope(
+        self,
+        eta: Floats,
+        *,
+        on_value: Floats | None = None,
+        on_score: Floats | None = None,
+        on_weight: Floats | None = None,
+    ) -> Floats:
+        laplace, problem = self.laplace, self.laplace.problem
+        if not isinstance(laplace, ShapedLaplace):
+            return np.empty(0)
+        nothing = np.zeros(len(eta))
+        on = (nothing if one is None else one for one in (on_value, on_score, on_weight))
+        return laplace.shaped.shape_slope(problem.response, problem.trials, eta, *on)
 
     def factorisation(self, point: Point) -> Factorisation:
         """Return the factorisation of A at a point."""

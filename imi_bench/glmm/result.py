@@ -12,7 +12,10 @@ from scipy import special
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
-from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
+from imi_bench.glmm.families import FamilyName, Link, LinkName, binomial_link
+from imi_bench.glmm.lapse import lapsing
+from imi_bench.glmm.options import Options
+from imi_bench.glmm.ordinal import ThresholdName, category_probabilities
 from imi_bench.glmm.starts import WarmStart
 
 if TYPE_CHECKING:
@@ -74,6 +77,12 @@ class GlmmResult:
     converged, reason : whether the optimum was reached, and why the search stopped.
     singular : whether a random-effects covariance is on the boundary (variance 0, correlation 1).
     warnings : remarks a reader must see.
+    lapse : share of answers given blindly, as given or estimated; 0 where the model has none.
+    categories : the ordered answers of an ordinal model, lowest first.
+    thresholds : of an ordinal model, ``flexible`` or ``symmetric``.
+    shape_names, shape : what the likelihood has of its own, estimated: thresholds (``1|2``), or
+        the lapse rate; float64 (s,).
+    shape_covariance, shape_fixed_covariance : float64 (s, s), and (s, p) with the fixed effects.
     separated : fixed effects without a finite estimate.
     design : the data of the model; absent from JSON.
     warm : where a refit can start; absent from JSON.
@@ -105,6 +114,13 @@ class GlmmResult:
     singular: bool
     warnings: tuple[str, ...] = ()
     separated: tuple[str, ...] = ()
+    lapse: float = 0.0
+    categories: tuple[str, ...] = ()
+    thresholds: ThresholdName = "flexible"
+    shape_names: tuple[str, ...] = ()
+    shape: Floats = field(default_factory=lambda: np.zeros(0))
+    shape_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    shape_fixed_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     design: Design | None = field(default=None, repr=False)
     warm: WarmStart | None = field(default=None, repr=False)
 
@@ -137,6 +153,27 @@ class GlmmResult:
     def bic(self) -> float:
         """Schwarz's information criterion, with the number of rows, as lme4."""
         return self.deviance + math.log(self.n) * self.parameters
+
+    @property
+    def options(self) -> Options:
+        """How to fit the same model again."""
+        return Options(
+            link=None if self.family == "gaussian" else self.link,
+            method=self.method,
+            nagq=self.nagq,
+            lapse="estimate" if "lapse" in self.shape_names else self.lapse,
+            thresholds=self.thresholds,
+        )
+
+    @property
+    def response_link(self) -> Link:
+        """The link of a binomial model, with its lapse rate."""
+        return lapsing(binomial_link(self.link), self.lapse)
+
+    def shape_interval(self, level: float = 0.95) -> Floats:
+        """Return Wald intervals of thresholds or lapse rate, float64 (s, 2)."""
+        half = special.ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(self.shape_covariance))
+        return np.stack([self.shape - half, self.shape + half], axis=1)
 
     def interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of the fixed effects, float64 (p, 2)."""
@@ -175,7 +212,10 @@ class GlmmResult:
         eta = eta + scale * problem.spread(draws, factors)
         if self.family == "gaussian":
             return np.asarray(eta + scale * rng.standard_normal(self.n))
-        probability = binomial_link(self.link).probability(eta)
+        if self.family == "ordinal":
+            shares = category_probabilities(self.link, self.shape, eta).cumsum(axis=1)
+            return np.asarray((rng.random((self.n, 1)) > shares[:, :-1]).sum(axis=1), dtype=float)
+        probability = self.response_link.probability(eta)
         return rng.binomial(self.design.trials.astype(np.int64), probability).astype(float)
 
     def to_json(self) -> dict[str, Any]:

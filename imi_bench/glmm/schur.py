@@ -53,9 +53,9 @@ class Factorisation:
         self.pattern = pattern
         scaled = sandwich(pattern, [factor.T for factor in factors], gram)
         lead = scaled[0] + np.eye(pattern.widths[0])
-        if not np.isfinite(lead).all():
+        if not np.isfinite(lead).all() or (lead.diagonal(axis1=1, axis2=2) <= 0.0).any():
             raise _not_positive()
-        chol = np.sqrt(lead) if pattern.widths[0] == 1 else np.linalg.cholesky(lead)
+        chol = np.sqrt(lead) if pattern.widths[0] == 1 else _root(lead)
         self.lead_root = 1.0 / chol if pattern.widths[0] == 1 else np.linalg.inv(chol)
         self.log_determinant = 2.0 * float(np.log(np.diagonal(chol, axis1=1, axis2=2)).sum())
         self.coupling = self._coupling(scaled)
@@ -141,7 +141,7 @@ class Factorisation:
 
     def _factor_border(self, store: Floats) -> list[Floats]:
         """Factor the tiles; a stack of small ones becomes inverse roots, a large one its root."""
-        factored = []
+        factored: list[Floats] = []
         for offset, _, tiles, side in self.pattern.tiles.stacks:
             stack = store[offset : offset + tiles * side * side].reshape(tiles, side, side)
             if side > _LARGE_TILE:
@@ -152,12 +152,9 @@ class Factorisation:
                 diagonal = np.diagonal(stack, axis1=1, axis2=2)
                 factored.append(stack)
             else:
-                try:
-                    root = np.linalg.cholesky(stack)
-                except np.linalg.LinAlgError as error:
-                    raise _not_positive() from error
+                root = _root(stack)
                 diagonal = np.diagonal(root, axis1=1, axis2=2)
-                factored.append(np.linalg.inv(root))
+                factored.append(np.asarray(np.linalg.inv(root), dtype=np.float64))
             self.log_determinant += 2.0 * float(np.log(diagonal).sum())
         return factored
 
@@ -267,6 +264,13 @@ class Factorisation:
                     minlength=cells.stop - cells.start,
                 )
         return result
+
+
+def _root(blocks: Floats) -> Floats:
+    try:
+        return np.asarray(np.linalg.cholesky(blocks), dtype=np.float64)
+    except np.linalg.LinAlgError as error:
+        raise _not_positive() from error
 
 
 def _not_positive() -> ModelError:

@@ -24,8 +24,19 @@ def suspicious_columns(design: Design, estimate: Floats, standard_error: Floats)
 
 def separated_columns(design: Design) -> list[str]:
     """Name the fixed effects along which the likelihood never stops rising."""
-    flags = separating(design.fixed, design.response, design.trials)
+    fixed, response, trials = design.fixed, design.response, design.trials
+    if design.family == "ordinal":
+        fixed, response, trials = _cut(design)
+    flags = separating(fixed, response, trials)[: len(design.names)]
     return [name for name, flag in zip(design.names, flags, strict=True) if flag]
+
+
+def _cut(design: Design) -> tuple[Floats, Floats, Floats]:
+    """Return ordered answers as one binary answer at every threshold, with its indicator."""
+    count = len(design.categories) - 1
+    rows = [np.hstack([design.fixed, -np.eye(count)[np.full(design.n, k)]]) for k in range(count)]
+    above = [design.trials * (design.response > k) for k in range(count)]
+    return np.concatenate(rows), np.concatenate(above), np.tile(design.trials, count)
 
 
 def separating(fixed: Floats, successes: Floats, trials: Floats) -> NDArray[np.bool_]:

@@ -16,8 +16,9 @@ from imi_bench.glmm.laplace import LaplaceObjective
 from imi_bench.glmm.pattern import analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign
+from imi_bench.glmm.shape import ShapedLaplace
 
-__all__ = ["WarmStart", "cold_binomial", "cold_gaussian"]
+__all__ = ["WarmStart", "cold_binomial", "cold_gaussian", "cold_shaped"]
 
 _MOMENT_STEPS = 6
 _CLOSE = 0.1
@@ -39,11 +40,13 @@ class WarmStart:
     theta : float64 (k,).
     fixed : float64 (p,), fixed effects of the design's own columns.
     modes : float64 (random effects,) or None.
+    shape : float64 (s,), internal parameters of a lapse rate or of thresholds; None to begin anew.
     """
 
     theta: Floats
     fixed: Floats
     modes: Floats | None = None
+    shape: Floats | None = None
 
     def away_from_zero(self, problem: Problem) -> Floats:
         """Return theta with its diagonal moved off zero, where the gradient vanishes."""
@@ -86,6 +89,17 @@ def cold_binomial(objective: LaplaceObjective) -> tuple[Floats, Floats]:
         parameters, _ = _alternate(part, steps=2 * _MOMENT_STEPS, close=0.2 * _CLOSE)
         return parameters, _sweep(objective, parameters)
     return _alternate(objective, steps=_MOMENT_STEPS, close=_CLOSE)
+
+
+def cold_shaped(objective: ShapedLaplace) -> tuple[Floats, Floats]:
+    """Return parameters and modes near the optimum, from a plain model of the same answers."""
+    problem, shape = objective.problem, objective.shape
+    plain, link = shape.first_look(problem)
+    parameters, modes = cold_binomial(LaplaceObjective(plain, link))
+    theta = parameters[: problem.theta_size]
+    fixed = parameters[len(parameters) - problem.basis.shape[1] :]
+    eta = problem.offset + problem.basis @ fixed + problem.spread(modes, problem.factors(theta))
+    return np.concatenate([theta, fixed, shape.start(problem, eta)]), modes
 
 
 def _alternate(objective: LaplaceObjective, *, steps: int, close: float) -> tuple[Floats, Floats]:

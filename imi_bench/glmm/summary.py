@@ -19,6 +19,8 @@ def summary_text(result: GlmmResult) -> str:
         _sizes(result),
         "Fixed effects:\n" + _fixed_table(result),
     ]
+    if result.shape_names:
+        blocks.append(_shape_table(result))
     state = "converged" if result.converged else f"NOT CONVERGED: {result.reason}"
     blocks.append(
         f"optimizer: {state} ({result.iterations} iterations, {result.evaluations} evaluations, "
@@ -37,10 +39,34 @@ def _headline(result: GlmmResult) -> str:
         if result.nagq == 1
         else f"Adaptive Gauss-Hermite Quadrature, nAGQ = {result.nagq}"
     )
+    if result.family == "ordinal":
+        return (
+            f"Cumulative link mixed model fit by maximum likelihood ({how})\n"
+            f" Link: {result.link}, thresholds: {result.thresholds}, "
+            f"answers: {' < '.join(result.categories)}\nFormula: {result.formula}"
+        )
     return (
         f"Generalized linear mixed model fit by maximum likelihood ({how})\n"
-        f" Family: binomial  ( {result.link} )\nFormula: {result.formula}"
+        f" Family: binomial  ( {result.link} ){_lapse(result)}\nFormula: {result.formula}"
     )
+
+
+def _lapse(result: GlmmResult) -> str:
+    if not (result.lapse or result.shape_names):
+        return ""
+    how = "estimated" if result.shape_names else "given"
+    return f"\n Lapse rate: {result.lapse:.4g} ({how}): P = lapse/2 + (1 - lapse) F(eta)"
+
+
+def _shape_table(result: GlmmResult) -> str:
+    rows: list[tuple[str, ...]] = [("", "Estimate", "Std. Error", "z value")]
+    ses = np.sqrt(np.diag(result.shape_covariance))
+    for name, value, se in zip(result.shape_names, result.shape, ses, strict=True):
+        rows.append((name, f"{value:.5f}", f"{se:.5f}", f"{value / se:.3f}"))
+    title = "Thresholds" if result.family == "ordinal" else "Lapse rate"
+    if result.family == "binomial":
+        rows = [row[:3] for row in rows]
+    return f"{title}:\n" + _align(rows, left=(0,))
 
 
 def _criteria(result: GlmmResult) -> str:
