@@ -109,7 +109,7 @@ def _score_a_unit() -> float:
 
 def _decode(folder: Path) -> float:
     from imi_bench.networks.collection import open_images
-    from imi_bench.vision.loading import centre_crop
+    from imi_bench.vision.preprocessing import centre_crop
 
     images = open_images(folder)
     count = min(len(images), 100)

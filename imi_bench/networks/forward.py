@@ -10,7 +10,8 @@ import numpy as np
 
 from imi_bench.extras import require
 from imi_bench.networks.collection import ImageSet
-from imi_bench.vision.loading import LoadedNetwork, Preprocess
+from imi_bench.vision.loading import LoadedNetwork
+from imi_bench.vision.preprocessing import Preprocess
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -31,7 +31,7 @@ from imi_bench.stimuli.layouts import NATURAL, SYNTHETIC
 from imi_bench.stimuli.trial_table import NAMES, to_table, write_trials
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
-from imi_bench.vision.loading import centre_crop
+from imi_bench.vision.preprocessing import centre_crop
 
 CROP = 224
 LAYOUT = "stimuli"

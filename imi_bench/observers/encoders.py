@@ -16,8 +16,12 @@ from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
 from imi_bench.vision import weight_files
+from imi_bench.vision.card import Preprocessing
 from imi_bench.vision.encoder import building, torch_encoder
+from imi_bench.vision.preprocessing import open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_files import WeightFile
+from imi_bench.vision.weights import activation_arguments
+from imi_bench.vision.weights import quick_gelu as activation_of
 
 
 def from_timm(
@@ -74,15 +78,13 @@ def from_timm(
         arguments |= _timm_arguments(path, own)
     with building(architecture, path, seed=seed):
         network = timm.create_model(architecture, pretrained=path is not None, **arguments)
-    wanted = {"mean": mean, "std": std}
-    wanted["input_size"] = None if image_size is None else (3, image_size, image_size)
-    data = timm.data.resolve_data_config(
-        {key: value for key, value in wanted.items() if value is not None}, model=network
+    preprocess = timm_preprocess(
+        network.pretrained_cfg, _asked(crop=image_size, mean=mean, std=std)
     )
     encoder = torch_encoder(
         network,
         lambda batch: network.forward_head(network.forward_features(batch), pre_logits=True),
-        timm.data.create_transform(**data, is_training=False),
+        preprocess,
         device=device,
         dtype=dtype,
         description={
@@ -90,7 +92,7 @@ def from_timm(
             "architecture": architecture,
             "weights": source,
             "features": "pooled, before the classifier",
-            "preprocessing": dict(data),
+            "preprocessing": dict(preprocess.settings),
         },
     )
     return Embedding(
@@ -107,6 +109,7 @@ def from_open_clip(
     pretrained: str | bool = True,
     seed: int = 0,
     image_size: int | None = None,
+    quick_gelu: bool | None = None,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
@@ -122,6 +125,9 @@ def from_open_clip(
     pretrained : str or bool
         Tag of open_clip's registry, which sets normalisation and activation function, and the
         source of the weights unless `weights` or `checkpoint` is given. False: random weights.
+    quick_gelu : bool, optional
+        The activation function that the weights were trained with; the tag's by default. A
+        checkpoint without a tag needs it where the architecture's tags disagree.
     name, checkpoint, weights, seed, image_size, device, dtype, pooling, similarity, temperature
         As in `from_timm`; the file holds the whole model, text tower included.
 
@@ -136,11 +142,15 @@ def from_open_clip(
         )
     name = name or f"open_clip:{architecture}"
     tag: dict[str, Any] = {}
+    named = pretrained if isinstance(pretrained, str) else None
     if isinstance(pretrained, str):
         known = open_clip.list_pretrained_tags_by_model(architecture)
         if pretrained not in known:
             raise UnknownNameError.among(pretrained, known, kind=f"tag of '{architecture}'")
         tag = open_clip.get_pretrained_cfg(architecture, pretrained)
+    quick_gelu = activation_of(
+        architecture, named, asked=quick_gelu, trained=pretrained is not False
+    )
     path, source = _source(
         checkpoint,
         weights or _open_clip_weights(tag),
@@ -149,36 +159,38 @@ def from_open_clip(
         name=name,
     )
     with building(architecture, path, seed=seed):
-        model, _, transform = open_clip.create_model_and_transforms(
+        model = open_clip.create_model(
             architecture,
             pretrained=None if path is None else str(path),
-            force_quick_gelu=bool(tag.get("quick_gelu", False)),
+            **activation_arguments(quick_gelu),
             force_image_size=image_size,
-            image_mean=tag.get("mean"),
-            image_std=tag.get("std"),
-            image_interpolation=tag.get("interpolation"),
-            image_resize_mode=tag.get("resize_mode"),
             pretrained_image=False,
             pretrained_text=False,
         )
+    known = {**model.visual.preprocess_cfg, "size": model.visual.image_size}
+    preprocess = open_clip_preprocess(architecture, named, known)
     encoder = torch_encoder(
         model,
         model.encode_image,
-        transform,
+        preprocess,
         device=device,
         dtype=dtype,
         description={
             "library": "open_clip",
             "architecture": architecture,
             "weights": source,
-            "quick_gelu": bool(tag.get("quick_gelu", False)),
+            "quick_gelu": quick_gelu,
             "features": "image embedding",
-            "preprocessing": dict(model.visual.preprocess_cfg),
+            "preprocessing": dict(preprocess.settings),
         },
     )
     return Embedding(
         encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
     )
+
+
+def _asked(**fields: Any) -> Preprocessing:
+    return Preprocessing(**{name: value for name, value in fields.items() if value is not None})
 
 
 def _source(

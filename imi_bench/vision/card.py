@@ -61,16 +61,18 @@ class Weights(_Part):
 
 
 class Preprocessing(_Part):
-    """From an image to the network's input.
+    """What to do to an image instead of what the network's maker does.
 
-    The shorter side is scaled to `resize`, the centre `crop` pixels are kept, and the values in
-    0..1 become (value - mean) / std. Left out, `mean` and `std` come from the source (timm and
-    open_clip know their own), or are ImageNet's.
+    Scaled to `resize` by `mode` (the ``shortest`` or ``longest`` side, or both: ``squash``), the
+    centre `crop` pixels are kept, and the values in 0..1 become (value - mean) / std. What is left
+    out is the maker's own, see `imi_bench.vision.preprocessing`. Another `crop` without `resize`
+    keeps the share of the image that the maker crops away.
     """
 
     crop: Annotated[int, Field(ge=1, le=4096)] | None = None
     resize: Annotated[int, Field(ge=1, le=4096)] | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    mode: Literal["shortest", "longest", "squash"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     mean: Triple | None = None
     std: Triple | None = None
 
@@ -197,8 +199,9 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     ----------
     reference : str
         See the module's docstring. Options of a one-line reference: ``checkpoint``, ``pretrained``
-        (tag), ``name``, ``layers`` (pattern), ``input_size``, ``resize``, ``interpolation``,
-        ``mean``, ``std``; all others are handed to the model's constructor.
+        (tag), ``name``, ``layers`` (pattern), ``input_size`` (of input and image: nothing is
+        cropped away, unless ``resize`` says how far to scale), ``resize``, ``mode``,
+        ``interpolation``, ``mean``, ``std``; all others go to the model's constructor.
 
     Returns
     -------
@@ -232,6 +235,7 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
         "crop": size,
         "resize": options.pop("resize", size),
         "interpolation": options.pop("interpolation", None),
+        "mode": options.pop("mode", None),
     }
     for name in ("mean", "std"):
         if name in options:

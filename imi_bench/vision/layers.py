@@ -108,7 +108,7 @@ def path_of_names(module: nn.Module, *, prefix: str = "") -> dict[str, str]:
 
 
 def list_layers(
-    module: nn.Module, *, rule: LayerRule, crop: int, classifier: Sequence[str] = ()
+    module: nn.Module, *, rule: LayerRule, size: tuple[int, int], classifier: Sequence[str] = ()
 ) -> tuple[Layer, ...]:
     """Find a network's layers by its rule, and their form by two small forward passes.
 
@@ -117,8 +117,8 @@ def list_layers(
     module : torch.nn.Module
         In evaluation mode; on the meta device nothing is computed.
     rule : LayerRule
-    crop : int
-        Side of the input image in pixels.
+    size : (int, int)
+        Height and width of the input image in pixels.
     classifier : sequence of str
         Paths of modules that the default rule leaves out.
 
@@ -133,8 +133,8 @@ def list_layers(
         If no module matches the rule.
     """
     wanted = _matching(module, rule, classifier)
-    one = _output_shapes(module, wanted, crop=crop, images=1)
-    two = _output_shapes(module, wanted, crop=crop, images=2)
+    one = _output_shapes(module, wanted, size=size, images=1)
+    two = _output_shapes(module, wanted, size=size, images=2)
     found = []
     for path, shape in one.items():
         axes = [a for a, (n, m) in enumerate(zip(shape, two[path], strict=True)) if m == 2 * n]
@@ -183,7 +183,7 @@ def _matching(module: nn.Module, rule: LayerRule, classifier: Sequence[str]) -> 
 
 
 def _output_shapes(
-    module: nn.Module, paths: Iterable[str], *, crop: int, images: int
+    module: nn.Module, paths: Iterable[str], *, size: tuple[int, int], images: int
 ) -> dict[str, tuple[int, ...]]:
     torch = require("torch", for_="listing the layers of a network")
     shapes: dict[str, tuple[int, ...]] = {}
@@ -194,7 +194,7 @@ def _output_shapes(
 
     like = next(module.parameters(), torch.zeros(()))
     with hooked(module, paths, seen), torch.no_grad():
-        module(torch.zeros(images, 3, crop, crop, device=like.device, dtype=like.dtype))
+        module(torch.zeros(images, 3, *size, device=like.device, dtype=like.dtype))
     return shapes
 
 

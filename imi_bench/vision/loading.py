@@ -6,92 +6,23 @@ import copy
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from PIL import Image
-
-from imi_bench.arrays import Pixels
 from imi_bench.errors import DownloadError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.vision import weights
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
 from imi_bench.vision.encoder import pick_device
 from imi_bench.vision.layers import Layer, find_layer, list_layers
+from imi_bench.vision.preprocessing import Preprocess, preprocess_for
 from imi_bench.vision.weight_files import state_hash
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """An image to a network's input, in two halves: `pixels` in the loader, `normalise` on device.
-
-    Attributes
-    ----------
-    crop, resize : int
-        Side of the input; length the shorter side of the image is scaled to before the crop.
-    interpolation : str
-        ``nearest``, ``bilinear`` or ``bicubic``, antialiased as Pillow does.
-    mean, std : (3,) float
-        Of values in 0..1.
-    """
-
-    crop: int
-    resize: int
-    interpolation: str = "bilinear"
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-
-    def pixels(self, image: Pixels) -> Pixels:
-        """Scaled and cropped image, (crop, crop, 3) uint8."""
-        return centre_crop(
-            image, crop=self.crop, resize=self.resize, interpolation=self.interpolation
-        )
-
-    def normalise(self, batch: Tensor) -> Tensor:
-        """Network input (B, 3, crop, crop) float32 from (B, crop, crop, 3) uint8 pixels."""
-        return self.normalise_unit(batch.permute(0, 3, 1, 2).float() / 255)
-
-    def normalise_unit(self, batch: Tensor) -> Tensor:
-        """Network input from (B, 3, H, W) values in 0..1, differentiable."""
-        mean = batch.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = batch.new_tensor(self.std).view(1, 3, 1, 1)
-        return (batch - mean) / std
-
-
-def centre_crop(
-    image: Pixels, *, crop: int, resize: int, interpolation: str = "bilinear"
-) -> Pixels:
-    """Scale the shorter side to `resize`, keep the central `crop` x `crop` pixels.
-
-    Rounds as torchvision's ``Resize`` and ``CenterCrop`` do. An image smaller than the crop after
-    scaling is padded with black.
-
-    Examples
-    --------
-    >>> centre_crop(np.zeros((300, 600, 3), np.uint8), crop=224, resize=256).shape
-    (224, 224, 3)
-    """
-    height, width = image.shape[:2]
-    short = min(height, width)
-    scaled = (int(resize * width / short), int(resize * height / short))
-    if (width, height) == scaled == (crop, crop):
-        return image
-    picture = Image.fromarray(image)
-    if (width, height) != scaled:
-        picture = picture.resize(scaled, Image.Resampling[interpolation.upper()])
-    left = round((scaled[0] - crop) / 2)
-    top = round((scaled[1] - crop) / 2)
-    return np.asarray(picture.crop((left, top, left + crop, top + crop)))
+    from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,31 +127,30 @@ def load_network(
         checkpoint = checkpoint or named
         random = checkpoint is None and not pretrained and not structure
         download = checkpoint is None and pretrained and not structure
+        if card.source == "open_clip" and checkpoint is not None:
+            asked = card.arguments.get("quick_gelu")
+            weights.quick_gelu(card.architecture, card.weights.tag, asked=asked, trained=True)
         module = _build(card, download=download, seed=seed, structure=structure)
+    preprocess = preprocess_for(card, module, input_size=input_size)
     if card.layers.inside and hasattr(module, card.layers.inside):
         module = module.get_submodule(card.layers.inside)
     if checkpoint is not None and not structure:
         weights.load_checkpoint(module, checkpoint, rule=card.weights, inside=card.layers.inside)
     target = device if structure else pick_device(device)
     module = module.to(target).eval().requires_grad_(False)
-    preprocess = _preprocess(card, module, input_size)
     rule = card.layers if layers is None else _rule(card, layers)
     return LoadedNetwork(
         name=name or (f"{card.name}-random{seed}" if random else card.name),
         module=module,
         preprocess=preprocess,
-        layers=_layers(module, rule, preprocess.crop, card),
+        layers=_layers(module, rule, preprocess.size, card),
         device=target,
         record={
             "card": card.model_dump(mode="json"),
             "random_seed": seed if random else None,
             "state_sha256": None if structure else state_hash(module.state_dict()),
             "layers": rule.pattern,
-            "preprocess": {
-                **asdict(preprocess),
-                "mean": list(preprocess.mean),
-                "std": list(preprocess.std),
-            },
+            "preprocess": dict(preprocess.settings),
         },
     )
 
@@ -238,12 +168,14 @@ def _rule(card: NetworkCard, pattern: str) -> LayerRule:
     return card.layers.model_copy(update={"pattern": pattern})
 
 
-def _layers(module: nn.Module, rule: LayerRule, crop: int, card: NetworkCard) -> tuple[Layer, ...]:
+def _layers(
+    module: nn.Module, rule: LayerRule, size: tuple[int, int], card: NetworkCard
+) -> tuple[Layer, ...]:
     settings = getattr(module, "default_cfg", None) or getattr(module, "pretrained_cfg", None) or {}
     classifier = settings.get("classifier") or ("fc", "classifier", "head")
     named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     try:
-        return list_layers(module, rule=rule, crop=crop, classifier=named)
+        return list_layers(module, rule=rule, size=size, classifier=named)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         if isinstance(error, NetworkError):
             raise
@@ -251,25 +183,9 @@ def _layers(module: nn.Module, rule: LayerRule, crop: int, card: NetworkCard) ->
             "network does not run on its input",
             where=card.name,
             found=error,
-            wanted=f"images of {crop} x {crop} pixels",
+            wanted=f"images of {size[0]} x {size[1]} pixels",
             do="set input_size",
         ) from error
-
-
-def _preprocess(card: NetworkCard, module: nn.Module, input_size: int | None) -> Preprocess:
-    asked = card.preprocessing
-    known = weights.known_preprocessing(card, module)
-    crop = input_size or asked.crop or known.get("crop", 224)
-    # Another input size keeps the ratio of resize to crop.
-    resize = asked.resize or known.get("resize", crop)
-    reference = asked.crop or known.get("crop", crop)
-    return Preprocess(
-        crop=crop,
-        resize=resize if crop == reference else round(crop * resize / reference),
-        interpolation=asked.interpolation or known.get("interpolation", "bilinear"),
-        mean=asked.mean or known.get("mean", IMAGENET_MEAN),
-        std=asked.std or known.get("std", IMAGENET_STD),
-    )
 
 
 def _build(card: NetworkCard, *, download: bool, seed: int, structure: bool) -> nn.Module:

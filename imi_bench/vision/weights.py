@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import pickle
 import re
@@ -39,6 +40,10 @@ def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
             where=f"open_clip:{card.architecture}",
             wanted=f"pretrained={' or '.join(tags[:6])}",
         )
+    options = dict(card.arguments)
+    quick = quick_gelu(
+        card.architecture, card.weights.tag, asked=options.pop("quick_gelu", None), trained=download
+    )
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # open_clip warns on the root logger of missing weights
     try:
@@ -48,11 +53,63 @@ def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
                 card.architecture,
                 pretrained=card.weights.tag if download else None,
                 device=torch.get_default_device(),
-                **card.arguments,
+                **activation_arguments(quick),
+                pretrained_image=False,
+                pretrained_text=False,
+                **options,
             ),
         )
     finally:
         logging.root.setLevel(level)
+
+
+def quick_gelu(architecture: str, tag: str | None, *, asked: bool | None, trained: bool) -> bool:
+    """Whether an open_clip network has OpenAI's fast GELU, by open_clip's own configuration.
+
+    Parameters
+    ----------
+    architecture : str
+    tag : str or None
+        Of open_clip's registry.
+    asked : bool or None
+        What the user says.
+    trained : bool
+        Whether there are trained weights, which only work with the function they had in training.
+
+    Raises
+    ------
+    UnknownNameError
+        No such tag.
+    NetworkError
+        Trained weights without a tag, of an architecture whose tags disagree.
+    """
+    open_clip = require("open_clip", for_=f"network '{architecture}'")
+    own = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
+    known = open_clip.list_pretrained_tags_by_model(architecture)
+    of_tag = {
+        name: own or bool(open_clip.get_pretrained_cfg(architecture, name).get("quick_gelu", False))
+        for name in known
+    }
+    if tag is not None and tag not in of_tag:
+        raise UnknownNameError.among(tag, known, kind=f"tag of '{architecture}'")
+    if asked is not None:
+        return asked
+    if tag is not None:
+        return of_tag[tag]
+    if trained and len(set(of_tag.values())) > 1:
+        fast = [name for name, flag in of_tag.items() if flag]
+        raise NetworkError(
+            "activation function of the weights is not known",
+            where=f"open_clip:{architecture}",
+            found=f"tags with QuickGELU ({', '.join(fast)}) and without",
+            do="name the tag (pretrained=TAG), or quick_gelu=true or false",
+        )
+    return own
+
+
+def activation_arguments(quick: bool) -> dict[str, bool]:
+    """Arguments of open_clip's `create_model` that set the activation function."""
+    return {"force_quick_gelu": True} if quick else {"quick_gelu": False}
 
 
 def _torchvision(card: NetworkCard, download: bool) -> nn.Module:
@@ -64,7 +121,13 @@ def _torchvision(card: NetworkCard, download: bool) -> nn.Module:
     chosen = None
     if download:
         chosen = models.get_model_weights(card.architecture)[card.weights.tag or "DEFAULT"]
-    return cast("nn.Module", models.get_model(card.architecture, weights=chosen, **card.arguments))
+    options = dict(card.arguments)
+    if (
+        "weights_backbone"
+        in inspect.signature(models.get_model_builder(card.architecture)).parameters
+    ):
+        options.setdefault("weights_backbone", None)  # else it would be downloaded
+    return cast("nn.Module", models.get_model(card.architecture, weights=chosen, **options))
 
 
 def _inception_v1(card: NetworkCard, download: bool) -> nn.Module:
@@ -201,30 +264,3 @@ def _read_state(path: Path, rule: Weights) -> dict[str, Tensor]:
             wanted="tensors by name",
         )
     return dict(state)
-
-
-def known_preprocessing(card: NetworkCard, module: nn.Module) -> dict[str, Any]:
-    """What the source of a network knows about its input; empty where it knows nothing."""
-    if card.source == "timm":
-        data = require("timm.data", for_="preprocessing")
-        config = data.resolve_data_config({}, model=module)
-        crop = config["input_size"][-1]
-        return {
-            "crop": crop,
-            "resize": int(crop / config["crop_pct"]),
-            "interpolation": config["interpolation"],
-            "mean": tuple(config["mean"]),
-            "std": tuple(config["std"]),
-        }
-    if card.source == "open_clip":
-        open_clip = require("open_clip", for_="preprocessing")
-        size = getattr(module, "image_size", 224)
-        crop = size if isinstance(size, int) else size[0]
-        return {
-            "crop": crop,
-            "resize": crop,
-            "interpolation": "bicubic",
-            "mean": open_clip.OPENAI_DATASET_MEAN,
-            "std": open_clip.OPENAI_DATASET_STD,
-        }
-    return {}

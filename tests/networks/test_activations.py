@@ -26,7 +26,9 @@ from imi_bench.networks.activations import (
 )
 from imi_bench.networks.collection import open_images
 from imi_bench.networks.units import Unit, hooked, sample_units
-from imi_bench.vision.loading import LoadedNetwork, Preprocess, centre_crop, load_network
+from imi_bench.vision.card import Preprocessing
+from imi_bench.vision.loading import LoadedNetwork, load_network
+from imi_bench.vision.preprocessing import centre_crop, plain_preprocess
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.vision
@@ -445,7 +447,7 @@ def test_preprocessing_is_torchvisions(height: int, width: int) -> None:
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )(Image.fromarray(picture))
-    ours = Preprocess(crop=224, resize=256)
+    ours = plain_preprocess(Preprocessing(crop=224, resize=256))
     pixels = torch.from_numpy(np.array(ours.pixels(picture)))
     torch.testing.assert_close(ours.normalise(pixels[None])[0], theirs)
     assert centre_crop(picture, crop=50, resize=30).shape == (50, 50, 3)
