@@ -23,6 +23,7 @@ ORDER = (
     "mis",
     "choice",
     "scores",
+    "formulas",
     "glmm",
     "effects",
     "leaderboard gate",

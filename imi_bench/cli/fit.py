@@ -42,6 +42,9 @@ def fit(
         str | None,
         typer.Option(help="The ordered answers, lowest first, with commas (ordinal)."),
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Trials behind each row's proportion: a column.")
+    ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     save: Annotated[
         Path | None, typer.Option(help="Write everything, conditional modes too, as JSON.")
@@ -65,9 +68,10 @@ def fit(
         lapse=_lapse(lapse),
         thresholds=cast(Any, thresholds),
         levels=None if levels is None else [label.strip() for label in levels.split(",")],
+        weights=weights,
     )
-    if result.dropped:
-        note(f"dropped {result.dropped} rows with missing values")
+    for remark in result.remarks:
+        note(remark)
     whole = plain(result)
     if save is not None:
         with atomic_path(save) as temporary:

@@ -96,6 +96,7 @@ def assemble(
         singular=bool(small.any()),
         warnings=(*remarks, *verdict.pop("remarks")),
         **verdict,
+        remarks=design.remarks,
         design=design,
         categories=design.categories,
         thresholds=options.thresholds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,49 @@ from scipy import linalg, special
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
+from imi_bench.formulas.matrix import Recipe
+from imi_bench.formulas.syntax import Node, column_names
 from imi_bench.glmm.covariance import Template
 from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.pattern import Pattern, analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign
 
-__all__ = ["Design", "RandomFactor", "dependent_columns"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Design", "FactorRecipe", "RandomFactor", "dependent_columns"]
+
+
+@dataclass(frozen=True, eq=False)
+class FactorRecipe:
+    """How a grouping factor's levels and columns are made from a table.
+
+    Attributes
+    ----------
+    group : the columns whose joint levels are the groups.
+    members : the model matrices of its terms, side by side.
+    """
+
+    group: tuple[Node, ...]
+    members: tuple[Recipe, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table that it is made of."""
+        names = [name.text for node in self.group for name in column_names(node)]
+        return tuple(dict.fromkeys([*names, *(c for part in self.members for c in part.columns)]))
+
+    def labels(self, data: pd.DataFrame) -> list[str | None]:
+        """Return the label of each row's level, such as ``class:school``; None where missing."""
+        from imi_bench.glmm.groups import joint_levels
+
+        codes, levels = joint_levels(self.group, data)
+        return [levels[code] if code >= 0 else None for code in codes]
+
+    def values(self, data: pd.DataFrame) -> Floats:
+        """Return the columns that vary over the levels, float64 (rows, columns)."""
+        return np.column_stack([part.matrix(data) for part in self.members])
 
 
 @dataclass(frozen=True)
@@ -34,6 +71,7 @@ class RandomFactor:
     blocks : how many consecutive columns each term in bars holds; correlations are free within
         a block and zero between blocks.
     values : float64 (n, columns), or None for a lone intercept.
+    recipe : how levels and columns are made from a table; None where no formula made them.
     """
 
     group: str
@@ -42,6 +80,7 @@ class RandomFactor:
     columns: tuple[str, ...]
     blocks: tuple[int, ...]
     values: Floats | None
+    recipe: FactorRecipe | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def template(self) -> Template:
@@ -76,6 +115,10 @@ class Design:
     dropped : rows left out because a value was missing.
     categories : the ordered answers of an ordinal model, lowest first.
     unmet : levels of the response that no answer has; they are not modelled.
+    remarks : what a reader must know of how the table was read: rows dropped and for which
+        columns, which answer counts as a success, which levels no row has.
+    recipe : how the fixed columns and the offset are made from a table, for rows other than
+        these; None where no formula made them.
 
     Raises
     ------
@@ -95,6 +138,8 @@ class Design:
     dropped: int = 0
     categories: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    recipe: Recipe | None = field(default=None, repr=False, compare=False)
     _pattern: Pattern | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +210,29 @@ class Design:
             random=RandomDesign(self.pattern, tuple(factor.values for factor in self.factors)),
             templates=tuple(factor.template for factor in self.factors),
         )
+
+    def fixed_columns(self, data: pd.DataFrame) -> Floats:
+        """Return the fixed-effects columns of other rows, with the levels and bases of these.
+
+        Parameters
+        ----------
+        data : the columns that the fixed effects name; no others are looked at.
+
+        Returns
+        -------
+        fixed : float64 (rows, p), in the order of `names`; NaN where a value is missing.
+
+        Raises
+        ------
+        FormulaError
+            If a column is not there, or a factor has a level that it did not have before.
+        ModelError
+            If the design was not made from a formula.
+        """
+        if self.recipe is None:
+            raise ModelError("no formula to make the columns of other rows", found="bare arrays")
+        place = {name: index for index, name in enumerate(self.recipe.names)}
+        return self.recipe.matrix(data)[:, [place[name] for name in self.names]]
 
     def with_response(self, response: Floats) -> Design:
         """Return the same design with another response; nothing else is computed again.

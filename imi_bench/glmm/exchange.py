@@ -61,6 +61,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         "shape_fixed_covariance": plain(result.shape_fixed_covariance),
         "warnings": list(result.warnings),
         "separated": list(result.separated),
+        "remarks": list(result.remarks),
         "groups": {effect.group: len(effect.levels) for effect in result.random},
         "covariance": plain(result.covariance),
         "theta": dict(zip(result.theta_names, plain(result.theta), strict=True)),
@@ -127,6 +128,7 @@ def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
             ),
             warnings=tuple(source["warnings"]),
             separated=tuple(source["separated"]),
+            remarks=tuple(source.get("remarks", ())),
             **{
                 name: source[name]
                 for name in (

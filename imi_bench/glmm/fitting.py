@@ -44,6 +44,7 @@ def fit(
     link: LinkName | None = None,
     method: Literal["ML", "REML"] = "ML",
     nagq: int = 1,
+    weights: str | None = None,
     start: GlmmResult | WarmStart | None = None,
     hessian: bool = True,
     max_iterations: int = 200,
@@ -56,12 +57,15 @@ def fit(
     Parameters
     ----------
     formula : lme4's language, ``y ~ x + (1 + x | g)``; the response of a binomial model is 0/1,
-        ``cbind(successes, failures)`` or ``prop(successes, trials)``.
+        a factor of two levels (the first is failure), ``cbind(successes, failures)``,
+        ``prop(successes, trials)``, or a proportion with `weights`. ``offset(x)`` enters with
+        its coefficient fixed at 1.
     data : one row for each observation. Rows with a missing value are dropped and counted.
     family : ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
     link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
     method : ``ML``, or ``REML`` for a Gaussian model.
     nagq : nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
+    weights : number of trials behind each row's proportion, a column or an expression.
     start : a previous fit to start from.
     hessian : see `Options`.
     max_iterations : give up, unconverged, after this many steps.
@@ -98,9 +102,11 @@ def fit(
         link, method, nagq, hessian, max_iterations, lapse=lapse, thresholds=thresholds
     )
     if family == "ordinal":
+        if weights is not None:
+            raise InputError("weights need the binomial family", found=repr(weights))
         design = ordinal_design(formula, data, levels=levels)
     else:
-        design = build_design(formula, data, family=family)
+        design = build_design(formula, data, family=family, weights=weights)
     return fit_design(design, options=options, start=start, began=began)
 
 

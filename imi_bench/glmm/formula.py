@@ -1,21 +1,38 @@
-"""Read lme4's formula language: split off the random-effects terms, leave the rest to formulae.
+"""Read lme4's formula language: R's, with random-effects terms in parentheses and bars.
 
-``formulae`` parses random terms too, but merges ``(1 + x | g)`` with ``(1 | g) + (0 + x | g)``,
-which differ in their covariance, and builds dense indicator matrices. So the bars are taken
-apart here, and each left-hand side is evaluated by ``formulae`` as a small model of its own.
+The fixed part, each left-hand side in bars and the response are trees of `imi_bench.formulas`;
+here they are told apart. Every word of the formula ends in one of them, or it is refused.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imi_bench.errors import FormulaError
+from imi_bench.formulas.functions import LEARNING
+from imi_bench.formulas.parse import parse_two_sided
+from imi_bench.formulas.syntax import (
+    Binary,
+    Call,
+    Group,
+    Name,
+    Node,
+    Number,
+    Product,
+    Sum,
+    column_names,
+    label,
+)
+from imi_bench.formulas.terms import Terms, expand
+from imi_bench.formulas.tokens import complaint
 
-__all__ = ["ParsedFormula", "RandomTerm", "parse_formula", "plain_label"]
+__all__ = ["ParsedFormula", "RandomTerm", "parse_formula"]
 
-_COUNT_CALLS = re.compile(r"^(cbind|prop|proportion|p)\s*\((.*)\)$", re.DOTALL)
-_FACTOR_CALL = re.compile(r"\b(?:as\.)?factor\s*\(")
+_MOST_BARS = 50
+_COUNTS = ("cbind", "prop", "proportion", "p")
+_GROUP_CALLS = ("factor", "as.factor")
+_ONE = Number(1.0)
 
 
 @dataclass(frozen=True)
@@ -24,15 +41,20 @@ class RandomTerm:
 
     Attributes
     ----------
-    columns : left-hand side, a one-sided formula such as ``"1 + mode"``.
-    group : names joined by a colon, such as ``("class", "school")`` for ``class:school``, which
-        is also what lme4 makes of the inner level of ``school/class``.
-    correlated : False for lme4's double bar, which sets the correlations to zero.
+    parts : what varies, each part with correlations of its own; one part for a single bar, one
+        for each term for lme4's double bar, which sets correlations between terms to zero.
+    group : columns (or ``factor(column)``) whose joint levels are the groups, such as class and
+        school for ``class:school``, which is also what lme4 makes of the inner level of
+        ``school/class``.
     """
 
-    columns: str
-    group: tuple[str, ...]
-    correlated: bool
+    parts: tuple[Terms, ...]
+    group: tuple[Node, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the grouping factor, as lme4 gives it."""
+        return ":".join(one.text if isinstance(one, Name) else label(one) for one in self.group)
 
 
 @dataclass(frozen=True)
@@ -42,20 +64,29 @@ class ParsedFormula:
     Attributes
     ----------
     text : the formula as given.
-    response : what is left of the tilde.
+    response : left of the tilde.
     counts : the two arguments of ``cbind(successes, failures)`` or of
         ``prop(successes, trials)``, or None.
     counts_are_failures : whether the second count is failures rather than trials.
-    fixed : one-sided formula of the fixed effects.
+    fixed : the fixed effects, with their offsets.
     random : the random-effects terms, nesting written out.
     """
 
     text: str
-    response: str
-    counts: tuple[str, str] | None
+    response: Node
+    counts: tuple[Node, Node] | None
     counts_are_failures: bool
-    fixed: str
+    fixed: Terms
     random: tuple[RandomTerm, ...]
+
+    def columns(self) -> Iterator[Name]:
+        """Yield every name that stands for a column of the table."""
+        yield from column_names(self.response)
+        for node in (*self.fixed.variables, *self.fixed.offsets):
+            yield from column_names(node)
+        for term in self.random:
+            for node in (*term.group, *(v for part in term.parts for v in part.variables)):
+                yield from column_names(node)
 
 
 def parse_formula(text: str) -> ParsedFormula:
@@ -68,124 +99,148 @@ def parse_formula(text: str) -> ParsedFormula:
     Raises
     ------
     FormulaError
-        If the parts cannot be told apart, or there is no random-effects term.
+        If any part of it cannot be read, or there is no random-effects term.
 
     Examples
     --------
     >>> parsed = parse_formula("y ~ x + (1 | school/class)")
-    >>> parsed.fixed, [term.group for term in parsed.random]
-    ('x', [('school',), ('class', 'school')])
+    >>> [term.label for term in parsed.fixed.terms], [term.name for term in parsed.random]
+    (['x'], ['school', 'class:school'])
     """
-    left, tilde, right = (part.strip() for part in text.partition("~"))
-    if not tilde or not left or not right or "~" in right:
+    response, right = parse_two_sided(text)
+    summands: list[tuple[str, Node]] = []
+    bars: list[Binary] = []
+    _split(right, "", text, summands, bars)
+    depth = sum(len(_nested(bar.right)) for bar in bars)
+    if depth > _MOST_BARS:
         raise FormulaError(
-            "not a model formula", found=repr(text), wanted="response ~ terms + (1 | group)"
+            "too many random-effects terms", found=str(depth), wanted=f"at most {_MOST_BARS}"
         )
-    fixed, bars = _split_bars(_FACTOR_CALL.sub("C(", right), text)
     random = tuple(term for bar in bars for term in _random_terms(bar, text))
     if not random:
         raise FormulaError(
             "no random-effects term in the formula",
-            found=repr(text),
+            found=repr(text[:80]),
             wanted="at least one term such as (1 | group)",
         )
-    counts, failures = _counts(left)
-    return ParsedFormula(text, left, counts, failures, fixed, random)
+    fixed = expand(Sum(tuple(summands)) if summands else None, text, response=response)
+    counts, failures = _counts(response, text)
+    return ParsedFormula(text, response, counts, failures, fixed, random)
 
 
-def _split_bars(right: str, text: str) -> tuple[str, list[str]]:
-    """Return the formula without its parenthesised bars, and what stood inside them."""
-    fixed, bars, position = "", [], 0
-    while position < len(right):
-        start, end = position, position + 1
-        if right[start] == "(":
-            end = _closing(right, start, text)
-            inside = right[start + 1 : end - 1]
-            called = re.search(r"[\w.`]\s*$", fixed)
-            if not called and "|" in _outer(inside):
-                if not re.search(r"(^|\+)\s*$", fixed):
-                    raise FormulaError(
-                        "a random-effects term can only be added",
-                        where=repr(right[start:end]),
-                        wanted="a plus sign before it",
-                    )
-                bars.append(inside)
-                fixed = re.sub(r"\+?\s*$", "", fixed)
-                position = end
-                continue
-        fixed += right[start:end]
-        position = end
-    fixed = re.sub(r"^\s*\+\s*", "", fixed).strip()
-    if "|" in fixed:
-        raise FormulaError(
-            "a random-effects term must be added in parentheses",
-            found=repr(text),
+def _split(
+    node: Node, sign: str, text: str, summands: list[tuple[str, Node]], bars: list[Binary]
+) -> None:
+    """Send the bars of a right-hand side one way and its other summands the other."""
+    if isinstance(node, Sum) and not sign:
+        for own, part in node.parts:
+            _split(part, own, text, summands, bars)
+    elif (
+        isinstance(node, Group) and isinstance(node.inner, Binary) and node.inner.operator[0] == "|"
+    ):
+        if sign == "-":
+            raise complaint("a random-effects term can only be added", text, node.place)
+        bars.append(node.inner)
+    elif isinstance(node, Group) and sign != "-" and _has_bar(node.inner):
+        _split(node.inner, "", text, summands, bars)
+    elif _has_bar(node):
+        raise complaint(
+            "a random-effects term can only be added, in parentheses",
+            text,
+            node.place,
             wanted="a term such as + (1 | group)",
         )
-    return fixed or "1", bars
-
-
-def _closing(text: str, start: int, whole: str) -> int:
-    """Return the position after the parenthesis that closes the one at `start`."""
-    depth = 0
-    for position in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[position], 0)
-        if depth == 0:
-            return position + 1
-    raise FormulaError("unbalanced parentheses in the formula", found=repr(whole))
-
-
-def _outer(text: str) -> str:
-    """Blank out everything inside parentheses."""
-    depth, kept = 0, []
-    for character in text:
-        depth -= character == ")"
-        kept.append(character if depth == 0 else " ")
-        depth += character == "("
-    return "".join(kept)
-
-
-def _random_terms(bar: str, text: str) -> list[RandomTerm]:
-    columns, mark, group = re.split(r"(\|\|?)", bar, maxsplit=1)
-    columns = columns.strip()
-    if not columns or "|" in _outer(group):
-        raise FormulaError("cannot read the random-effects term", found=f"({bar}) in {text!r}")
-    path = [part.strip().strip("`") for part in group.strip().strip("()").split("/")]
-    names = [tuple(name.strip().strip("`") for name in part.split(":")) for part in path]
-    if not all(re.fullmatch(r"[^\s()+*|]+", name) for part in names for name in part):
-        raise FormulaError(
-            "cannot read the grouping factor",
-            found=repr(group.strip()),
-            where=f"({bar})",
-            wanted="a column, or columns joined by : or /",
+    elif isinstance(node, Call) and node.function not in LEARNING and _bar_inside(node):
+        raise complaint(
+            "a plus sign is missing before a random-effects term", text, node.place, wanted="+ ("
         )
-    return [
-        RandomTerm(columns, tuple(n for part in names[:depth][::-1] for n in part), mark == "|")
-        for depth in range(1, len(names) + 1)
-    ]
+    else:
+        summands.append((sign, node))
 
 
-def _counts(left: str) -> tuple[tuple[str, str] | None, bool]:
-    call = _COUNT_CALLS.match(left)
-    if call is None:
+def _bar_inside(call: Call) -> bool:
+    match call.arguments:
+        case (Binary("|" | "||"),):
+            return True
+    return False
+
+
+def _has_bar(node: Node) -> bool:
+    match node:
+        case Binary("|" | "||"):
+            return True
+        case Binary(_, left, right):
+            return _has_bar(left) or _has_bar(right)
+        case Sum(parts) | Product(parts):
+            return any(_has_bar(one) for _, one in parts)
+        case Group(inner):
+            return _has_bar(inner)
+    return False
+
+
+def _random_terms(bar: Binary, text: str) -> Iterator[RandomTerm]:
+    if _has_bar(bar.left) or _has_bar(bar.right):
+        raise complaint("a bar too many in a random-effects term", text, bar.place)
+    terms = expand(bar.left, text)
+    if terms.offsets:
+        raise complaint("an offset is fixed, not random", text, bar.place)
+    if terms.empty:
+        raise complaint("an empty random effect", text, bar.place, wanted="a term such as (1 | g)")
+    parts = (terms,) if bar.operator == "|" else tuple(_single_terms(terms))
+    path = [_joint(node, text) for node in _nested(bar.right)]
+    for depth in range(1, len(path) + 1):
+        yield RandomTerm(parts, tuple(one for level in path[:depth][::-1] for one in level))
+
+
+def _single_terms(terms: Terms) -> Iterator[Terms]:
+    """Yield the intercept and each term alone, ``0 + term``, as lme4 expands the double bar."""
+    if terms.intercept:
+        yield Terms(terms.text, (), (), True)
+    for term in terms.terms:
+        own = tuple(terms.variables[k] for k in term.variables)
+        joined: Node = own[0]
+        for node in own[1:]:
+            joined = Binary(":", joined, node)
+        yield expand(Sum((("-", _ONE), ("+", joined))), terms.text)
+
+
+def _nested(node: Node) -> list[Node]:
+    """Return the levels of ``a/b/c``, outermost first."""
+    while isinstance(node, Group):
+        node = node.inner
+    if isinstance(node, Product) and all(operator != "*" for operator, _ in node.parts):
+        return [one for _, part in node.parts for one in _nested(part)]
+    return [node]
+
+
+def _joint(node: Node, text: str) -> tuple[Node, ...]:
+    """Return the columns of ``a:b``."""
+    match node:
+        case Name():
+            return (node,)
+        case Call(function) if function in _GROUP_CALLS:
+            return (node,)
+        case Binary(":", left, right):
+            return (*_joint(left, text), *_joint(right, text))
+        case Group(inner):
+            return _joint(inner, text)
+    raise complaint(
+        "cannot read the grouping factor",
+        text,
+        node.place,
+        wanted="a column, or columns joined by : or /",
+    )
+
+
+def _counts(response: Node, text: str) -> tuple[tuple[Node, Node] | None, bool]:
+    if not (isinstance(response, Call) and response.function in _COUNTS):
         return None, False
-    comma = _outer(call[2]).find(",")
-    parts = (call[2][:comma].strip(), call[2][comma + 1 :].strip())
-    if comma < 0 or not all(parts) or "," in _outer(parts[1]):
-        raise FormulaError(
+    if len(response.arguments) != 2 or response.named:
+        raise complaint(
             "cannot read the response",
-            found=repr(left),
+            text,
+            response.place,
             wanted="cbind(successes, failures) or prop(successes, trials)",
         )
-    return parts, call[1] == "cbind"
-
-
-def plain_label(label: str) -> str:
-    """Turn a label of formulae into lme4's: ``mode[do]:x`` to ``modedo:x``.
-
-    Examples
-    --------
-    >>> plain_label("Intercept"), plain_label("situ[self]:mode[do]")
-    ('(Intercept)', 'situself:modedo')
-    """
-    return "(Intercept)" if label == "Intercept" else re.sub(r"\[([^\]]*)\]", r"\1", label)
+    first, second = response.arguments
+    return (first, second), response.function == "cbind"

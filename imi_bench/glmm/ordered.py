@@ -10,8 +10,10 @@ import pandas as pd
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import FormulaError, InputError, ModelError
+from imi_bench.formulas.syntax import Name, label
 from imi_bench.glmm.build import build_design
 from imi_bench.glmm.design import Design
+from imi_bench.glmm.formula import parse_formula
 
 __all__ = ["ordered_codes", "ordinal_design"]
 
@@ -44,8 +46,9 @@ def ordinal_design(
     >>> ordinal_design("y ~ 1 + (1 | g)", data).categories
     ('1', '2', '3')
     """
-    name = formula.partition("~")[0].strip().strip("`")
-    if name not in data.columns:
+    response = parse_formula(formula).response
+    name = response.text if isinstance(response, Name) else label(response)
+    if not isinstance(response, Name) or name not in data.columns:
         raise FormulaError(
             "the response of an ordinal model is a column",
             where=repr(formula),
@@ -61,13 +64,13 @@ def ordinal_design(
             wanted="a formula with one: thresholds take its place",
             do="remove the 0 or the -1",
         )
-    met, response = np.unique(whole.response.astype(np.intp), return_inverse=True)
+    met, answers = np.unique(whole.response.astype(np.intp), return_inverse=True)
     if len(met) < 2:
         raise ModelError("the response never varies", where=name, found=f"only {labels[met[0]]}")
     return replace(
         whole.without(_INTERCEPT),
         family="ordinal",
-        response=response.astype(np.float64),
+        response=answers.astype(np.float64),
         categories=tuple(labels[k] for k in met),
         unmet=tuple(label for k, label in enumerate(labels) if k not in met),
     )

@@ -83,6 +83,7 @@ class GlmmResult:
     shape_names, shape : what the likelihood has of its own, estimated: thresholds (``1|2``), or
         the lapse rate; float64 (s,).
     shape_covariance, shape_fixed_covariance : float64 (s, s), and (s, p) with the fixed effects.
+    remarks : how the table was read: rows dropped, what counts as a success.
     separated : fixed effects without a finite estimate.
     design : the data of the model; absent from JSON.
     warm : where a refit can start; absent from JSON.
@@ -121,6 +122,7 @@ class GlmmResult:
     shape: Floats = field(default_factory=lambda: np.zeros(0))
     shape_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     shape_fixed_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    remarks: tuple[str, ...] = ()
     design: Design | None = field(default=None, repr=False)
     warm: WarmStart | None = field(default=None, repr=False)
 

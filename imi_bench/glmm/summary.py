@@ -26,7 +26,7 @@ def summary_text(result: GlmmResult) -> str:
         f"optimizer: {state} ({result.iterations} iterations, {result.evaluations} evaluations, "
         f"{result.seconds:.2f} s, gradient {result.gradient_norm:.1e})"
     )
-    blocks += [f"note: {warning}" for warning in result.warnings]
+    blocks += [f"note: {warning}" for warning in (*result.warnings, *result.remarks)]
     return "\n\n".join(blocks) + "\n"
 
 

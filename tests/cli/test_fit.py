@@ -53,7 +53,7 @@ def test_summary_and_save(tmp_path) -> None:
     ("formula", "says"),
     [
         ("y ~ level + (1|nope)", "no such column"),
-        ("y ~ level (1|g)", "added in parentheses"),
+        ("y ~ level (1|g)", "a plus sign is missing"),
         ("level ~ y + (1|g)", "the response is not 0 or 1: level"),
     ],
 )
