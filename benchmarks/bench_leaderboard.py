@@ -19,7 +19,7 @@ import pandas as pd
 import tomli_w
 
 from imi_bench.leaderboard.board import Board
-from imi_bench.leaderboard.render import render, write
+from imi_bench.leaderboard.render import render, render_pages, write
 from imi_bench.leaderboard.validate import validate
 from imi_bench.leaderboard.verify import verify
 from imi_bench.release.study_files import write_study
@@ -168,7 +168,7 @@ def main() -> None:
         table, details = verify(board)
         verified = time.perf_counter() - started
         started = time.perf_counter()
-        write(render(table, details=details), folder)
+        write(render(table) | render_pages(table, details=details), folder)
         rendered = time.perf_counter() - started
         size = (folder / "index.html").stat().st_size
         sorts = sort_milliseconds(folder / "index.html")

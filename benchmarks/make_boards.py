@@ -26,8 +26,7 @@ from imi_bench.choice.calibrate import calibrate
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import COLUMNS, TILE
 from imi_bench.leaderboard.pack import new, slugify
-from imi_bench.leaderboard.render import render, write
-from imi_bench.leaderboard.verify import verify
+from imi_bench.leaderboard.site import build_board
 from imi_bench.observers import catalogue
 from imi_bench.provenance import atomic_path
 from imi_bench.release.published import published
@@ -297,8 +296,7 @@ def submit(name: str, trials: Trials, board: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    table, details = verify(Board.read(folder))
-    write(render(table, details=details), folder)
+    table = build_board(Board.read(folder))
     for row in table.ordered().rows:
         print(f"{row.rank or row.kind!s:>10}  {row.group or '':>2}  {row.name:30} {row.score}")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.errors import InputError
 
 leaderboard = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
 
@@ -84,18 +86,28 @@ def verify_command(board: _BoardName, as_json: AsJson = False) -> None:
 
 
 @leaderboard.command("build")
-def build_command(board: _BoardName) -> None:
-    """Recompute a board and write its Markdown, CSV, JSON and pages."""
-    from imi_bench.leaderboard.board import find
-    from imi_bench.leaderboard.render import render, write
-    from imi_bench.leaderboard.verify import verify
+def build_command(
+    boards: Annotated[
+        list[str] | None, typer.Argument(help="Shipped boards' names, or folders; with --site all.")
+    ] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Write pages into this folder, an index over them included.")
+    ] = None,
+) -> None:
+    """Recompute boards and write Markdown, CSV and JSON beside the evidence, or a site of pages."""
+    from imi_bench.leaderboard.board import find, shipped
+    from imi_bench.leaderboard.site import build_board, build_site
 
-    found = find(board)
-    found.require_frozen()
-    table, details = verify(found)
-    files = render(table, details=details)
-    write(files, found.folder)
-    typer.echo(f"{len(files)} files in {found.folder}, {len(table.rows)} rows")
+    if site is not None:
+        pages = build_site([find(name) for name in boards or shipped()], site)
+        typer.echo(f"{len(pages)} pages; open {pages[0]}")
+        return
+    if not boards:
+        raise InputError("no board", wanted="a board's name or folder, or --site DIR for all")
+    for name in boards:
+        board = find(name)
+        table = build_board(board)
+        typer.echo(f"{board.rules.board}: {len(table.rows)} rows in {board.folder}")
 
 
 @leaderboard.command("check")
@@ -106,6 +118,6 @@ def check_command(board: _BoardName) -> None:
     from imi_bench.leaderboard.verify import verify
 
     found = find(board)
-    table, details = verify(found)
-    check(render(table, details=details), found.folder)
+    table, _ = verify(found)
+    check(render(table), found.folder)
     typer.echo(f"{found.rules.board}: every file is what the evidence gives")

@@ -8,7 +8,7 @@
       responses.parquet    observers boards: what people (or simulated participants) answered
       calibrations/        networks boards: one fitted choice model an observer of the panel
       submissions/<name>/<revision>/{submission.toml, decisions.parquet, run.json}
-      board.json board.csv README.md index.html pages/      rendered by `leaderboard build`
+      board.json board.csv README.md      rendered by `leaderboard build`
 """
 
 from __future__ import annotations

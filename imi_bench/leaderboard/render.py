@@ -1,7 +1,7 @@
-"""One table, five renderings: Markdown, CSV, JSON, a self-contained page, a page a submission.
+"""One table, five renderings: Markdown, CSV and JSON to commit; pages for a site.
 
 All are functions of the table and the board's files alone, so the same evidence gives the same
-bytes; `check` holds the committed files against them.
+bytes; `check` holds the committed files against them. Pages are built, not committed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -21,39 +20,38 @@ from markupsafe import Markup
 from imi_bench.errors import CheckFailedError
 from imi_bench.leaderboard.plots import interval
 from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
+from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path
 from imi_bench.stats.estimate import Estimate
-from imi_bench.text import html, markdown
+from imi_bench.text import markdown
 
 _DATATABLES = "dataTables-3.1.5.min.js"
 _NEVER = 1e9
 
 
-def render(table: Table, *, details: Mapping[tuple[str, str], Detail]) -> dict[str, str]:
-    """Every file of a board that is made from its evidence, by relative path."""
+def render(table: Table) -> dict[str, str]:
+    """Every file of a board that is made from its evidence and committed, by relative path."""
     table = table.ordered()
-    files = {
-        "board.json": json.dumps(table.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        + "\n",
-        "board.csv": _csv(table),
-        "README.md": _markdown(table),
-        "index.html": _page(table),
-    }
+    record = json.dumps(table.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    return {"board.json": record + "\n", "board.csv": _csv(table), "README.md": _markdown(table)}
+
+
+def render_pages(table: Table, *, details: Mapping[tuple[str, str], Detail]) -> dict[str, str]:
+    """The pages of a board, by path relative to the board's folder on a site."""
+    table = table.ordered()
+    pages = {"index.html": _page(table)}
     for row in table.rows:
         if row.kind == "submission":
             detail = details.get((row.name, row.revision), Detail())
-            files[f"pages/{page_name(row)}"] = _submission_page(table, row, detail)
-    return files
+            pages[f"pages/{page_name(row)}"] = _submission_page(table, row, detail)
+    return pages
 
 
 def write(files: Mapping[str, str], folder: Path) -> None:
-    """Write the rendered files atomically and remove pages of submissions that are gone."""
+    """Write the rendered files atomically."""
     for name, text in files.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
-    for stale in (folder / "pages").glob("*.html"):
-        if f"pages/{stale.name}" not in files:
-            stale.unlink()
 
 
 def check(files: Mapping[str, str], folder: Path) -> None:
@@ -62,15 +60,13 @@ def check(files: Mapping[str, str], folder: Path) -> None:
     Raises
     ------
     CheckFailedError
-        Naming the files that differ, are missing, or are left over.
+        Naming the files that differ or are missing.
     """
     differing = [
         name
         for name, text in files.items()
         if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode("utf-8")
     ]
-    pages = {f"pages/{page.name}" for page in (folder / "pages").glob("*.html")}
-    differing += sorted(pages - set(files))
     if differing:
         raise CheckFailedError(
             f"{len(differing)} files are not what the evidence gives",
@@ -121,24 +117,11 @@ def _axis(table: Table) -> tuple[float, float]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("imi_bench.leaderboard"),
-        autoescape=True,
-        finalize=lambda value: html(value) if isinstance(value, str) else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.globals.update(
+    made = environment("imi_bench.leaderboard")
+    made.globals.update(
         number=number, training=training, page=page_name, sort_value=_sort_value, strata=_strata
     )
-    return environment
-
-
-@cache
-def _asset(name: str) -> Markup:
-    folder = resources.files("imi_bench.leaderboard") / "templates"
-    return Markup((folder / name).read_text(encoding="utf-8"))
+    return made
 
 
 def _plotter(table: Table) -> object:
@@ -169,10 +152,7 @@ def _page(table: Table) -> str:
             modes=choices("mode="),
             difficulties=choices("difficulty="),
             trainings=sorted({training(row) for row in table.rows}),
-            css=_asset("board.css"),
-            js=_asset("board.js"),
-            theme_js=_asset("theme.js"),
-            datatables=_asset(_DATATABLES),
+            datatables=_DATATABLES,
         )
     )
 
@@ -193,8 +173,6 @@ def _submission_page(table: Table, row: Row, detail: Detail) -> str:
             trials=detail.trials,
             total=detail.total,
             sheet=detail.sheet,
-            css=_asset("board.css"),
-            theme_js=_asset("theme.js"),
         )
     )
 
@@ -298,5 +276,5 @@ def _markdown(table: Table) -> str:
         lines += [
             f"- {markdown(folder)}: {markdown(problem)}" for folder, problem in table.rejected
         ]
-    lines += ["", "Open `index.html` for the page; rebuild with `imi-bench leaderboard build`.", ""]
+    lines += ["", "Rebuild with `imi-bench leaderboard build`; `--site DIR` adds the pages.", ""]
     return "\n".join(lines)

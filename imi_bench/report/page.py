@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.report.browser import Browser, make_browser
 from imi_bench.report.contents import Exhibit
@@ -12,7 +13,6 @@ from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
-from imi_bench.text import html
 
 
 def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) -> Path:
@@ -39,8 +39,6 @@ def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) 
 
 def render(exhibit: Exhibit, summary: Summary) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     browser = make_browser(exhibit)
     page = {
         "title": exhibit.title,
@@ -56,15 +54,7 @@ def render(exhibit: Exhibit, summary: Summary) -> str:
         "facts": _facts(exhibit),
         "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
-    environment = Environment(
-        loader=PackageLoader("imi_bench.report"),
-        autoescape=True,
-        finalize=lambda value: html(value) if isinstance(value, str) else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(page=page)
+    return environment("imi_bench.report").get_template("page.html").render(page=page)
 
 
 def _simulated(exhibit: Exhibit) -> str:

@@ -26,8 +26,9 @@ from imi_bench.cli.app import app
 from imi_bench.errors import CheckFailedError, NotComparableError, UnknownNameError
 from imi_bench.leaderboard.board import Board, find, shipped
 from imi_bench.leaderboard.ranking import rank
-from imi_bench.leaderboard.render import check, render, write
+from imi_bench.leaderboard.render import check, render, render_pages, write
 from imi_bench.leaderboard.rows import Row, Table
+from imi_bench.leaderboard.site import build_board, build_site
 from imi_bench.leaderboard.verify import verify
 from imi_bench.release.study_files import write_study
 from imi_bench.stats.estimate import Estimate
@@ -89,9 +90,10 @@ def board(tmp_path: Path) -> Board:
 
 def test_same_evidence_same_bytes(board: Board) -> None:
     table, details = verify(board)
-    files = render(table, details=details)
+    files = render(table)
     again, more = verify(board)
-    assert render(again, details=more) == files
+    assert render(again) == files
+    assert render_pages(again, details=more) == render_pages(table, details=details)
     write(files, board.folder)
     check(files, board.folder)
     first = {row.name: row for row in table.rows}
@@ -110,17 +112,35 @@ def test_claims_are_shown_and_not_used(board: Board) -> None:
     assert row.more["proportion correct"].value == pytest.approx(expected)
 
 
-def test_a_changed_page_fails_the_check(board: Board) -> None:
-    table, details = verify(board)
-    files = render(table, details=details)
-    write(files, board.folder)
-    page = board.folder / "index.html"
-    page.write_text(page.read_text().replace("0.5", "0.6", 1))
-    (board.folder / "pages" / "left-over--1.html").write_text("x")
-    with pytest.raises(CheckFailedError, match=r"index\.html, pages/left-over--1\.html"):
-        check(files, board.folder)
-    write(files, board.folder)
-    check(files, board.folder)
+def test_a_changed_file_fails_the_check(board: Board) -> None:
+    table = build_board(board)
+    page = board.folder / "README.md"
+    page.write_text(page.read_text().replace("| 1 [", "| 2 [", 1) + " ")
+    (board.folder / "board.csv").unlink()
+    with pytest.raises(CheckFailedError, match=r"board\.csv, README\.md"):
+        check(render(table), board.folder)
+    build_board(board)
+    check(render(table), board.folder)
+
+
+def test_a_site_has_an_index_over_all_boards(board: Board, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
+    site = tmp_path / "site"
+    pages = build_site([board], site)
+    left = site / board.rules.board / "pages" / "left-over--1.html"
+    left.write_text("x")
+    again = build_site([board], site)
+    assert again == pages
+    assert not left.exists()
+    assert all(page.is_file() for page in pages)
+    index = pages[0].read_text()
+    assert f'href="{board.rules.board}/index.html"' in index
+    assert board.rules.title in index
+    assert "simulated" in index
+    for page in pages:
+        for target in re.findall(r'href="([^"#:]+)"', page.read_text()):
+            assert (page.parent / target).is_file(), f"{page}: {target}"
+    assert before == {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
 
 
 def test_changed_humans_are_refused(board: Board) -> None:
@@ -151,7 +171,7 @@ def test_disclosing_training_data_changes_no_rank(board: Board) -> None:
     path.write_text(tomli_w.dumps(silent))
     assert ranks() == before
     table, details = verify(board)
-    assert "undisclosed" in render(table, details=details)["index.html"]
+    assert "undisclosed" in render_pages(table, details=details)["index.html"]
 
 
 HOSTILE = "<script>alert(1)</script> \"' onload=alert(1) ](javascript:alert(1)) =1+1 | `x`"
@@ -198,7 +218,7 @@ def test_text_of_strangers_is_escaped_everywhere() -> None:
         rows=(row, formula),
         rejected=((HOSTILE, HOSTILE),),
     )
-    files = render(table, details={})
+    files = render(table) | render_pages(table, details={})
     for name in ("index.html", "pages/x--1.html"):
         assert "<script>alert" not in files[name]
         assert "&lt;script&gt;alert" in files[name]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from imi_bench.leaderboard.board import find
-from imi_bench.leaderboard.render import render, write
+from imi_bench.leaderboard.render import render, render_pages, write
+from imi_bench.leaderboard.site import build_site
 from imi_bench.leaderboard.verify import verify
 
 pytestmark = pytest.mark.browser
@@ -41,9 +42,16 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    build_site([find("observers-mini"), find("networks-cifar")], folder)
+    return folder
+
+
 @pytest.fixture(params=["observers-mini", "networks-cifar"])
-def board(request: pytest.FixtureRequest) -> Path:
-    return find(request.param).folder
+def board(request: pytest.FixtureRequest, site: Path) -> Path:
+    return site / str(request.param)
 
 
 class Watched:
@@ -121,7 +129,9 @@ def test_keyboard_sorts(chromium: Any, board: Path) -> None:
         ):
             break
     watched.page.keyboard.press("Enter")
-    assert watched.names() != before
+    watched.page.wait_for_function(  # sorting ends after the key press returns
+        "name => document.querySelector('#board tbody th small').innerText != name", arg=before[0]
+    )
     watched.clean()
 
 
@@ -143,6 +153,7 @@ def test_no_serious_accessibility_problem(
 ) -> None:
     axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")
     pages = [
+        board.parent / "index.html",
         board / "index.html",
         *sorted((board / "pages").glob("*.html"))[:1],
         long_board / "index.html",
@@ -168,7 +179,8 @@ def long_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for score in (row.score.value + copy,)
     ]
     folder = tmp_path_factory.mktemp("long")
-    write(render(replace(table, rows=tuple(rows)), details=details), folder)
+    longer = replace(table, rows=tuple(rows))
+    write(render(longer) | render_pages(longer, details=details), folder)
     return folder
 
 
@@ -201,8 +213,8 @@ def test_a_long_board_comes_in_pages(chromium: Any, long_board: Path) -> None:
     watched.clean()
 
 
-def test_images_of_trials_are_there(chromium: Any) -> None:
-    folder = find("observers-mini").folder
+def test_images_of_trials_are_there(chromium: Any, site: Path) -> None:
+    folder = site / "observers-mini"
     page = Watched(chromium, folder / "pages" / "classical--1.html", viewport=DESKTOP)
     address = page.page.locator(".trial .image").first.evaluate(
         "tile => getComputedStyle(tile).backgroundImage"

@@ -35,7 +35,7 @@
       if (!numbers) { cell.textContent = "–"; continue; }
       const [value, low, high] = numbers;
       const range = document.createElement("span");
-      range.className = "soft";
+      range.className = "muted";
       range.textContent = low === null ? "" : ` [${text(low)}, ${text(high)}]`;
       cell.append(text(value), range);
       plot.querySelector(".dot").setAttribute("cx", place(value));

@@ -1,0 +1,111 @@
+"""The site: a folder of pages for each board, and an index over all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.render import number, render, render_pages, write
+from imi_bench.leaderboard.rows import Table
+from imi_bench.leaderboard.verify import verify
+from imi_bench.pages.shell import environment
+
+__all__ = ["Entry", "build_board", "build_site"]
+
+_SHEET = "stimuli.webp"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index says of one board.
+
+    Attributes
+    ----------
+    board, title, question : str
+    simulated : bool
+    kind : {"observers", "networks"}
+    ranked : int
+        Submissions with a rank.
+    first : tuple of str
+        Titles of those that share the first tie group, at most three.
+    score : str
+        What is ranked by, with its unit.
+    resolvable : str
+        Smallest difference resolved.
+    """
+
+    board: str
+    title: str
+    question: str
+    simulated: bool
+    kind: str
+    ranked: int
+    first: tuple[str, ...]
+    score: str
+    resolvable: str
+
+
+def build_board(board: Board) -> Table:
+    """Recompute a board and write its Markdown, CSV and JSON beside its evidence.
+
+    Raises
+    ------
+    NotComparableError
+        If its rules were changed after it was published.
+    """
+    board.require_frozen()
+    table, _ = verify(board)
+    write(render(table), board.folder)
+    return table
+
+
+def build_site(boards: Sequence[Board], site: Path) -> list[Path]:
+    """Recompute boards and write a site: ``index.html`` and a folder for each.
+
+    The committed files of the boards are left alone; their CSV and JSON are written anew on the
+    site. A folder of a board that was built before is replaced.
+
+    Parameters
+    ----------
+    boards : sequence of Board
+    site : Path
+        Folder, made if missing.
+
+    Returns
+    -------
+    list of Path
+        The pages written, the index first.
+    """
+    entries, pages = [], [site / "index.html"]
+    for board in boards:
+        table, details = verify(board)
+        folder = site / board.rules.board
+        if (folder / "board.json").is_file():
+            shutil.rmtree(folder)
+        files = render_pages(table, details=details)
+        write(files | render(table), folder)
+        if (board.folder / _SHEET).is_file():
+            shutil.copyfile(board.folder / _SHEET, folder / _SHEET)
+        pages += [folder / name for name in files]
+        entries.append(_entry(table))
+    page = environment("imi_bench.leaderboard").get_template("index.html.j2")
+    write({"index.html": page.render(boards=entries)}, site)
+    return pages
+
+
+def _entry(table: Table) -> Entry:
+    ranked = [row for row in table.ordered().rows if row.rank]
+    return Entry(
+        board=table.board,
+        title=table.title,
+        question=table.question,
+        simulated=table.simulated,
+        kind=table.kind,
+        ranked=len(ranked),
+        first=tuple(row.title for row in ranked if row.group == 1)[:3],
+        score=f"{table.score_name} ({table.unit})",
+        resolvable=number(table.resolvable),
+    )

@@ -1,0 +1,60 @@
+"""Pages from templates: each room has its own, all of them extend ``shell.html.j2``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from imi_bench.text import html
+
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
+__all__ = ["asset", "environment"]
+
+
+@cache
+def environment(room: str) -> jinja2.Environment:
+    """Templates of a room, beside the shell, its style and its scripts.
+
+    Every text is escaped (see `imi_bench.text.html`), a name without a value is an error, and no
+    page loads anything from elsewhere (its content security policy forbids it).
+
+    Parameters
+    ----------
+    room : str
+        Package whose folder ``templates`` is looked in first.
+
+    Examples
+    --------
+    >>> page = environment("imi_bench.report").from_string("<b>{{ name }}</b>")
+    >>> page.render(name="<i>")
+    '<b>&lt;i&gt;</b>'
+    """
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(room), jinja2.PackageLoader("imi_bench.pages")]
+        ),
+        autoescape=True,
+        finalize=lambda value: html(value) if isinstance(value, str) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.globals["asset"] = lambda name: asset(room, name)
+    return made
+
+
+def asset(room: str, name: str) -> Markup:
+    """A style or script of the room or of the shell, as it is."""
+    from markupsafe import Markup
+
+    for package in (room, "imi_bench.pages"):
+        file = resources.files(package) / "templates" / name
+        if file.is_file():
+            return Markup(file.read_text(encoding="utf-8"))
+    raise FileNotFoundError(name)
