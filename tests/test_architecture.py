@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -46,22 +47,30 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path) -> set[str]:
+def modules_of(node: ast.ImportFrom | ast.Import) -> set[str]:
+    if isinstance(node, ast.Import):
+        inside = [a.name for a in node.names if a.name.startswith("imi_bench.")]
+        return {name.removeprefix("imi_bench.") for name in inside}
+    if not (node.module or "").startswith("imi_bench"):
+        return set()
+    module = (node.module or "").removeprefix("imi_bench").removeprefix(".")
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imi_bench"):
-            module = (node.module or "").removeprefix("imi_bench").removeprefix(".")
-            for alias in node.names:
-                child = f"{module}.{alias.name}".strip(".")
-                is_module = (PACKAGE / child.replace(".", "/")).with_suffix(".py").exists()
-                names.add(child if is_module else module)
-        elif isinstance(node, ast.Import):
-            names |= {
-                alias.name.removeprefix("imi_bench.")
-                for alias in node.names
-                if alias.name.startswith("imi_bench.")
-            }
+    for alias in node.names:
+        child = f"{module}.{alias.name}".strip(".")
+        is_module = (PACKAGE / child.replace(".", "/")).with_suffix(".py").exists()
+        names.add(child if is_module else module)
     return names - {""}
+
+
+def imported(path: Path, *, types: bool = True) -> set[str]:
+    """Modules of the package that a file imports, anywhere in it; of `types` alone too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not types:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom | ast.Import)]
+    return set().union(*map(modules_of, nodes))
 
 
 def layer_of(name: str) -> int:
@@ -80,6 +89,15 @@ def test_imports_point_one_way(path: Path) -> None:
         for source, target in FORBIDDEN:
             crosses = name.startswith(source) and other.startswith(target)
             assert not crosses, f"{name} must not know {other}"
+
+
+def test_no_circle_inside_a_room() -> None:
+    """Whoever reads a module need not have read it before; names of types alone do not count."""
+    graph = {module_name(path): imported(path, types=False) for path in MODULES}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"circle of imports: {' imports '.join(reversed(error.args[1]))}")
 
 
 def loaded_after(code: str) -> set[str]:

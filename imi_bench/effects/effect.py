@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from imi_bench.effects.left_out import LeftOut
+from imi_bench.effects.sentences import sentence
 from imi_bench.effects.table import AnswerTable
 from imi_bench.glmm import GlmmResult
 from imi_bench.glmm.between import LevelEstimates
@@ -75,8 +76,6 @@ class Effect:
     @property
     def sentence(self) -> str:
         """The answer in one sentence."""
-        from imi_bench.effects.sentences import sentence
-
         return sentence(self)
 
     def to_json(self) -> dict[str, Any]:

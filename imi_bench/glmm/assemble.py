@@ -15,7 +15,8 @@ from imi_bench.glmm.lapse import LapseShape
 from imi_bench.glmm.optimise import Minimum, Objective, newton_decrement
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.quadrature import QuadratureObjective
-from imi_bench.glmm.result import GlmmResult, RandomEffects
+from imi_bench.glmm.random_effects import RandomEffects
+from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.schur import Factorisation
 from imi_bench.glmm.search import SINGULAR
 from imi_bench.glmm.separation import separated_columns, suspicious_columns

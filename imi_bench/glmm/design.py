@@ -17,6 +17,7 @@ from imi_bench.formulas.matrix import Recipe
 from imi_bench.formulas.syntax import Node, column_names
 from imi_bench.glmm.covariance import Template
 from imi_bench.glmm.families import FamilyName
+from imi_bench.glmm.levels import joint_levels
 from imi_bench.glmm.pattern import Pattern, analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign
@@ -48,8 +49,6 @@ class FactorRecipe:
 
     def labels(self, data: pd.DataFrame) -> list[str | None]:
         """Return the label of each row's level, such as ``class:school``; None where missing."""
-        from imi_bench.glmm.groups import joint_levels
-
         codes, levels = joint_levels(self.group, data)
         return [levels[code] if code >= 0 else None for code in codes]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
-from imi_bench.glmm.result import GlmmResult, RandomEffects
+from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.provenance import from_null, plain
+
+if TYPE_CHECKING:
+    from imi_bench.glmm.result import GlmmResult
 
 __all__ = ["from_json", "random_rows", "to_json"]
 
@@ -82,8 +85,8 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
     }
 
 
-def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
-    """Read back what `to_json` gave, without the design.
+def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmResult:
+    """Read back what `to_json` gave, without the design, as a result of that kind.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def from_json(text: str | Mapping[str, Any]) -> GlmmResult:
     """
     source = json.loads(text) if isinstance(text, str) else text
     try:
-        return GlmmResult(
+        return kind(
             names=tuple(source["fixed"]),
             estimate=_array([row["estimate"] for row in source["fixed"].values()]),
             covariance=_array(source["covariance"]).reshape(2 * (len(source["fixed"]),)),

@@ -12,11 +12,14 @@ from scipy import special
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
+from imi_bench.glmm.exchange import from_json, random_rows, to_json
 from imi_bench.glmm.families import FamilyName, Link, LinkName, binomial_link
 from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordinal import ThresholdName, category_probabilities
+from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.glmm.summary import latex_table, summary_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,32 +27,6 @@ if TYPE_CHECKING:
     from imi_bench.glmm.design import Design
 
 __all__ = ["GlmmResult", "RandomEffects"]
-
-
-@dataclass(frozen=True, eq=False)
-class RandomEffects:
-    """The random effects of one grouping factor.
-
-    Attributes
-    ----------
-    group : name of the factor.
-    names : name of each random effect, such as ``(Intercept)``.
-    blocks : how many consecutive effects are correlated with each other.
-    sd : float64 (r,), standard deviations.
-    corr : float64 (r, r), correlations; NaN where a standard deviation is zero.
-    levels : label of each level.
-    modes : float64 (levels, r), conditional modes on the scale of the linear predictor.
-    conditional_sd : float64 (levels, r), standard deviations of the effects given the data.
-    """
-
-    group: str
-    names: tuple[str, ...]
-    blocks: tuple[int, ...]
-    sd: Floats
-    corr: Floats
-    levels: tuple[str, ...]
-    modes: Floats
-    conditional_sd: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +199,6 @@ class GlmmResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; the keys of the command line come first."""
-        from imi_bench.glmm.exchange import to_json
-
         return to_json(self)
 
     @classmethod
@@ -235,9 +210,7 @@ class GlmmResult:
         InputError
             If it is not a stored result.
         """
-        from imi_bench.glmm.exchange import from_json
-
-        return from_json(text)
+        return from_json(text, kind=cls)
 
     def to_frame(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects as a table: term, estimate, se, z, p, low, high."""
@@ -259,8 +232,6 @@ class GlmmResult:
     def random_frame(self) -> pd.DataFrame:
         """Return standard deviations and correlations: group, name, sd, corr."""
         import pandas as pd
-
-        from imi_bench.glmm.exchange import random_rows
 
         return pd.DataFrame(random_rows(self), columns=["group", "name", "sd", "corr"])
 
@@ -287,12 +258,8 @@ class GlmmResult:
 
     def summary(self) -> str:
         """Return a text that reads like lme4's summary."""
-        from imi_bench.glmm.summary import summary_text
-
         return summary_text(self)
 
     def to_latex(self) -> str:
         """Return a LaTeX table of fixed and random effects (booktabs)."""
-        from imi_bench.glmm.summary import latex_table
-
         return latex_table(self)

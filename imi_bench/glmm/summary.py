@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from imi_bench.glmm.result import GlmmResult
 from imi_bench.text import latex
+
+if TYPE_CHECKING:
+    from imi_bench.glmm.result import GlmmResult
 
 __all__ = ["latex_table", "summary_text"]
 

@@ -1,0 +1,35 @@
+"""The random effects of a fitted model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imi_bench.arrays import Floats
+
+__all__ = ["RandomEffects"]
+
+
+@dataclass(frozen=True, eq=False)
+class RandomEffects:
+    """The random effects of one grouping factor.
+
+    Attributes
+    ----------
+    group : name of the factor.
+    names : name of each random effect, such as ``(Intercept)``.
+    blocks : how many consecutive effects are correlated with each other.
+    sd : float64 (r,), standard deviations.
+    corr : float64 (r, r), correlations; NaN where a standard deviation is zero.
+    levels : label of each level.
+    modes : float64 (levels, r), conditional modes on the scale of the linear predictor.
+    conditional_sd : float64 (levels, r), standard deviations of the effects given the data.
+    """
+
+    group: str
+    names: tuple[str, ...]
+    blocks: tuple[int, ...]
+    sd: Floats
+    corr: Floats
+    levels: tuple[str, ...]
+    modes: Floats
+    conditional_sd: Floats
