@@ -15,6 +15,8 @@ _EXTRA_OF = {
     "safetensors": "vision",
     "huggingface_hub": "vision",
     "ray": "cluster",
+    "starlette": "collect",
+    "uvicorn": "collect",
 }
 
 

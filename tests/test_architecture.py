@@ -27,6 +27,7 @@ ORDER = (
     "formulas",
     "glmm",
     "effects",
+    "collect",
     "leaderboard gate",
     "report",
     "study",

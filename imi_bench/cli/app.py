@@ -27,6 +27,7 @@ GROUPS: tuple[str, ...] = (
     "networks",
     "stimuli",
     "mis",
+    "collect",
     "submit",
     "leaderboard",
     "gate",

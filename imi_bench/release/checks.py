@@ -18,6 +18,9 @@ from imi_bench.release.published import published
 from imi_bench.tables import DIFFICULTIES
 
 CATCH_MODEL, CATCH_MODE, CATCH_BATCH = "catch/manual", "catch_trial", -1
+# `stimulus` of tables that `imi-bench collect` made: any network may be in them
+COLLECTED, COLLECTED_SIMULATED = "collected", "collected simulated"
+OWN_STIMULI = (COLLECTED, COLLECTED_SIMULATED)
 MODE_OF = {"natural": "natural", "optimized": "synthetic"}
 # The authors' task script numbers batches from 0 or 1 up to 10 inclusive.
 BATCHES = range(0, 11)
@@ -182,8 +185,9 @@ def _check_names(frame: pd.DataFrame, report: Report, main: Bools) -> None:
     absent = frame["model"].isna().to_numpy() | ~main
     model = frame["model"].astype(object).to_numpy()
     network = frame["network"].astype(str).to_numpy()
+    own = _collected(frame)
     report.expect(
-        absent | np.isin(network, tuple(published().networks)),
+        absent | own | np.isin(network, tuple(published().networks)),
         column="model",
         problem="unknown network",
         wanted="one of " + ", ".join(published().networks),
@@ -212,6 +216,12 @@ def _check_names(frame: pd.DataFrame, report: Report, main: Bools) -> None:
         wanted=f"{BATCHES[0]} to {BATCHES[-1]}",
         values=batch,
     )
+
+
+def _collected(frame: pd.DataFrame) -> Bools:
+    if "stimulus" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return np.array(frame["stimulus"].astype(object).isin(OWN_STIMULI), dtype=bool)
 
 
 def _check_duplicates(frame: pd.DataFrame, report: Report, main: Bools) -> None:

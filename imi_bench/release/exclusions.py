@@ -5,7 +5,7 @@ What an assignment is judged on, and from which columns, is in `measures`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -88,6 +88,19 @@ class Rules:
     def to_json(self) -> dict[str, Any]:
         """JSON object of the bounds."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Back from `to_json`, as JSON keeps it.
+
+        Raises
+        ------
+        InputError
+            For a name that is no rule.
+        """
+        return cls().with_(
+            **{name: tuple(b) if isinstance(b, list) else b for name, b in value.items()}
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,10 +19,11 @@ from imi_bench.arrays import Bools, Ints
 from imi_bench.errors import ResponseError
 from imi_bench.provenance import sha256_file
 from imi_bench.release.cells import read_cells
-from imi_bench.release.checks import MODE_OF, Violation, check_rows
+from imi_bench.release.checks import COLLECTED_SIMULATED, MODE_OF, Violation, check_rows
 from imi_bench.tables import Responses, Study, TrialIndex, split_difficulty
 
 SIMULATED_STIMULUS = "simulated"
+SIMULATED_STIMULI = (SIMULATED_STIMULUS, COLLECTED_SIMULATED)
 
 
 def truth_path(table: Path) -> Path:
@@ -212,7 +213,7 @@ def _add_derived(frame: pd.DataFrame) -> None:
 
 
 def _is_simulated(frame: pd.DataFrame, path: Path) -> bool:
-    if "stimulus" in frame and frame["stimulus"].eq(SIMULATED_STIMULUS).any():
+    if "stimulus" in frame and frame["stimulus"].isin(SIMULATED_STIMULI).any():
         return True
     beside = truth_path(path)
     if not beside.is_file():

@@ -9,8 +9,8 @@ import pandas as pd
 
 from imi_bench.arrays import Ints
 from imi_bench.provenance import generator
-from imi_bench.release.cells import CRITERIA
 from imi_bench.release.checks import CATCH_BATCH, CATCH_MODE, CATCH_MODEL
+from imi_bench.release.columns import COLUMNS, criteria_columns
 from imi_bench.release.published import published
 from imi_bench.release.table import SIMULATED_STIMULUS
 from imi_bench.simulation.study import Truth
@@ -22,41 +22,6 @@ CATCH_UNITS = (
     ("mixed4d_pool_reduce_pre_relu_conv", 46),
     ("mixed4e_pool_reduce_pre_relu_conv", 55),
 )
-COLUMNS = (
-    "rt",
-    "button_pressed",
-    "switched_queries",
-    "confidence",
-    "choice",
-    "correct",
-    "stimulus",
-    "internal_node_id",
-    "time_elapsed",
-    "trial_type",
-    "trial_index",
-    "id",
-    "min_query",
-    "max_query",
-    "min_references",
-    "max_references",
-    "catch_trial",
-    "is_demo",
-    "response_index",
-    "participant_id",
-    "corrected_trial_index",
-    "task_id",
-    "task_number",
-    "batch",
-    "channel",
-    "layer",
-    "mode",
-    "model",
-    "passed_checks",
-    *(f"{name}_result" for name in CRITERIA),
-    *(f"{name}_details" for name in CRITERIA),
-    "multi_participation",
-)
-_FACTS = published().exclusions
 _PRACTICE = published().design["practice_trials"]
 _BEFORE_PRACTICE = 4  # two instructions, fullscreen, call-function
 
@@ -70,7 +35,6 @@ def released_rows(
     *,
     seed: int,
 ) -> pd.DataFrame:
-    """All columns of the release, practice trials first within an experiment."""
     """All columns of the release, practice trials first within an experiment.
 
     Parameters
@@ -128,36 +92,16 @@ def _checks(
     order = np.argsort(shown < 0, axis=1, kind="stable")[:, -len(CATCH_UNITS) :]
     right = np.take_along_axis(answers["correct"], order, axis=1)
     upper = (answers["correct"] == answers["switched"]).sum(axis=1)
-    lower = shown.shape[1] - upper
-    low, high = _FACTS["total_time_s"]
-    shortest, longest = _FACTS["instruction_time_s"]
-    details: dict[str, list[dict[str, Any]]] = {
-        "catch_trials": [
-            {"ratio": sum(row) / len(row), "correctly_answered": row} for row in right.tolist()
-        ],
-        "row_variability": [
-            {"n_upper_row": up, "n_lower_row": down}
-            for up, down in zip(upper.tolist(), lower.tolist(), strict=True)
-        ],
-        "total_response_time": [{"total_time": round(t, 3)} for t in times["total"].tolist()],
-        "instruction_time": [{"total_time": round(t, 3)} for t in times["instruction"].tolist()],
-        "demo_trials": [{"n_demo_trials_blocks": n} for n in times["attempts"].tolist()],
-    }
-    results = {
-        "catch_trials": right.mean(axis=1) >= _FACTS["catch_ratio_min"],
-        "row_variability": np.minimum(upper, lower) >= _FACTS["row_min"],
-        "total_response_time": (times["total"] >= low) & (times["total"] <= high),
-        "instruction_time": (times["instruction"] >= shortest) & (times["instruction"] <= longest),
-        "demo_trials": times["attempts"] <= _FACTS["demo_attempts_max"],
-    }
-    columns = {"passed_checks": np.logical_and.reduce(list(results.values()))}
-    columns |= {f"{name}_result": result for name, result in results.items()}
-    columns |= {
-        f"{name}_details": np.array([str(detail) for detail in listed], dtype=object)
-        for name, listed in details.items()
-    }
-    columns["multi_participation"] = (people["failure"] == "multi_participation").to_numpy()
-    return pd.DataFrame(columns)
+    columns = criteria_columns(
+        catch=right.tolist(),
+        upper=upper.tolist(),
+        lower=(shown.shape[1] - upper).tolist(),
+        total_time=times["total"].tolist(),
+        instruction_time=times["instruction"].tolist(),
+        attempts=times["attempts"].tolist(),
+    )
+    multiple = (people["failure"] == "multi_participation").to_numpy()
+    return columns.assign(multi_participation=multiple)
 
 
 def _main_rows(

@@ -1,0 +1,189 @@
+"""`imi-bench collect …`: people answer the same trials in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json
+
+Database = Annotated[Path, typer.Option("--db", help="The database that `collect serve` keeps.")]
+OneMode = Annotated[str | None, typer.Option(help="natural or synthetic; both if not given.")]
+TrialsFolder = Annotated[Path, typer.Option("--trials", help="Folder or table of trials.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(no_args_is_help=True, help="People answer the same trials in a browser.")
+    group.command("serve")(serve_command)
+    group.command("status")(status_command)
+    group.command("links")(links_command)
+    group.command("export")(export_command)
+    group.command("static")(static_command)
+    group.command("import")(import_command)
+    app.add_typer(group, name="collect")
+
+
+def serve_command(
+    trials: TrialsFolder,
+    db: Database,
+    practice: Annotated[
+        Path | None, typer.Option(help="Practice trials of your own; else made from references.")
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="Name of the network where the folder does not tell it.")
+    ] = "unnamed",
+    kind: Annotated[str, typer.Option(help="choice, rating or intruder.")] = "choice",
+    mode: Annotated[
+        str | None, typer.Option(help="natural or synthetic; both if not given.")
+    ] = None,
+    per_task: Annotated[int, typer.Option(help="Main trials of one person.")] = 40,
+    per_unit: Annotated[int, typer.Option(help="Answers wanted for each unit and condition.")] = 30,
+    assignments: Annotated[int, typer.Option(help="People a task is given to.")] = 3,
+    catch: Annotated[int, typer.Option(help="Attention checks among the main trials.")] = 5,
+    practice_trials: Annotated[int, typer.Option(help="Practice trials in a round.")] = 5,
+    feedback: Annotated[
+        bool, typer.Option(help="Tell people after each answer if it was right.")
+    ] = True,
+    lease: Annotated[float, typer.Option(help="Minutes away until a place is given up.")] = 60.0,
+    rules: Annotated[
+        str, typer.Option(help="Whose answers are kept: published (the paper's criteria) or none.")
+    ] = "published",
+    title: Annotated[str, typer.Option(help="Shown to people.")] = "Which image matches?",
+    contact: Annotated[str, typer.Option(help="Whom people may ask.")] = "",
+    completion_code: Annotated[str, typer.Option(help="Of the recruiting platform.")] = "",
+    no_consent_code: Annotated[str, typer.Option(help="Likewise, where consent is refused.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Where to listen; the default is this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    open_door: Annotated[
+        bool, typer.Option("--open/--links-only", help="Whether people need a link of their own.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the tasks.")] = 0,
+) -> None:
+    """Serve trials to people and keep their answers."""
+    from imi_bench.collect.experiment import Plan
+    from imi_bench.collect.server import read, rules_named, serve
+
+    plan = Plan(
+        kind=kind,  # type: ignore[arg-type]
+        mode=mode,
+        per_task=per_task,
+        per_unit=per_unit,
+        assignments=assignments,
+        catch=catch,
+        practice=practice_trials,
+        feedback=feedback,
+        lease_minutes=lease,
+        rules=rules_named(rules),
+        seed=seed,
+        title=title,
+        contact=contact,
+        completion_code=completion_code,
+        no_consent_code=no_consent_code,
+    )
+    running = serve(
+        read(trials, network=network),
+        db=db,
+        plan=plan,
+        practice=practice,
+        host=host,
+        port=port,
+        open_door=open_door,
+    )
+    for line in running.experiment.notes():
+        note(f"note: {line}")
+    note(f"{len(running.experiment.tasks)} tasks for {assignments} people each")
+    note(f"people:       {running.url}/" + ("" if open_door else "?t=… (see `collect links`)"))
+    note(f"experimenter: {running.experimenter_url}")
+    note("Ctrl-C stops; every acknowledged answer is on disk, and serving again goes on")
+    running.wait()
+
+
+def status_command(db: Database, as_json: AsJson = False) -> None:
+    """Say how far a collection is."""
+    from imi_bench.collect.progress_report import status
+    from imi_bench.collect.store import Store
+
+    found = status(Store(db))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo(found.summary())
+
+
+def links_command(
+    count: Annotated[int, typer.Argument(metavar="N", help="How many.")],
+    db: Database,
+    base: Annotated[
+        str, typer.Option(help="Where people reach the server.")
+    ] = "http://127.0.0.1:8000",
+) -> None:
+    """Print links for single participants."""
+    from imi_bench.collect.links import links
+    from imi_bench.collect.store import Store
+
+    for link in links(Store(db), count, base=base):
+        typer.echo(link)
+
+
+def export_command(
+    db: Database,
+    out: Annotated[Path, typer.Option(help="The CSV table to write.")] = Path("responses.csv"),
+) -> None:
+    """Write the answers as a table like the released one."""
+    from imi_bench.collect.response_table import export_any
+    from imi_bench.collect.store import Store
+
+    table = export_any(Store(db), out)
+    kept = int(table["passed_checks"].sum()) if "passed_checks" in table else len(table)
+    note(
+        f"{out}: {len(table)} rows, {table['participant_id'].nunique()} participants, "
+        f"{kept} rows of those whose answers are kept"
+    )
+
+
+def static_command(
+    trials: TrialsFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    network: Annotated[
+        str, typer.Option(help="Name of the network where the folder does not tell it.")
+    ] = "unnamed",
+    mode: Annotated[
+        str | None, typer.Option(help="natural or synthetic; both if not given.")
+    ] = None,
+    per_task: Annotated[int, typer.Option(help="Main trials of one person.")] = 40,
+    task: Annotated[int, typer.Option(help="Which task, from 1.")] = 1,
+    feedback: Annotated[
+        bool, typer.Option(help="Tell people if they were right; the page then holds the key.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the tasks and the order.")] = 0,
+) -> None:
+    """Write one task as a folder for JATOS and similar hosts."""
+    from imi_bench.collect.experiment import Experiment, Plan
+    from imi_bench.collect.server import read
+    from imi_bench.collect.static import write_static
+
+    plan = Plan(mode=mode, per_task=per_task, feedback=feedback, seed=seed)
+    experiment = Experiment(read(trials, network=network), plan)
+    for line in (*experiment.notes(), *write_static(experiment, out, task=task)):
+        note(f"note: {line}")
+    note(f"{out / 'index.html'}")
+
+
+def import_command(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="JSON files.")],
+    key: Annotated[Path, typer.Option(help="The key that `collect static` left.")],
+    db: Database,
+) -> None:
+    """Put results of static pages into a database."""
+    from imi_bench.collect.static import read_static
+
+    _, added = read_static(results, key=key, db=db)
+    note(
+        f"{db}: {added} of {len(results)} results added"
+        + (", the others were there" if added < len(results) else "")
+    )

@@ -1,0 +1,494 @@
+"""Answers on disk: SQLite files in which an answer is whole and once, or not at all.
+
+Two files: ``NAME.db`` holds the experiment, the sessions and the answers; ``NAME.people.db`` who
+the participants are (link or platform ids), so that the first can be handed on without the second.
+Both in WAL mode with synchronous=FULL: what has been acknowledged survives a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from imi_bench.collect.experiment import Experiment, Screen, Task
+from imi_bench.errors import InputError, NotComparableError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS experiment (
+  one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint TEXT NOT NULL, plan TEXT NOT NULL,
+  conditions TEXT NOT NULL, simulated INTEGER NOT NULL, secret BLOB NOT NULL, begun REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS sessions (
+  session TEXT PRIMARY KEY, public TEXT NOT NULL UNIQUE,
+  participant INTEGER NOT NULL UNIQUE, task INTEGER NOT NULL,
+  place INTEGER NOT NULL, seed INTEGER NOT NULL, script TEXT NOT NULL, state TEXT NOT NULL,
+  simulated INTEGER NOT NULL, begun REAL NOT NULL, seen REAL NOT NULL, consented REAL,
+  instructed REAL, instruction_seconds REAL, finished REAL, comment TEXT,
+  verdict TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+  session TEXT NOT NULL, block TEXT NOT NULL, number INTEGER NOT NULL, screen TEXT NOT NULL,
+  button INTEGER NOT NULL, correct INTEGER, rt REAL NOT NULL, received REAL NOT NULL,
+  PRIMARY KEY (session, block, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+  session TEXT NOT NULL, moment REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS sessions_task ON sessions (task, place);
+"""
+_PEOPLE = """
+CREATE TABLE IF NOT EXISTS people (
+  participant INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, detail TEXT NOT NULL);
+"""
+# consent -> instructions -> practice -> main -> comment -> done; or refused, withdrawn, expired
+RUNNING = ("consent", "instructions", "practice", "main", "comment")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One person's session, as stored."""
+
+    session: str
+    public: str
+    participant: int
+    task: int
+    place: int
+    seed: int
+    script: tuple[Screen, ...]
+    state: str
+    simulated: bool
+    begun: float
+    seen: float
+    consented: float | None
+    instructed: float | None
+    instruction_seconds: float | None
+    finished: float | None
+    comment: str | None
+    verdict: dict[str, Any] | None
+
+
+class Full(Exception):  # noqa: N818 - an answer, not a fault
+    """Every place is taken."""
+
+
+class Store:
+    """The answers of one experiment.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.db``; made where it does not exist and an experiment is given.
+    experiment : Experiment, optional
+        Must be the one the file belongs to; None opens an existing file to read.
+    begin : dict, optional
+        `Experiment.describe` of it, where the experiment itself is not at hand.
+
+    Raises
+    ------
+    InputError
+        No such file, or no database of this program.
+    NotComparableError
+        The database of another experiment.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        experiment: Experiment | None = None,
+        begin: dict[str, Any] | None = None,
+    ) -> None:
+        begin = experiment.describe() if experiment is not None else begin
+        self.path = Path(path)
+        if begin is None and not self.path.is_file():
+            raise InputError("no such database", where=self.path, wanted="one that `serve` made")
+        self._lock = threading.RLock()
+        with _readable(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._connect(self.path, _SCHEMA)
+            self._people = self._connect(self.people_path, _PEOPLE)
+            if begin is not None:
+                self._claim(begin)
+            row = self._db.execute(
+                "SELECT fingerprint, plan, conditions, simulated, secret FROM experiment"
+            ).fetchone()
+        if row is None:
+            raise InputError("a database without an experiment", where=self.path)
+        self.fingerprint: str = row[0]
+        self.plan: dict[str, Any] = json.loads(row[1])
+        self.conditions: dict[str, list[Any]] = json.loads(row[2])
+        self.simulated = bool(row[3])
+        self.secret: bytes = row[4]
+
+    @property
+    def people_path(self) -> Path:
+        """The file of identities."""
+        return self.path.with_suffix(f".people{self.path.suffix}")
+
+    def close(self) -> None:
+        """Close both files."""
+        with self._lock:
+            self._db.close()
+            self._people.close()
+
+    # -- one person ----------------------------------------------------------------------------
+
+    def enter(
+        self,
+        identity: str,
+        experiment: Experiment,
+        *,
+        detail: dict[str, str] | None = None,
+        simulated: bool = False,
+    ) -> Session:
+        """The session of that person: the one she has, or a new one at the neediest task.
+
+        Raises
+        ------
+        Full
+            No place is left.
+        """
+        with self._lock:
+            participant = self._participant(identity, detail or {})
+            row = self._db.execute(
+                "SELECT session, state, seen FROM sessions WHERE participant = ?", (participant,)
+            ).fetchone()
+            if row is not None:
+                return self._again(row[0])
+            with self._writing():
+                task, place = self._free_place(experiment)
+                seed = secrets.randbits(62)
+                script = [s.to_json() for s in experiment.script(task, seed=seed)]
+                session, now = secrets.token_urlsafe(24), time.time()
+                self._db.execute(
+                    "INSERT INTO sessions (session, public, participant, task, place, seed, script,"
+                    " state, simulated, begun, seen)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'consent', ?, ?, ?)",
+                    (
+                        session,
+                        secrets.token_urlsafe(15),
+                        participant,
+                        task.number,
+                        place,
+                        seed,
+                        json.dumps(script),
+                        simulated,
+                        now,
+                        now,
+                    ),
+                )
+        return self.session(session)
+
+    def session(self, session: str) -> Session:
+        """A stored session.
+
+        Raises
+        ------
+        InputError
+            There is none of that name.
+        """
+        columns = [field.name for field in fields(Session)]
+        with self._lock:
+            row = self._db.execute(
+                f"SELECT {', '.join(columns)} FROM sessions WHERE session = ?",
+                (session,),
+            ).fetchone()
+        if row is None:
+            raise InputError("no such session")
+        values: dict[str, Any] = dict(zip(columns, row, strict=True))
+        values["script"] = tuple(map(Screen.from_json, json.loads(values["script"])))
+        values["simulated"] = bool(values["simulated"])
+        values["verdict"] = values["verdict"] and json.loads(values["verdict"])
+        return Session(**values)
+
+    def session_behind(self, public: str) -> str | None:
+        """The session whose images stand under that public name; None if there is none."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT session FROM sessions WHERE public = ?", (public,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def sessions(self) -> list[Session]:
+        """All sessions, by participant."""
+        with self._lock:
+            names = self._db.execute("SELECT session FROM sessions ORDER BY participant").fetchall()
+        return [self.session(name) for (name,) in names]
+
+    def answers(self, session: str | None = None) -> list[dict[str, Any]]:
+        """Stored answers of one session or all, practice first, in the order they were given."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT session, block, number, screen, button, correct, rt, received FROM answers"
+                + ("" if session is None else " WHERE session = ?")
+                + " ORDER BY session, block DESC, number",
+                () if session is None else (session,),
+            ).fetchall()
+        names = ("session", "block", "number", "screen", "button", "correct", "rt", "received")
+        return [
+            {**dict(zip(names, row, strict=True)), "screen": Screen.from_json(json.loads(row[3]))}
+            for row in rows
+        ]
+
+    def answer(
+        self, session: str, *, block: str, number: int, screen: Screen, button: int, rt: float
+    ) -> bool | None:
+        """Judge and store an answer; the first that arrives counts, whatever is sent after.
+
+        Returns
+        -------
+        bool or None
+            Whether the stored answer is right; None where there is no right answer.
+        """
+        correct = screen.judge(button)
+        now = time.time()
+        with self._lock, self._writing():
+            self._db.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (session, block, number, json.dumps(screen.to_json()), button, correct, rt, now),
+            )
+            stored = self._db.execute(
+                "SELECT correct FROM answers WHERE session = ? AND block = ? AND number = ?",
+                (session, block, number),
+            ).fetchone()[0]
+            self._db.execute("UPDATE sessions SET seen = ? WHERE session = ?", (now, session))
+        return None if stored is None else bool(stored)
+
+    def add_session(
+        self,
+        *,
+        identity: str,
+        task: int,
+        seed: int,
+        script: Sequence[Screen],
+        begun: float,
+        instruction_seconds: float,
+        comment: str,
+        simulated: bool,
+        answers: Sequence[dict[str, Any]],
+    ) -> str | None:
+        """Add a session that was held elsewhere; None where that person's is here already."""
+        session = secrets.token_urlsafe(24)
+        with self._lock:
+            participant = self._participant(identity, {})
+            with self._writing():
+                added = self._db.execute(
+                    "INSERT OR IGNORE INTO sessions (session, public, participant, task, place,"
+                    " seed, script, state, simulated, begun, seen, consented, instruction_seconds,"
+                    " comment) SELECT ?, ?, ?, ?, count(*), ?, ?, 'main', ?, ?, ?, ?, ?, ?"
+                    " FROM sessions WHERE task = ?",
+                    (
+                        session,
+                        secrets.token_urlsafe(15),
+                        participant,
+                        task,
+                        seed,
+                        json.dumps([screen.to_json() for screen in script]),
+                        simulated,
+                        begun,
+                        begun,
+                        begun,
+                        instruction_seconds,
+                        comment,
+                        task,
+                    ),
+                ).rowcount
+                if not added:
+                    return None
+                for a in answers:
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        (
+                            session,
+                            a["block"],
+                            a["number"],
+                            json.dumps(a["screen"].to_json()),
+                            a["button"],
+                            a["screen"].judge(a["button"]),
+                            a["rt"],
+                            a["received"],
+                        ),
+                    )
+        return session
+
+    def move(self, session: str, state: str, **values: Any) -> None:
+        """Put a session into a state, with columns that change along."""
+        columns = {"state": state, "seen": time.time(), **values}
+        listed = ", ".join(f"{name} = ?" for name in columns)
+        with self._lock, self._writing():
+            self._db.execute(
+                f"UPDATE sessions SET {listed} WHERE session = ?",
+                (*columns.values(), session),
+            )
+
+    def note(self, session: str, kind: str, detail: str = "") -> None:
+        """Record an event, such as a reload and the gap it left."""
+        with self._lock, self._writing():
+            self._db.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?)", (session, time.time(), kind, detail)
+            )
+
+    def events(self, session: str) -> list[tuple[float, str, str]]:
+        """Moment, kind and detail of a session's events."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT moment, kind, detail FROM events WHERE session = ? ORDER BY moment",
+                (session,),
+            ).fetchall()
+
+    def withdraw(self, session: str) -> None:
+        """Delete all that a person gave, and who she is; her place is free again."""
+        participant = self.session(session).participant
+        with self._lock:
+            with self._writing():
+                self._db.execute("DELETE FROM answers WHERE session = ?", (session,))
+                self._db.execute("DELETE FROM events WHERE session = ?", (session,))
+                self._db.execute(
+                    "UPDATE sessions SET state = 'withdrawn', comment = NULL, verdict = NULL,"
+                    " script = '[]', instruction_seconds = NULL WHERE session = ?",
+                    (session,),
+                )
+            self._people.execute(
+                "UPDATE people SET identity = NULL, detail = '{}' WHERE participant = ?",
+                (participant,),
+            )
+
+    def limit_pages(self, count: int) -> None:
+        """Let the file grow to `count` pages, or, where it has more, no further.
+
+        A full disk in small; SQLite never makes a file smaller than it is.
+        """
+        with self._lock:
+            self._db.execute(f"PRAGMA max_page_count = {max(count, 1)}")
+
+    def new_identities(self, count: int) -> list[str]:
+        """Identities for links: random, never given out before."""
+        return [f"link:{secrets.token_urlsafe(9)}" for _ in range(count)]
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _claim(self, description: dict[str, Any]) -> None:
+        with self._writing():
+            self._db.execute(
+                "INSERT OR IGNORE INTO experiment VALUES (1, ?, ?, ?, ?, ?, ?)",
+                (
+                    description["fingerprint"],
+                    json.dumps(description["plan"]),
+                    json.dumps(description["conditions"]),
+                    description["simulated"],
+                    secrets.token_bytes(32),
+                    time.time(),
+                ),
+            )
+            (found,) = self._db.execute("SELECT fingerprint FROM experiment").fetchone()
+        if found != description["fingerprint"]:
+            raise NotComparableError(
+                "the database of another experiment",
+                where=self.path,
+                found=f"trials and plan {found[:12]}",
+                wanted=description["fingerprint"][:12],
+                do="give another --db, or the trials and options it was begun with",
+            )
+
+    def _participant(self, identity: str, detail: dict[str, str]) -> int:
+        self._people.execute(
+            "INSERT OR IGNORE INTO people (identity, detail) VALUES (?, ?)",
+            (identity, json.dumps(detail)),
+        )
+        row = self._people.execute(
+            "SELECT participant FROM people WHERE identity = ?", (identity,)
+        ).fetchone()
+        return int(row[0])
+
+    def _again(self, session: str) -> Session:
+        """A person comes back: her place may meanwhile be somebody else's."""
+        found = self.session(session)
+        if found.state not in RUNNING:
+            return found
+        now = time.time()
+        with self._writing():
+            taken = self._db.execute(
+                "SELECT count(*) FROM sessions WHERE task = ? AND place = ? AND session != ?"
+                " AND begun > ? AND state NOT IN ('refused', 'withdrawn', 'expired')",
+                (found.task, found.place, session, found.begun),
+            ).fetchone()[0]
+            if taken:
+                self._db.execute(
+                    "UPDATE sessions SET state = 'expired' WHERE session = ?", (session,)
+                )
+            else:
+                self._db.execute("UPDATE sessions SET seen = ? WHERE session = ?", (now, session))
+            self._db.execute(
+                "INSERT INTO events VALUES (?, ?, 'return', ?)",
+                (session, now, json.dumps({"gap_seconds": round(now - found.seen, 3)})),
+            )
+        return self.session(session)
+
+    def _free_place(self, experiment: Experiment) -> tuple[Task, int]:
+        """The task with most free places, the fewest begun first; its lowest free place."""
+        oldest = time.time() - 60 * experiment.plan.lease_minutes
+        running = ", ".join(f"'{state}'" for state in RUNNING)
+        held = self._db.execute(
+            "SELECT task, place FROM sessions WHERE"
+            " (state = 'done' AND json_extract(verdict, '$.passed'))"
+            f" OR (state IN ({running}) AND seen > ?)",
+            (oldest,),
+        ).fetchall()
+        taken: dict[int, set[int]] = {}
+        for task, place in held:
+            taken.setdefault(task, set()).add(place)
+        of_mode: dict[str, int] = {}
+        size: dict[str, int] = {}
+        for task in experiment.tasks:
+            of_mode[task.mode] = of_mode.get(task.mode, 0) + len(taken.get(task.number, ()))
+            size[task.mode] = size.get(task.mode, 0) + 1
+        places = experiment.plan.assignments
+        free = [t for t in experiment.tasks if len(taken.get(t.number, ())) < places]
+        if not free:
+            raise Full
+        best = min(
+            free,
+            key=lambda t: (len(taken.get(t.number, ())), of_mode[t.mode] / size[t.mode], t.number),
+        )
+        used = taken.get(best.number, set())
+        return best, next(i for i in range(places) if i not in used)
+
+    def _connect(self, path: Path, schema: str) -> sqlite3.Connection:
+        new = not path.exists()
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        if new:
+            path.chmod(0o600)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(schema)
+        return db
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:  # a full disk has rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise InputError(
+            "cannot use the database", where=path, found=error, wanted="one that `serve` made"
+        ) from error
+
+
+def names(sessions: Sequence[Session]) -> dict[str, str]:
+    """Anonymous names by session: P0001 for the first participant."""
+    return {s.session: f"P{s.participant:04d}" for s in sessions}
