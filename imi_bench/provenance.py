@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -177,7 +178,8 @@ def plain(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Mappings, sequences, results with ``to_json``, arrays, paths, numbers, text.
+        Mappings, sequences, results with ``to_json``, other dataclasses, arrays, tables (lists
+        by column), paths, numbers, text.
 
     Returns
     -------
@@ -192,7 +194,9 @@ def plain(value: Any) -> Any:
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    if hasattr(value, "to_json"):
+    if hasattr(value, "columns") and hasattr(value, "iloc"):  # a DataFrame
+        return {str(name): plain(value[name]) for name in value.columns}
+    if hasattr(value, "to_json") and not hasattr(value, "iloc"):
         return plain(value.to_json())
     if hasattr(value, "tolist"):
         return plain(value.tolist())
@@ -200,6 +204,8 @@ def plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     return str(value)
 
 

@@ -1,0 +1,80 @@
+"""Axes to draw on, and the one kind of plot that most results need.
+
+Nothing here touches `matplotlib.pyplot`: no backend is chosen, no figure of the caller's is closed
+or made current. Without axes of the caller's a figure of its own is made; ``ax.figure`` shows it
+in a notebook, ``ax.figure.savefig(path)`` writes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Interval", "forest", "new_axes"]
+
+BLUE = "#0173b2"
+
+
+class Interval(NamedTuple):
+    """A row of a forest plot; NaN are left out."""
+
+    label: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+def new_axes(ax: Axes | None = None, *, width: float = 6.4, height: float = 4.0) -> Axes:
+    """The caller's axes, or those of a new figure of `width` x `height` inches."""
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def forest(
+    rows: Iterable[Interval],
+    *,
+    xlabel: str,
+    title: str = "",
+    reference: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw values with their intervals, the first row on top.
+
+    Parameters
+    ----------
+    rows : iterable of Interval
+    xlabel, title : str
+    reference : float, optional
+        Where a line is drawn, such as 0 for differences.
+    ax : matplotlib Axes, optional
+
+    Examples
+    --------
+    >>> forest([Interval("a", 1.0, 0.5, 1.5)], xlabel="bits").get_xlabel()
+    'bits'
+    """
+    listed = list(rows)
+    ax = new_axes(ax, height=1.2 + 0.3 * len(listed))
+    places = range(len(listed))
+    for place, row in zip(places, listed, strict=True):
+        if math.isnan(row.value):
+            ax.text(0.02, place, "undefined", transform=ax.get_yaxis_transform(), va="center")
+            continue
+        if not math.isnan(row.low):
+            ax.plot([row.low, row.high], [place, place], color=BLUE, linewidth=1.2)
+        ax.plot([row.value], [place], "o", color=BLUE, markersize=4)
+    if reference is not None:
+        ax.axvline(reference, color="0.5", linewidth=0.8, zorder=0)
+    ax.set_yticks(list(places), [row.label for row in listed])
+    ax.set_ylim(len(listed) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    ax.set_title(title, loc="left", fontsize="medium")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -1,0 +1,93 @@
+"""Results back from JSON: the inverse of `imi_bench.provenance.plain`, for every dataclass.
+
+A null where a number belongs comes back as NaN. What a record holds beyond the fields of its class
+is derived, and not read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from imi_bench.errors import InputError
+from imi_bench.provenance import from_null
+
+__all__ = ["restored"]
+
+Kind = TypeVar("Kind")
+
+
+def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
+    """Build a dataclass from what `plain` made of it.
+
+    Raises
+    ------
+    InputError
+        If it is not the record of such an object.
+    """
+    try:
+        found = json.loads(record) if isinstance(record, str) else record
+        hints = get_type_hints(kind)
+        values = {
+            one.name: _value(hints[one.name], found[one.name])
+            for one in dataclasses.fields(kind)  # type: ignore[arg-type]
+            if one.init and (one.name in found or _required(one))
+        }
+        return kind(**values)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"not a stored {kind.__name__}",
+            found=f"{type(error).__name__}: {error}",
+            wanted="what to_json() gave",
+        ) from error
+
+
+def _required(one: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return one.default is missing and one.default_factory is missing
+
+
+def _value(hint: Any, value: Any) -> Any:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in parts:
+            return None
+        return _value(next(part for part in parts if part is not type(None)), value)
+    if hint is float:
+        return from_null(value)
+    if origin is tuple:
+        each = [parts[0]] * len(value) if parts[1:] == (...,) else parts
+        return tuple(_value(part, one) for part, one in zip(each, value, strict=True))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: _value(parts[1], one) for key, one in value.items()}
+    if origin is Literal or not isinstance(origin or hint, type):
+        return value
+    return _object(hint, origin or hint, parts, value)
+
+
+def _object(hint: Any, kind: type, parts: tuple[Any, ...], value: Any) -> Any:
+    if kind.__name__ == "ndarray":
+        import numpy as np
+
+        (dtype,) = get_args(parts[1]) or (object,)
+        return np.array(_with_nan(value) if dtype is np.float64 else value, dtype=dtype)
+    if kind.__name__ == "DataFrame":
+        return kind(value)
+    if kind.__name__ == "Path":
+        return Path(value)
+    if hasattr(kind, "from_json"):
+        return kind.from_json(value)
+    return restored(kind, value) if dataclasses.is_dataclass(kind) else value
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_nan(part) for part in value]
+    return math.nan if value is None else value
