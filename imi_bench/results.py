@@ -28,6 +28,8 @@ _MOST_ROWS, _WIDTH, _FEW = 16, 100, 4
 class Brief:
     """A dataclass whose `repr` names every field and prints no array."""
 
+    __slots__ = ()
+
     def __repr__(self) -> str:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         shown = ", ".join(f"{one.name}={_short(getattr(self, one.name))}" for one in fields)
@@ -45,6 +47,7 @@ class Result(Brief):
         Columns of `to_frame` that `summary` prints; all of them if empty.
     """
 
+    __slots__ = ()
     shown_columns: ClassVar[tuple[str, ...]] = ()
 
     @property

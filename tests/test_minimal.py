@@ -30,7 +30,7 @@ def world() -> World:
 def test_answers_calibrates_and_scores(world: World, tmp_path: Path) -> None:
     done = replay(load_observer("colour-histogram"), world.trials, cache=tmp_path)
     calibration = calibrate(done.decisions, world.study)
-    report = score(done.decisions, world.study, calibration, n_resamples=200)
+    report = score(done.decisions, world.study, calibration=calibration, n_resamples=200)
     assert report.simulated
     assert 0.5 < report.scores["proportion_correct"].estimate.value < 1
 

@@ -14,6 +14,8 @@ answer, and a coin would predict people as well as people predict one another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,14 +29,24 @@ from imi_bench.choice.pooling import partially_pooled
 from imi_bench.choice.psychometric import PsychometricFit
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.provenance import sha256_columns
-from imi_bench.tables import DecisionVariables, Study
+from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 
-__all__ = ["MIS_DREAMSIM", "Calibration", "ChoiceProbabilities", "calibrate"]
+__all__ = [
+    "MIS_DREAMSIM",
+    "Calibration",
+    "CalibrationLike",
+    "ChoiceProbabilities",
+    "calibrate",
+    "calibration_for",
+]
+
+CalibrationLike: TypeAlias = "Calibration | str | Path"
 
 
 def calibrate(
-    decisions: DecisionVariables,
-    study: Study,
+    decisions: DecisionsLike,
+    study: AnswersLike,
     *,
     by: FoldsBy = "unit",
     n_folds: int | None = None,
@@ -52,8 +64,9 @@ def calibrate(
 
     Parameters
     ----------
-    decisions : DecisionVariables
-    study : Study
+    decisions : DecisionVariables, or what `DecisionVariables.read` takes
+        A run, its folder, or a table.
+    study : Study, or what `imi_bench.release.study_files.read_answers` takes
     by : {"unit", "network"}
         What a fold keeps together; never single answers or trials.
     n_folds : int, optional
@@ -102,6 +115,7 @@ def calibrate(
     >>> calibrate(observer, Study(index, answers), n_folds=5).label
     'by unit, 5 folds, logit, slopes common'
     """
+    decisions, study = DecisionVariables.read(decisions), read_answers(study)
     rows = _answer_rows(decisions, study, bias=bias)
     folds = assign_folds(
         study.trials.take(np.unique(rows.trial)), by=by, n_folds=n_folds, seed=seed
@@ -139,7 +153,40 @@ def calibrate(
         responses_hash=study.responses.hash,
         decisions_hash=_decisions_hash(decisions),
         seed=seed,
+        simulated=study.responses.simulated,
     )
+
+
+def calibration_for(
+    decisions: DecisionVariables,
+    study: Study,
+    calibration: CalibrationLike | None = None,
+    *,
+    uncalibrated: bool = False,
+    by: FoldsBy = "unit",
+    seed: int = 0,
+) -> Calibration:
+    """The calibration to predict people by: the one given, none, or one fitted out of fold.
+
+    Every score and comparison takes its evidence through here, from Python and from the command
+    line, so that nothing is scored uncalibrated unless that was asked for.
+
+    Raises
+    ------
+    InputError
+        A calibration together with `uncalibrated`; a file that is no calibration.
+    """
+    if calibration is not None and uncalibrated:
+        raise InputError(
+            "a calibration, and uncalibrated", where=decisions.observer, do="leave one of them out"
+        )
+    if uncalibrated:
+        return Calibration.identity()
+    if isinstance(calibration, Calibration):
+        return calibration
+    if calibration is not None:
+        return Calibration.read(Path(calibration))
+    return calibrate(decisions, study, by=by, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,14 @@ from imi_bench.choice.psychometric import (
     choice_probability,
 )
 from imi_bench.errors import InputError, LeakageError, NotComparableError
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import sha256_json, write_json
 from imi_bench.release.published import published
+from imi_bench.results import Result
 from imi_bench.tables import DecisionVariables, TrialIndex
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["MIS_DREAMSIM", "NO_FOLD", "Calibration", "ChoiceProbabilities", "Slopes"]
 
@@ -39,8 +44,8 @@ Humans*. Never a default here: a slope belongs to an observer's own scale of evi
 NO_FOLD = -1
 
 
-@dataclass(frozen=True, eq=False)
-class ChoiceProbabilities:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChoiceProbabilities(Result):
     """What a calibrated observer predicts of people, each trial from a fit that never saw it.
 
     Attributes
@@ -70,14 +75,19 @@ class ChoiceProbabilities:
     def __len__(self) -> int:
         return len(self.trial_id)
 
+    @property
+    def title(self) -> str:
+        """Whose predictions, how calibrated."""
+        return f"Choice probabilities of {self.observer}, {self.calibration}"
+
     def to_frame(self) -> pd.DataFrame:
         """One row a trial."""
         names = ("trial_id", "p_first", "p_correct", "fold", "answered")
         return pd.DataFrame({name: getattr(self, name) for name in names})
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Result):
     """An observer's choice model, its folds, and the humans it saw.
 
     Attributes
@@ -102,6 +112,8 @@ class Calibration:
         Fingerprints of the humans it saw and of the evidence; empty where nothing was fitted.
     seed : int
         Of the assignment to folds.
+    simulated : bool
+        It was fitted to made-up answers.
 
     Raises
     ------
@@ -128,6 +140,7 @@ class Calibration:
     responses_hash: str = ""
     decisions_hash: str = ""
     seed: int = 0
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         if (self.parameters is None) == (self.overall is None):
@@ -159,10 +172,60 @@ class Calibration:
         """Whether it was fitted to people."""
         return self.overall is not None
 
+    @property
+    def title(self) -> str:
+        """Whose calibration, and how it was made."""
+        made_up = " (simulated answers)" * self.simulated
+        return f"Calibration of {self.observer or 'any observer'}: {self.label}{made_up}"
+
+    @property
+    def named_fits(self) -> dict[str, PsychometricFit]:
+        """The fits by what they saw: ``overall``, ``without fold 0`` and so on."""
+        overall = {} if self.overall is None else {"overall": self.overall}
+        return overall | {f"without fold {k}": fit for k, fit in enumerate(self.fits)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a fit and parameter: fit, parameter, value, low, high, reason, state."""
+        given = [] if self.parameters is None else list(self.parameters.to_json().items())
+        rows: list[dict[str, Any]] = [
+            {"fit": "given", "parameter": name, "value": value}
+            for name, value in given
+            if name != "link"
+        ]
+        for name, fit in self.named_fits.items():
+            slopes = {f"slope ({g})" if g != "all" else "slope": e for g, e in fit.slopes.items()}
+            rows += [
+                {
+                    "fit": name,
+                    "parameter": parameter,
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "reason": found.reason,
+                    "state": fit.state,
+                }
+                for parameter, found in {**slopes, "bias": fit.bias, "lapse": fit.lapse}.items()
+            ]
+        return pd.DataFrame(rows)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the psychometric function: over all answers, and of each fold thinly."""
+        ax = new_axes(ax)
+        models = [fit.parameters() for fit in self.fits]
+        models += [self.parameters or self.named_fits["overall"].parameters()]
+        steepest = max(abs(model.slope) for model in models) or 1.0
+        evidence = np.linspace(-6 / steepest, 6 / steepest, 201)
+        for model in models[:-1]:
+            ax.plot(evidence, choice_probability(evidence, model), color="0.75", linewidth=0.6)
+        ax.plot(evidence, choice_probability(evidence, models[-1]), color=BLUE)
+        ax.set(xlabel="decision variable", ylabel="P(choose first)", ylim=(0, 1))
+        ax.set_title(self.title, loc="left", fontsize="medium")
+        return ax
+
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the whole calibration."""
-        return sha256_json(self.to_json())
+        """SHA-256 of the whole calibration, but for whether its answers were made up."""
+        return sha256_json({k: v for k, v in self.to_json().items() if k != "simulated"})
 
     def predict(
         self, decisions: DecisionVariables, index: TrialIndex, *, fold: int | None = None
@@ -274,10 +337,11 @@ class Calibration:
             "responses_hash": self.responses_hash,
             "decisions_hash": self.decisions_hash,
             "seed": self.seed,
+            "simulated": self.simulated,
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote.
 
         Raises
@@ -285,6 +349,7 @@ class Calibration:
         InputError
             A missing field, or anything the constructor refuses.
         """
+        record = json.loads(record) if isinstance(record, str) else record
         try:
             overall, parameters = record["overall"], record["parameters"]
             return cls(

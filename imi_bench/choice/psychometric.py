@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
 from imi_bench.provenance import from_null, plain
+from imi_bench.results import Brief
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import link_named
 
@@ -104,8 +105,8 @@ def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) 
     return np.asarray(p, dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class PsychometricFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class PsychometricFit(Brief):
     """A fitted psychometric function.
 
     Attributes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,25 +16,10 @@ Answers = Annotated[
 ]
 
 
-def read_answers(responses: str) -> tuple[Path, Study]:
-    """The file or folder meant, and what it holds.
+def people(responses: str) -> Study:
+    """The answers meant; says which fetched table `imi` is."""
+    from imi_bench.release.study_files import FETCHED, answers_path, read_answers
 
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    from imi_bench.errors import InputError
-    from imi_bench.release.fetch import stored
-    from imi_bench.release.study_files import read_study
-
-    path = Path(responses)
-    if responses == "imi":
-        tables = [one.path for one in stored()]
-        path = max(tables, key=lambda one: ("all" in one.name, one.stat().st_size))
-        note(f"using {path.name}")
-    elif not path.exists():
-        raise InputError(
-            "no such file", where=path, wanted="human answers, or `imi` for the fetched ones"
-        )
-    return path, read_study(path)
+    if responses == FETCHED:
+        note(f"using {answers_path(responses).name}")
+    return read_answers(responses)

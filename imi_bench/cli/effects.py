@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imi_bench.cli.answers import Answers, read_answers
+from imi_bench.cli.answers import Answers
+from imi_bench.cli.answers import people as answers_of
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.provenance import plain
 
@@ -59,9 +60,10 @@ def effects_command(
     from imi_bench.effects.groups import compare_networks
     from imi_bench.effects.table import people_table
     from imi_bench.glmm.tables import read_table
+    from imi_bench.release.study_files import answers_path
     from imi_bench.tables import DecisionVariables
 
-    path, study = read_answers(responses)
+    path, study = answers_path(responses), answers_of(responses)
     own = None if networks is None else read_table(networks)
     layers = None if columns is None else read_table(columns)
     table = people_table(study, columns=layers)

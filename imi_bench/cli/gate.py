@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.answers import read_answers
+from imi_bench.cli.answers import people
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
 
@@ -48,19 +48,17 @@ def gate_command(
     from imi_bench.gate import outputs as verdict
     from imi_bench.gate.verdict import gate
     from imi_bench.provenance import atomic_path
-    from imi_bench.stimuli.trial_table import read_index
-    from imi_bench.tables import DecisionVariables
 
     result = gate(
-        DecisionVariables.read(new),
-        against=DecisionVariables.read(against),
-        trials=read_index(trials or new),
+        new,
+        against=against,
+        trials=trials,
         score=score,
         max_drop=max_drop,
         alpha=alpha,
         by=by,
         floors=dict(map(_floor, floor or [])),
-        responses=None if responses is None else read_answers(responses)[1].responses,
+        responses=None if responses is None else people(responses),
     )
     for path, render in ((junit, verdict.junit), (markdown, verdict.markdown)):
         if path is not None:
@@ -80,7 +78,7 @@ def gate_command(
             title=f"Gate: {score}",
             right=("drop", "trials", "units", "trials to settle"),
         )
-        typer.echo(verdict.sentence(result))
+        typer.echo(result.sentence)
     raise typer.Exit(result.exit_code)
 
 

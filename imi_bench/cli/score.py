@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imi_bench.cli.answers import Answers, read_answers
+from imi_bench.cli.answers import Answers, people
 from imi_bench.cli.output import AsJson, note, print_json, print_table
-from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imi_bench.choice.calibration import Calibration, Slopes
     from imi_bench.scores.compare import Comparison
     from imi_bench.scores.report import ScoreLine, ScoreReport
     from imi_bench.stats.estimate import Estimate
-    from imi_bench.tables import DecisionVariables, Study
 
 Decisions = Annotated[Path, typer.Option(help="Output folder of a run, or its decisions.parquet.")]
 By = Annotated[
@@ -57,17 +53,15 @@ def calibrate_command(
 ) -> None:
     """Fit an observer's choice model to people, once for each fold held out."""
     from imi_bench.choice.calibrate import calibrate
-    from imi_bench.tables import DecisionVariables
 
     named: dict[str, Slopes] = {
         "common": "common",
         "by-mode": "by mode",
         "pooled": "pooled by mode",
     }
-    study = read_answers(responses)[1]
     made = calibrate(
-        DecisionVariables.read(decisions),
-        study,
+        decisions,
+        people(responses),
         by=by,
         n_folds=folds,
         link=link,
@@ -81,7 +75,7 @@ def calibrate_command(
     if as_json:
         print_json(made)
     else:
-        _print_calibration(made, simulated=study.responses.simulated)
+        _print_calibration(made)
 
 
 def score_command(
@@ -105,15 +99,15 @@ def score_command(
 ) -> None:
     """Score an observer against people: agreement, likelihood, calibration, consistency."""
     from imi_bench.scores.report import score
-    from imi_bench.tables import DecisionVariables
 
-    shown, study = DecisionVariables.read(decisions), read_answers(responses)[1]
     report = score(
-        shown,
-        study,
-        _calibration(shown, study, calibration, uncalibrated, calibrate_by, seed),
+        decisions,
+        people(responses),
+        calibration=calibration,
+        uncalibrated=uncalibrated,
+        calibrate_by=calibrate_by,
         by=by if by is not None else ("mode", "difficulty"),
-        columns=None if columns is None else _columns(columns),
+        columns=columns,
         seed=seed,
         n_resamples=resamples,
     )
@@ -121,15 +115,6 @@ def score_command(
         print_json(report)
     else:
         _print_report(report)
-
-
-def _columns(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path)
-    except ValueError as error:
-        raise InputError("not a CSV table", where=path, found=error) from error
 
 
 def compare_command(
@@ -146,17 +131,12 @@ def compare_command(
 ) -> None:
     """Compare observers on the same trials: paired differences, adjusted by Holm's method."""
     from imi_bench.scores.compare import COMPARED, compare
-    from imi_bench.tables import DecisionVariables
 
-    study = read_answers(responses)[1]
-    shown = [DecisionVariables.read(path) for path in decisions]
     found = compare(
-        shown,
-        study,
-        calibrations={
-            one.observer: _calibration(one, study, None, uncalibrated, calibrate_by, seed)
-            for one in shown
-        },
+        decisions,
+        people(responses),
+        uncalibrated=uncalibrated,
+        calibrate_by=calibrate_by,
         scores=score or COMPARED,
         seed=seed,
         n_resamples=resamples,
@@ -167,27 +147,7 @@ def compare_command(
         _print_comparison(found)
 
 
-def _calibration(
-    decisions: DecisionVariables,
-    study: Study,
-    path: Path | None,
-    uncalibrated: bool,
-    by: Literal["unit", "network"],
-    seed: int,
-) -> Calibration:
-    from imi_bench.choice.calibrate import Calibration, calibrate
-    from imi_bench.errors import InputError
-
-    if path is not None and uncalibrated:
-        raise InputError("--calibration and --uncalibrated exclude each other")
-    if uncalibrated:
-        return Calibration.identity()
-    if path is not None:
-        return Calibration.read(path)
-    return calibrate(decisions, study, by=by, seed=seed)
-
-
-def _print_calibration(made: Calibration, *, simulated: bool) -> None:
+def _print_calibration(made: Calibration) -> None:
     named = [
         ("overall", made.overall),
         *((f"without fold {k}", f) for k, f in enumerate(made.fits)),
@@ -210,7 +170,7 @@ def _print_calibration(made: Calibration, *, simulated: bool) -> None:
     print_table(
         ("fit", *slopes, "bias", "lapse", "answers", "units", "state"),
         rows,
-        title=f"{made.observer}: {made.label}" + " (simulated answers)" * simulated,
+        title=f"{made.observer}: {made.label}" + " (simulated answers)" * made.simulated,
         right=("answers", "units"),
     )
     if made.overall is not None:
@@ -225,12 +185,10 @@ def _short(found: Estimate) -> str:
 
 
 def _print_report(report: ScoreReport) -> None:
-    people = "simulated answers" if report.simulated else "answers"
     print_table(
         ("score", "value", "interval", "resolvable", "ceiling", ""),
         [(name.replace("_", " "), *_cells(line)) for name, line in report.scores.items()],
-        title=f"{report.observer}, {report.calibration}: {report.trials} trials, "
-        f"{report.answers} {people}, {report.units} units",
+        title=report.title,
         right=("value", "resolvable", "ceiling"),
     )
     for by, split in report.strata.items():
@@ -275,8 +233,6 @@ def _print_comparison(found: Comparison) -> None:
             )
             for one in found.differences
         ],
-        title=f"{found.trials} shared trials, {found.answers} "
-        + ("simulated " if found.simulated else "")
-        + f"answers, {found.units} units",
+        title=found.title,
         right=("p", "p (Holm)", "resolvable"),
     )

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from imi_bench import text
-from imi_bench.gate.verdict import Comparison, GateResult
+from imi_bench.gate.verdict import GateResult
 
 COLUMNS = ("stratum", "baseline", "new", "drop", "verdict", "trials", "units", "trials to settle")
 _MARK = {"pass": "✅ pass", "worse": "❌ worse", "cannot tell": "⚠️ cannot tell"}
@@ -29,25 +29,12 @@ def rows(result: GateResult) -> list[Sequence[str]]:
     ]
 
 
-def sentence(result: GateResult) -> str:
-    """The verdict in one line."""
-    deciding = _deciding(result)
-    place = "" if deciding.stratum == "all" else f" in {deciding.stratum}"
-    line = (
-        f"{result.verdict}{place}: {result.score} of '{result.new}' against "
-        f"'{result.baseline}': {deciding.reason} (confidence {1 - result.alpha:.0%}, one-sided)"
-    )
-    if deciding.trials_to_settle is not None:
-        line += f"; about {deciding.trials_to_settle:,} trials would settle it"
-    return line
-
-
 def markdown(result: GateResult) -> str:
     """A section for a pull request."""
     head = [
         f"### imi-bench gate: {_MARK[result.verdict]}",
         "",
-        text.markdown(sentence(result)),
+        text.markdown(result.sentence),
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + " --- |" * len(COLUMNS),
@@ -85,9 +72,4 @@ def junit(result: GateResult) -> str:
 def annotation(result: GateResult) -> str:
     """A workflow command that shows the verdict on the pull request's page."""
     level = {"pass": "notice", "worse": "error", "cannot tell": "warning"}[result.verdict]
-    return f"::{level} title=imi-bench gate::{text.annotation(sentence(result))}"
-
-
-def _deciding(result: GateResult) -> Comparison:
-    agreeing = [c for c in result.comparisons if c.verdict == result.verdict]
-    return agreeing[0] if agreeing else result.comparisons[0]
+    return f"::{level} title=imi-bench gate::{text.annotation(result.sentence)}"

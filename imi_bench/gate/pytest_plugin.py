@@ -53,25 +53,21 @@ def imi_gate(request: pytest.FixtureRequest) -> Callable[..., GateResult]:
         max_drop: float | None = None,
         **arguments: Any,
     ) -> GateResult:
-        from imi_bench.gate.outputs import sentence
         from imi_bench.gate.verdict import gate
-        from imi_bench.stimuli.trial_table import read_index
-        from imi_bench.tables import DecisionVariables
 
         baseline = against if against is not None else options.imi_baseline
         if baseline is None:
             raise pytest.UsageError("imi_gate needs a baseline: against=… or --imi-baseline DIR")
         result = gate(
-            DecisionVariables.read(Path(new)),
-            against=DecisionVariables.read(Path(baseline)),
-            trials=read_index(Path(new)),
+            new,
+            against=baseline,
             max_drop=options.imi_max_drop if max_drop is None else max_drop,
             **arguments,
         )
         if result.verdict == "worse" or (
             result.verdict == "cannot tell" and options.imi_undecided == "fail"
         ):
-            pytest.fail(sentence(result), pytrace=False)
+            pytest.fail(result.sentence, pytrace=False)
         return result
 
     return check

@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,9 +33,16 @@ from imi_bench.errors import (
     NotEnoughDataError,
     UnknownNameError,
 )
+from imi_bench.plots import Interval, forest
+from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.results import Brief, Result
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.multiplicity import holm
-from imi_bench.tables import DecisionVariables, Responses, TrialIndex
+from imi_bench.stimuli.trial_table import HasTrials, TrialsLike, read_index
+from imi_bench.tables import DecisionsLike, DecisionVariables, Responses, TrialIndex
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Verdict = Literal["pass", "worse", "cannot tell"]
 SCORES = {
@@ -45,8 +53,8 @@ STRATA = ("mode", "difficulty", "network", "layer")
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "worse": 1, "cannot tell": 3}
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Brief):
     """One paired comparison: of all trials, or of one stratum.
 
     Attributes
@@ -80,8 +88,8 @@ class Comparison:
     reason: str
 
 
-@dataclass(frozen=True)
-class GateResult:
+@dataclass(frozen=True, repr=False)
+class GateResult(Result):
     """The gate's answer.
 
     Attributes
@@ -104,10 +112,74 @@ class GateResult:
     max_drop: float
     alpha: float
 
+    shown_columns = ("stratum", "baseline", "new", "drop", "low", "high", "verdict")
+
     @property
     def exit_code(self) -> int:
         """0 pass, 1 worse, 3 cannot tell."""
         return EXIT_CODES[self.verdict]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is ``pass``; False where the data cannot tell."""
+        return self.verdict == "pass"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line, by the comparison that decides it."""
+        agreeing = [c for c in self.comparisons if c.verdict == self.verdict]
+        deciding = agreeing[0] if agreeing else self.comparisons[0]
+        place = "" if deciding.stratum == "all" else f" in {deciding.stratum}"
+        line = (
+            f"{self.verdict}{place}: {self.score} of '{self.new}' against "
+            f"'{self.baseline}': {deciding.reason} (confidence {1 - self.alpha:.0%}, one-sided)"
+        )
+        if deciding.trials_to_settle is not None:
+            line += f"; about {deciding.trials_to_settle:,} trials would settle it"
+        return line
+
+    @property
+    def title(self) -> str:
+        """The verdict in one line."""
+        return self.sentence
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a comparison."""
+        return pd.DataFrame(
+            [
+                {
+                    "stratum": c.stratum,
+                    "baseline": c.baseline.value,
+                    "new": c.new.value,
+                    "drop": c.drop.value,
+                    "low": c.drop.low,
+                    "high": c.drop.high,
+                    "p_worse": c.p_worse,
+                    "verdict": c.verdict,
+                    "trials": c.drop.n,
+                    "units": c.drop.clusters,
+                    "trials_to_settle": c.trials_to_settle,
+                    "floor": c.floor,
+                    "reason": c.reason,
+                }
+                for c in self.comparisons
+            ]
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw each drop with its interval, and the margin."""
+        rows = [
+            Interval(c.stratum, c.drop.value, c.drop.low, c.drop.high) for c in self.comparisons
+        ]
+        ax = forest(
+            rows,
+            xlabel=f"drop in {self.score} (dashed: tolerated)",
+            title=f"{self.new} against {self.baseline}: {self.verdict}",
+            reference=0.0,
+            ax=ax,
+        )
+        ax.axvline(self.max_drop, color="0.3", linestyle="--", linewidth=0.8)
+        return ax
 
     def to_json(self) -> dict[str, Any]:
         """JSON object with every number of the comparison."""
@@ -124,25 +196,26 @@ class GateResult:
 
 
 def gate(
-    new: DecisionVariables,
+    new: DecisionsLike,
     *,
-    against: DecisionVariables,
-    trials: TrialIndex,
+    against: DecisionsLike,
+    trials: TrialsLike | None = None,
     score: str = "accuracy",
     max_drop: float = 0.01,
     alpha: float = 0.05,
     by: str | None = None,
     floors: Mapping[str, float] | None = None,
-    responses: Responses | None = None,
+    responses: Responses | AnswersLike | None = None,
 ) -> GateResult:
     """Compare a new observer with a baseline on the same trials.
 
     Parameters
     ----------
-    new, against : DecisionVariables
-        The same trials, in any order.
-    trials : TrialIndex
-        Gives unit (the cluster) and strata of each trial; catch trials are left out.
+    new, against : DecisionVariables, or what `DecisionVariables.read` takes
+        Runs, their folders or tables; the same trials, in any order.
+    trials : TrialIndex, Trials, str or Path, optional
+        Gives unit (the cluster) and strata of each trial; catch trials are left out. By default
+        the trials of the new run, or those in its folder.
     score : str
         A name in `SCORES`.
     max_drop : float
@@ -153,7 +226,7 @@ def gate(
         Also compare within each value of ``mode``, ``difficulty``, ``network`` or ``layer``.
     floors : mapping, optional
         Lowest score allowed in each value of `by`.
-    responses : Responses, optional
+    responses : Responses, or what `imi_bench.release.study_files.read_answers` takes, optional
         Needed by ``human-agreement``.
 
     Raises
@@ -174,9 +247,13 @@ def gate(
     >>> gate(ideal_answers, against=ideal_answers, trials=world.trials.index).verdict
     'pass'
     """
-    _check_arguments(score, max_drop, alpha, by, floors, responses)
-    index = _shared_trials(new, against, trials)
-    scores = [_per_trial(d, index, score, responses) for d in (against, new)]
+    source = new
+    new, against = DecisionVariables.read(new), DecisionVariables.read(against)
+    shown = read_index(_trials_of(source) if trials is None else trials)
+    people = _responses(responses)
+    _check_arguments(score, max_drop, alpha, by, floors, people)
+    index = _shared_trials(new, against, shown)
+    scores = [_per_trial(d, index, score, people) for d in (against, new)]
     kept = ~np.isnan(scores[0])
     strata: list[tuple[str, NDArray[np.bool_], float | None]] = [("all", kept, None)]
     if by is not None:
@@ -205,6 +282,26 @@ def gate(
         max_drop,
         alpha,
     )
+
+
+def _trials_of(new: DecisionsLike) -> TrialsLike:
+    """The trials that a run carries or that lie in its folder."""
+    if isinstance(new, str | Path):
+        return new
+    if isinstance(new, HasTrials):
+        return new.trials
+    raise InputError(
+        "bare decisions do not say what the trials are about",
+        found=type(new).__name__,
+        wanted="a run or its folder",
+        do="give trials=…",
+    )
+
+
+def _responses(responses: Responses | AnswersLike | None) -> Responses | None:
+    if responses is None or isinstance(responses, Responses):
+        return responses
+    return read_answers(responses).responses
 
 
 def _check_arguments(

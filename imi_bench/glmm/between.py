@@ -30,6 +30,7 @@ from imi_bench.glmm.inference import Inference
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.results import Brief
 
 __all__ = [
     "INTERCEPT",
@@ -46,8 +47,8 @@ INTERCEPT = "(Intercept)"
 _METHOD = "two-stage t"
 
 
-@dataclass(frozen=True)
-class BetweenTerm:
+@dataclass(frozen=True, repr=False)
+class BetweenTerm(Brief):
     """A fixed-effects column that, inside each level, is a multiple of another column.
 
     Attributes
@@ -63,8 +64,8 @@ class BetweenTerm:
     values: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class LevelEstimates:
+@dataclass(frozen=True, eq=False, repr=False)
+class LevelEstimates(Brief):
     """What the first stage found: one coefficient for each level and base column.
 
     Attributes
@@ -85,8 +86,8 @@ class LevelEstimates:
     fit: GlmmResult
 
 
-@dataclass(frozen=True, eq=False)
-class BetweenFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class BetweenFit(Brief):
     """The second stage: level estimates regressed on the levels' properties.
 
     Attributes

@@ -17,12 +17,13 @@ from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, restricted_start
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.results import Brief
 
 __all__ = ["Bootstrap", "bootstrap", "bootstrap_likelihood_ratio"]
 
 
-@dataclass(frozen=True, eq=False)
-class Bootstrap:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bootstrap(Brief):
     """Refits of responses simulated from a fitted model.
 
     Attributes

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
+from imi_bench.results import Brief
 
 __all__ = ["Template", "moment_update"]
 
 
-@dataclass(frozen=True)
-class Template:
+@dataclass(frozen=True, repr=False)
+class Template(Brief):
     """Where the elements of theta stand in one factor's Lambda.
 
     Attributes

@@ -8,14 +8,15 @@ import numpy as np
 
 from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
+from imi_bench.results import Brief
 
 __all__ = ["Sheets", "Tiles", "lay_tiles"]
 
 _MAX_TILE_DOUBLES = 400_000_000
 
 
-@dataclass(frozen=True)
-class Tiles:
+@dataclass(frozen=True, repr=False)
+class Tiles(Brief):
     """Layout of a block-diagonal symmetric matrix as stacks of equally sized dense tiles.
 
     Attributes
@@ -51,8 +52,8 @@ class Tiles:
         return np.asarray(self.row_start[high] + self.local[low])
 
 
-@dataclass(frozen=True)
-class Sheets:
+@dataclass(frozen=True, repr=False)
+class Sheets(Brief):
     """Layout of the coupling block as stacks of dense (lead effects, border columns) sheets.
 
     Attributes

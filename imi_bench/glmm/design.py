@@ -21,6 +21,7 @@ from imi_bench.glmm.levels import joint_levels
 from imi_bench.glmm.pattern import Pattern, analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign
+from imi_bench.results import Brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +58,8 @@ class FactorRecipe:
         return np.column_stack([part.matrix(data) for part in self.members])
 
 
-@dataclass(frozen=True)
-class RandomFactor:
+@dataclass(frozen=True, repr=False)
+class RandomFactor(Brief):
     """A grouping factor with everything that varies over its levels.
 
     Attributes
@@ -95,8 +96,8 @@ class RandomFactor:
         )
 
 
-@dataclass(frozen=True)
-class Design:
+@dataclass(frozen=True, repr=False)
+class Design(Brief):
     """The data of one mixed model, ready for any number of fits.
 
     Attributes

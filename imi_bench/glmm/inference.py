@@ -19,6 +19,7 @@ from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import plain
+from imi_bench.results import Brief
 
 __all__ = [
     "Equivalence",
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Inference:
+@dataclass(frozen=True, repr=False)
+class Inference(Brief):
     """A test of one effect against zero, with its interval.
 
     Attributes
@@ -103,8 +104,8 @@ class Inference:
         return record
 
 
-@dataclass(frozen=True)
-class Equivalence:
+@dataclass(frozen=True, repr=False)
+class Equivalence(Brief):
     """Two one-sided tests of whether an effect is smaller than the smallest that matters.
 
     Attributes

@@ -19,6 +19,7 @@ from scipy import sparse
 from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
 from imi_bench.glmm.dense_blocks import Sheets, Tiles, lay_tiles
+from imi_bench.results import Brief
 
 __all__ = ["Meeting", "Pattern", "analyse"]
 
@@ -27,8 +28,8 @@ _MAX_SHEET_DOUBLES = 100_000_000
 _MAX_LISTED_PAIRS = 60_000_000
 
 
-@dataclass(frozen=True)
-class Meeting:
+@dataclass(frozen=True, repr=False)
+class Meeting(Brief):
     """The pairs of levels of two factors that share a row of the data.
 
     Attributes
@@ -50,8 +51,8 @@ class Meeting:
         return len(self.first_level)
 
 
-@dataclass(frozen=True)
-class Pattern:
+@dataclass(frozen=True, repr=False)
+class Pattern(Brief):
     """The symbolic structure of A.
 
     Attributes

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.records import restored
+from imi_bench.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["GroupMean", "PostHoc", "bootstrap_mean", "compare_groups"]
 
@@ -35,8 +42,8 @@ class GroupMean:
     n: int
 
 
-@dataclass(frozen=True, eq=False)
-class PostHoc:
+@dataclass(frozen=True, eq=False, repr=False)
+class PostHoc(Result):
     """A comparison of groups by ranks.
 
     Attributes
@@ -76,6 +83,37 @@ class PostHoc:
             "alpha": self.alpha,
             "different": [list(pair) for pair in self.different],
         }
+
+    @classmethod
+    def from_json(cls, record: str | Mapping[str, Any]) -> PostHoc:
+        """Read back what `to_json` gave."""
+        found = json.loads(record) if isinstance(record, str) else dict(record)
+        try:
+            test, pairs = found["kruskal_wallis"], found["conover_holm"]
+        except (KeyError, TypeError) as error:
+            raise InputError("not a stored comparison of groups", found=repr(error)) from error
+        return restored(cls, {**found, "statistic": test["H"], "p": test["p"], "pairs": pairs})
+
+    @property
+    def title(self) -> str:
+        """The test of all groups, in words."""
+        return (
+            f"Kruskal-Wallis H = {self.statistic:.1f}, p = {self.p:.2g}; "
+            f"{len(self.different)} pairs differ (Conover, Holm)"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a group: name, mean, low, high, n."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.means])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the groups' means with their intervals."""
+        from imi_bench.plots import Interval, forest
+
+        rows = [Interval(one.name, one.mean, one.low, one.high) for one in self.means]
+        return forest(rows, xlabel="mean over units", title=self.title, ax=ax)
 
 
 def bootstrap_mean(

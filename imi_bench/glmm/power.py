@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from imi_bench.errors import InputError
+from imi_bench.results import Brief
 
 __all__ = ["Plan", "Power", "needed_networks", "needed_units", "power", "smallest_slope"]
 
@@ -109,8 +110,8 @@ class Plan:
         return math.sqrt(self.network_variance / self.networks) / self.spread
 
 
-@dataclass(frozen=True)
-class Power:
+@dataclass(frozen=True, repr=False)
+class Power(Brief):
     """What a study can see.
 
     Attributes

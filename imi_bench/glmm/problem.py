@@ -14,12 +14,13 @@ from imi_bench.arrays import Floats
 from imi_bench.glmm.covariance import Template
 from imi_bench.glmm.random_design import RandomDesign
 from imi_bench.glmm.schur import Factorisation
+from imi_bench.results import Brief
 
 __all__ = ["Point", "Problem"]
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(Brief):
     """An objective and its gradient at one parameter vector.
 
     Attributes
@@ -41,8 +42,8 @@ class Point:
         return bool(np.isfinite(self.value) and np.isfinite(self.gradient).all())
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, repr=False)
+class Problem(Brief):
     """Arrays of one model; parameters are theta, then the fixed effects in the basis.
 
     Attributes

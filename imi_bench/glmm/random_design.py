@@ -9,12 +9,13 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.glmm.pattern import Meeting, Pattern
+from imi_bench.results import Brief
 
 __all__ = ["RandomDesign"]
 
 
-@dataclass(frozen=True)
-class RandomDesign:
+@dataclass(frozen=True, repr=False)
+class RandomDesign(Brief):
     """Z, factor by factor in the order of the pattern.
 
     Attributes

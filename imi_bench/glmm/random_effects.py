@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imi_bench.arrays import Floats
+from imi_bench.results import Brief
 
 __all__ = ["RandomEffects"]
 
 
-@dataclass(frozen=True, eq=False)
-class RandomEffects:
+@dataclass(frozen=True, eq=False, repr=False)
+class RandomEffects(Brief):
     """The random effects of one grouping factor.
 
     Attributes

@@ -20,17 +20,21 @@ from imi_bench.glmm.ordinal import ThresholdName, category_probabilities
 from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.glmm.summary import latex_table, summary_text
+from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
+    from imi_bench.glmm.bootstrap import Bootstrap
     from imi_bench.glmm.design import Design
+    from imi_bench.glmm.inference import Inference
 
 __all__ = ["GlmmResult", "RandomEffects"]
 
 
-@dataclass(frozen=True, eq=False)
-class GlmmResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class GlmmResult(Result):
     """A fitted mixed model.
 
     Attributes
@@ -104,6 +108,12 @@ class GlmmResult:
     warm: WarmStart | None = field(default=None, repr=False)
 
     @property
+    def title(self) -> str:
+        """The formula and how it was fitted."""
+        state = "" if self.converged else " (NOT CONVERGED)"
+        return f"Mixed model: {self.formula}, {self.family} ({self.link}), n = {self.n}{state}"
+
+    @property
     def se(self) -> Floats:
         """Standard errors of the fixed effects, float64 (p,)."""
         return np.sqrt(np.diag(self.covariance))
@@ -164,6 +174,45 @@ class GlmmResult:
         if name not in self.names:
             raise UnknownNameError.among(name, self.names, kind="fixed effect")
         return self.names.index(name)
+
+    def wald(self, name: str, *, df: float = math.inf, level: float = 0.95) -> Inference:
+        """Test one fixed effect by z, or by t; see `imi_bench.glmm.inference.wald`."""
+        from imi_bench.glmm.inference import wald
+
+        return wald(self, name, df=df, level=level)
+
+    def likelihood_ratio(self, *names: str) -> Inference:
+        """Test terms together by a refit without them; see `inference.likelihood_ratio`."""
+        from imi_bench.glmm.inference import likelihood_ratio
+
+        return likelihood_ratio(self, *names)
+
+    def profile(self, name: str, *, level: float = 0.95) -> Inference:
+        """Profile-likelihood interval of a fixed effect; see `imi_bench.glmm.profile.profile`."""
+        from imi_bench.glmm.profile import profile
+
+        return profile(self, name, level=level)
+
+    def bootstrap(self, *, n: int = 200, seed: int = 0, workers: int | None = None) -> Bootstrap:
+        """Refit to `n` responses simulated from the fit; see `imi_bench.glmm.bootstrap`."""
+        from imi_bench.glmm.bootstrap import bootstrap
+
+        return bootstrap(self, n=n, seed=seed, workers=workers)
+
+    def plot(self, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
+        """Draw the fixed effects with their Wald intervals, without the intercept."""
+        from imi_bench.plots import Interval, forest
+
+        bounds = self.interval(level)
+        rows = [
+            Interval(name, float(self.estimate[i]), *map(float, bounds[i]))
+            for i, name in enumerate(self.names)
+            if name != "(Intercept)" or len(self.names) == 1
+        ]
+        scale = self.link if self.family == "binomial" else "response"
+        return forest(
+            rows, xlabel=f"effect ({scale} scale), {level:.0%} interval", reference=0.0, ax=ax
+        )
 
     def simulate(self, rng: np.random.Generator) -> Floats:
         """Draw new random effects and a new response from the fitted model.

@@ -17,6 +17,7 @@ from imi_bench.glmm.pattern import analyse
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.random_design import RandomDesign
 from imi_bench.glmm.shape import ShapedLaplace
+from imi_bench.results import Brief
 
 __all__ = ["WarmStart", "cold_binomial", "cold_gaussian", "cold_shaped"]
 
@@ -28,8 +29,8 @@ _THINNED_SIZE = 1_000
 _SWEEPS = 6
 
 
-@dataclass(frozen=True)
-class WarmStart:
+@dataclass(frozen=True, repr=False)
+class WarmStart(Brief):
     """A place to start from, as a previous fit leaves it.
 
     The previous Hessian is not kept: it holds no curvature for a variance that was zero, and at

@@ -86,7 +86,8 @@ def summarise(exhibit: Exhibit, *, n_resamples: int = N_RESAMPLES) -> Summary:
             scores[run.name] = score(
                 run.decisions,
                 exhibit.study,
-                run.calibration,
+                calibration=run.calibration,
+                uncalibrated=run.calibration is None,
                 by=(),
                 seed=exhibit.seed,
                 n_resamples=n_resamples,

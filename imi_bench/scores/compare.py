@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
-from imi_bench.choice.calibration import Calibration
+from imi_bench.choice.calibrate import CalibrationLike, calibration_for
+from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
+from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
+from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.results import Brief, Result
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.report import HEADLINE, all_draws
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.multiplicity import holm
 from imi_bench.stats.resampling import Draws, Score, estimate, resolvable_difference
-from imi_bench.tables import DecisionVariables, Study
+from imi_bench.tables import DecisionsLike, DecisionVariables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["COMPARED", "Comparison", "Difference", "compare"]
 
@@ -35,8 +42,8 @@ COMPARED = (
 """The scores compared by default."""
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False)
+class Difference(Brief):
     """One observer's score less another's.
 
     Attributes
@@ -78,8 +85,8 @@ class Difference:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """All pairs of some observers.
 
     Attributes
@@ -89,6 +96,9 @@ class Comparison:
         What all observers and people have in common.
     simulated : bool
     study_hash : str
+    calibrations, calibration_hashes : mapping of str to str
+        How each observer's evidence was turned into predictions: label and hash of its
+        calibration, by observer; ``uncalibrated`` for none.
     n_resamples, seed : int
     """
 
@@ -98,8 +108,36 @@ class Comparison:
     units: int
     simulated: bool
     study_hash: str
+    calibrations: Mapping[str, str]
+    calibration_hashes: Mapping[str, str]
     n_resamples: int
     seed: int
+
+    shown_columns = ("score", "first", "second", "difference", "low", "high", "p_holm")
+
+    @property
+    def title(self) -> str:
+        """How much is compared, and how it was calibrated."""
+        labels = sorted(set(self.calibrations.values()))
+        each = "; ".join(f"{name}: {label}" for name, label in self.calibrations.items())
+        made_up = "simulated " if self.simulated else ""
+        return (
+            f"{self.trials} shared trials, {self.answers} {made_up}answers, {self.units} units; "
+            f"calibration: {labels[0] if len(labels) == 1 else each}"
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw every paired difference with its interval."""
+        rows = [
+            Interval(
+                f"{one.score.replace('_', ' ')}: {one.first} - {one.second}",
+                one.difference.value,
+                one.difference.low,
+                one.difference.high,
+            )
+            for one in self.differences
+        ]
+        return forest(rows, xlabel="difference", title=self.title, reference=0.0, ax=ax)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
@@ -109,6 +147,8 @@ class Comparison:
             "units",
             "simulated",
             "study_hash",
+            "calibrations",
+            "calibration_hashes",
             "n_resamples",
             "seed",
         )
@@ -140,10 +180,12 @@ class Comparison:
 
 
 def compare(
-    decisions: Sequence[DecisionVariables],
-    study: Study,
+    decisions: Sequence[DecisionsLike],
+    study: AnswersLike,
     *,
-    calibrations: Mapping[str, Calibration] | None = None,
+    calibrations: Mapping[str, CalibrationLike] | None = None,
+    uncalibrated: bool = False,
+    calibrate_by: FoldsBy = "unit",
     scores: Sequence[str] = COMPARED,
     seed: int = 0,
     n_resamples: int = 10_000,
@@ -156,26 +198,32 @@ def compare(
 
     Parameters
     ----------
-    decisions : sequence of DecisionVariables
+    decisions : sequence of DecisionVariables, or of what `DecisionVariables.read` takes
         Two or more observers of different names.
-    study : Study
-    calibrations : mapping of str to Calibration, optional
-        By observer's name; the identity where there is none.
+    study : Study, or what `imi_bench.release.study_files.read_answers` takes
+    calibrations : mapping of str to Calibration, str or Path, optional
+        By observer's name; for the others one is fitted to these people, out of fold.
+    uncalibrated : bool
+        Fit nothing to people; the result then says ``uncalibrated``.
+    calibrate_by : {"unit", "network"}
+        What a fold of the default calibration keeps together.
     scores : sequence of str
         Names of `imi_bench.scores.report.HEADLINE`.
     seed, n_resamples, level
-        Of the bootstrap.
+        Of the folds and the bootstrap.
 
     Raises
     ------
     InputError
         Fewer than two observers, or two of one name.
     UnknownNameError
-        No such score.
+        No such score; a calibration of an observer that is not compared.
     NotComparableError
         No main trial with human answers was shown to all of them.
     """
-    names = [one.observer for one in decisions]
+    compared = [DecisionVariables.read(one) for one in decisions]
+    study = read_answers(study)
+    names = [one.observer for one in compared]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(
             "cannot compare these observers",
@@ -185,11 +233,22 @@ def compare(
     for name in scores:
         if name not in HEADLINE:
             raise UnknownNameError.among(name, HEADLINE, kind="score")
-    given = calibrations or {}
-    matched = [
-        match(one, study, calibration=given.get(one.observer, Calibration.identity()))
-        for one in decisions
-    ]
+    given = dict(calibrations or {})
+    for name in given:
+        if name not in names:
+            raise UnknownNameError.among(name, names, kind="observer with a calibration")
+    used = {
+        one.observer: calibration_for(
+            one,
+            study,
+            given.get(one.observer),
+            uncalibrated=uncalibrated,
+            by=calibrate_by,
+            seed=seed,
+        )
+        for one in compared
+    }
+    matched = [match(one, study, calibration=used[one.observer]) for one in compared]
     shared = _on_shared_trials(matched)
     draws = [all_draws(one, seed=seed, n_resamples=n_resamples) for one in shared]
     found = [
@@ -204,6 +263,8 @@ def compare(
         units=shared[0].n_units,
         simulated=study.responses.simulated,
         study_hash=study.hash,
+        calibrations={name: one.label for name, one in used.items()},
+        calibration_hashes={name: one.hash for name, one in used.items()},
         n_resamples=n_resamples,
         seed=seed,
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
 from imi_bench.provenance import plain
+from imi_bench.results import Brief
 from imi_bench.scores.alignment import Matched
 from imi_bench.stats.resampling import Score, Totals
 
@@ -62,8 +63,8 @@ LIKELIHOOD = (
 """Held-out log-likelihood in bits a trial above chance; Brier score (0 best, 0.25 for a coin)."""
 
 
-@dataclass(frozen=True, eq=False)
-class ReliabilityDiagram:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReliabilityDiagram(Brief):
     """Predicted against observed proportion correct, in bins of the prediction.
 
     Attributes

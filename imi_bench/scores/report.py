@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.choice.calibration import Calibration
+from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
+from imi_bench.choice.folds import FoldsBy
+from imi_bench.errors import UnknownNameError
+from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
+from imi_bench.records import restored
+from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.results import Brief, Result
 from imi_bench.scores import agreement, ceiling, likelihood
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
-from imi_bench.scores.strata import levels, stratum_labels
+from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.resampling import (
     Draws,
@@ -24,7 +32,10 @@ from imi_bench.stats.resampling import (
     resample,
     resolvable_difference,
 )
-from imi_bench.tables import DecisionVariables, Study
+from imi_bench.tables import DecisionsLike, DecisionVariables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["HEADLINE", "ScoreLine", "ScoreReport", "all_draws", "score"]
 
@@ -56,8 +67,8 @@ CEILING_OF = {
 _LOWER_IS_BETTER = ("brier", "ece")
 
 
-@dataclass(frozen=True)
-class ScoreLine:
+@dataclass(frozen=True, repr=False)
+class ScoreLine(Brief):
     """A score beside what limits it.
 
     Attributes
@@ -90,11 +101,12 @@ class ScoreLine:
             "resolvable": plain(self.resolvable),
             "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
             "above_ceiling": self.above_ceiling,
+            "lower_is_better": self.lower_is_better,
         }
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoreReport(Result):
     """Every score of one observer.
 
     Attributes
@@ -122,7 +134,8 @@ class ScoreReport:
         By stratum (``mode`` …), then level (``natural`` …), then score.
     reliability : ReliabilityDiagram
     conditions : DataFrame
-        One row a condition; see `Matched.by_condition`. Not part of the JSON.
+        One row a condition; see `Matched.by_condition`. Not part of the JSON, so empty in a
+        report that was read from it.
     level : float
     n_resamples, seed : int
     """
@@ -145,6 +158,51 @@ class ScoreReport:
     level: float
     n_resamples: int
     seed: int
+
+    shown_columns = ("by", "stratum", "score", "value", "low", "high", "ceiling", "reason")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the evidence was fitted to people before it was scored."""
+        return self.calibration != Calibration.identity().label
+
+    @property
+    def title(self) -> str:
+        """Whose scores these are, how calibrated, and on how much."""
+        made_up = "simulated " if self.simulated else ""
+        return (
+            f"{self.observer}, {self.calibration}: {self.trials} trials, "
+            f"{self.answers} {made_up}answers, {self.units} units"
+        )
+
+    def __getitem__(self, name: str) -> ScoreLine:
+        if name not in self.scores:
+            raise UnknownNameError.among(name, self.scores, kind="score")
+        return self.scores[name]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the scores with their intervals; a tick marks each ceiling."""
+        lines = [(name, line) for name, line in self.scores.items() if name != "coverage"]
+        rows = [
+            Interval(
+                f"{name.replace('_', ' ')} ({line.estimate.unit})",
+                line.estimate.value,
+                line.estimate.low,
+                line.estimate.high,
+            )
+            for name, line in lines
+        ]
+        ax = forest(rows, xlabel="score; | its ceiling", title=self.title, ax=ax)
+        for place, (_, line) in enumerate(lines):
+            if line.ceiling is not None and np.isfinite(line.ceiling.value):
+                ax.plot([line.ceiling.value], [place], "|", color="0.3", markersize=12)
+        return ax
+
+    @classmethod
+    def from_json(cls, record: str | Mapping[str, Any]) -> ScoreReport:
+        """Read back what `to_json` gave; the table of conditions is not in it."""
+        found = json.loads(record) if isinstance(record, str) else dict(record)
+        return restored(cls, {**found, "conditions": {}})
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN are null, with their reason beside them."""
@@ -209,12 +267,14 @@ class ScoreReport:
 
 
 def score(
-    decisions: DecisionVariables,
-    study: Study,
-    calibration: Calibration | None = None,
+    decisions: DecisionsLike,
+    study: AnswersLike,
     *,
+    calibration: CalibrationLike | None = None,
+    uncalibrated: bool = False,
+    calibrate_by: FoldsBy = "unit",
     by: Sequence[str] = ("mode", "difficulty"),
-    columns: pd.DataFrame | None = None,
+    columns: str | Path | pd.DataFrame | None = None,
     seed: int = 0,
     n_resamples: int = 2000,
     level: float = 0.95,
@@ -223,18 +283,24 @@ def score(
 
     Parameters
     ----------
-    decisions : DecisionVariables
-    study : Study
-    calibration : Calibration, optional
-        Turns evidence into predictions, each from a fit that never saw the trial's unit;
-        `Calibration.identity` by default.
+    decisions : DecisionVariables, or what `DecisionVariables.read` takes
+        A run, its folder, or a table.
+    study : Study, or what `imi_bench.release.study_files.read_answers` takes
+        The people's answers: ``"imi"``, a path, or a table.
+    calibration : Calibration, str or Path, optional
+        Turns evidence into predictions, each from a fit that never saw the trial's unit. By
+        default fitted to these people, out of fold.
+    uncalibrated : bool
+        Fit nothing to people: slope 1, no lapse. The report then says ``uncalibrated``.
+    calibrate_by : {"unit", "network"}
+        What a fold of the default calibration keeps together.
     by : sequence of str
         Strata: ``mode``, ``difficulty``, ``network``, or columns of `columns`.
-    columns : DataFrame, optional
+    columns : DataFrame, or path of a CSV table, optional
         What is known of layers or units, such as ``layer_type`` and ``depth``; see
         `imi_bench.scores.strata.stratum_labels`.
     seed : int
-        Of bootstrap and split halves.
+        Of folds, bootstrap and split halves.
     n_resamples : int
     level : float
 
@@ -249,8 +315,12 @@ def score(
     LeakageError
         A trial would be scored by a fit that saw its unit.
     """
-    calibration = Calibration.identity() if calibration is None else calibration
-    matched = match(decisions, study, calibration=calibration)
+    decisions, study = DecisionVariables.read(decisions), read_answers(study)
+    columns = columns if columns is None else read_columns(columns)
+    used = calibration_for(
+        decisions, study, calibration, uncalibrated=uncalibrated, by=calibrate_by, seed=seed
+    )
+    matched = match(decisions, study, calibration=used)
     settings: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples, "level": level}
     scores, ceilings = _score_all(matched, **settings)
     strata: dict[str, dict[str, Mapping[str, ScoreLine]]] = {}
@@ -261,8 +331,8 @@ def score(
         }
     return ScoreReport(
         observer=decisions.observer,
-        calibration=calibration.label,
-        calibration_hash=calibration.hash,
+        calibration=used.label,
+        calibration_hash=used.hash,
         study_hash=study.hash,
         simulated=study.responses.simulated,
         source=study.responses.source,

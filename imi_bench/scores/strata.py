@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,27 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
 
-__all__ = ["DEPTHS", "levels", "stratum_labels"]
+__all__ = ["DEPTHS", "levels", "read_columns", "stratum_labels"]
 
 BUILT_IN = ("mode", "difficulty", "network")
 DEPTHS = ("first third", "second third", "last third")
 _KEYS = ("network", "layer", "unit")
+
+
+def read_columns(columns: str | Path | pd.DataFrame) -> pd.DataFrame:
+    """A table of what is known of layers or units, as it is or from a CSV file.
+
+    Raises
+    ------
+    InputError
+        If the file is no CSV table.
+    """
+    if isinstance(columns, pd.DataFrame):
+        return columns
+    try:
+        return pd.read_csv(columns)
+    except ValueError as error:
+        raise InputError("not a CSV table", where=columns, found=error) from error
 
 
 def stratum_labels(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -96,8 +96,26 @@ def read_table(path: Path, *, image_root: Path | None, findings: Findings) -> Ta
     )
 
 
-def read_index(path: Path) -> TrialIndex:
-    """What the trials of a table (or of the folder that holds one) are about, without images.
+@runtime_checkable
+class HasTrials(Protocol):
+    """Anything that carries its trials, such as a run."""
+
+    @property
+    def trials(self) -> Trials:
+        """The trials."""
+        ...
+
+
+TrialsLike: TypeAlias = "str | Path | TrialIndex | Trials"
+
+
+def read_index(source: TrialsLike) -> TrialIndex:
+    """What trials are about, without their images.
+
+    Parameters
+    ----------
+    source : str, Path, TrialIndex or Trials
+        A table of trials, or the folder that holds one; trials in memory.
 
     Raises
     ------
@@ -106,9 +124,13 @@ def read_index(path: Path) -> TrialIndex:
     TrialError
         As `TrialIndex`.
     """
-    table = find_table(path)
+    if isinstance(source, TrialIndex):
+        return source
+    if isinstance(source, Trials):
+        return source.index
+    table = find_table(Path(source))
     if table is None:
-        raise InputError("no trial table", where=path, wanted=" or ".join(NAMES))
+        raise InputError("no trial table", where=source, wanted=" or ".join(NAMES))
     return TrialIndex.from_frame(_read_frame(table))
 
 

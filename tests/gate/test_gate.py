@@ -149,7 +149,7 @@ def test_a_stratum_can_fail_alone(index: TrialIndex) -> None:
         "difficulty=easy",
         "difficulty=hard95",
     ]
-    assert "difficulty=hard95" in verdict.sentence(result)
+    assert "difficulty=hard95" in result.sentence
 
 
 def test_floor(index: TrialIndex) -> None:

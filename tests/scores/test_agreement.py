@@ -124,7 +124,7 @@ class TestKappa:
         toward = np.where(right, -1.0, 1.0)
         sign = np.where(decisions.shown_first == "positive", 1.0, -1.0)
         contrary = dataclasses.replace(decisions, decision_variable=toward * sign)
-        found = score(contrary, shown, by=(), n_resamples=50)
+        found = score(contrary, shown, uncalibrated=True, by=(), n_resamples=50)
         assert found.scores["error_consistency"].estimate.high < 0
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_cut_at_one_and_what_exceeds_is_flagged():
     copy = dataclasses.replace(
         decisions, decision_variable=sign * seen, status=np.where(seen == 0, "tie", "ok")
     )
-    found = score(copy, shown, by=(), n_resamples=20).scores
+    found = score(copy, shown, uncalibrated=True, by=(), n_resamples=20).scores
     assert found["unit_pearson"].estimate.value > 0.99
     assert found["unit_pearson_corrected"].estimate.value > 1
     assert found["unit_pearson"].above_ceiling
@@ -189,7 +189,7 @@ def test_no_answer_earns_one_half_and_coverage_says_so(study):
         decision_variable=np.where(refused, np.nan, decisions.decision_variable),
         status=np.where(refused, "refused", "ok"),
     )
-    found = score(partly, shown, by=(), n_resamples=0).scores
+    found = score(partly, shown, uncalibrated=True, by=(), n_resamples=0).scores
     credit = np.where(refused, 0.5, decisions.toward_correct > 0)
     assert found["proportion_correct"].estimate.value == pytest.approx(credit.mean())
     assert found["coverage"].estimate.value == pytest.approx(0.75)
@@ -200,7 +200,7 @@ class TestSideBias:
     def test_always_first(self, study):
         decisions, shown = study
         always = dataclasses.replace(decisions, decision_variable=np.ones(len(decisions)))
-        found = score(always, shown, by=(), n_resamples=10).scores
+        found = score(always, shown, uncalibrated=True, by=(), n_resamples=10).scores
         assert found["side_bias"].estimate.value == 0.5
         assert abs(found["proportion_correct"].estimate.value - 0.5) < 0.05
 
@@ -212,7 +212,7 @@ class TestSideBias:
             decision_variable=np.where(first, 1.0, -1.0),
             shown_first=np.where(first, "positive", "negative"),
         )
-        found = score(perfect, shown, by=(), n_resamples=10).scores
+        found = score(perfect, shown, uncalibrated=True, by=(), n_resamples=10).scores
         assert found["side_bias"].estimate.value == 0
         assert found["proportion_correct"].estimate.value == 1
 
@@ -229,10 +229,10 @@ class TestStrata:
 
     def test_a_stratum_is_scored_as_if_alone(self, study):
         decisions, shown = study
-        whole = score(decisions, shown, by=("mode",), n_resamples=30)
+        whole = score(decisions, shown, uncalibrated=True, by=("mode",), n_resamples=30)
         rows = np.flatnonzero(shown.trials.mode[shown.rows] == "natural")
         part = dataclasses.replace(shown, responses=shown.responses.take(rows))
-        alone = score(decisions, part, by=(), n_resamples=30)
+        alone = score(decisions, part, uncalibrated=True, by=(), n_resamples=30)
         for name in ("unit_pearson", "bits", "proportion_correct", "error_consistency"):
             one, other = whole.strata["mode"]["natural"][name], alone.scores[name]
             assert one.estimate.value == pytest.approx(other.estimate.value, abs=1e-12)
@@ -287,7 +287,10 @@ def test_order_of_rows_does_not_matter(study):
     mixed = dataclasses.replace(
         decisions, **{name: getattr(decisions, name)[trials[::-1]] for name in names}
     )
-    one, other = (score(*pair, by=(), n_resamples=20) for pair in (study, (mixed, shuffled)))
+    one, other = (
+        score(*pair, uncalibrated=True, by=(), n_resamples=20)
+        for pair in (study, (mixed, shuffled))
+    )
     for name in HEADLINE:
         found = [report.scores[name].estimate for report in (one, other)]
         assert found[0].value == pytest.approx(found[1].value, nan_ok=True)

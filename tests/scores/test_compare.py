@@ -10,7 +10,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from support.simulated_panel import panel
 
-from imi_bench.choice.calibrate import calibrate
+from imi_bench.choice.calibrate import Calibration, calibrate
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.scores.compare import COMPARED, compare
 from imi_bench.scores.report import score
@@ -50,7 +50,9 @@ def test_every_pair_and_score(found):
 
 def test_the_difference_is_that_of_the_scores(found, study):
     decisions, shown = study
-    alone = score(decisions, shown, calibrate(decisions, shown), by=(), n_resamples=0).scores
+    alone = score(
+        decisions, shown, calibration=calibrate(decisions, shown), by=(), n_resamples=0
+    ).scores
     for one in found.differences:
         assert one.difference.value == pytest.approx(one.values[0] - one.values[1])
         if one.first == "toy":
@@ -79,8 +81,12 @@ def test_holm_is_that_of_statsmodels_over_all_lines(found):
 def test_pairing_resolves_more_than_two_scores_apart(study):
     decisions, shown = study
     two = [decisions, noisier(decisions, "close", 0.3)]
-    paired = compare(two, shown, scores=["proportion_correct"], n_resamples=500).differences[0]
-    apart = score(decisions, shown, by=(), n_resamples=500).scores["proportion_correct"]
+    paired = compare(
+        two, shown, uncalibrated=True, scores=["proportion_correct"], n_resamples=500
+    ).differences[0]
+    apart = score(decisions, shown, uncalibrated=True, by=(), n_resamples=500).scores[
+        "proportion_correct"
+    ]
     assert paired.resolvable < apart.resolvable
 
 
@@ -91,7 +97,7 @@ def test_only_shared_trials_count(study):
     part = dataclasses.replace(
         decisions, observer="part", **{name: getattr(decisions, name)[keep] for name in names}
     )
-    got = compare([decisions, part], shown, n_resamples=50)
+    got = compare([decisions, part], shown, uncalibrated=True, n_resamples=50)
     assert got.trials == 500
     assert all(d.difference.value == 0 for d in got.differences)
 
@@ -101,7 +107,7 @@ def test_what_cannot_be_compared(study):
     with pytest.raises(InputError, match="two or more of different names"):
         compare([decisions, decisions], shown)
     with pytest.raises(UnknownNameError, match="did you mean 'bits'"):
-        compare([decisions, noisier(decisions, "b", 1)], shown, scores=["bit"])
+        compare([decisions, noisier(decisions, "b", 1)], shown, uncalibrated=True, scores=["bit"])
     names = ("trial_id", "decision_variable", "status", "shown_first", "seconds")
     half = np.arange(len(decisions)) < 300
     one, other = (
@@ -122,7 +128,9 @@ def test_undefined_differences_are_not_adjusted(study):
         decision_variable=np.zeros(len(decisions)),
         status=np.full(len(decisions), "tie"),
     )
-    got = compare([decisions, tied], shown, scores=["unit_pearson", "bits"], n_resamples=50)
+    got = compare(
+        [decisions, tied], shown, uncalibrated=True, scores=["unit_pearson", "bits"], n_resamples=50
+    )
     undefined, defined = got.differences
     assert np.isnan(undefined.p)
     assert np.isnan(undefined.p_holm)
@@ -140,6 +148,39 @@ def test_false_alarms_are_as_rare_as_stated():
         rng = np.random.default_rng(seed)
         decisions, shown = panel(rng=rng, units=60, batches=4, people=2)
         two = [noisier(decisions, "a", 1.0, 2 * seed), noisier(decisions, "b", 1.0, 2 * seed + 1)]
-        line = compare(two, shown, scores=["proportion_correct"], n_resamples=400).differences[0]
+        line = compare(
+            two, shown, uncalibrated=True, scores=["proportion_correct"], n_resamples=400
+        ).differences[0]
         hits += line.p < 0.05
     assert 2 <= hits <= 20  # 99.8 % of a binomial(200, 0.05) lie in 2..20
+
+
+def test_evidence_is_calibrated_out_of_fold_unless_it_is_asked_not_to_be(study):
+    decisions, shown = study
+    two = [decisions, noisier(decisions, "b", 1)]
+    lines = ("bits", "brier")
+    silent = compare(two, shown, scores=lines, n_resamples=20)
+    fitted = {one.observer: calibrate(one, shown) for one in two}
+    stated = compare(two, shown, calibrations=fitted, scores=lines, n_resamples=20)
+    assert silent.to_json() == stated.to_json()
+    assert silent.calibrations == {name: one.label for name, one in fitted.items()}
+    assert silent.calibration_hashes == {name: one.hash for name, one in fitted.items()}
+    raw = compare(two, shown, uncalibrated=True, scores=lines, n_resamples=20)
+    assert set(raw.calibrations.values()) == {"uncalibrated"}
+    assert "calibration: uncalibrated" in repr(raw)
+    assert raw.differences[0].values != silent.differences[0].values
+    report = score(decisions, shown, by=(), n_resamples=0)
+    assert report.calibrated
+    assert report["bits"].estimate.value == silent.differences[0].values[0]
+    alone = score(decisions, shown, uncalibrated=True, by=(), n_resamples=0)
+    assert not alone.calibrated
+    assert "uncalibrated" in repr(alone)
+
+
+def test_a_calibration_of_nobody_compared_is_refused(study):
+    decisions, shown = study
+    two = [decisions, noisier(decisions, "b", 1)]
+    with pytest.raises(UnknownNameError, match=r"'tyo'.*one of b, toy.*'toy'"):
+        compare(two, shown, calibrations={"tyo": Calibration.identity()}, n_resamples=0)
+    with pytest.raises(InputError, match="a calibration, and uncalibrated"):
+        score(decisions, shown, calibration=Calibration.identity(), uncalibrated=True)

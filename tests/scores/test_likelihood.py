@@ -70,7 +70,7 @@ def test_a_coin_is_worth_nothing(study):
         decisions.shown_first,
         decisions.seconds,
     )
-    found = score(tied, shown, flat, by=(), n_resamples=10).scores
+    found = score(tied, shown, calibration=flat, by=(), n_resamples=10).scores
     assert found["bits"].estimate.value == 0
     assert found["brier"].estimate.value == 0.25
     assert found["proportion_correct"].estimate.value == 0.5
@@ -81,7 +81,9 @@ def test_a_coin_is_worth_nothing(study):
 def test_calibration_beats_no_calibration_and_the_truth_beats_both(study):
     decisions, shown = study
     told = {
-        name: score(decisions, shown, made, by=(), n_resamples=0).scores["bits"].estimate.value
+        name: score(decisions, shown, calibration=made, by=(), n_resamples=0)
+        .scores["bits"]
+        .estimate.value
         for name, made in (
             ("identity", Calibration.identity()),
             ("fitted", calibrate(decisions, shown)),
@@ -94,7 +96,7 @@ def test_calibration_beats_no_calibration_and_the_truth_beats_both(study):
 
 
 def test_the_interval_of_the_calibration_error_holds_it(study):
-    found = score(*study, calibrate(*study), by=(), n_resamples=400).scores["ece"].estimate
+    found = score(*study, by=(), n_resamples=400)["ece"].estimate
     assert 0 <= found.low <= found.value <= found.high
     assert "recentred" in found.method
 
