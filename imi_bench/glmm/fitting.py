@@ -28,6 +28,7 @@ from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.search import Search
 from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.glmm.starts import WarmStart, cold_binomial, cold_gaussian, cold_shaped
+from imi_bench.glmm.tables import read_table
 from imi_bench.glmm.threads import one_thread
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = ["Options", "deviance", "fit", "fit_design"]
 
 def fit(
     formula: str,
-    data: pd.DataFrame,
+    data: str | Path | pd.DataFrame,
     *,
     family: FamilyName = "binomial",
     link: LinkName | None = None,
@@ -60,7 +61,7 @@ def fit(
         a factor of two levels (the first is failure), ``cbind(successes, failures)``,
         ``prop(successes, trials)``, or a proportion with `weights`. ``offset(x)`` enters with
         its coefficient fixed at 1.
-    data : one row for each observation. Rows with a missing value are dropped and counted.
+    data : one row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with a missing value are dropped and counted.
     family : ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
     link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
     method : ``ML``, or ``REML`` for a Gaussian model.
@@ -106,7 +107,7 @@ def fit(
             raise InputError("weights need the binomial family", found=repr(weights))
         design = ordinal_design(formula, data, levels=levels)
     else:
-        design = build_design(formula, data, family=family, weights=weights)
+        design = build_design(formula, read_table(data), family=family, weights=weights)
     return fit_design(design, options=options, start=start, began=began)
 
 

@@ -15,6 +15,7 @@ from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.exchange import from_json, random_rows, to_json
 from imi_bench.glmm.families import FamilyName, Link, LinkName, binomial_link
 from imi_bench.glmm.lapse import lapsing
+from imi_bench.glmm.methods import method
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordinal import ThresholdName, category_probabilities
 from imi_bench.glmm.random_effects import RandomEffects
@@ -177,27 +178,23 @@ class GlmmResult(Result):
 
     def wald(self, name: str, *, df: float = math.inf, level: float = 0.95) -> Inference:
         """Test one fixed effect by z, or by t; see `imi_bench.glmm.inference.wald`."""
-        from imi_bench.glmm.inference import wald
-
-        return wald(self, name, df=df, level=level)
+        found: Inference = method("wald")(self, name, df=df, level=level)
+        return found
 
     def likelihood_ratio(self, *names: str) -> Inference:
         """Test terms together by a refit without them; see `inference.likelihood_ratio`."""
-        from imi_bench.glmm.inference import likelihood_ratio
-
-        return likelihood_ratio(self, *names)
+        found: Inference = method("likelihood_ratio")(self, *names)
+        return found
 
     def profile(self, name: str, *, level: float = 0.95) -> Inference:
         """Profile-likelihood interval of a fixed effect; see `imi_bench.glmm.profile.profile`."""
-        from imi_bench.glmm.profile import profile
-
-        return profile(self, name, level=level)
+        found: Inference = method("profile")(self, name, level=level)
+        return found
 
     def bootstrap(self, *, n: int = 200, seed: int = 0, workers: int | None = None) -> Bootstrap:
         """Refit to `n` responses simulated from the fit; see `imi_bench.glmm.bootstrap`."""
-        from imi_bench.glmm.bootstrap import bootstrap
-
-        return bootstrap(self, n=n, seed=seed, workers=workers)
+        found: Bootstrap = method("bootstrap")(self, n=n, seed=seed, workers=workers)
+        return found
 
     def plot(self, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
         """Draw the fixed effects with their Wald intervals, without the intercept."""

@@ -12,7 +12,7 @@ from imi_bench.errors import InputError
 __all__ = ["read_table"]
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """Read a table; a CSV column whose first value stands in quotes holds labels, not numbers.
 
     R's ``write.csv`` quotes factors and leaves numbers bare, so that a factor with the levels
@@ -20,13 +20,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Parameters
     ----------
-    path : ``.csv``, ``.tsv`` or ``.parquet``.
+    source : a DataFrame, which is given back; ``.csv``, ``.tsv`` or ``.parquet``.
 
     Raises
     ------
     InputError
         If the file is missing, empty, or not a table.
     """
+    if isinstance(source, pd.DataFrame):
+        return source
+    path = Path(source)
     if not path.is_file():
         raise InputError("no such file", where=path)
     if path.suffix == ".parquet":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from imi_bench.errors import InputError, ModelError, NotEnoughDataError, UnknownNameError
-from imi_bench.glmm import GlmmResult, Options, build_design, fit_design
+from imi_bench.glmm import GlmmResult, Options, build_design, fit, fit_design
 from imi_bench.glmm.between import INTERCEPT, between_terms, level_estimates, regress, two_stage
 from imi_bench.glmm.bootstrap import bootstrap, bootstrap_likelihood_ratio
 from imi_bench.glmm.inference import (
@@ -22,6 +22,7 @@ from imi_bench.glmm.inference import (
     likelihood_ratio,
     wald,
 )
+from imi_bench.glmm.methods import HOME
 from imi_bench.glmm.profile import profile
 
 SCALE = np.array([6.8, 7.3, 7.4, 7.4, 7.6, 7.8, 7.9, 7.9, 8.0])
@@ -271,3 +272,21 @@ def test_bootstrap_needs_the_data(fitted: GlmmResult) -> None:
         bootstrap(stored, n=2)
     with pytest.raises(InputError, match="n=0"):
         bootstrap(fitted, n=0)
+
+
+def test_a_fitted_model_carries_its_tests(tmp_path):
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(20), 15)
+    x = rng.normal(size=300)
+    p = 1 / (1 + np.exp(-0.5 * x - 0.5 * rng.normal(size=20)[g]))
+    data = pd.DataFrame({"y": (rng.random(300) < p).astype(int), "x": x, "g": g})
+    table = tmp_path / "data.parquet"
+    data.to_parquet(table)
+    model = fit("y ~ x + (1 | g)", str(table))
+    assert model.log_likelihood == fit("y ~ x + (1 | g)", data).log_likelihood
+    assert model.wald("x") == wald(model, "x")
+    assert model.likelihood_ratio("x") == likelihood_ratio(model, "x")
+    assert model.profile("x").low < model.estimate[1] < model.profile("x").high
+    assert model.bootstrap(n=4, workers=1).estimate.shape == (4, 2)
+    assert set(HOME) <= set(vars(type(model)))
+    assert len(repr(model)) < 2000
