@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -61,7 +62,8 @@ def fit(
         a factor of two levels (the first is failure), ``cbind(successes, failures)``,
         ``prop(successes, trials)``, or a proportion with `weights`. ``offset(x)`` enters with
         its coefficient fixed at 1.
-    data : one row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with a missing value are dropped and counted.
+    data : one row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with
+        a missing value are dropped and counted.
     family : ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
     link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
     method : ``ML``, or ``REML`` for a Gaussian model.
@@ -98,7 +100,7 @@ def fit(
     >>> result.converged, result.names
     (True, ('(Intercept)', 'x'))
     """
-    began = time.perf_counter()
+    began, data = time.perf_counter(), read_table(data)
     options = Options(
         link, method, nagq, hessian, max_iterations, lapse=lapse, thresholds=thresholds
     )
@@ -107,7 +109,7 @@ def fit(
             raise InputError("weights need the binomial family", found=repr(weights))
         design = ordinal_design(formula, data, levels=levels)
     else:
-        design = build_design(formula, read_table(data), family=family, weights=weights)
+        design = build_design(formula, data, family=family, weights=weights)
     return fit_design(design, options=options, start=start, began=began)
 
 
