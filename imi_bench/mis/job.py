@@ -7,7 +7,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
 from imi_bench.mis.scores import image_order
@@ -18,7 +17,6 @@ from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.tasks import pool_size
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.protocol import Encoder
-from imi_bench.provenance import sha256_json
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
 
@@ -49,6 +47,8 @@ class MisJob:
     embeddings : Path or None
         Folder of the observer's embeddings, which runs of other networks on the same images may
         share, also at the same time. None: `out`.
+    unique : bool
+        Keep one image of each content; the others would be their own references.
     batch_size, shard_size, precision, workers
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
@@ -73,6 +73,7 @@ class MisJob:
     workers: int = 0
     memory: float | None = None
     embeddings: Path | None = None
+    unique: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,8 @@ class OpenJob:
 @lru_cache(maxsize=1)
 def open_job(job: MisJob) -> OpenJob:
     """Open the network and the images of a job, once in a process."""
-    images = _shuffled(open_images(job.images))
+    images = open_images(job.images)
+    images = _shuffled(images.unique() if job.unique else images)
     size = pool_size(len(images), quantile=job.quantile, n_references=job.n_references)
     network = load_network(
         job.network,
@@ -151,9 +153,4 @@ def open_job(job: MisJob) -> OpenJob:
 
 
 def _shuffled(images: ImageSet) -> ImageSet:
-    position = np.argsort(image_order(len(images)))
-
-    def read(number: int) -> NDArray[np.uint8]:
-        return images.read(int(position[number]))
-
-    return ImageSet(images.names[position], read, sha256_json(["shuffled", images.fingerprint]))
+    return images.take(np.argsort(image_order(len(images))))

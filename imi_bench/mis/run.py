@@ -145,7 +145,12 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         },
         "slope": asdict(slope),
         "passes": len(opened.plans),
-        "images": {"count": len(opened.images), "fingerprint": opened.images.fingerprint},
+        "images": {
+            "count": len(opened.images),
+            "fingerprint": opened.images.fingerprint,
+            "repeated": opened.images.repeated,
+            "remarks": list(opened.images.remarks),
+        },
         "units": {"count": len(scores), "scored": int((scores["reason"] == "").sum())},
     }
     write_json(job.out / "run.json", record)

@@ -178,6 +178,7 @@ def merge_shards(
             "fingerprint": plan.fingerprint,
             "keep": plan.keep,
             "precision": plan.precision,
+            "images": images.fingerprint,
         },
         **extremes.arrays(),
     )

@@ -92,11 +92,12 @@ def build_trials(
         If the images are not those of the pass; also all that `choose_exemplars` raises.
     """
     opened = open_images(images)
-    if opened.names.tolist() != activations.image_names.tolist():
+    seen = activations.record.get("images", opened.fingerprint)
+    if opened.names.tolist() != activations.image_names.tolist() or seen != opened.fingerprint:
         raise InputError(
             "images are not those of the activation pass",
             found=f"{len(opened)} images",
-            wanted=f"the {len(activations.image_names)} images it saw",
+            wanted=f"the {len(activations.image_names)} images it saw, unchanged",
         )
     exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
     shown = exemplars.index[["layer", "unit"]].drop_duplicates()

@@ -23,6 +23,7 @@ from imi_bench.replay.plan import Plan, make_plan
 from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import STATUSES, DecisionVariables, Trials
+from imi_bench.tables.pixels import RULES
 
 
 def answer(
@@ -169,11 +170,13 @@ def replay(
 
     codes, encoded = None, 0
     if isinstance(observer, Encoder):
-        where = folder / "codes" / identity["observer"]
+        where = folder / f"codes-{RULES}" / identity["observer"]
         codes = Store(where, plan.images.hashes.tolist(), about=observer.describe())
         encoded = encode_all(observer, plan, codes)
     clock.stage("encode")
-    answered = decide_all(observer, plan, codes, folder=folder / "answers" / identity["observer"])
+    answered = decide_all(
+        observer, plan, codes, folder=folder / f"answers-{RULES}" / identity["observer"]
+    )
     decisions = _with_key(answered, observer, plan)
     clock.stage("decide")
 

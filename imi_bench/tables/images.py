@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from imi_bench.arrays import Pixels
 from imi_bench.errors import ImageError
 from imi_bench.provenance import sha256_bytes, sha256_columns
+from imi_bench.tables.pixels import rgb_pixels
 
 MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -240,7 +242,7 @@ def read_image_file(path: Path) -> bytes:
 def decode_bytes(data: bytes, *, where: object) -> Pixels:
     """Decode an image file's bytes to (H, W, 3) uint8 RGB.
 
-    Transparency is composited on white. Only common raster formats are tried.
+    By the rules of `imi_bench.tables.pixels`. Only common raster formats are tried.
 
     Raises
     ------
@@ -250,11 +252,7 @@ def decode_bytes(data: bytes, *, where: object) -> Pixels:
     with _blamed_on(where, data), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         _refuse_large(image, where=where)
         image.load()
-        if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            canvas = Image.new("RGBA", rgba.size, "white")
-            return np.asarray(Image.alpha_composite(canvas, rgba).convert("RGB"))
-        return np.asarray(image.convert("RGB"))
+        return rgb_pixels(image, where=where)
 
 
 def _refuse_large(image: Image.Image, *, where: object) -> None:
@@ -270,7 +268,9 @@ def _refuse_large(image: Image.Image, *, where: object) -> None:
 @contextmanager
 def _blamed_on(where: object, data: bytes) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Corrupt EXIF data")  # says nothing then
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:

@@ -200,3 +200,51 @@ def test_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(saved(np.zeros((5, 5, 3), np.uint8), "JPEG"))
     assert hash_checked(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", ["grey16.png", "grey16.tiff", "grey_int32.tiff", "grey_float.tiff"]
+)
+def test_deep_grey_images_are_not_clipped(shared: Path, name: str) -> None:
+    folder = shared / "cases" / "images"
+    wanted = decode_bytes((folder / "grey8_reference.png").read_bytes(), where="reference")
+    found = decode_bytes((folder / name).read_bytes(), where=name)
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array([[0, 255]], np.int32), "int32 from 0 to 255, wanted 0 to 2.14748e[+]09"),
+        (np.array([[-1, 2**31 - 1]], np.int32), "scale of the grey values is not known"),
+        (np.array([[0.0, 255.0]], np.float32), "float32 from 0 to 255, wanted 0 to 1;"),
+        (np.array([[0.0, np.nan]], np.float32), "not finite"),
+    ],
+)
+def test_grey_values_of_an_unknown_scale_are_refused(values: np.ndarray, said: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, format="TIFF")
+    with pytest.raises(ImageError, match=said):
+        decode_bytes(buffer.getvalue(), where="here")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_honoured_as_pillow_does(orientation: int) -> None:
+    from PIL import ImageOps
+
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", exif=exif)
+    found = decode_bytes(buffer.getvalue(), where="here")
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(buffer.getvalue())))
+    assert np.array_equal(found, np.asarray(wanted))
+    assert found.shape == ((8, 16, 3) if orientation < 5 else (16, 8, 3))
+
+
+def test_a_damaged_exif_block_counts_as_none() -> None:
+    buffer = io.BytesIO()
+    picture = Image.new("RGB", (4, 2), "red")
+    picture.save(buffer, format="JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01")
+    assert decode_bytes(buffer.getvalue(), where="here").shape == (2, 4, 3)

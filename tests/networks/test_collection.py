@@ -1,0 +1,129 @@
+"""A collection is known by the content of its images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imi_bench.errors import InputError
+from imi_bench.networks.collection import open_images
+from imi_bench.networks.file_hashes import FileHashes
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+
+
+class Half:
+    """A data set whose class and length say nothing of its content."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return self.pictures[number]
+
+
+def written(folder: Path, pictures: np.ndarray = PICTURES) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{number}.png", compress_level=0)
+    return folder
+
+
+def test_two_halves_of_a_data_set_are_two_collections() -> None:
+    first, second = (open_images(Half(part)) for part in (PICTURES[:3], PICTURES[3:]))
+    assert first.fingerprint != second.fingerprint
+    assert first.fingerprint == open_images(Half(PICTURES[:3].copy())).fingerprint
+    assert first.fingerprint == open_images(PICTURES[:3]).fingerprint
+
+
+def test_pictures_overwritten_in_their_size_make_another_collection(tmp_path: Path) -> None:
+    before = open_images(written(tmp_path / "a"))
+    known, times = before.fingerprint, (tmp_path / "a" / "0.png").stat()
+    written(tmp_path / "a", PICTURES[::-1])
+    os.utime(tmp_path / "a" / "0.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = open_images(tmp_path / "a")
+    assert (tmp_path / "a" / "0.png").stat().st_size == times.st_size
+    assert after.names.tolist() == before.names.tolist()
+    assert after.fingerprint != known
+
+
+def test_remembered_hashes_are_used_only_for_unchanged_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imi_bench.networks.file_hashes._FEW", 1)
+    monkeypatch.setattr("imi_bench.networks.file_hashes._TICK_NS", -(10**12))
+    folder = written(tmp_path / "a")
+    memory = tmp_path / "memory.json"
+
+    def hashed() -> tuple[list[str], int]:
+        with FileHashes(folder, memory=memory) as hashes:
+            found = [hashes.of(folder / f"{n}.png") for n in range(6)]
+        return found, hashes.read
+
+    first, read = hashed()
+    assert (hashed(), read) == ((first, 0), 6)
+    times = (folder / "0.png").stat()
+    Image.fromarray(PICTURES[5]).save(folder / "0.png", compress_level=0)
+    os.utime(folder / "0.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    again, read = hashed()
+    assert read == 1
+    assert again[0] == first[5]
+    memory.write_text("no json")
+    assert hashed() == (again, 6)
+
+
+def test_a_hash_is_not_remembered_within_a_tick_of_the_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imi_bench.networks.file_hashes._FEW", 0)
+    folder, memory = written(tmp_path / "a"), tmp_path / "memory.json"
+    for _ in range(2):
+        with FileHashes(folder, memory=memory) as hashes:
+            hashes.of(folder / "0.png")
+        assert hashes.read == 1
+
+
+def test_hidden_files_are_no_images_and_are_counted(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    (folder / "._0.png").write_bytes(b"resource fork")
+    (folder / "__MACOSX").mkdir()
+    Image.fromarray(PICTURES[0]).save(folder / "__MACOSX" / "0.png")
+    images = open_images(folder)
+    assert len(images) == 6
+    assert images.remarks == ("2 hidden files with the names of images are left out",)
+
+
+def test_linked_class_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    written(tmp_path / "elsewhere")
+    folder = tmp_path / "all"
+    folder.mkdir()
+    (folder / "cats").symlink_to(tmp_path / "elsewhere")
+    (folder / "dogs").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(folder)
+    images = open_images(folder)
+    assert images.names.tolist() == [f"{c}/{n}.png" for c in ("cats", "dogs") for n in range(6)]
+    assert (images.repeated, len(images.unique())) == (6, 6)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="found 0 other files, 0 hidden images"):
+        open_images(tmp_path / "empty")
+
+
+def test_transparent_images_are_the_same_from_files_and_from_pillow(tmp_path: Path) -> None:
+    rgba = Image.fromarray(np.dstack([PICTURES[0], np.full((8, 8), 100, np.uint8)]))
+    rgba.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(open_images(tmp_path).read(0), open_images([rgba]).read(0))
+
+
+def test_some_images_in_an_order_keep_their_content() -> None:
+    images = open_images(PICTURES)
+    some = images.take(np.array([4, 1]))
+    np.testing.assert_array_equal(some.read(0), PICTURES[4])
+    assert some.hashes.tolist() == images.hashes[[4, 1]].tolist()
+    assert some.fingerprint != images.take(np.array([1, 4])).fingerprint
