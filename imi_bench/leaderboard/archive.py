@@ -2,22 +2,27 @@
 
 A submission is three files of known names. They are read whole, within limits, into bytes; no
 path from an archive is ever used to write, so nothing can escape a folder, and nothing is
-imported, unpickled or executed.
+imported, unpickled or executed. A zip's directory is measured before it is read, since a million
+entries fit below any limit on its size.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zipfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from imi_bench.provenance import sha256_bytes
 from imi_bench.text import one_line
 
-LIMITS = {"submission.toml": 64 << 10, "decisions.parquet": 64 << 20, "run.json": 4 << 20}
-OPTIONAL_LIMITS = {"trials.parquet": 64 << 20}
+LIMITS = {"submission.toml": 64 << 10, "decisions.parquet": 16 << 20, "run.json": 1 << 20}
+OPTIONAL_LIMITS = {"trials.parquet": 16 << 20}
 MAX_ENTRIES = 16
+MAX_DIRECTORY = 64 << 10
 MAX_RATIO = 200
 _ALL_LIMITS = LIMITS | OPTIONAL_LIMITS
 _JUNK = ("__MACOSX/", ".DS_Store")
@@ -51,6 +56,11 @@ class Problem:
         return one_line(line)
 
 
+def hashes(files: dict[str, bytes]) -> dict[str, str]:
+    """SHA-256 of each file but ``submission.toml``, in which they stand."""
+    return {n: sha256_bytes(d) for n, d in sorted(files.items()) if n != "submission.toml"}
+
+
 def read_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
     """Bytes of the known files of a submission folder or zip, and what is wrong with it.
 
@@ -80,9 +90,10 @@ def read_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
 def _from_folder(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
     files: dict[str, bytes] = {}
     problems: list[Problem] = []
-    entries = sorted(folder.iterdir())
+    with os.scandir(folder) as listed:
+        entries = sorted(folder / entry.name for entry in islice(listed, MAX_ENTRIES + 1))
     if len(entries) > MAX_ENTRIES:
-        return {}, [Problem(".", "", f"found {len(entries)} entries, wanted at most {MAX_ENTRIES}")]
+        return {}, [Problem(".", "", f"more entries than {MAX_ENTRIES}, the most allowed")]
     for entry in entries:
         name = entry.name
         if name in _JUNK:
@@ -96,7 +107,10 @@ def _from_folder(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
         elif (size := entry.stat().st_size) > _ALL_LIMITS[name]:
             problems.append(_too_large(name, size))
         else:
-            files[name] = entry.read_bytes()
+            try:
+                files[name] = entry.read_bytes()
+            except OSError as error:
+                problems.append(Problem(name, "", f"cannot be read ({error.strerror})"))
     return files, problems
 
 
@@ -104,6 +118,8 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
     if path.stat().st_size > sum(_ALL_LIMITS.values()):
         return {}, [_too_large(".", path.stat().st_size)]
     try:
+        if (directory := _directory_problem(path)) is not None:
+            return {}, [directory]
         with zipfile.ZipFile(path) as archive:
             return _from_entries(archive)
     except (
@@ -116,6 +132,26 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
         struct.error,
     ) as error:
         return {}, [Problem(".", "", f"not a readable zip file ({error})")]
+
+
+def _directory_problem(path: Path) -> Problem | None:
+    """Measure the directory at the end of a zip, as `zipfile` finds it."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - (1 << 16) - 22))
+        tail = stream.read()
+    end = len(tail) - 22
+    if end < 0 or tail[end : end + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
+        end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + 22:
+        return Problem(".", "", "not a readable zip file (no directory at its end)")
+    count, directory = struct.unpack("<HL", tail[end + 10 : end + 16])
+    if b"PK\6\7" in tail[max(0, end - 20) : end] or count == 0xFFFF:
+        return Problem(".", "", "a zip of more than 4 GB or 65,535 entries, wanted a small one")
+    if directory > MAX_DIRECTORY:
+        found = f"directory of {directory:,} bytes"
+        return Problem(".", "", f"found a {found}, wanted at most {MAX_ENTRIES} entries")
+    return None
 
 
 def _from_entries(archive: zipfile.ZipFile) -> tuple[dict[str, bytes], list[Problem]]:
@@ -159,6 +195,8 @@ def _entry_problem(entry: zipfile.ZipInfo, name: str, files: dict[str, bytes]) -
         return Problem(name, "", "is a symbolic link, wanted a plain file")
     if entry.flag_bits & 0x1:
         return Problem(name, "", "is encrypted, wanted plain data")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return Problem(name, "", "is compressed by another method than deflate")
     if name not in _ALL_LIMITS:
         return _unexpected(name)
     if name in files:

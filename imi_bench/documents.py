@@ -1,0 +1,180 @@
+"""TOML and JSON of anyone, read within bounds: the one guarded way in.
+
+A document of a few kilobytes can take minutes and gigabytes to read: dotted keys are quadratic in
+`tomllib`, brackets recurse. Size, depth and dots are measured first, in one pass. What a reader
+makes of a document is guarded too: a field that is missing, of another type or out of range is
+one line that names the file, never a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imi_bench.errors import ImiBenchError, InputError
+
+__all__ = ["MAX_JSON", "MAX_TOML", "parse_json", "parse_toml", "read_json", "read_toml", "reading"]
+
+MAX_TOML = 256 << 10
+MAX_JSON = 64 << 20
+MAX_DEPTH = 16
+# A quote that opens a string without an end is a token of its own: nothing behind it is TOML.
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}|"""|"(?:[^"\\\n]|\\.)*"|"|'
+    r"'''(?:[^']|'(?!''))*'{3,5}|'''|'[^'\n]*'|'|#[^\n]*|[\[\]{}.,=\n]",
+    re.DOTALL,
+)
+_UNENDED = frozenset(('"""', '"', "'''", "'"))
+
+
+@contextmanager
+def reading(what: str, *, where: object = None, error: type[InputError] = InputError) -> Iterator[None]:
+    """Turn what goes wrong while a record is read into one line that names it.
+
+    Parameters
+    ----------
+    what : str
+        Such as ``calibration``.
+    where : object, optional
+        The file, where there is one.
+    error : type
+        Which `InputError`.
+
+    Raises
+    ------
+    InputError
+        In place of the errors that a record of another shape causes.
+
+    Examples
+    --------
+    >>> with reading("estimate", where="x.json"):
+    ...     {}["value"]
+    Traceback (most recent call last):
+    ...
+    imi_bench.errors.InputError: not a readable estimate: x.json: found no field 'value'
+    """
+    try:
+        yield
+    except ImiBenchError:
+        raise
+    except KeyError as missing:
+        name = str(missing.args[0])[:80] if missing.args else ""
+        raise error(f"not a readable {what}", where=where, found=f"no field '{name}'") from missing
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as bad:
+        found = f"{type(bad).__name__}: {str(bad)[:200]}"
+        raise error(f"not a readable {what}", where=where, found=found) from bad
+
+
+def parse_toml(text: str, *, where: object = None, limit: int = MAX_TOML) -> dict[str, Any]:
+    """Parse TOML of bounded size, depth and number of dots in a key.
+
+    Raises
+    ------
+    InputError
+        Too large, too deep, or not TOML.
+
+    Examples
+    --------
+    >>> parse_toml("a.b = 1")
+    {'a': {'b': 1}}
+    """
+    if len(text) > limit:
+        raise InputError(
+            "not TOML", where=where, found=f"{len(text):,} characters", wanted=f"{limit:,}"
+        )
+    _measure(text, where)
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise InputError("not TOML", where=where, found=str(error)[:200]) from error
+
+
+def _measure(text: str, where: object) -> None:
+    depth = dots = 0
+    for token in _TOKEN.finditer(text):
+        kind = token[0]
+        if kind in _UNENDED:
+            return
+        if kind in "[{":
+            depth, dots = depth + 1, 0
+        elif kind in "]}":
+            depth, dots = max(0, depth - 1), 0
+        elif kind == ".":
+            dots += 1
+        elif kind in "=,\n":
+            dots = 0
+        if depth > MAX_DEPTH or dots > MAX_DEPTH:
+            line = text.count("\n", 0, token.start()) + 1
+            raise InputError(
+                "TOML nested too deep", where=where, found=f"line {line}", wanted=f"{MAX_DEPTH} levels"
+            )
+
+
+def parse_json(text: str | bytes, *, where: object = None, limit: int = MAX_JSON) -> Any:
+    """Parse JSON of bounded size.
+
+    Raises
+    ------
+    InputError
+        Too large, too deep, or not JSON.
+
+    Examples
+    --------
+    >>> parse_json('{"a": [1, 2]}')
+    {'a': [1, 2]}
+    """
+    if len(text) > limit:
+        raise InputError("not JSON", where=where, found=f"{len(text):,} bytes", wanted=f"{limit:,}")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        found = "too deeply nested" if isinstance(error, RecursionError) else str(error)[:200]
+        raise InputError("not JSON", where=where, found=found) from error
+
+
+def read_toml(path: Path, *, limit: int = MAX_TOML) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    InputError
+        Missing, too large, too deep, not UTF-8 or not TOML.
+    """
+    return parse_toml(_text(path, limit, "TOML"), where=path, limit=limit)
+
+
+def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputError
+        Missing, too large, too deep, not UTF-8 or not JSON.
+    """
+    return parse_json(_text(path, limit, "JSON"), where=path, limit=limit)
+
+
+def _text(path: Path, limit: int, kind: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise InputError(f"not {kind}", where=path, found="more bytes", wanted=f"{limit:,}")
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is not UTF-8"
+        raise InputError(f"not {kind}", where=path, found=found) from error
+    except OSError as error:
+        raise InputError(f"cannot read {kind}", where=path, found=error.strerror) from error
