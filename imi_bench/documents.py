@@ -33,7 +33,9 @@ _UNENDED = frozenset(('"""', '"', "'''", "'"))
 
 
 @contextmanager
-def reading(what: str, *, where: object = None, error: type[InputError] = InputError) -> Iterator[None]:
+def reading(
+    what: str, *, where: object = None, error: type[InputError] = InputError
+) -> Iterator[None]:
     """Turn what goes wrong while a record is read into one line that names it.
 
     Parameters
@@ -118,7 +120,10 @@ def _measure(text: str, where: object) -> None:
         if depth > MAX_DEPTH or dots > MAX_DEPTH:
             line = text.count("\n", 0, token.start()) + 1
             raise InputError(
-                "TOML nested too deep", where=where, found=f"line {line}", wanted=f"{MAX_DEPTH} levels"
+                "TOML nested too deep",
+                where=where,
+                found=f"line {line}",
+                wanted=f"{MAX_DEPTH} levels",
             )
 
 

@@ -154,6 +154,7 @@ def calibrate(
         decisions_hash=_decisions_hash(decisions),
         seed=seed,
         simulated=study.responses.simulated,
+        largest_evidence=float(np.abs(rows.evidence).max()),
     )
 
 

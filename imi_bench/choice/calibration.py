@@ -114,6 +114,9 @@ class Calibration(Result):
         Of the assignment to folds.
     simulated : bool
         It was fitted to made-up answers.
+    largest_evidence : float or None
+        Largest size of the decision variables it was fitted on; None where nothing was fitted,
+        and in files written before it was kept.
 
     Raises
     ------
@@ -141,6 +144,7 @@ class Calibration(Result):
     decisions_hash: str = ""
     seed: int = 0
     simulated: bool = False
+    largest_evidence: float | None = None
 
     def __post_init__(self) -> None:
         if (self.parameters is None) == (self.overall is None):
@@ -338,6 +342,7 @@ class Calibration(Result):
             "decisions_hash": self.decisions_hash,
             "seed": self.seed,
             "simulated": self.simulated,
+            "largest_evidence": self.largest_evidence,
         }
 
     @classmethod

@@ -13,6 +13,12 @@ from imi_bench.errors import InputError
 leaderboard = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
 
 _BoardName = Annotated[str, typer.Argument(help="A shipped board's name, or a folder.")]
+Boards = Annotated[
+    Path | None, typer.Option("--boards", help="Folder of boards to look in, not the shipped ones.")
+]
+_Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Compute every row again, also those known from before.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,36 +27,40 @@ def register(app: typer.Typer) -> None:
 
 
 @leaderboard.command("list")
-def list_command(as_json: AsJson = False) -> None:
-    """Show the boards that come with the package."""
-    from imi_bench.leaderboard.board import find, shipped
+def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
+    """Show the boards that come with the package, or those of a folder."""
+    from imi_bench.leaderboard.board import listed
 
-    boards = [find(name) for name in shipped()]
+    found = listed(boards)
     if as_json:
-        print_json({"boards": [b.rules.model_dump(mode="json") for b in boards]})
+        print_json({"boards": [b.rules.model_dump(mode="json") for b in found]})
         return
     rows = [
         (
             b.rules.board,
             b.rules.kind,
             b.rules.version,
-            len(b.submission_folders()),
+            len(b.submissions()),
             "simulated" if b.rules.simulated else "",
             b.rules.title,
         )
-        for b in boards
+        for b in found
     ]
     print_table(("board", "kind", "version", "submissions", "", "title"), rows)
 
 
 @leaderboard.command("verify")
-def verify_command(board: _BoardName, as_json: AsJson = False) -> None:
+def verify_command(
+    board: _BoardName, boards: Boards = None, fresh: _Fresh = False, as_json: AsJson = False
+) -> None:
     """Recompute every score of a board from its evidence and print the table."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.render import number, training
     from imi_bench.leaderboard.verify import verify
 
-    table, _details = verify(find(board))
+    found = find(board, boards=boards)
+    found.require_evidence()
+    table, _details = verify(found, fresh=fresh)
     table = table.ordered()
     if as_json:
         print_json(table.to_json())
@@ -87,37 +97,62 @@ def verify_command(board: _BoardName, as_json: AsJson = False) -> None:
 
 @leaderboard.command("build")
 def build_command(
-    boards: Annotated[
-        list[str] | None, typer.Argument(help="Shipped boards' names, or folders; with --site all.")
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Boards' names, or folders; with --site all.")
     ] = None,
+    boards: Boards = None,
     site: Annotated[
         Path | None, typer.Option(help="Write pages into this folder, an index over them included.")
     ] = None,
+    fresh: _Fresh = False,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME/REVISION whose row and files are taken back; repeat for several."),
+    ] = None,
 ) -> None:
     """Recompute boards and write Markdown, CSV and JSON beside the evidence, or a site of pages."""
-    from imi_bench.leaderboard.board import find, shipped
+    from imi_bench.leaderboard.board import find, listed
     from imi_bench.leaderboard.site import build_board, build_site
 
     if site is not None:
-        pages = build_site([find(name) for name in boards or shipped()], site)
+        chosen = [find(name, boards=boards) for name in names] if names else listed(boards)
+        pages = build_site(chosen, site, fresh=fresh)
         typer.echo(f"{len(pages)} pages; open {pages[0]}")
         return
-    if not boards:
+    if not names:
         raise InputError("no board", wanted="a board's name or folder, or --site DIR for all")
-    for name in boards:
-        board = find(name)
-        table = build_board(board)
+    for name in names:
+        board = find(name, boards=boards)
+        table = build_board(board, fresh=fresh, withdrawn=withdraw or ())
+        for folder, problem in table.rejected:
+            note(f"not scored: {folder}: {problem}")
         typer.echo(f"{board.rules.board}: {len(table.rows)} rows in {board.folder}")
 
 
+@leaderboard.command("add")
+def add_command(
+    submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
+    board: _BoardName,
+    boards: Boards = None,
+) -> None:
+    """Put a valid submission into a board's folder and build the board."""
+    from imi_bench.leaderboard.board import find
+    from imi_bench.leaderboard.entry import add
+
+    added = add(submission, board=find(board, boards=boards))
+    note(added.sentence)
+    typer.echo(added.folder)
+
+
 @leaderboard.command("check")
-def check_command(board: _BoardName) -> None:
+def check_command(board: _BoardName, boards: Boards = None, fresh: _Fresh = False) -> None:
     """Fail (exit 1) if a board's files are not what its evidence gives."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.render import check, render
     from imi_bench.leaderboard.verify import verify
 
-    found = find(board)
-    table, _ = verify(found)
+    found = find(board, boards=boards)
+    found.require_evidence()
+    table, _ = verify(found, fresh=fresh)
     check(render(table), found.folder)
     typer.echo(f"{found.rules.board}: every file is what the evidence gives")

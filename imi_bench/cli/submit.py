@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imi_bench.cli.leaderboard import Boards
 from imi_bench.cli.output import AsJson, note, print_json
 from imi_bench.errors import InputError
+
+if TYPE_CHECKING:
+    from imi_bench.leaderboard.board import Board
 
 submit = typer.Typer(no_args_is_help=True, help="Make, check and pack a submission to a board.")
 
@@ -20,16 +24,36 @@ def register(app: typer.Typer) -> None:
     app.add_typer(submit, name="submit")
 
 
-def _ask(value: str | None, flag: str, question: str, default: str | None = None) -> str:
-    if value is not None:
-        return value
-    try:
-        return str(typer.prompt(question, default=default, err=True))
-    except typer.Abort as end:
-        note("")
-        raise InputError(
-            "submission not written", found=f"no {flag}", do=f"answer the question, or give {flag}"
-        ) from end
+def _answers(given: dict[str, str | None]) -> dict[str, str]:
+    """Ask for everything that no flag gave, or name all of it where nobody can be asked."""
+    missing = [flag for flag, value in given.items() if value is None]
+    if not missing:
+        return {flag: str(value) for flag, value in given.items()}
+    flags = ", ".join(missing)
+    refused = InputError(
+        "submission not written",
+        found=f"no {flags}",
+        do=f"answer the questions, or give {flags}",
+    )
+    note(f"{len(missing)} things are missing (Ctrl-C to stop): {flags}")
+    answers = {}
+    for flag in missing:
+        question, default = _QUESTIONS[flag]
+        try:
+            answers[flag] = str(typer.prompt(question, default=default, err=True))
+        except typer.Abort as end:
+            note("")
+            raise refused from end
+    return {flag: answers.get(flag, str(value)) for flag, value in given.items()}
+
+
+_QUESTIONS: dict[str, tuple[str, str | None]] = {
+    "--title": ("Title", None),
+    "--author": ("Author", None),
+    "--licence": ("Licence", None),
+    "--preprocessing": ("Preprocessing", "as in the observer's card"),
+    "--weights": ("Source of weights", "none"),
+}
 
 
 @submit.command("new")
@@ -54,24 +78,38 @@ def new_command(
     link: Annotated[str | None, typer.Option(help="https address of paper or code.")] = None,
     revision: Annotated[str, typer.Option(help="Revision of this submission.")] = "1",
     name: Annotated[str | None, typer.Option(help="Slug; by default the observer's name.")] = None,
+    sampling: Annotated[
+        Path | None,
+        typer.Option(help="Networks boards: TOML with `layers` (units of each) and `left_out`."),
+    ] = None,
+    boards: Boards = None,
 ) -> None:
     """Write a submission folder from a run; asks for what no flag gives."""
+    from imi_bench.documents import read_toml
     from imi_bench.leaderboard import pack
     from imi_bench.leaderboard.board import find
 
+    held = find(board, boards=boards)
+    asked = _answers(
+        {
+            "--title": title,
+            "--author": author[0] if author else None,
+            "--licence": licence,
+            "--preprocessing": preprocessing,
+            "--weights": weights,
+        }
+    )
     declared: dict[str, object] = {
-        "board": find(board).rules.board,
+        "board": held.rules.board,
         "revision": revision,
-        "title": _ask(title, "--title", "Title"),
-        "authors": author or [_ask(None, "--author", "Author")],
-        "licence": _ask(licence, "--licence", "Licence"),
-        "preprocessing": _ask(
-            preprocessing, "--preprocessing", "Preprocessing", "as in the observer's card"
-        ),
+        "title": asked["--title"],
+        "authors": author or [asked["--author"]],
+        "licence": asked["--licence"],
+        "preprocessing": asked["--preprocessing"],
         "parameters": parameters,
         "link": link,
         "weights": {
-            "source": _ask(weights, "--weights", "Source of weights", "none"),
+            "source": asked["--weights"],
             "sha256": weights_sha256,
         },
         "training": {
@@ -82,24 +120,51 @@ def new_command(
     }
     if name is not None:
         declared["name"] = name
-    folder = pack.new(run, out=out, declared=declared)
-    note(f"next: imi-bench submit validate {folder} --board {board}")
+    if sampling is not None:
+        declared["sampling"] = read_toml(sampling)
+    with_trials = held.rules.kind == "networks"
+    folder = pack.new(run, out=out, declared=declared, with_trials=with_trials)
+    _show_place(folder, held)
+    note(f"next: imi-bench submit pr {folder} --board {board}")
     typer.echo(folder)
+
+
+def _show_place(folder: Path, board: Board) -> None:
+    """Say which rank a submission would get, or what is still wrong with it."""
+    from imi_bench.leaderboard.entry import place
+    from imi_bench.leaderboard.validate import validate
+
+    if not board.ready:
+        note(f"{board.rules.board} waits for its evidence: no rank yet")
+        return
+    entry, problems = validate(folder, board=board)
+    if entry is None:
+        for problem in problems:
+            note(f"to mend: {problem}")
+        return
+    note(place(folder, board=board).sentence)
 
 
 @submit.command("validate")
 def validate_command(
     path: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
     board: _BoardName,
+    boards: Boards = None,
     as_json: AsJson = False,
 ) -> None:
     """List every problem of a submission; exit 0 if there is none, 1 otherwise."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.validate import validate
+    from imi_bench.leaderboard.verify import Judge
 
     if not path.exists():
         raise InputError("no such folder or zip", where=path, wanted="a submission")
-    entry, problems = validate(path, board=find(board))
+    held = find(board, boards=boards)
+    entry, problems = validate(path, board=held)
+    if entry is not None:  # what is called valid can be scored
+        judged = Judge.of(held).judge(path)
+        if isinstance(judged, list):
+            entry, problems = None, judged
     if as_json:
         listed = [{"file": p.file, "field": p.field, "message": p.message} for p in problems]
         coverage = entry.coverage if entry else None
@@ -116,11 +181,39 @@ def validate_command(
 def pack_command(
     folder: Annotated[Path, typer.Argument(help="Submission folder.")],
     out: Annotated[Path | None, typer.Option(help="Zip to write; by default beside it.")] = None,
+    reseal: Annotated[
+        bool, typer.Option("--reseal", help="Take files that changed since it was made.")
+    ] = False,
 ) -> None:
     """Zip a submission folder; the same files give the same bytes."""
     from imi_bench.leaderboard.pack import pack
 
-    typer.echo(pack(folder, out=out))
+    typer.echo(pack(folder, out=out, reseal=reseal))
+
+
+@submit.command("pr")
+def pr_command(
+    path: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
+    board: _BoardName,
+    boards: Boards = None,
+    text: Annotated[
+        Path | None, typer.Option(help="File for the text; printed if left out.")
+    ] = None,
+) -> None:
+    """Put a submission and the board's new files in place, and write the pull request's text."""
+    from imi_bench.leaderboard.board import find
+    from imi_bench.leaderboard.entry import add
+    from imi_bench.provenance import atomic_path
+
+    added = add(path, board=find(board, boards=boards))
+    note(added.sentence)
+    note(f"next: commit {added.table.board}/ on a branch and open a pull request with this text")
+    if text is None:
+        typer.echo(added.pull_request)
+        return
+    with atomic_path(text) as temporary:
+        temporary.write_text(added.pull_request, "utf-8")
+    typer.echo(text)
 
 
 @submit.command("schema")

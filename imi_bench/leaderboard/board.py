@@ -7,28 +7,32 @@
       trials.parquet       observers boards: what was shown
       responses.parquet    observers boards: what people (or simulated participants) answered
       calibrations/        networks boards: one fitted choice model an observer of the panel
+      references/<name>/   observers boards: evidence of the yardsticks, held by the rules' hashes
       submissions/<name>/<revision>/{submission.toml, decisions.parquet, run.json}
+      submissions/<any>.zip  the same, packed
       board.json board.csv README.md      rendered by `leaderboard build`
 """
 
 from __future__ import annotations
 
-import json
-import tomllib
+import sysconfig
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
-from imi_bench.leaderboard.submission import Line, Slug
-from imi_bench.provenance import sha256_bytes
+from imi_bench.leaderboard.submission import Digest, Line, Slug, Version
+from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.release.study_files import read_study
 from imi_bench.tables import Study
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_DATA = ("trials.parquet", "responses.parquet", "responses.json", "stimuli.parquet")
 
 
 class _Strict(BaseModel):
@@ -60,10 +64,35 @@ class Anchor(_Strict):
     source: Line
 
 
+class Reference(_Strict):
+    """A yardstick of the board's own: shown unranked, its evidence held by its hash."""
+
+    name: Slug
+    title: Line
+    sha256: Digest = Field(description="of references/<name>/decisions.parquet")
+
+
+class Evidence(_Strict):
+    """Boards of networks: the least that is ranked, and how units are drawn."""
+
+    least_units: Annotated[int, Field(ge=2)] = 10
+    least_layers: Annotated[int, Field(ge=1)] = 2
+    least_trials: Annotated[int, Field(ge=2)] = 50
+    drawn: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=0, description="units drawn of each network; 0: submitters choose them"
+    )
+    seed: int = Field(default=0, description="of the draw (`imi-bench networks units --seed`)")
+    reach: Annotated[float, Field(ge=1)] = Field(
+        default=10.0,
+        description="largest decision variable allowed, in multiples of the largest one that the "
+        "observer's calibration saw",
+    )
+
+
 class Rules(_Strict):
     """``board.toml``."""
 
-    format: Literal[1]
+    format: Version
     board: Slug
     version: Annotated[int, Field(ge=1)]
     kind: Literal["observers", "networks"]
@@ -75,10 +104,11 @@ class Rules(_Strict):
     study_hash: Digest | None = Field(default=None, description="hash of trials and humans")
     trials_hash: Digest | None = Field(default=None, description="hash of trials and images")
     sides_seed: int = Field(default=0, description="seed of the sides on which queries are shown")
-    references: list[Slug] = Field(
-        default_factory=list, description="submissions shown as yardsticks, unranked"
+    references: list[Reference] = Field(
+        default_factory=list, description="yardsticks of the board's own, shown unranked"
     )
     panel: list[Slug] = Field(default_factory=list, description="networks boards: observers asked")
+    evidence: Evidence = Evidence()
     ranking: Ranking
     anchors: list[Anchor] = Field(default_factory=list)
 
@@ -111,18 +141,23 @@ class Board:
         path = folder / "board.toml"
         if not path.is_file():
             raise InputError("no board", where=folder, wanted="a folder with board.toml")
-        data = path.read_bytes()
+        table = read_toml(path)
         try:
-            rules = Rules.model_validate(tomllib.loads(data.decode("utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError("not TOML", where=path, found=error) from error
+            rules = Rules.model_validate(table)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"]))
             raise InputError(f"bad field '{field}'", where=path, found=first["msg"]) from error
         if rules.board != folder.name:
-            raise InputError("board's name is not its folder's", where=path, found=rules.board)
-        return cls(folder, rules, sha256_bytes(data))
+            raise InputError(
+                "board's name is not its folder's",
+                where=path,
+                found=repr(rules.board),
+                wanted=repr(folder.name),
+                do=f"rename the folder to {rules.board}, or, for a board of your own, write "
+                f'board = "{folder.name}" and remove `published` and board.json',
+            )
+        return cls(folder, rules, sha256_file(path))
 
     @property
     def ready(self) -> bool:
@@ -156,6 +191,13 @@ class Board:
             )
         return study
 
+    @property
+    def published_rows(self) -> dict[str, Any]:
+        """``board.json`` as built last; empty where there is none."""
+        built = self.folder / "board.json"
+        record = read_json(built) if built.is_file() else {}
+        return record if isinstance(record, dict) else {}
+
     def require_frozen(self) -> None:
         """Refuse rules that changed after the board was published.
 
@@ -164,22 +206,86 @@ class Board:
         NotComparableError
             If the rules name a date of publication and ``board.json`` was made by others.
         """
-        built = self.folder / "board.json"
-        if self.rules.published is None or not built.is_file():
+        record = self.published_rows
+        if self.rules.published is None or not record:
             return
-        known = json.loads(built.read_text(encoding="utf-8")).get("rules_hash")
-        if known != self.rules_hash:
+        if record.get("rules_hash") != self.rules_hash:
             raise NotComparableError(
                 "rules changed since the board was published",
                 where=self.folder / "board.toml",
                 found=self.rules_hash,
-                wanted=known,
+                wanted=record.get("rules_hash"),
                 do="restore them; other rules are a new version in a new folder",
             )
 
-    def submission_folders(self) -> list[Path]:
-        """``submissions/<name>/<revision>`` folders, by name and revision."""
-        return sorted(p for p in (self.folder / "submissions").glob("*/*") if p.is_dir())
+    def require_evidence(self, *, withdrawn: Collection[str] = ()) -> None:
+        """Refuse to recompute a board of which rows are known but not their evidence.
+
+        Parameters
+        ----------
+        withdrawn : collection of str
+            ``name/revision`` of submissions taken back on purpose.
+
+        Raises
+        ------
+        NotComparableError
+            Naming the rows of ``board.json`` without files.
+        """
+        rows = self.published_rows.get("rows", [])
+        known = {
+            f"{row.get('name')}/{row.get('revision')}"
+            for row in rows
+            if isinstance(row, dict) and row.get("kind") == "submission"
+        }
+        zips = any(path.suffix == ".zip" for path in self.submissions())
+        here = {"/".join(path.parts[-2:]) for path in self.submissions()}
+        gone = sorted(known - here - set(withdrawn))
+        if gone and not zips:
+            raise NotComparableError(
+                f"evidence of {len(gone)} of {len(known)} rows is missing",
+                where=self.folder / "submissions",
+                found=f"none of {', '.join(gone[:4])}" + (" …" if len(gone) > 4 else ""),
+                do="restore the folders, or take rows back by --withdraw NAME/REVISION",
+            )
+
+    def require_writable(self) -> None:
+        """Refuse to write into an installed package.
+
+        Raises
+        ------
+        InputError
+            If the board's folder lies in a folder of installed packages.
+        """
+        for name in ("purelib", "platlib"):
+            if self.folder.resolve().is_relative_to(Path(sysconfig.get_paths()[name]).resolve()):
+                raise InputError(
+                    "the board belongs to an installed package",
+                    where=self.folder,
+                    do="copy its folder elsewhere and name the copy, or work in a checkout",
+                )
+
+    def submissions(self) -> list[Path]:
+        """Everything that lies in ``submissions/`` and is to be used or refused, by path.
+
+        Folders ``<name>/<revision>``, zips, and whatever else stands in their places.
+        """
+        found: list[Path] = []
+        root = self.folder / "submissions"
+        for entry in sorted(root.iterdir()) if root.is_dir() else []:
+            if entry.name == ".DS_Store":
+                continue
+            inside = sorted(entry.iterdir()) if entry.is_dir() and not entry.is_symlink() else []
+            nested = inside and all(p.is_dir() or p.suffix == ".zip" for p in inside)
+            found += inside if nested else [entry]
+        return found
+
+    @cached_property
+    def data_hash(self) -> str:
+        """Of the board's own files: trials, people, calibrations, yardsticks, stimuli."""
+        folders = [self.folder / name for name in ("calibrations", "references")]
+        files = [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file()]
+        files += [self.folder / name for name in _DATA if (self.folder / name).is_file()]
+        return sha256_json({p.relative_to(self.folder).as_posix(): sha256_file(p) for p in files})
 
 
 def shipped() -> list[str]:
@@ -188,8 +294,14 @@ def shipped() -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.joinpath("board.toml").is_file())
 
 
-def find(name_or_path: str) -> Board:
-    """A board by path, or by the name of one that comes with the package.
+def find(name_or_path: str, *, boards: Path | None = None) -> Board:
+    """A board by path, or by the name of one in `boards` or that comes with the package.
+
+    Parameters
+    ----------
+    name_or_path : str
+    boards : Path, optional
+        Folder of boards to look in; by default those of the package.
 
     Raises
     ------
@@ -197,9 +309,22 @@ def find(name_or_path: str) -> Board:
         If it is neither.
     """
     path = Path(name_or_path)
-    if path.joinpath("board.toml").is_file() or path.is_dir():
+    if path.joinpath("board.toml").is_file() or (boards is None and path.is_dir()):
         return Board.read(path.resolve())
-    names = shipped()
+    root = boards or Path(str(resources.files("imi_bench.leaderboard.boards")))
+    names = [folder.name for folder in _boards_in(root)]
     if name_or_path not in names:
         raise UnknownNameError.among(name_or_path, names, kind="board")
-    return Board.read(Path(str(resources.files("imi_bench.leaderboard.boards"))) / name_or_path)
+    return Board.read(root.resolve() / name_or_path)
+
+
+def listed(boards: Path | None = None) -> list[Board]:
+    """The boards of a folder, by default those that come with the package."""
+    root = boards or Path(str(resources.files("imi_bench.leaderboard.boards")))
+    return [Board.read(folder.resolve()) for folder in _boards_in(root)]
+
+
+def _boards_in(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise InputError("no folder of boards", where=root)
+    return sorted(p for p in root.iterdir() if p.joinpath("board.toml").is_file())

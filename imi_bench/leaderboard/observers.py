@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -13,10 +13,9 @@ import pandas as pd
 from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
-from imi_bench.errors import NotEnoughDataError
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
-from imi_bench.leaderboard.rows import Row, Scored, facts_of
+from imi_bench.leaderboard.rows import Row, Scored, choice_model, facts_of
 from imi_bench.leaderboard.validate import Entry, Expected
 from imi_bench.scores import agreement, ceiling, likelihood
 from imi_bench.scores.alignment import Matched, match
@@ -66,7 +65,7 @@ class ObserverScores:
         """The row of a submission, without its share of the ceiling."""
         declared = entry.declaration
         row = Row(
-            kind="reference" if declared.name in self.board.rules.references else "submission",
+            kind="reference" if entry.reference else "submission",
             name=declared.name,
             revision=declared.revision,
             title=declared.title,
@@ -86,11 +85,9 @@ class ObserverScores:
 
     def _score(self, decisions: DecisionVariables, *, row: Row) -> Scored:
         board = self.board
-        try:
-            matched = match(decisions, self.study, calibration=self._calibrated(decisions))
-        except NotEnoughDataError as error:
-            unscored = row.with_scores(Estimate.undefined(str(error)), strata={}, more={})
-            return Scored(unscored, np.full(board.rules.ranking.n_resamples, np.nan))
+        calibration = self._calibrated(decisions)
+        row = replace(row, facts=row.facts | choice_model([calibration]))
+        matched = match(decisions, self.study, calibration=calibration)
         parts = {
             f"{by}={level}": labels == level
             for by in ("mode", "difficulty")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,16 +11,18 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
+from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError
-from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS
+from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS, hashes, read_files
 from imi_bench.provenance import atomic_path, write_json
+from imi_bench.tables import TrialIndex
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LOCAL = ("cache", "image_root", "path", "folder")
 _EVIDENCE = ("trial_id", "observer", "decision_variable", "status", "shown_first", "seconds")
 
 
-def new(run: Path, *, out: Path, declared: Mapping[str, Any]) -> Path:
+def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool = False) -> Path:
     """Write a submission folder from the output folder of ``imi-bench run``.
 
     Parameters
@@ -33,6 +34,8 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any]) -> Path:
     declared : mapping
         The fields of ``submission.toml`` (see `imi_bench.leaderboard.submission.Declaration`);
         nested tables as mappings. None values are left out.
+    with_trials : bool
+        Also take what the run's ``trials.parquet`` says of its trials (boards of networks).
 
     Raises
     ------
@@ -41,7 +44,8 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any]) -> Path:
     """
     if out.exists():
         raise InputError("folder exists", where=out, do="choose another --out, or remove it")
-    for name in ("decisions.parquet", "run.json"):
+    needed = ["decisions.parquet", "run.json", *(["trials.parquet"] if with_trials else [])]
+    for name in needed:
         if not (run / name).is_file():
             raise InputError("not the output of a run", where=run, wanted=name)
     frame = pd.read_parquet(run / "decisions.parquet")
@@ -50,24 +54,55 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any]) -> Path:
     with atomic_path(out / "decisions.parquet") as temporary:
         kept = [name for name in _EVIDENCE if name in frame.columns]
         frame[kept].to_parquet(temporary, index=False, compression="zstd")
-    write_json(out / "run.json", _portable(json.loads((run / "run.json").read_text("utf-8"))))
+    if with_trials:
+        index = TrialIndex.from_frame(pd.read_parquet(run / "trials.parquet")).to_frame()
+        with atomic_path(out / "trials.parquet") as temporary:
+            index.to_parquet(temporary, index=False, compression="zstd")
+    write_json(out / "run.json", _portable(read_json(run / "run.json")))
     with atomic_path(out / "submission.toml") as temporary:
         temporary.write_text(tomli_w.dumps(_without_none({"format": 1, **declared})), "utf-8")
-    return out
+    return seal(out)
 
 
-def pack(folder: Path, *, out: Path | None = None) -> Path:
+def seal(folder: Path) -> Path:
+    """Write the hash of every file of a submission into its ``submission.toml``."""
+    path = folder / "submission.toml"
+    table = read_toml(path)
+    table["files"] = hashes(read_files(folder)[0])
+    with atomic_path(path) as temporary:
+        temporary.write_text(tomli_w.dumps(table), "utf-8")
+    return folder
+
+
+def pack(folder: Path, *, out: Path | None = None, reseal: bool = False) -> Path:
     """Zip a submission folder; the same files always give the same bytes.
+
+    Parameters
+    ----------
+    folder : Path
+    out : Path, optional
+        By default beside the folder.
+    reseal : bool
+        Take the files as they are, where they are not those whose hashes the submission holds.
 
     Raises
     ------
     InputError
-        If one of the three files is missing.
+        If one of the three files is missing, or is another than the one that was sealed.
     """
     target = out or folder.with_name(folder.name + ".zip")
     names = [n for n in (*LIMITS, *OPTIONAL_LIMITS) if (folder / n).is_file()]
     if missing := [name for name in LIMITS if name not in names]:
         raise InputError("not a submission", where=folder, wanted=", ".join(missing))
+    sealed = read_toml(folder / "submission.toml").get("files")
+    if sealed is None or reseal:
+        seal(folder)
+    elif sealed != hashes(read_files(folder)[0]):
+        raise InputError(
+            "files are not those the submission was made with",
+            where=folder,
+            do="make it again by `imi-bench submit new`, or give --reseal if the change is meant",
+        )
     with (
         atomic_path(target) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,

@@ -99,7 +99,10 @@ def _opened(data: bytes, rows: int) -> pq.ParquetFile:
         raise RefusedError("", "not a readable Parquet file (no PAR1 at its ends)")
     footer = int.from_bytes(data[-8:-4], "little")
     if not 0 < footer <= min(MAX_FOOTER, len(data) - 12):
-        raise RefusedError("", f"footer of {footer:,} bytes, wanted at most {MAX_FOOTER:,}")
+        raise RefusedError(
+            "",
+            f"not a readable Parquet file (footer of {footer:,} bytes, most {MAX_FOOTER:,})",
+        )
     file = _open(data)
     about = file.metadata
     if about.num_columns > MAX_COLUMNS or about.num_row_groups > MAX_ROW_GROUPS:
@@ -178,7 +181,9 @@ def _bound_pages(data: bytes, file: pq.ParquetFile, wanted: list[str]) -> None:
                         f"{MAX_PAGES:,} of {MAX_DECODED:,} in the whole file",
                     )
             if values != rows:
-                raise RefusedError(column, f"pages hold {values:,} values, the footer says {rows:,}")
+                raise RefusedError(
+                    column, f"pages hold {values:,} values, the footer says {rows:,}"
+                )
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def render_pages(table: Table, *, details: Mapping[tuple[str, str], Detail]) -> 
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Write the rendered files atomically."""
     for name, text in files.items():
+        if _same(folder / name, text):
+            continue
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -62,11 +64,7 @@ def check(files: Mapping[str, str], folder: Path) -> None:
     CheckFailedError
         Naming the files that differ or are missing.
     """
-    differing = [
-        name
-        for name, text in files.items()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode("utf-8")
-    ]
+    differing = [name for name, text in files.items() if not _same(folder / name, text)]
     if differing:
         raise CheckFailedError(
             f"{len(differing)} files are not what the evidence gives",
@@ -76,9 +74,13 @@ def check(files: Mapping[str, str], folder: Path) -> None:
         )
 
 
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode("utf-8")
+
+
 def page_name(row: Row) -> str:
-    """File name of a submission's page; names and revisions are slugs."""
-    return f"{row.name}--{row.revision}.html"
+    """File name of a submission's page; no slug holds the sign between name and revision."""
+    return f"{row.name}@{row.revision}.html"
 
 
 def number(value: float | None) -> str:

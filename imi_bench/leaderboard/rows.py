@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from imi_bench.choice.calibration import Calibration
 from imi_bench.leaderboard.submission import Declaration
 from imi_bench.stats.estimate import Estimate
 
@@ -190,6 +192,26 @@ def facts_of(declared: Declaration) -> dict[str, str]:
         "device": cost.device or "",
     }
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def choice_model(calibrations: Iterable[Calibration]) -> dict[str, str]:
+    """How the choice models ended where that is no maximum inside the range, as a fact to show."""
+    said = []
+    for calibration in calibrations:
+        overall = calibration.overall
+        if overall is not None and overall.state in _TOLD:
+            whose = f"{calibration.observer}: " if calibration.observer else ""
+            said.append(f"{whose}{overall.state}, {_TOLD[overall.state]}")
+    return {"choice model": "; ".join(said)} if said else {}
+
+
+_TOLD = {
+    "separated": "evidence tells people's answers apart without error; the slope is at its limit",
+    "weak": "answers do not move with the evidence; the lapse is held at 0",
+    "one size": "evidence of one size; the lapse is held at 0",
+    "flat": "all evidence is zero; the slope is 0",
+    "unidentified": "slope and lapse cannot be told apart; no intervals",
+}
 
 
 @dataclass(frozen=True)

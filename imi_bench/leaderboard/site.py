@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,21 +48,33 @@ class Entry:
     resolvable: str
 
 
-def build_board(board: Board) -> Table:
+def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str] = ()) -> Table:
     """Recompute a board and write its Markdown, CSV and JSON beside its evidence.
+
+    Parameters
+    ----------
+    board : Board
+    fresh : bool
+        Compute every row again, also those known from before.
+    withdrawn : collection of str
+        ``name/revision`` of rows whose files were taken back on purpose.
 
     Raises
     ------
     NotComparableError
-        If its rules were changed after it was published.
+        If its rules were changed after it was published, or evidence of known rows is missing.
+    InputError
+        If it belongs to an installed package.
     """
+    board.require_writable()
     board.require_frozen()
-    table, _ = verify(board)
+    board.require_evidence(withdrawn=withdrawn)
+    table, _ = verify(board, fresh=fresh)
     write(render(table), board.folder)
     return table
 
 
-def build_site(boards: Sequence[Board], site: Path) -> list[Path]:
+def build_site(boards: Sequence[Board], site: Path, *, fresh: bool = False) -> list[Path]:
     """Recompute boards and write a site: ``index.html`` and a folder for each.
 
     The committed files of the boards are left alone; their CSV and JSON are written anew on the
@@ -73,6 +85,8 @@ def build_site(boards: Sequence[Board], site: Path) -> list[Path]:
     boards : sequence of Board
     site : Path
         Folder, made if missing.
+    fresh : bool
+        Compute every row again, also those known from before.
 
     Returns
     -------
@@ -81,7 +95,8 @@ def build_site(boards: Sequence[Board], site: Path) -> list[Path]:
     """
     entries, pages = [], [site / "index.html"]
     for board in boards:
-        table, details = verify(board)
+        board.require_evidence()
+        table, details = verify(board, fresh=fresh)
         folder = site / board.rules.board
         if (folder / "board.json").is_file():
             shutil.rmtree(folder)

@@ -6,23 +6,46 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tomllib
+import reprlib
+import unicodedata
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 
-from imi_bench.leaderboard.archive import Problem
+from imi_bench.documents import parse_json, parse_toml
+from imi_bench.errors import InputError
+from imi_bench.leaderboard.archive import LIMITS, Problem
+from imi_bench.leaderboard.parquet import read_table
 
-MAX_ROWS = 2_000_000
-MAX_UNCOMPRESSED = 512 << 20
+MAX_ROWS = 300_000
+MAX_TRIALS = 60_000
+MOST_PROBLEMS = 50
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _visible(text: str) -> str:
+    """Refuse what nobody sees, or what turns the direction of the text beside it."""
+    marks = 0
+    for character in text:
+        kind = unicodedata.category(character)
+        marks = marks + 1 if kind in ("Mn", "Me") else 0
+        hidden = kind in _HIDDEN or (kind == "Zs" and character != " ")
+        if hidden or character in _BLANK or marks > 2:
+            name = f"U+{ord(character):04X}"
+            raise ValueError(f"has a character that cannot be seen or stacks ({name})")
+    if not text.strip() or text != text.strip():
+        raise ValueError("is blank, or begins or ends with a space")
+    return text
+
+
+Version = Annotated[int, Field(strict=True, ge=1, le=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Line = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_visible)]
+Claim = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class _Strict(BaseModel):
@@ -58,21 +81,49 @@ class CalibrationSplit(_Strict):
     units: list[Line] = Field(
         default_factory=list,
         max_length=100_000,
-        description="unit ids (network/layer/unit) whose human answers were used to fit anything",
+        description="units (network/layer/unit) whose human answers were used to fit anything",
     )
+    networks: list[Line] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="networks of which all units' human answers were used",
+    )
+
+
+class Sampling(_Strict):
+    """Boards of networks: from which units the judged ones were drawn."""
+
+    layers: dict[Line, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
+        min_length=1,
+        max_length=2000,
+        description="number of units of every layer of the network, in the order of the network",
+    )
+    left_out: list[Line] = Field(
+        default_factory=list,
+        max_length=10_000,
+        description="drawn units (layer/unit) of which no trials could be made, such as dead ones",
+    )
+
+
+class Files(_Strict):
+    """SHA-256 of the other files, as `submit new` and `submit pack` write them."""
+
+    decisions: Digest = Field(alias="decisions.parquet")
+    run: Digest = Field(alias="run.json")
+    trials: Digest | None = Field(default=None, alias="trials.parquet")
 
 
 class Cost(_Strict):
     """What answering took."""
 
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e10)] | None = None
     device: Line | None = None
 
 
 class Declaration(_Strict):
     """``submission.toml``."""
 
-    format: Literal[1] = Field(description="version of this schema")
+    format: Version = Field(description="version of this schema")
     board: Slug = Field(description="folder name of the board")
     name: Slug
     revision: Slug
@@ -81,14 +132,16 @@ class Declaration(_Strict):
     link: HttpUrl | None = None
     licence: Line
     preprocessing: Line
-    parameters: Annotated[int, Field(ge=0)] | None = Field(
+    parameters: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
         default=None, description="number of trained parameters"
     )
     weights: Weights
     training: Training = Training()
     calibration: CalibrationSplit = CalibrationSplit()
+    sampling: Sampling | None = None
     cost: Cost = Cost()
-    claims: dict[Slug, float] = Field(default_factory=dict, max_length=50)
+    claims: dict[Slug, Claim] = Field(default_factory=dict, max_length=50)
+    files: Files
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +171,16 @@ def json_schema() -> dict[str, Any]:
     return Declaration.model_json_schema()
 
 
-def parse(files: dict[str, bytes]) -> tuple[Submission | None, list[Problem]]:
+def parse(
+    files: dict[str, bytes], *, rows: int = MAX_ROWS
+) -> tuple[Submission | None, list[Problem]]:
     """Read the files of a submission; report every problem at once.
+
+    Parameters
+    ----------
+    files : dict of str to bytes
+    rows : int
+        Most rows of the decisions.
 
     Returns
     -------
@@ -130,12 +191,12 @@ def parse(files: dict[str, bytes]) -> tuple[Submission | None, list[Problem]]:
     declaration, problems = _declaration(files.get("submission.toml"))
     run, more = _run(files.get("run.json"))
     problems += more
-    decisions, more = _table("decisions.parquet", files.get("decisions.parquet"), _DECISIONS)
+    decisions, more = _table(
+        "decisions.parquet", files, _DECISIONS, optional={"seconds": "number"}, rows=rows
+    )
     problems += more
-    trials = None
-    if "trials.parquet" in files:
-        trials, more = _table("trials.parquet", files["trials.parquet"], _TRIALS)
-        problems += more
+    trials, more = _table("trials.parquet", files, _TRIALS, optional={}, rows=MAX_TRIALS)
+    problems += more
     if declaration is None or run is None or decisions is None:
         return None, problems
     return Submission(declaration, decisions, trials, run), problems
@@ -146,32 +207,35 @@ def _declaration(data: bytes | None) -> tuple[Declaration | None, list[Problem]]
     if data is None:
         return None, []
     try:
-        return Declaration.model_validate_json(
-            json.dumps(tomllib.loads(data.decode("utf-8")), allow_nan=True)
-        ), []
+        table = parse_toml(data.decode("utf-8"), limit=LIMITS[name])
+        return Declaration.model_validate(table), []
     except UnicodeDecodeError as error:
         return None, [Problem(name, "", f"not UTF-8 (byte {error.start})")]
-    except tomllib.TOMLDecodeError as error:
-        return None, [Problem(name, "", f"not TOML ({error})")]
     except ValidationError as error:
-        return None, [_from_pydantic(name, detail) for detail in error.errors(include_url=False)]
-    except (TypeError, RecursionError, ValueError) as error:
-        return None, [Problem(name, "", f"cannot be read ({error})")]
+        details = error.errors(include_url=False, include_context=False)
+        problems = [_from_pydantic(name, detail) for detail in details[:MOST_PROBLEMS]]
+        if len(details) > MOST_PROBLEMS:
+            problems.append(Problem(name, "", f"and {len(details) - MOST_PROBLEMS:,} more"))
+        return None, problems
+    except InputError as error:
+        return None, [Problem(name, "", str(error))]
 
 
 def _from_pydantic(name: str, detail: Any) -> Problem:
-    field = ".".join(map(str, detail["loc"]))
-    found = "" if detail["type"] == "missing" else f", found {str(detail['input'])[:80]!r}"
-    return Problem(name, field, detail["msg"] + found)
+    field = ".".join(str(part)[:80] for part in detail["loc"])
+    missing = detail["type"] == "missing"
+    found = "" if missing else f", found {reprlib.repr(detail['input'])[:80]}"
+    do = "; write it by `imi-bench submit pack`" if missing and field.startswith("files") else ""
+    return Problem(name, field, detail["msg"] + found + do)
 
 
 def _run(data: bytes | None) -> tuple[dict[str, Any] | None, list[Problem]]:
     if data is None:
         return None, []
     try:
-        run = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        return None, [Problem("run.json", "", f"not JSON ({error})")]
+        run = parse_json(data)
+    except InputError as error:
+        return None, [Problem("run.json", "", str(error))]
     if not isinstance(run, dict):
         return None, [Problem("run.json", "", f"found {type(run).__name__}, wanted an object")]
     return run, []
@@ -197,48 +261,14 @@ _TRIALS = {
 
 
 def _table(
-    name: str, data: bytes | None, columns: dict[str, str]
+    name: str,
+    files: dict[str, bytes],
+    columns: dict[str, str],
+    *,
+    optional: dict[str, str],
+    rows: int,
 ) -> tuple[pd.DataFrame | None, list[Problem]]:
-    if data is None:
+    if name not in files:
         return None, []
-    try:
-        file = pq.ParquetFile(io.BytesIO(data))
-        rows = file.metadata.num_rows
-        size = sum(
-            file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)
-        )
-        if rows > MAX_ROWS or size > MAX_UNCOMPRESSED:
-            limit = f"at most {MAX_ROWS:,} rows and {MAX_UNCOMPRESSED:,} bytes"
-            return None, [Problem(name, "", f"found {rows:,} rows, {size:,} bytes; wanted {limit}")]
-        present = file.schema_arrow.names
-        problems = [Problem(name, column, "missing column") for column in columns.keys() - present]
-        problems += [
-            Problem(
-                name, column, f"found type {file.schema_arrow.field(column).type}, wanted {kind}"
-            )
-            for column, kind in columns.items()
-            if column in present and not _is_kind(file.schema_arrow.field(column).type, kind)
-        ]
-        doubled = sorted({column for column in present if present.count(column) > 1})
-        problems += [Problem(name, column[:80], "column stands twice") for column in doubled]
-        if problems:
-            return None, sorted(problems, key=str)
-        wanted = [*columns, *({"seconds"} & set(present))]
-        table = file.read(columns=wanted)
-        cells = {c: table.column(c).to_numpy(zero_copy_only=False) for c in wanted}
-        # text stays as it is: guessing its type costs more than reading it
-        frame = pd.DataFrame({c: pd.Series(v, dtype=v.dtype) for c, v in cells.items()})
-    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
-        return None, [Problem(name, "", f"not a readable Parquet file ({str(error)[:200]})")]
-    holes = [c for c in columns if c != "decision_variable" and frame[c].isna().any()]
-    if holes:
-        return None, [Problem(name, c, f"{frame[c].isna().sum()} empty cells") for c in holes]
-    return frame, []
-
-
-def _is_kind(type_: Any, kind: str) -> bool:
-    if kind == "text":
-        return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
-    if kind == "flag":
-        return bool(pa.types.is_boolean(type_))
-    return bool(pa.types.is_floating(type_) or pa.types.is_integer(type_))
+    frame, refused = read_table(files[name], columns=columns, optional=optional, rows=rows)
+    return frame, [Problem(name, r.column, r.why) for r in refused]

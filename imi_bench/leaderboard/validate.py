@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.errors import ImiBenchError, SubmissionError
-from imi_bench.leaderboard.archive import Problem, read_files
-from imi_bench.leaderboard.board import Board
-from imi_bench.leaderboard.submission import Declaration, Submission, parse
+from imi_bench.leaderboard.archive import Problem, hashes, read_files
+from imi_bench.leaderboard.board import Board, Reference
+from imi_bench.leaderboard.evidence import evidence_problems
+from imi_bench.leaderboard.leakage import leakage
+from imi_bench.leaderboard.names import look_alike
+from imi_bench.leaderboard.panel import Panel
+from imi_bench.leaderboard.submission import MAX_ROWS, Declaration, Submission, parse
 from imi_bench.tables import (
     ANSWERED,
     STATUSES,
@@ -22,6 +26,7 @@ from imi_bench.tables import (
 )
 
 _DECISIONS = "decisions.parquet"
+LARGEST = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,8 @@ class Entry:
     coverage : float
         Answered trials as a share of the board's (or, on networks boards, the submission's).
     run : dict
+    reference : bool
+        Whether it is one of the board's own yardsticks.
     """
 
     declaration: Declaration
@@ -45,6 +52,7 @@ class Entry:
     trials: TrialIndex
     coverage: float
     run: dict[str, object]
+    reference: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +81,12 @@ class Expected:
 
 
 def validate(
-    path: Path, *, board: Board, trials: Expected | None = None
+    path: Path,
+    *,
+    board: Board,
+    trials: Expected | None = None,
+    panel: Panel | None = None,
+    reference: Reference | None = None,
 ) -> tuple[Entry | None, list[Problem]]:
     """Read a submission folder or zip and check it.
 
@@ -84,6 +97,10 @@ def validate(
     board : Board
     trials : Expected, optional
         The board's trials, where the caller has read them already (observers boards).
+    panel : Panel, optional
+        The board's calibrated observers, likewise (networks boards).
+    reference : Reference, optional
+        The yardstick whose evidence this is; its hash is then checked instead of its name.
 
     Returns
     -------
@@ -92,32 +109,46 @@ def validate(
     problems : list of Problem
     """
     files, problems = read_files(path)
-    submission, more = parse(files)
+    networks = board.rules.kind == "networks"
+    if not networks and trials is None:
+        trials = Expected.of(board.study().trials, board)
+    rows = MAX_ROWS if trials is None else 2 * len(trials.index)
+    submission, more = parse(files, rows=min(rows, MAX_ROWS))
     problems += more
     if submission is None:
         return None, problems
     problems += _declaration_problems(submission, board)
-    expected = trials
-    if board.rules.kind == "networks":
+    problems += _file_problems(submission.declaration, files)
+    problems += _name_problems(submission.declaration, files, board, reference)
+    if networks:
         index, more = _own_trials(submission)
-        problems += more
         if index is None:
-            return None, problems
-        expected = Expected.of(index, board)
-    elif expected is None:
-        expected = Expected.of(board.study().trials, board)
-    if board.rules.kind == "observers":
-        problems += _leakage(submission, expected.index)
-    problems += _table_problems(submission.decisions, expected, board)
-    if problems:
+            return None, problems + more
+        trials = Expected.of(index, board)
+        panel = panel or Panel.of(board)
+        problems += evidence_problems(submission.declaration, index, board)
+        problems += panel.problems(submission.decisions, index)
+    elif trials is not None:
+        problems += leakage(submission.declaration.calibration, trials.index, board)
+    if trials is None or (problems := problems + _table_problems(submission, trials, board)):
         return None, problems
+    return _entry(submission, trials, reference)
+
+
+def _entry(
+    submission: Submission, trials: Expected, reference: Reference | None
+) -> tuple[Entry | None, list[Problem]]:
     try:
-        decisions = _decisions(submission.decisions, expected)
+        decisions = _decisions(submission.decisions, trials)
     except ImiBenchError as error:
         return None, [Problem(_DECISIONS, "", str(error))]
+    main = ~trials.index.catch
+    if not all((d.answered & main).any() for d in decisions):
+        return None, [Problem(_DECISIONS, "status", "no main trial is answered")]
     answered = sum(int(d.answered.sum()) for d in decisions)
-    coverage = answered / (len(expected.index) * len(decisions))
-    return Entry(submission.declaration, decisions, expected.index, coverage, submission.run), []
+    coverage = answered / (len(trials.index) * len(decisions))
+    declared, run = submission.declaration, submission.run
+    return Entry(declared, decisions, trials.index, coverage, run, reference is not None), []
 
 
 def require_valid(path: Path, *, board: Board) -> Entry:
@@ -148,7 +179,8 @@ def _declaration_problems(submission: Submission, board: Board) -> list[Problem]
         problems.append(
             Problem(name, "board", f"found '{declared.board}', wanted '{board.rules.board}'")
         )
-    if declared.training.imi and not declared.calibration.units:
+    saw = declared.calibration.units or declared.calibration.networks
+    if declared.training.imi and not saw:
         problems.append(
             Problem(name, "calibration.units", "trained on IMI answers: list the units it saw")
         )
@@ -162,12 +194,37 @@ def _declaration_problems(submission: Submission, board: Board) -> list[Problem]
     return problems
 
 
-def _leakage(submission: Submission, index: TrialIndex) -> list[Problem]:
-    seen = sorted(set(submission.declaration.calibration.units) & set(index.unit_id.tolist()))
-    if not seen:
-        return []
-    message = f"fitted on {len(seen)} units the board scores, such as '{seen[0]}'"
-    return [Problem("submission.toml", "calibration.units", message)]
+def _file_problems(declared: Declaration, files: dict[str, bytes]) -> list[Problem]:
+    """Files that are not those which were packed."""
+    said = declared.files.model_dump(by_alias=True, exclude_none=True)
+    found = hashes(files)
+    return [
+        Problem(
+            name,
+            "",
+            f"is not the file that was packed; found {found.get(name, 'none')}, wanted "
+            f"{said.get(name, 'none')}: send it again, or pack again by `imi-bench submit pack`",
+        )
+        for name in sorted(said.keys() | found.keys())
+        if said.get(name) != found.get(name)
+    ]
+
+
+def _name_problems(
+    declared: Declaration, files: dict[str, bytes], board: Board, reference: Reference | None
+) -> list[Problem]:
+    """Names and titles that only the board may give; a yardstick that is not the rules' own."""
+    name = "submission.toml"
+    if reference is not None:
+        same = hashes(files).get(_DECISIONS) == reference.sha256
+        if same and (declared.name, declared.title) == (reference.name, reference.title):
+            return []
+        return [Problem(name, "name", f"not the evidence that board.toml names '{reference.name}'")]
+    return [
+        Problem(name, field, f"found '{text}', which looks like the board's own '{taken}'")
+        for field, text in (("name", declared.name), ("title", declared.title))
+        if (taken := look_alike(text, board.rules)) is not None
+    ]
 
 
 def _own_trials(submission: Submission) -> tuple[TrialIndex | None, list[Problem]]:
@@ -179,7 +236,8 @@ def _own_trials(submission: Submission) -> tuple[TrialIndex | None, list[Problem
         return None, [Problem("trials.parquet", "", str(error))]
 
 
-def _table_problems(frame: pd.DataFrame, expected: Expected, board: Board) -> list[Problem]:
+def _table_problems(submission: Submission, expected: Expected, board: Board) -> list[Problem]:
+    frame = submission.decisions
     if frame.empty:
         return [Problem(_DECISIONS, "", "found no rows, wanted one a trial")]
     problems = []
@@ -206,6 +264,11 @@ def _table_problems(frame: pd.DataFrame, expected: Expected, board: Board) -> li
     report("status", ~frame["status"].isin(STATUSES), " or ".join(STATUSES))
     value = frame["decision_variable"].astype(float)
     report("decision_variable", value.abs() == np.inf, "a finite number")
+    size = value.abs()
+    wide = (size > LARGEST) | ((size > 0) & (size < 1 / LARGEST))
+    report(
+        "decision_variable", wide & np.isfinite(size), f"a size from 1/{LARGEST:g} to {LARGEST:g}"
+    )
     answered = frame["status"].isin(ANSWERED)
     report("decision_variable", answered & value.isna(), "a number where the status is ok or tie")
     report("decision_variable", ~answered & value.notna(), "none where the status says none")

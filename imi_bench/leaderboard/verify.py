@@ -7,19 +7,26 @@ and re-scores every submission ever made.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
-from imi_bench.leaderboard.board import Board
+from imi_bench.errors import ImiBenchError, NotComparableError
+from imi_bench.leaderboard.archive import Problem
+from imi_bench.leaderboard.board import Board, Reference
 from imi_bench.leaderboard.networks import NetworkScores
 from imi_bench.leaderboard.observers import ObserverScores
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.leaderboard.rows import Detail, Row, Scored, Table
+from imi_bench.leaderboard.store import Store
 from imi_bench.leaderboard.validate import validate
 from imi_bench.progress import progress
 from imi_bench.stats.estimate import Estimate
@@ -32,12 +39,26 @@ SCORE_HELP = {
     "choice models were fitted to people on other networks. Higher is better.",
 }
 SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
-_BATCH = 32
+_BATCH = 16
+_WORTH_PROCESSES = 40
 CHANCE = {"bits": 0.0, "interpretability": 0.5}
 
 
-def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
+def verify(
+    board: Board, *, fresh: bool = False, extra: Sequence[Path] = ()
+) -> tuple[Table, dict[tuple[str, str], Detail]]:
     """Recompute every row of a board.
+
+    A row is computed again only if its files, the rules, the board's trials and people, the code
+    or the numerical libraries have changed (see `imi_bench.leaderboard.store`).
+
+    Parameters
+    ----------
+    board : Board
+    fresh : bool
+        Compute every row again.
+    extra : sequence of Path
+        Submissions that do not lie in the board's folder, shown as if they did.
 
     Returns
     -------
@@ -51,7 +72,11 @@ def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
     NotComparableError
         If the board's trials or humans are not those it was published with.
     """
-    scored, rejected, ceiling = _scored(board) if board.ready else ([], [], None)
+    scored: list[Scored] = []
+    rejected: list[tuple[str, str]] = []
+    ceiling = None
+    if board.ready:
+        scored, rejected, ceiling = _scored(board, fresh=fresh, extra=extra)
     rows, resolvable = _ranked(scored, board)
     rules = board.rules
     table = Table(
@@ -77,23 +102,99 @@ def verify(board: Board) -> tuple[Table, dict[tuple[str, str], Detail]]:
     return table, {(s.row.name, s.row.revision): s.detail for s in scored}
 
 
-def _scored(board: Board) -> tuple[list[Scored], list[tuple[str, str]], Estimate | None]:
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Says of one submission after another what is wrong with it, or how it scores.
+
+    What `judge` scores, a board shows: `imi-bench submit validate` and `leaderboard build` both ask
+    it, and nothing that a submission holds raises.
+
+    Attributes
+    ----------
+    board : Board
+    scores : ObserverScores or NetworkScores
+    store : Store or None
+        Rows computed before.
+    """
+
+    board: Board
+    scores: ObserverScores | NetworkScores
+    store: Store | None = None
+
+    @classmethod
+    def of(cls, board: Board, *, store: Store | None = None) -> Self:
+        """Read what the board's rows are scored against.
+
+        Raises
+        ------
+        NotComparableError
+            If the board's trials or humans are not those it was published with.
+        """
+        return cls(board, _scores(board), store)
+
+    def judge(self, path: Path) -> Scored | list[Problem]:
+        """The row of a submission, or its problems."""
+        if self.store is None:
+            return self._judged(path)
+        key = self.store.key(path)
+        if (known := self.store.get(key)) is not None:
+            return known
+        result = self._judged(path)
+        self.store.put(key, result)
+        return result
+
+    def reference(self, reference: Reference) -> Scored:
+        """The row of a yardstick of the board.
+
+        Raises
+        ------
+        NotComparableError
+            If its evidence is not what the rules name.
+        """
+        path = self.board.folder / "references" / reference.name
+        result = self._judged(path, reference=reference)
+        if isinstance(result, Scored):
+            return result
+        raise NotComparableError(
+            f"the board's yardstick '{reference.name}' cannot be scored",
+            where=path,
+            found=result[0],
+            do="restore its files",
+        )
+
+    def _judged(self, path: Path, *, reference: Reference | None = None) -> Scored | list[Problem]:
+        expected = self.scores.expected
+        panel = self.scores.panel if isinstance(self.scores, NetworkScores) else None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                entry, problems = validate(
+                    path, board=self.board, trials=expected, panel=panel, reference=reference
+                )
+                return problems if entry is None else self.scores.score(entry)
+        except ImiBenchError as error:
+            return [Problem(".", "", f"cannot be scored: {error}")]
+        except Exception as error:  # a stranger's file must not end the whole board
+            fault = f"a fault of the program ({type(error).__name__}: {str(error)[:200]})"
+            return [Problem(".", "", f"cannot be scored: {fault}; please report it")]
+
+
+def _scored(
+    board: Board, *, fresh: bool, extra: Sequence[Path]
+) -> tuple[list[Scored], list[tuple[str, str]], Estimate | None]:
     """Rows of submissions and references, rejected submissions, and the human ceiling."""
-    folders = board.submission_folders()
-    batches = [folders[i : i + _BATCH] for i in range(0, len(folders), _BATCH)]
-    # Processes cost seconds to start; below this number of submissions one is faster.
-    jobs = Parallel(n_jobs=-1 if len(folders) >= 40 else 1, return_as="generator")
-    scored: list[Scored] = []
-    rejected = []
-    with progress("validating and scoring", total=len(folders), unit="submissions") as advance:
-        for batch in jobs(delayed(_judged)(board, batch) for batch in batches):
-            for place, result in batch:
-                if isinstance(result, Scored):
-                    scored.append(result)
-                else:
-                    rejected.append((place, result))
-            advance(len(batch))
-    references = _scores(board).references()
+    store = Store.of(board)
+    judge = Judge.of(board, store=store)
+    paths = [*board.submissions(), *extra]
+    keys = {path: store.key(path) for path in paths}
+    known = {} if fresh else {path: store.get(key) for path, key in keys.items()}
+    todo = [path for path in paths if known.get(path) is None]
+    known |= _judged_all(judge, todo)
+    for path in todo:
+        store.put(keys[path], known[path])
+    scored, rejected = _placed(board, paths, known)
+    scored += [judge.reference(reference) for reference in board.rules.references]
+    references = judge.scores.references()
     if not references:
         return scored, rejected, None
     people, level = references[0], board.rules.ranking.level
@@ -102,26 +203,73 @@ def _scored(board: Board) -> tuple[list[Scored], list[tuple[str, str]], Estimate
     return [*shared, people], rejected, top
 
 
+def _judged_all(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list[Problem] | None]:
+    """Judge many submissions, on all cores where there are enough to pay for processes."""
+    cores = effective_n_jobs(-1)
+    size = max(1, min(_BATCH, math.ceil(len(paths) / (4 * cores))))
+    batches = [paths[i : i + size] for i in range(0, len(paths), size)]
+    many = len(paths) >= _WORTH_PROCESSES and cores > 1
+    jobs = Parallel(n_jobs=-1 if many else 1, return_as="generator")
+    found: dict[Path, Scored | list[Problem] | None] = {}
+    plain = judge.board if many else judge
+    with (
+        threadpool_limits(limits=1),
+        progress("validating and scoring", total=len(paths), unit="submissions") as advance,
+    ):
+        for batch in jobs(delayed(_judged_batch)(plain, batch) for batch in batches):
+            found |= batch
+            advance(len(batch))
+    return found
+
+
+def _judged_batch(
+    judge: Judge | Board, paths: Sequence[Path]
+) -> dict[Path, Scored | list[Problem]]:
+    with threadpool_limits(limits=1):
+        judge = Judge.of(judge) if isinstance(judge, Board) else judge
+        return {path: judge._judged(path) for path in paths}
+
+
+def _placed(
+    board: Board, paths: Sequence[Path], known: Mapping[Path, Scored | list[Problem] | None]
+) -> tuple[list[Scored], list[tuple[str, str]]]:
+    """Rows whose place fits their name, each once, and the rest with the reason."""
+    scored: dict[tuple[str, str], Scored] = {}
+    rejected = []
+    for path in paths:
+        result, place = known[path], _place(board, path)
+        if isinstance(result, Scored):
+            name = (result.row.name, result.row.revision)
+            if (wrong := _misplaced(board, path, name)) is not None:
+                rejected.append((place, wrong))
+            elif name in scored:
+                rejected.append((place, f"a second submission of {'/'.join(name)}"))
+            else:
+                scored[name] = result
+        else:
+            problems = result or []
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            rejected.append((place, f"{problems[0]}{more}"))
+    return list(scored.values()), rejected
+
+
+def _place(board: Board, path: Path) -> str:
+    inside = path.is_relative_to(board.folder)
+    return path.relative_to(board.folder).as_posix() if inside else path.name
+
+
+def _misplaced(board: Board, path: Path, name: tuple[str, str]) -> str | None:
+    if path.is_symlink():
+        return "is a symbolic link, wanted a folder or zip"
+    if not path.is_dir() or not path.is_relative_to(board.folder):
+        return None
+    if path.relative_to(board.folder).parts[1:] == name:
+        return None
+    return f"lies in the wrong folder; move it to submissions/{'/'.join(name)}"
+
+
 def _scores(board: Board) -> ObserverScores | NetworkScores:
     return (ObserverScores if board.rules.kind == "observers" else NetworkScores).of(board)
-
-
-def _judged(board: Board, folders: Sequence[Path]) -> list[tuple[str, Scored | str]]:
-    """Each folder's place, with its row or what is wrong with it."""
-    scores = _scores(board)
-    judged: list[tuple[str, Scored | str]] = []
-    for folder in folders:
-        entry, problems = validate(folder, board=board, trials=scores.expected)
-        result: Scored | str
-        if entry is None:
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            result = f"{problems[0]}{more}"
-        elif (entry.declaration.name, entry.declaration.revision) != folder.parts[-2:]:
-            result = "name and revision are not those of the folder"
-        else:
-            result = scores.score(entry)
-        judged.append((folder.relative_to(board.folder).as_posix(), result))
-    return judged
 
 
 def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:

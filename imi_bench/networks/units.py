@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imi_bench.errors import NetworkError, NotEnoughDataError
@@ -13,6 +13,7 @@ __all__ = [
     "Layer",
     "Unit",
     "check_units",
+    "draw_units",
     "find_layer",
     "hooked",
     "list_layers",
@@ -97,17 +98,40 @@ def sample_units(layers: Sequence[Layer], count: int, *, seed: int) -> tuple[Uni
     >>> sorted(str(unit) for unit in sample_units(layers, 2, seed=0))
     ['a__0', 'a__1']
     """
-    available = sum(layer.width for layer in layers)
+    return draw_units({layer.name: layer.width for layer in layers}, count, seed=seed)
+
+
+def draw_units(widths: Mapping[str, int], count: int, *, seed: int) -> tuple[Unit, ...]:
+    """Draw units from layers known by name and width alone; see `sample_units`.
+
+    Parameters
+    ----------
+    widths : mapping of str to int
+        Number of units of every layer, in the order of the network.
+    count : int
+    seed : int
+
+    Raises
+    ------
+    NotEnoughDataError
+        If the layers have fewer than `count` units.
+
+    Examples
+    --------
+    >>> sorted(str(unit) for unit in draw_units({"a": 2}, 2, seed=0))
+    ['a__0', 'a__1']
+    """
+    names, available = list(widths), sum(widths.values())
     if not 0 < count <= available:
         raise NotEnoughDataError(
             "cannot sample that many units",
-            where=f"{len(layers)} layers",
+            where=f"{len(names)} layers",
             found=count,
             wanted=f"1 to {available}",
         )
     rng = generator(seed, "units")
     drawn: dict[Unit, None] = {}
     while len(drawn) < count:
-        layer = layers[int(rng.integers(len(layers)))]
-        drawn[Unit(layer.name, int(rng.integers(layer.width)))] = None
+        layer = names[int(rng.integers(len(names)))]
+        drawn[Unit(layer, int(rng.integers(widths[layer])))] = None
     return tuple(drawn)

@@ -17,6 +17,7 @@ from support.made_submissions import (
     good_frame,
     good_toml,
     parquet,
+    sealed,
     small_study,
     write_folder,
 )
@@ -25,6 +26,7 @@ from typer.testing import CliRunner
 from imi_bench.cli.app import app
 from imi_bench.errors import CheckFailedError, NotComparableError, UnknownNameError
 from imi_bench.leaderboard.board import Board, find, shipped
+from imi_bench.leaderboard.pack import seal
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.leaderboard.render import check, render, render_pages, write
 from imi_bench.leaderboard.rows import Row, Table
@@ -83,7 +85,7 @@ def board(tmp_path: Path) -> Board:
     (folder / "board.toml").write_text(tomli_w.dumps({**BOARD_TOML, "study_hash": study.hash}))
     for name in ("some-observer", "other-observer"):
         toml = tomli_w.dumps({**good_toml(), "name": name}).encode()
-        files = good_files() | {"submission.toml": toml}
+        files = sealed(good_files() | {"submission.toml": toml})
         write_folder(files, folder / "submissions" / name / "1")
     return Board.read(folder)
 
@@ -127,7 +129,7 @@ def test_a_site_has_an_index_over_all_boards(board: Board, tmp_path: Path) -> No
     before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
     site = tmp_path / "site"
     pages = build_site([board], site)
-    left = site / board.rules.board / "pages" / "left-over--1.html"
+    left = site / board.rules.board / "pages" / "left-over@1.html"
     left.write_text("x")
     again = build_site([board], site)
     assert again == pages
@@ -153,7 +155,7 @@ def test_changed_humans_are_refused(board: Board) -> None:
 
 def test_a_bad_submission_is_listed_not_scored(board: Board) -> None:
     frame = good_frame().assign(decision_variable=np.inf)
-    files = good_files() | {"decisions.parquet": parquet(frame)}
+    files = sealed(good_files() | {"decisions.parquet": parquet(frame)})
     write_folder(files, board.folder / "submissions" / "bad" / "1")
     table, _ = verify(board)
     assert [folder for folder, _ in table.rejected] == ["submissions/bad/1"]
@@ -169,6 +171,7 @@ def test_disclosing_training_data_changes_no_rank(board: Board) -> None:
     path = board.folder / "submissions" / "some-observer" / "1" / "submission.toml"
     silent = {k: v for k, v in good_toml().items() if k != "training"}
     path.write_text(tomli_w.dumps(silent))
+    seal(path.parent)
     assert ranks() == before
     table, details = verify(board)
     assert "undisclosed" in render_pages(table, details=details)["index.html"]
@@ -219,7 +222,7 @@ def test_text_of_strangers_is_escaped_everywhere() -> None:
         rejected=((HOSTILE, HOSTILE),),
     )
     files = render(table) | render_pages(table, details={})
-    for name in ("index.html", "pages/x--1.html"):
+    for name in ("index.html", "pages/x@1.html"):
         assert "<script>alert" not in files[name]
         assert "&lt;script&gt;alert" in files[name]
     assert "<script" not in files["README.md"]

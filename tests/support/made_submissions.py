@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tomli_w
 
+from imi_bench.leaderboard.archive import hashes
 from imi_bench.tables import Responses, Study, TrialIndex, shown_first_is_positive
 
 TRIALS_HASH = "ab" * 32
@@ -103,12 +105,25 @@ def parquet(frame: pd.DataFrame) -> bytes:
 Files = dict[str, bytes]
 
 
+def sealed(files: Files) -> Files:
+    """With the hashes of the other files in submission.toml, where that can be read."""
+    try:
+        table = tomllib.loads(files["submission.toml"].decode())
+        if "format" not in table:
+            return files
+        return files | {"submission.toml": tomli_w.dumps(table | {"files": hashes(files)}).encode()}
+    except (KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        return files
+
+
 def good_files() -> Files:
-    return {
-        "submission.toml": tomli_w.dumps(good_toml()).encode(),
-        "decisions.parquet": parquet(good_frame()),
-        "run.json": json.dumps({"trials": {"hash": TRIALS_HASH}}).encode(),
-    }
+    return sealed(
+        {
+            "submission.toml": tomli_w.dumps(good_toml()).encode(),
+            "decisions.parquet": parquet(good_frame()),
+            "run.json": json.dumps({"trials": {"hash": TRIALS_HASH}}).encode(),
+        }
+    )
 
 
 def write_folder(files: Files, folder: Path) -> Path:

@@ -1,0 +1,115 @@
+"""Entering a board: the place a submission would get, its files, the text of its pull request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imi_bench.errors import InputError, SubmissionError
+from imi_bench.leaderboard.archive import read_files
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.rows import Row, Table
+from imi_bench.leaderboard.site import build_board
+from imi_bench.leaderboard.validate import require_valid
+from imi_bench.leaderboard.verify import verify
+from imi_bench.provenance import atomic_path
+from imi_bench.text import markdown
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A submission in its place on a board.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files lie; where they would, if it is only tried.
+    row : Row
+    table : Table
+        The board with it.
+    """
+
+    folder: Path
+    row: Row
+    table: Table
+
+    @property
+    def sentence(self) -> str:
+        """Rank, interval and score in one line."""
+        ranked = sum(row.rank is not None for row in self.table.rows)
+        place = f"rank {self.row.rank} [{self.row.rank_low}–{self.row.rank_high}] of {ranked}"
+        label = " (simulated)" if self.table.simulated else ""
+        score = f"{self.table.score_name} {self.row.score} {self.table.unit}"
+        return f"{self.row.name}/{self.row.revision} on {self.table.board}{label}: {place}, {score}"
+
+    @property
+    def pull_request(self) -> str:
+        """Title and text of a pull request, in Markdown."""
+        facts = [f"- {name}: {markdown(fact)}" for name, fact in self.row.facts.items()]
+        claims = [f"- claims {name} {value:g}" for name, value in self.row.claims.items()]
+        lines = [
+            f"# {self.table.board}: {self.row.name}, revision {self.row.revision}",
+            "",
+            markdown(self.row.title),
+            "",
+            f"Recomputed from its evidence: {markdown(self.sentence)}.",
+            "",
+            *facts,
+            *claims,
+            "",
+            f"Check: `imi-bench leaderboard check {self.table.board} --fresh`",
+            "",
+        ]
+        return "\n".join(lines)
+
+
+def place(path: Path, *, board: Board) -> Added:
+    """The row and rank that a valid submission would get; writes nothing.
+
+    Raises
+    ------
+    SubmissionError
+        If it has problems.
+    NotComparableError
+        If the board waits for its evidence.
+    """
+    entry = require_valid(path, board=board)
+    name, revision = entry.declaration.name, entry.declaration.revision
+    folder = board.folder / "submissions" / name / revision
+    extra = () if path.resolve() == folder.resolve() or folder.exists() else (path,)
+    table, _ = verify(board, extra=extra)
+    rows = [r for r in table.rows if (r.name, r.revision, r.kind) == (name, revision, "submission")]
+    if not rows:
+        reasons = [why for where, why in table.rejected if where == path.name]
+        raise SubmissionError("cannot be scored", where=path, found=next(iter(reasons), None))
+    return Added(folder, rows[0], table.ordered())
+
+
+def add(path: Path, *, board: Board) -> Added:
+    """Copy a valid submission into the board's folder, and build the board.
+
+    Raises
+    ------
+    InputError
+        If the board has one of this name and revision, or belongs to an installed package.
+    SubmissionError
+        If it has problems.
+    """
+    board.require_writable()
+    board.require_frozen()
+    entry = require_valid(path, board=board)
+    name, revision = entry.declaration.name, entry.declaration.revision
+    folder = board.folder / "submissions" / name / revision
+    if folder.exists():
+        raise InputError(
+            "the board has this revision already",
+            where=folder,
+            do="give the new one another --revision",
+        )
+    files, _ = read_files(path)
+    added = place(path, board=board)
+    for file, data in files.items():
+        with atomic_path(folder / file) as temporary:
+            temporary.write_bytes(data)
+    build_board(board)
+    return added

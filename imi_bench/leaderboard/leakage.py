@@ -1,0 +1,83 @@
+"""Whether a submission was fitted on answers that the board scores it on.
+
+What a submitter writes is compared as what it means: ``ResNet50_hard95/Layer1.0/007`` is unit 7 of
+layer ``layer1_0`` of network ``resnet50``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from imi_bench.leaderboard.archive import Problem
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.submission import CalibrationSplit
+from imi_bench.tables import TrialIndex
+from imi_bench.tables.index import split_difficulty
+
+_FILE = "submission.toml"
+
+
+def plain(name: str) -> str:
+    """A network's or layer's name without case, spaces, signs and difficulty.
+
+    Examples
+    --------
+    >>> plain(" CLIP-ResNet50_hard95"), plain("layer1.0.conv1") == plain("layer1_0_conv1")
+    ('clip_resnet50', True)
+    """
+    text = unicodedata.normalize("NFKC", name).casefold().strip()
+    return re.sub(r"[\W_]+", "_", split_difficulty(text)[0]).strip("_")
+
+
+def parse_unit(text: str) -> tuple[str, str, int] | None:
+    """Network, layer and unit, normalised; None for what is not ``network/layer/unit``.
+
+    Examples
+    --------
+    >>> parse_unit(" Net_hard85 / layer1.0 / 007 ")
+    ('net', 'layer1_0', 7)
+    >>> parse_unit("net") is None
+    True
+    """
+    parts = unicodedata.normalize("NFKC", text).split("/")
+    if len(parts) != 3 or re.fullmatch(r"[0-9]{1,9}", parts[2].strip()) is None:
+        return None
+    network, layer = plain(parts[0]), plain(parts[1])
+    return (network, layer, int(parts[2])) if network and layer else None
+
+
+def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list[Problem]:
+    """Problems of the units and networks that a submission says it was fitted on.
+
+    Units of a board that holds out whole networks leak by their network.
+    """
+    units = {text: parse_unit(text) for text in declared.units}
+    if wrong := [text for text, unit in units.items() if unit is None]:
+        why = "not network/layer/unit; put a whole network under calibration.networks"
+        return [_problem("units", wrong, f"{len(wrong)} entries are {why}")]
+    triples = {(plain(n), plain(la), int(u)) for n, la, u in _distinct(index)}
+    networks = {network for network, _, _ in triples}
+    by_network = board.rules.ranking.folds_by == "network"
+    seen = [
+        text
+        for text, unit in units.items()
+        if unit is not None and (unit in triples or (by_network and unit[0] in networks))
+    ]
+    problems = []
+    if seen:
+        problems.append(_problem("units", seen, f"fitted on {len(seen)} units the board scores"))
+    whole = [name for name in declared.networks if plain(name.rpartition("/")[2]) in networks]
+    if whole:
+        what = f"fitted on {len(whole)} networks the board scores"
+        problems.append(_problem("networks", whole, what))
+    return problems
+
+
+def _distinct(index: TrialIndex) -> Iterable[tuple[str, str, int]]:
+    return set(zip(index.network.tolist(), index.layer.tolist(), index.unit.tolist(), strict=True))
+
+
+def _problem(field: str, found: list[str], what: str) -> Problem:
+    return Problem(_FILE, f"calibration.{field}", f"{what}, such as '{found[0][:80]}'")
