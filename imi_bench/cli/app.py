@@ -35,8 +35,6 @@ GROUPS: tuple[str, ...] = (
 
 _FAULT = 70  # sysexits.h: not 1, which means that a check failed
 _STOPPED = 130  # 128 + SIGINT: Ctrl-C
-# typer exports only the leaf, and brings its own copy of click in newer versions
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="imi-bench",
@@ -75,8 +73,6 @@ def main() -> None:
         code = app(standalone_mode=False)
     except ImiBenchError as error:
         _end(f"error: {error}", error.exit_code)
-    except _UsageError as error:
-        _end(_usage(error), InputError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
     except BrokenPipeError:
@@ -87,8 +83,10 @@ def main() -> None:
             _fault()
         where = f"{error.filename}: found {error.strerror}"
         _end(f"error: cannot read or write: {where}", InputError.exit_code)
-    except Exception:
-        _fault()
+    except Exception as error:
+        if not _of_usage(error):
+            _fault()
+        _end(_usage(error), InputError.exit_code)
     if code == _STOPPED:
         _end("stopped; no file is half-written", _STOPPED)
     sys.exit(code)
@@ -104,6 +102,11 @@ def _fault() -> NoReturn:
     """Show where the program, or an observer of somebody else's, broke."""
     traceback.print_exc()
     sys.exit(_FAULT)
+
+
+def _of_usage(error: Exception) -> bool:
+    """Whether it is click's error of usage, of which typer exports no name."""
+    return hasattr(error, "format_message") and hasattr(error, "ctx")
 
 
 def _usage(error: Any) -> str:

@@ -1,0 +1,79 @@
+"""Every declared dependency is imported, every imported one declared, none twice."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# Imported by another name than they are installed by, where the test may run without them.
+INSTALLED_AS = {"open_clip": "open-clip-torch", "huggingface_hub": "huggingface-hub"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(lines: list[str]) -> list[str]:
+    return [normal(re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0]) for line in lines]
+
+
+def imports() -> dict[str, set[str]]:
+    """Distribution to the files that import it, lazily or by `require`."""
+    known = {name: normal(found[0]) for name, found in packages_distributions().items()}
+    known |= INSTALLED_AS
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "imi_bench").rglob("*.py")):
+        for module in modules_in(ast.parse(path.read_text(encoding="utf-8"))):
+            top = module.partition(".")[0]
+            if top != "imi_bench" and top not in sys.stdlib_module_names:
+                name = known.get(top, normal(top))
+                found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def modules_in(tree: ast.Module) -> list[str]:
+    modules: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append(node.module or "")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "require" and node.args:
+            first = node.args[0]
+            modules += [first.value] if isinstance(first, ast.Constant) else []
+    return modules
+
+
+CORE = declared(PROJECT["dependencies"])
+EXTRAS = {extra: declared(lines) for extra, lines in PROJECT["optional-dependencies"].items()}
+
+
+def test_none_twice() -> None:
+    every = CORE + [name for names in EXTRAS.values() for name in names]
+    assert sorted(set(every)) == sorted(every)
+
+
+def test_every_import_is_declared() -> None:
+    known = {*CORE, *(name for names in EXTRAS.values() for name in names)}
+    missing = {name: sorted(files)[:3] for name, files in imports().items() if name not in known}
+    assert not missing
+
+
+def test_every_declared_is_imported() -> None:
+    found = imports()
+    unused = [name for name in CORE if name not in found]
+    unused += [
+        f"{name} ({e})" for e, names in EXTRAS.items() for name in names if name not in found
+    ]
+    assert not unused
+
+
+def test_lower_bounds_are_given() -> None:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    assert [line for lines in groups for line in lines if ">=" not in line] == []
