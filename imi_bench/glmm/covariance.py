@@ -107,7 +107,17 @@ def moment_update(template: Template, theta: Floats, modes: Floats, inverse: Flo
     start = 0
     for size in template.blocks:
         block = slice(start, start + size)
-        ridge = 1e-10 * (1.0 + np.trace(target[block, block])) * np.eye(size)
-        updated[block, block] = np.linalg.cholesky(target[block, block] + ridge)
+        updated[block, block] = _lower_root(target[block, block])
         start += size
     return template.vector(updated)
+
+
+def _lower_root(matrix: Floats) -> Floats:
+    """Return a lower-triangular L with L L' near a covariance that may have lost its rank.
+
+    Eigenvalues below 1e-10 of the trace (and of 1, where all are zero) are raised to that.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    root = vectors * np.sqrt(np.maximum(values, 1e-10 * (1.0 + max(values.sum(), 0.0))))
+    upper = np.linalg.qr(root.T, mode="r")
+    return np.asarray((upper * np.sign(np.diag(upper))[:, None]).T)

@@ -56,6 +56,8 @@ class Minimum:
 
 def newton_decrement(hessian: Floats, gradient: Floats) -> tuple[Floats, float]:
     """Return the step -H^-1 g, with H made positive definite, and the decrement g' H^-1 g."""
+    if not len(gradient):
+        return np.zeros(0), 0.0
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-12))
     values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
     values = np.maximum(np.abs(values), 1e-8 * max(float(np.abs(values).max()), 1e-12))

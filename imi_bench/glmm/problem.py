@@ -84,6 +84,30 @@ class Problem(Brief):
         """Which elements of theta stand on a diagonal."""
         return np.concatenate([template.diagonal for template in self.templates])
 
+    @cached_property
+    def theta_column(self) -> NDArray[np.intp]:
+        """Number of the column of Lambda that each element of theta stands in."""
+        starts = np.cumsum([0, *(template.width for template in self.templates)])
+        columns = [
+            start + template.positions[1]
+            for start, template in zip(starts[:-1], self.templates, strict=True)
+        ]
+        return np.concatenate(columns).astype(np.intp)
+
+    def in_small_column(self, theta: Floats, bound: float) -> NDArray[np.bool_]:
+        """Which elements of theta stand in a column of Lambda that nowhere exceeds a bound.
+
+        The sign of such a column does not matter, so that the deviance is flat there in all of
+        its elements, not in the diagonal one alone.
+        """
+        largest = np.zeros(int(self.theta_column.max()) + 1)
+        np.maximum.at(largest, self.theta_column, np.abs(theta))
+        return np.asarray(largest[self.theta_column] <= bound)
+
+    def boundary(self, theta: Floats) -> NDArray[np.bool_]:
+        """Which elements of theta are on the boundary: zero diagonals, columns of zeros."""
+        return (self.theta_diagonal & (theta == 0.0)) | self.in_small_column(theta, 0.0)
+
     def with_response(self, response: Floats) -> Problem:
         """Return the same problem for another response."""
         return replace(self, response=response)
@@ -188,6 +212,8 @@ class Problem(Brief):
         solved : float64 (random effects, k).
         """
         weighted = weight * rows.T
-        collected = np.stack([self.collect(column, factors) for column in weighted], axis=1)
+        collected = np.zeros((self.random.pattern.size, len(weighted)))
+        for index, column in enumerate(weighted):
+            collected[:, index] = self.collect(column, factors)
         solved = factorisation.solve(collected)
         return weighted @ rows - collected.T @ solved, solved

@@ -21,6 +21,8 @@ __all__ = ["SINGULAR", "Search"]
 
 SINGULAR = 1e-4
 _TOLERANCE = 1e-6
+_NEWTON_STEPS = 4
+_ROUNDING, _CLOSE = 1e-10, 1e-7
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ class Search:
         """Which free parameters are not on the boundary of zero variance."""
         size = self.problem.theta_size
         inner = self.free.copy()
-        diagonal = self.problem.theta_diagonal
-        inner[:size] &= ~(diagonal & (point.parameters[:size] == 0.0))
+        inner[:size] &= ~self.problem.boundary(point.parameters[:size])
         return inner
 
     def _settle(self, minimum: Minimum) -> Minimum:
@@ -78,7 +79,8 @@ class Search:
         problem, point = self.problem, minimum.point
         size = problem.theta_size
         theta = problem.canonical(point.parameters[:size])
-        small = problem.theta_diagonal & (theta < SINGULAR) & self.free[:size]
+        small = problem.theta_diagonal & (theta < SINGULAR)
+        small = (small | problem.in_small_column(theta, SINGULAR)) & self.free[:size]
         snapped = np.where(small, 0.0, theta)
         tries = 0
         for candidate in (snapped, theta):
@@ -113,17 +115,25 @@ class Search:
         )
         hessian[~inner] = hessian[:, ~inner] = np.nan
         point, tries = minimum.point, int(differenced.sum())
-        move = np.zeros(len(inner))
-        move[inner], decrement = newton_decrement(
-            hessian[np.ix_(inner, inner)], point.gradient[inner]
-        )
-        if 1e-10 < decrement < 1.0:
+        within = hessian[np.ix_(inner, inner)]
+        step, decrement = newton_decrement(within, point.gradient[inner])
+        for _ in range(_NEWTON_STEPS):
+            if not _ROUNDING < decrement < 1.0:
+                break
+            move = np.zeros(len(inner))
+            move[inner] = step
             reached = self.objective.evaluate(
                 point.parameters + move, point.modes + minimum.slopes @ move
             )
             tries += 1
-            if reached.finite and reached.value <= point.value + 1e-9 * (1 + abs(point.value)):
-                point = reached
+            if not (
+                reached.finite and reached.value <= point.value + 1e-9 * (1 + abs(point.value))
+            ):
+                break
+            step, left = newton_decrement(within, reached.gradient[inner])
+            if left > decrement:
+                break
+            point, decrement = reached, left if left > _CLOSE else 0.0
         return _moved(minimum, point, tries), hessian
 
 
