@@ -53,7 +53,8 @@ def fit(
 ) -> None:
     """Fit a generalised linear mixed model.
 
-    Rows with a missing value are dropped and counted.
+    Rows with a missing value (NA or an empty field, as in R) are dropped and counted. Exit code
+    1: the fit did not converge, or an effect has no finite estimate.
     """
     from imi_bench.glmm import fit as fit_model
     from imi_bench.glmm.tables import read_table
@@ -82,6 +83,7 @@ def fit(
         typer.echo(result.to_latex() if latex else result.summary(), nl=False)
     if not result.converged:
         note(f"warning: not converged: {result.reason}")
+        raise typer.Exit(1)
 
 
 def _lapse(text: str) -> float | Literal["estimate"]:

@@ -63,3 +63,21 @@ def test_bad_input_is_one_line_and_code_2(formula, says) -> None:
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not done.stdout
+
+
+def test_a_fit_that_did_not_converge_is_shown_and_exits_1(tmp_path) -> None:
+    rows = "\n".join(f"{int(i % 4 > 1)},{i % 4 // 2},{i % 9}" for i in range(90))
+    (tmp_path / "separated.csv").write_text("y,x,g\n" + rows + "\n")
+    done = run("y ~ x + (1|g)", str(tmp_path / "separated.csv"))
+    assert done.returncode == 1
+    assert "NOT CONVERGED" in done.stdout
+    assert "no finite estimate" in done.stderr
+
+
+def test_how_the_table_was_read_is_said(tmp_path) -> None:
+    rows = "\n".join(f"{'no' if i % 3 else 'yes'};{i / 8};{i % 9}" for i in range(90))
+    (tmp_path / "t.csv").write_text("y;x;g\n" + rows + "\nNA;1;2\n")
+    done = run("y ~ x + (1|g)", str(tmp_path / "t.csv"))
+    assert done.returncode == 0
+    for said in ("separated by ';'", "dropped 1 of 91 rows: missing in y 1", "success is 'yes'"):
+        assert said in done.stderr
