@@ -333,7 +333,7 @@ def read(trials: Trials | str | Path, *, network: str = "unnamed") -> Trials:
 
     if isinstance(trials, Trials):
         return trials
-    return read_trials(Path(trials), network=network).trials
+    return read_trials(Path(trials), network=network)
 
 
 def rules_named(name: str) -> Rules:
