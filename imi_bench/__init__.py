@@ -18,6 +18,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what `typing` has, without the time that its import takes
 
 if TYPE_CHECKING:
+    from imi_bench import collect as collect
     from imi_bench.choice.calibrate import calibrate as calibrate
     from imi_bench.errors import CardError as CardError
     from imi_bench.errors import CheckFailedError as CheckFailedError
@@ -48,10 +49,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each name lives; a name that is its own home is a room that can be called.
+# Where each name lives; a name that is its own home is a room.
 _HOME = {
     "answer": "replay.runner",
     "calibrate": "choice.calibrate",
+    "collect": "collect",
     "compare": "scores.compare",
     "demo_data": "simulation.demo",
     "fit": "glmm.fitting",

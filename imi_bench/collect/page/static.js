@@ -38,7 +38,7 @@ function staticPost(verb, body) {
 }
 
 function hand(comment) {
-  const result = JSON.stringify({ own: crypto.randomUUID(), begun: desk.begun, instruction_seconds: desk.instructionSeconds,
+  const result = JSON.stringify({ own: randomName(), begun: desk.begun, instruction_seconds: desk.instructionSeconds,
     comment, simulated: Boolean(simulation), answers: desk.answers.map(({ correct, ...rest }) => rest) });
   if (window.jatos) { window.jatos.endStudy(result); return; }
   const link = element("a", { href: URL.createObjectURL(new Blob([result], { type: "application/json" })), download: "result.json", textContent: "Save your answers", id: "result" });

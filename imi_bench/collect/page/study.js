@@ -43,11 +43,16 @@ async function surely(verb, body) {
   }
 }
 
+// crypto.randomUUID exists in secure contexts alone
+function randomName() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 function who() {
   if (query.get("t")) return { link: query.get("t") };
   if (query.get("PROLIFIC_PID")) return { platform: Object.fromEntries(["PROLIFIC_PID", "STUDY_ID", "SESSION_ID"].map((k) => [k, query.get(k) || ""])) };
   let own = query.get("own") || localStorage.getItem("imi-own");
-  if (!own) { own = crypto.randomUUID(); localStorage.setItem("imi-own", own); }
+  if (!own) { own = randomName(); localStorage.setItem("imi-own", own); }
   return { own };
 }
 
@@ -152,9 +157,12 @@ async function begin() {
   document.title = study.title;
   if (["done", "refused", "withdrawn", "expired"].includes(study.state)) { ending(study); return; }
   if (!simulation) {
-    await run([{ type: jsPsychBrowserCheck, minimum_width: MIN_WIDTH, minimum_height: MIN_HEIGHT, allow_window_resize: true,
-      inclusion_function: (data) => !data.mobile,
-      exclusion_message: () => "<div class='card'><h1>Sorry</h1><p>This study needs a computer with a window of at least 940 by 600 pixels; a phone or tablet does not do. You can open the same link on a computer.</p></div>" }], study);
+    if (/Mobi|Android|iPhone|iPad/i.test(navigator.userAgent)) {
+      say("<h1>Sorry</h1><p>This study needs a computer with a window of at least 940 by 600 pixels; a phone or tablet does not do. You can open the same link on a computer.</p>");
+      document.body.dataset.state = "no-computer";
+      return;
+    }
+    await run([{ type: jsPsychBrowserCheck, minimum_width: MIN_WIDTH, minimum_height: MIN_HEIGHT, allow_window_resize: true }], study);
   }
   if (study.state === "consent") {
     const agree = await consent(study);
