@@ -1,6 +1,6 @@
 """Observers over any of timm's and of open_clip's architectures.
 
-WeightFile come from a local safetensors file, from the pinned source of a card, from the library's
+Weights come from a local safetensors file, from the pinned source of a card, from the library's
 own pretrained source, or, where asked for in so many words, from a seeded random start.
 """
 
@@ -16,11 +16,11 @@ from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
 from imi_bench.vision import weight_files
-from imi_bench.vision.card import Preprocessing
-from imi_bench.vision.encoder import building, torch_encoder
+from imi_bench.vision.building import build_module
+from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
+from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.preprocessing import open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_files import WeightFile
-from imi_bench.vision.weights import activation_arguments
 from imi_bench.vision.weights import quick_gelu as activation_of
 
 
@@ -76,8 +76,10 @@ def from_timm(
         arguments["img_size"] = image_size
     if path is not None:
         arguments |= _timm_arguments(path, own)
-    with building(architecture, path, seed=seed):
-        network = timm.create_model(architecture, pretrained=path is not None, **arguments)
+    described = NetworkCard(
+        name="observer", source="timm", architecture=architecture, arguments=arguments
+    )
+    network: Any = build_module(described, download=path is not None, seed=seed, file=path)
     preprocess = timm_preprocess(
         network.pretrained_cfg, _asked(crop=image_size, mean=mean, std=std)
     )
@@ -136,21 +138,12 @@ def from_open_clip(
     UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
     """
     open_clip = require("open_clip", for_=f"the observer '{name or architecture}'")
-    if architecture not in open_clip.list_models():
-        raise UnknownNameError.among(
-            architecture, open_clip.list_models(), kind="open_clip architecture"
-        )
     name = name or f"open_clip:{architecture}"
-    tag: dict[str, Any] = {}
     named = pretrained if isinstance(pretrained, str) else None
-    if isinstance(pretrained, str):
-        known = open_clip.list_pretrained_tags_by_model(architecture)
-        if pretrained not in known:
-            raise UnknownNameError.among(pretrained, known, kind=f"tag of '{architecture}'")
-        tag = open_clip.get_pretrained_cfg(architecture, pretrained)
     quick_gelu = activation_of(
         architecture, named, asked=quick_gelu, trained=pretrained is not False
     )
+    tag = open_clip.get_pretrained_cfg(architecture, named) if named else {}
     path, source = _source(
         checkpoint,
         weights or _open_clip_weights(tag),
@@ -158,15 +151,14 @@ def from_open_clip(
         seed=seed,
         name=name,
     )
-    with building(architecture, path, seed=seed):
-        model = open_clip.create_model(
-            architecture,
-            pretrained=None if path is None else str(path),
-            **activation_arguments(quick_gelu),
-            force_image_size=image_size,
-            pretrained_image=False,
-            pretrained_text=False,
-        )
+    described = NetworkCard(
+        name="observer",
+        source="open_clip",
+        architecture=architecture,
+        arguments={"force_image_size": image_size, "quick_gelu": quick_gelu},
+        weights=Weights(file=None if path is None else str(path)),
+    )
+    model: Any = build_module(described, download=path is not None, seed=seed, file=path)
     known = {**model.visual.preprocess_cfg, "size": model.visual.image_size}
     preprocess = open_clip_preprocess(architecture, named, known)
     encoder = torch_encoder(

@@ -46,7 +46,7 @@ class Weights(_Part):
         The name that the source knows them by: timm or open_clip tag, torchvision enum member.
     file : str
         Weight file, for sources that have no download of their own; looked for in torch's
-        folder of checkpoints.
+        folder of checkpoints. For open_clip a path, instead of the tag's own source.
     key, key_prefix : str
         The entry of the file that holds the state dict, and the prefix of its keys to strip.
     origin : str

@@ -1,13 +1,10 @@
-"""A torch module as an image encoder: device, number type, seeded building."""
+"""A torch module as an image encoder: device and number type."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imi_bench.arrays import Pixels
-from imi_bench.errors import InputError, NetworkError
+from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.vision.weight_files import state_hash
 
@@ -128,23 +125,3 @@ def torch_encoder(
     module.requires_grad_(False).eval().to(device, getattr(torch, _DTYPES[dtype]))
     described = json.loads(json.dumps({**description, "weights": weights}))
     return TorchEncoder(forward, transform, device, dtype, described)
-
-
-@contextmanager
-def building(architecture: str, path: Path | None, *, seed: int) -> Iterator[None]:
-    """Draw random weights from `seed` alone, quietly, and say in one line what does not fit."""
-    torch = require("torch", for_="building an encoder")
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # open_clip warns of random weights that were asked for
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            yield
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise NetworkError(
-            "the network cannot be built" if path is None else "weights do not fit the network",
-            where=architecture if path is None else f"{path} in '{architecture}'",
-            found=str(error)[:300],
-        ) from error
-    finally:
-        logging.disable(before)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
-from imi_bench.errors import DownloadError, NetworkError, UnknownNameError
+from imi_bench.errors import NetworkError
 from imi_bench.extras import require
 from imi_bench.vision import weights
+from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
 from imi_bench.vision.encoder import pick_device
 from imi_bench.vision.layers import Layer, find_layer, list_layers
@@ -130,7 +129,7 @@ def load_network(
         if card.source == "open_clip" and checkpoint is not None:
             asked = card.arguments.get("quick_gelu")
             weights.quick_gelu(card.architecture, card.weights.tag, asked=asked, trained=True)
-        module = _build(card, download=download, seed=seed, structure=structure)
+        module = build_module(card, download=download, seed=seed, structure=structure)
     preprocess = preprocess_for(card, module, input_size=input_size)
     if card.layers.inside and hasattr(module, card.layers.inside):
         module = module.get_submodule(card.layers.inside)
@@ -186,44 +185,3 @@ def _layers(
             wanted=f"images of {size[0]} x {size[1]} pixels",
             do="set input_size",
         ) from error
-
-
-def _build(card: NetworkCard, *, download: bool, seed: int, structure: bool) -> nn.Module:
-    torch = require("torch", for_=f"network '{card.name}'")
-    place = torch.device("meta" if structure else "cpu")
-    with torch.random.fork_rng(devices=[]), place:
-        torch.manual_seed(seed)
-        if card.source == "python":
-            return _from_file(card)
-        try:
-            return weights.BUILDERS[card.source](card, download)
-        except (NetworkError, UnknownNameError, DownloadError):
-            raise
-        except OSError as error:
-            raise DownloadError(
-                "weights cannot be fetched",
-                where=card.name,
-                found=f"{type(error).__name__}: {shorten(str(error), 160)}",
-                do="give a local checkpoint, or ask for random weights",
-            ) from error
-        except (TypeError, ValueError, RuntimeError, LookupError) as error:
-            raise NetworkError(
-                "network cannot be built",
-                where=f"{card.source}:{card.architecture}",
-                found=f"{type(error).__name__}: {shorten(str(error), 240)}",
-            ) from error
-
-
-def _from_file(card: NetworkCard) -> nn.Module:
-    file, _, function = card.architecture.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise NetworkError("no such file", where=path, wanted="a Python file with the network")
-    spec = importlib.util.spec_from_file_location(f"_imi_network_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise NetworkError("not a Python file", where=path)
-    namespace = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(namespace)
-    if not hasattr(namespace, function):
-        raise UnknownNameError.among(function, vars(namespace), kind=f"function of {path.name}")
-    return cast("nn.Module", getattr(namespace, function)(**card.arguments))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import pickle
 import re
 from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
         raise UnknownNameError.among(
             card.architecture, open_clip.list_models(), kind="open_clip network"
         )
-    if download and not card.weights.tag:
+    if download and not card.weights.tag and not card.weights.file:
         tags = open_clip.list_pretrained_tags_by_model(card.architecture)
         raise NetworkError(
             "no weights named",
@@ -44,23 +43,18 @@ def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
     quick = quick_gelu(
         card.architecture, card.weights.tag, asked=options.pop("quick_gelu", None), trained=download
     )
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # open_clip warns on the root logger of missing weights
-    try:
-        return cast(
-            "nn.Module",
-            open_clip.create_model(
-                card.architecture,
-                pretrained=card.weights.tag if download else None,
-                device=torch.get_default_device(),
-                **activation_arguments(quick),
-                pretrained_image=False,
-                pretrained_text=False,
-                **options,
-            ),
-        )
-    finally:
-        logging.root.setLevel(level)
+    return cast(
+        "nn.Module",
+        open_clip.create_model(
+            card.architecture,
+            pretrained=(card.weights.file or card.weights.tag) if download else None,
+            device=torch.get_default_device(),
+            **activation_arguments(quick),
+            pretrained_image=False,
+            pretrained_text=False,
+            **options,
+        ),
+    )
 
 
 def quick_gelu(architecture: str, tag: str | None, *, asked: bool | None, trained: bool) -> bool:
@@ -84,6 +78,10 @@ def quick_gelu(architecture: str, tag: str | None, *, asked: bool | None, traine
         Trained weights without a tag, of an architecture whose tags disagree.
     """
     open_clip = require("open_clip", for_=f"network '{architecture}'")
+    if architecture not in open_clip.list_models():
+        raise UnknownNameError.among(
+            architecture, open_clip.list_models(), kind="open_clip network"
+        )
     own = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
     known = open_clip.list_pretrained_tags_by_model(architecture)
     of_tag = {

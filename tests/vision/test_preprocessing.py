@@ -241,7 +241,7 @@ def test_networks_have_the_activation_function_of_their_tag(options: str, kind: 
 def test_a_checkpoint_without_a_tag_is_refused_where_the_activation_is_not_known(
     tmp_path: Any,
 ) -> None:
-    from imi_bench.observers.catalogue import load
+    from imi_bench.observers.catalogue import load_observer
 
     path = tmp_path / "w.safetensors"
     path.touch()

@@ -1,0 +1,104 @@
+"""A card's module, built by its source: the one place, for observers and for networks."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, cast
+
+from imi_bench.errors import DownloadError, ImiBenchError, NetworkError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.vision import weights
+from imi_bench.vision.card import NetworkCard
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["build_module"]
+
+
+def build_module(
+    card: NetworkCard,
+    *,
+    download: bool,
+    seed: int,
+    structure: bool = False,
+    file: Path | None = None,
+) -> nn.Module:
+    """Build a network; what is drawn at random comes from `seed` alone.
+
+    Parameters
+    ----------
+    card : NetworkCard
+    download : bool
+        Whether trained weights are put into it, by its source.
+    seed : int
+        Of random weights. The state of torch's own generator is left as it was.
+    structure : bool
+        On the meta device: shapes without numbers.
+    file : Path, optional
+        What the source takes the weights from, where that is a file; for messages.
+
+    Raises
+    ------
+    UnknownNameError
+        No such architecture, tag or function.
+    DownloadError
+        Weights that cannot be fetched.
+    NetworkError
+        It cannot be built with these arguments, or the weights do not fit.
+    """
+    torch = require("torch", for_=f"network '{card.name}'")
+    place = torch.device("meta" if structure else "cpu")
+    with _quiet(), torch.random.fork_rng(devices=[]), place:
+        torch.default_generator.manual_seed(seed)
+        if card.source == "python":
+            return _from_file(card)
+        try:
+            return cast("nn.Module", weights.BUILDERS[card.source](card, download))
+        except ImiBenchError:
+            raise
+        except OSError as error:
+            raise DownloadError(
+                "weights cannot be fetched",
+                where=card.name,
+                found=f"{type(error).__name__}: {shorten(str(error), 160)}",
+                do="give a local checkpoint, or ask for random weights",
+            ) from error
+        except (TypeError, ValueError, RuntimeError, LookupError) as error:
+            architecture = f"{card.source}:{card.architecture}"
+            raise NetworkError(
+                "weights do not fit the network" if file else "network cannot be built",
+                where=f"{file} in '{architecture}'" if file else architecture,
+                found=f"{type(error).__name__}: {shorten(str(error), 240)}",
+            ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' warnings of random weights that were asked for."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _from_file(card: NetworkCard) -> nn.Module:
+    file, _, function = card.architecture.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise NetworkError("no such file", where=path, wanted="a Python file with the network")
+    spec = importlib.util.spec_from_file_location(f"_imi_network_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise NetworkError("not a Python file", where=path)
+    namespace = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(namespace)
+    if not hasattr(namespace, function):
+        raise UnknownNameError.among(function, vars(namespace), kind=f"function of {path.name}")
+    return cast("nn.Module", getattr(namespace, function)(**card.arguments))
