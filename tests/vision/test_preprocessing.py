@@ -245,7 +245,7 @@ def test_a_checkpoint_without_a_tag_is_refused_where_the_activation_is_not_known
 
     path = tmp_path / "w.safetensors"
     path.touch()
-    for read in (load, load_network):
+    for read in (load_observer, load_network):
         with pytest.raises(NetworkError, match="activation function of the weights is not known"):
             read(f"open_clip:ViT-B-32?checkpoint={path}")
 
