@@ -201,7 +201,7 @@ def submit_network(name: str, images: np.ndarray, board: Path, *, checkpoint: Pa
         return
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.exemplars import Design
-    from imi_bench.networks.trial_folder import build_trials
+    from imi_bench.networks.trial_folder import assemble_trials
     from imi_bench.networks.units import sample_units
     from imi_bench.vision.loading import load_network
 
@@ -215,7 +215,7 @@ def submit_network(name: str, images: np.ndarray, board: Path, *, checkpoint: Pa
     units = sample_units(network.layers, UNITS, seed=0)
     found = collect_activations(network, images, layers=[], sampled=units)
     designs = [Design(difficulty, BATCHES) for difficulty in ("easy", "hard95", "hard85")]
-    trials = build_trials(found, images, designs=designs, catch=False, crop=None, seed=0).trials
+    trials = assemble_trials(found, images, designs=designs, catch=False, crop=None, seed=0).trials
     runs = [replay(catalogue.load_observer(one), trials, seed=SIDES_SEED) for one in PANEL]
     with tempfile.TemporaryDirectory() as scratch:
         frames = [run.decisions.to_frame() for run in runs]

@@ -74,7 +74,7 @@ def _answer(
     """Whether each observer is right on each trial: 1, 0, or one half for a tie."""
     from imi_bench.networks.activations import collect_activations
     from imi_bench.networks.exemplars import Design
-    from imi_bench.networks.trial_folder import build_trials
+    from imi_bench.networks.trial_folder import assemble_trials
     from imi_bench.networks.units import sample_units
     from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.reference import ideal
@@ -93,7 +93,7 @@ def _answer(
     units = sample_units(network.layers, arguments.units, seed=arguments.seed)
     found = collect_activations(network, images, layers=[], sampled=units)
     designs = [Design(difficulty) for difficulty in DIFFICULTIES]
-    built = build_trials(
+    built = assemble_trials(
         found, images, designs=designs, catch=False, crop=None, seed=arguments.seed
     )
     print(f"{network.name}: {len(built.left_out)} of {len(units) * len(designs)} left out")

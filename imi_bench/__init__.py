@@ -20,6 +20,7 @@ TYPE_CHECKING = False  # what `typing` has, without the time that its import tak
 if TYPE_CHECKING:
     from imi_bench import collect as collect
     from imi_bench.choice.calibrate import calibrate as calibrate
+    from imi_bench.effects.study import effects as effects
     from imi_bench.errors import CardError as CardError
     from imi_bench.errors import CheckFailedError as CheckFailedError
     from imi_bench.errors import DownloadError as DownloadError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from imi_bench.errors import UnknownNameError as UnknownNameError
     from imi_bench.gate.verdict import gate as gate
     from imi_bench.glmm.fitting import fit as fit
+    from imi_bench.networks.build import build_trials as build_trials
     from imi_bench.observers.catalogue import load_observer as load_observer
     from imi_bench.release.study_files import read_answers as read_answers
     from imi_bench.replay.runner import answer as answer
@@ -52,10 +54,12 @@ __version__ = "0.1.0"
 # Where each name lives; a name that is its own home is a room.
 _HOME = {
     "answer": "replay.runner",
+    "build_trials": "networks.build",
     "calibrate": "choice.calibrate",
     "collect": "collect",
     "compare": "scores.compare",
     "demo_data": "simulation.demo",
+    "effects": "effects",
     "fit": "glmm.fitting",
     "gate": "gate",
     "load_observer": "observers.catalogue",

@@ -20,12 +20,13 @@ BLUE = "#0173b2"
 
 
 class Interval(NamedTuple):
-    """A row of a forest plot; NaN are left out."""
+    """A row of a forest plot; NaN are left out. Grey goes from -bound to bound."""
 
     label: str
     value: float
     low: float = math.nan
     high: float = math.nan
+    bound: float = math.nan
 
 
 def new_axes(ax: Axes | None = None, *, width: float = 6.4, height: float = 4.0) -> Axes:
@@ -67,6 +68,10 @@ def forest(
         if math.isnan(row.value):
             ax.text(0.02, place, "undefined", transform=ax.get_yaxis_transform(), va="center")
             continue
+        if not math.isnan(row.bound):
+            ax.fill_between(
+                [-row.bound, row.bound], place - 0.36, place + 0.36, color="0.88", linewidth=0
+            )
         if not math.isnan(row.low):
             ax.plot([row.low, row.high], [place, place], color=BLUE, linewidth=1.2)
         ax.plot([row.value], [place], "o", color=BLUE, markersize=4)

@@ -1,8 +1,9 @@
 """What every result can do: print in a few lines, render as a table, go to JSON and back.
 
 A result is a dataclass (``repr=False``) that derives from `Result` and says in `title` what it is
-and in `to_frame` what it holds; the rest follows. Records that are no table of their own derive
-from `Brief`, which keeps their `repr` short.
+and in `to_frame` what it holds; the rest follows. The tables that travel between the steps derive
+from `Shown`, which leaves JSON out. Records that are no table of their own derive from `Brief`,
+which keeps their `repr` short.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from imi_bench.text import html, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_CHARACTERS", "Brief", "Result"]
+__all__ = ["MOST_CHARACTERS", "Brief", "Result", "Shown"]
 
 MOST_CHARACTERS = 1900
 """A `repr` is at most about this long."""
-_MOST_ROWS, _WIDTH, _FEW = 16, 100, 4
+_MOST_ROWS, _WIDTH, _FEW = 10, 100, 4
 
 
 class Brief:
@@ -36,8 +37,8 @@ class Brief:
         return _cut(f"{type(self).__name__}({shown})")
 
 
-class Result(Brief):
-    """A result that prints, renders and travels.
+class Shown(Brief):
+    """A table or a result that prints in a few lines and renders in a notebook.
 
     Attributes
     ----------
@@ -76,6 +77,24 @@ class Result(Brief):
         )
         return f"<p><strong>{html(self.title)}</strong></p>{table}{rest}"
 
+    def _shown(self) -> pd.DataFrame:
+        frame = self.to_frame()
+        return frame[[name for name in self.shown_columns or frame if name in frame]]
+
+    def _table(self) -> str:
+        frame = self._shown()
+        text: str = frame.head(_MOST_ROWS).to_string(
+            index=False, line_width=_WIDTH, float_format=_number, na_rep="–", max_colwidth=48
+        )
+        more = len(frame) - _MOST_ROWS
+        return text + (f"\n… {more} more rows: to_frame()" if more > 0 else "")
+
+
+class Result(Shown):
+    """A result that also travels: JSON both ways."""
+
+    __slots__ = ()
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; NaN become null."""
         record: dict[str, Any] = plain(
@@ -93,18 +112,6 @@ class Result(Brief):
             If it is no such record.
         """
         return restored(cls, record)
-
-    def _shown(self) -> pd.DataFrame:
-        frame = self.to_frame()
-        return frame[[name for name in self.shown_columns or frame if name in frame]]
-
-    def _table(self) -> str:
-        frame = self._shown()
-        text: str = frame.head(_MOST_ROWS).to_string(
-            index=False, line_width=_WIDTH, float_format=_number, na_rep="–", max_colwidth=48
-        )
-        more = len(frame) - _MOST_ROWS
-        return text + (f"\n… {more} more rows: to_frame()" if more > 0 else "")
 
 
 def _number(value: float) -> str:

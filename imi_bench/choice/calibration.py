@@ -176,6 +176,8 @@ class Calibration(Result):
         """Whether it was fitted to people."""
         return self.overall is not None
 
+    shown_columns = ("fit", "parameter", "value", "low", "high", "state")
+
     @property
     def title(self) -> str:
         """Whose calibration, and how it was made."""

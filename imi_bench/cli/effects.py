@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.answers import Answers
-from imi_bench.cli.answers import people as answers_of
+from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, note, print_json, print_table
-from imi_bench.provenance import plain
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
-    from imi_bench.effects.effect import Effects
-    from imi_bench.effects.likeness import Difference
+    from imi_bench.effects.effect import Effects, ObserverEffects
     from imi_bench.glmm.posthoc import PostHoc
-    from imi_bench.tables import DecisionVariables, Study
 
 
 def register(app: typer.Typer) -> None:
@@ -56,106 +52,31 @@ def effects_command(
     Each answer has an estimate in log-odds, an interval and a test. What varies only between
     networks is tested on as many degrees of freedom as networks allow.
     """
-    from imi_bench.effects.analysis import analyse
-    from imi_bench.effects.groups import compare_networks
-    from imi_bench.effects.table import people_table
-    from imi_bench.glmm.tables import read_table
-    from imi_bench.release.study_files import answers_path
-    from imi_bench.tables import DecisionVariables
+    from imi_bench.effects.study import effects
 
-    path, study = answers_path(responses), answers_of(responses)
-    own = None if networks is None else read_table(networks)
-    layers = None if columns is None else read_table(columns)
-    table = people_table(study, columns=layers)
-    people = analyse(table, networks=own, truth=_truth(path), interest=interest)
-    if own is not None and (other := set(own["network"]) - set(people.properties.index)):
-        note(f"not analysed, though in {networks}: {', '.join(sorted(map(str, other)))}")
-    groups = compare_networks(table, seed=seed)
-    machines = [
-        _observer(DecisionVariables.read(one), study, people, own, layers, interest)
-        for one in decisions or ()
-    ]
-    if out is not None:
-        _write(people, groups, machines, out)
-    if as_json:
-        print_json(_record(people, groups, machines))
-        return
-    _print_effects(people)
-    _print_groups(groups)
-    for effects, found in machines:
-        _print_effects(effects)
-        _print_differences(effects.who, found)
-
-
-def _truth(path: Path) -> Any:
-    from imi_bench.effects.truth import read_truth
-    from imi_bench.release.table import truth_path
-
-    beside = truth_path(path)
-    return read_truth(beside) if path.suffix == ".csv" and beside.is_file() else None
-
-
-def _observer(
-    decisions: DecisionVariables,
-    study: Study,
-    people: Effects,
-    own: pd.DataFrame | None,
-    layers: pd.DataFrame | None,
-    interest: float,
-) -> tuple[Effects, list[Difference]]:
-    import numpy as np
-
-    from imi_bench.effects.analysis import analyse
-    from imi_bench.effects.likeness import differences
-    from imi_bench.effects.table import observer_table
-    from imi_bench.errors import NotComparableError
-
-    if not np.isin(decisions.trial_id, study.trials.trial_id).any():
-        raise NotComparableError(
-            "the observer answered none of people's trials",
-            where=decisions.observer,
-            found=f"trials such as {decisions.trial_id[0]}",
-            wanted=f"such as {study.trials.trial_id[0]}",
-            do="run it on the trials that people answered",
-        )
-    table = observer_table(
-        decisions, study.trials, columns=layers, simulated=study.responses.simulated
+    say_which(responses)
+    found = effects(
+        responses,
+        decisions=decisions or (),
+        networks=networks,
+        columns=columns,
+        interest=interest,
+        seed=seed,
     )
-    effects = analyse(table, networks=own, interest=interest)
-    return effects, differences(effects, people)
+    for line in found.notes:
+        note(line)
+    if out is not None:
+        from imi_bench.report.effects import write_effects
 
-
-def _write(
-    people: Effects,
-    groups: dict[str, PostHoc],
-    machines: list[tuple[Effects, list[Difference]]],
-    out: Path,
-) -> None:
-    from imi_bench.effects.export import export
-    from imi_bench.provenance import write_json
-    from imi_bench.report.effects import draw_effects
-
-    export(people, out, groups=groups)
-    draw_effects(people, out / "effects.png")
-    for effects, found in machines:
-        folder = out / effects.who
-        export(effects, folder)
-        draw_effects(effects, folder / "effects.png")
-        write_json(folder / "differences.json", plain([one.to_json() for one in found]))
-    note(f"written to {out}")
-
-
-def _record(
-    people: Effects, groups: dict[str, PostHoc], machines: list[tuple[Effects, list[Difference]]]
-) -> dict[str, Any]:
-    return {
-        **people.to_json(),
-        "groups": {mode: found.to_json() for mode, found in groups.items()},
-        "observers": [
-            {**effects.to_json(), "differences": [one.to_json() for one in found]}
-            for effects, found in machines
-        ],
-    }
+        note(f"written to {write_effects(found, out)}")
+    if as_json:
+        print_json({"groups": {}, "observers": [], **found.to_json()})
+        return
+    _print_effects(found)
+    _print_groups(found.groups)
+    for one in found.observers:
+        _print_effects(one.effects)
+        _print_differences(one)
 
 
 def _print_effects(effects: Effects) -> None:
@@ -180,7 +101,7 @@ def _print_effects(effects: Effects) -> None:
     print_table(
         [*header, "true value"] if truths else header,
         rows,
-        title=f"Effects: {effects.who} ({effects.answers:,} answers{made_up})",
+        title=f"Effects: {effects.who} ({effects.n:,} answers{made_up})",
         right=("log-odds", "p", "p (Holm)", "networks", "true value"),
     )
     for effect in effects.effects:
@@ -208,7 +129,7 @@ def _number(value: float) -> str:
     return "-" if value != value else f"{round(value, 3) + 0.0:+.3f}"
 
 
-def _print_groups(groups: dict[str, PostHoc]) -> None:
+def _print_groups(groups: Mapping[str, PostHoc]) -> None:
     for mode, found in groups.items():
         typer.echo(
             f"The paper's tests, {mode}: Kruskal-Wallis H = {found.statistic:.1f}, "
@@ -224,7 +145,8 @@ def _print_groups(groups: dict[str, PostHoc]) -> None:
         )
 
 
-def _print_differences(who: str, found: list[Difference]) -> None:
+def _print_differences(found: ObserverEffects) -> None:
+    who = found.effects.who
     print_table(
         ["effect", who, "people", "difference", "95% interval", "p", "p (Holm)"],
         [
@@ -237,8 +159,8 @@ def _print_differences(who: str, found: list[Difference]) -> None:
                 _p(one.test.p),
                 _p(one.p_holm),
             ]
-            for one in found
+            for one in found.differences
         ],
-        title=f"Does {who} show people's effects?",
+        title=found.title,
         right=(who, "people", "difference", "p", "p (Holm)"),
     )

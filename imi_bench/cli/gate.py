@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.answers import people
+from imi_bench.cli.answers import say_which
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
 
@@ -58,7 +58,7 @@ def gate_command(
         alpha=alpha,
         by=by,
         floors=dict(map(_floor, floor or [])),
-        responses=None if responses is None else people(responses),
+        responses=None if responses is None else say_which(responses),
     )
     for path, render in ((junit, verdict.junit), (markdown, verdict.markdown)):
         if path is not None:

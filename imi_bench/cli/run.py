@@ -82,9 +82,7 @@ def _tell(read: Trials) -> None:
 
 
 def _show(done: Run, out: Path, *, as_json: bool) -> None:
-    from imi_bench.replay.summary import accuracy_table
-
-    table = accuracy_table(done.decisions, done.trials.index)
+    table = done.accuracy
     if as_json:
         print_json({"out": out, "reused": done.reused, "accuracy": table, "record": done.record})
         return

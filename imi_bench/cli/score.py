@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imi_bench.cli.answers import Answers, people
+from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def calibrate_command(
     }
     made = calibrate(
         decisions,
-        people(responses),
+        say_which(responses),
         by=by,
         n_folds=folds,
         link=link,
@@ -102,7 +102,7 @@ def score_command(
 
     report = score(
         decisions,
-        people(responses),
+        say_which(responses),
         calibration=calibration,
         uncalibrated=uncalibrated,
         calibrate_by=calibrate_by,
@@ -134,7 +134,7 @@ def compare_command(
 
     found = compare(
         decisions,
-        people(responses),
+        say_which(responses),
         uncalibrated=uncalibrated,
         calibrate_by=calibrate_by,
         scores=score or COMPARED,

@@ -5,4 +5,4 @@ Start reading at `imi_bench.effects.analysis`.
 
 from imi_bench.rooms import callable_room
 
-callable_room(__name__, "analysis:analyse")
+callable_room(__name__, "study:effects")

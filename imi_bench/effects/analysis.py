@@ -122,6 +122,8 @@ def analyse(
         tuple(effects),
         stages,
         fit,
+        fit.converged,
+        fit.singular,
         table.formula,
         len(table.frame),
         table,

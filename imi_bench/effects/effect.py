@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from imi_bench.effects.left_out import LeftOut
 from imi_bench.effects.sentences import sentence
 from imi_bench.effects.table import AnswerTable
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.glmm import GlmmResult
 from imi_bench.glmm.between import LevelEstimates
 from imi_bench.glmm.inference import Equivalence, Inference
+from imi_bench.glmm.posthoc import PostHoc
+from imi_bench.plots import Interval, forest
+from imi_bench.provenance import plain
+from imi_bench.records import restored
+from imi_bench.results import Brief, Result
 
-__all__ = ["DEFAULT_METHOD", "Effect", "Effects"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["DEFAULT_METHOD", "Difference", "Effect", "Effects", "ObserverEffects"]
 
 DEFAULT_METHOD = (
     "two-stage t between networks (REML, Knapp-Hartung), Wald z within networks; logit link"
 )
 
 
-@dataclass(frozen=True)
-class Effect:
+@dataclass(frozen=True, repr=False)
+class Effect(Brief):
     """One question and its answer.
 
     Attributes
@@ -73,6 +83,20 @@ class Effect:
         base = self.key.rpartition(":")[0]
         return f"{base} × {self.step}" if base else self.step
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Effect:
+        """Read back what `to_json` gave."""
+        test = {one.name: record.get(one.name) for one in fields(Inference)}
+        test["name"] = record["test_name"]
+        found = restored(Inference, test)
+        if math.isnan(found.df) and not found.reason:  # JSON has no infinity: Wald's z
+            found = replace(found, df=math.inf)
+        known = {k: v for k, v in record.items() if k != "test"}
+        return restored(cls, {**known, "test": vars(found)})
+
+    def __str__(self) -> str:
+        return f"{self.question} {self.sentence}"
+
     @property
     def sentence(self) -> str:
         """The answer in one sentence."""
@@ -97,9 +121,9 @@ class Effect:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """All answers for one panel of people or one observer.
+@dataclass(frozen=True, eq=False, repr=False)
+class Effects(Result):
+    """All answers to the questions, for one panel of people or one observer.
 
     Attributes
     ----------
@@ -107,41 +131,122 @@ class Effects:
     simulated : whether the answers are made up.
     effects : in the order of the questions.
     stages : first-stage estimates by coefficient, one value a network.
-    fit : the first-stage model.
+    fit : the first-stage model; None where read from JSON.
+    converged, singular : of that model.
     formula : of the full model, network random; the R script refits it.
-    answers : number of answers.
-    table : the model's table.
+    n : number of answers.
+    table : the model's table; None where read from JSON.
     properties : of the networks, indexed by network.
     left_out : answers without which alone there are finite estimates, and why.
+    groups : the paper's own tests between networks, by mode.
+    observers : what observers show of the same effects.
+    notes : what was given and not used, one line each.
     """
 
     who: str
     simulated: bool
     effects: tuple[Effect, ...]
     stages: Mapping[str, LevelEstimates]
-    fit: GlmmResult
+    fit: GlmmResult | None
+    converged: bool
+    singular: bool
     formula: str
-    answers: int
-    table: AnswerTable = field(repr=False)
-    properties: pd.DataFrame = field(repr=False)
+    n: int
+    table: AnswerTable | None
+    properties: pd.DataFrame
     left_out: tuple[LeftOut, ...] = ()
+    groups: Mapping[str, PostHoc] = field(default_factory=dict)
+    observers: tuple[ObserverEffects, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    shown_columns = ("key", "estimate", "low", "high", "method", "p", "p_holm", "networks")
 
     def __getitem__(self, key: str) -> Effect:
-        return {effect.key: effect for effect in self.effects}[key]
+        known = {effect.key: effect for effect in self.effects}
+        if key not in known:
+            raise UnknownNameError.among(key, known, kind="effect")
+        return known[key]
+
+    @property
+    def title(self) -> str:
+        """Whose effects, in what unit."""
+        made_up = ", simulated" * self.simulated
+        return f"Effects in log-odds: {self.who} ({self.n:,} answers{made_up})"
+
+    @property
+    def answers(self) -> pd.DataFrame:
+        """The table that the model was fitted to, one row an answer; for models of one's own.
+
+        Raises
+        ------
+        InputError
+            If the effects were read from JSON.
+        """
+        if self.table is None:
+            raise InputError("effects read from JSON have no answers", where=self.who)
+        return self.table.frame
+
+    def summary(self) -> str:
+        """Return the table, each answer in one sentence, and what was left out."""
+        said = [*map(str, self.effects), *(f"Left out: {one}." for one in self.left_out)]
+        return super().summary() + "\n" + "\n".join([*said, *self.notes]) + "\n"
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw every effect with its interval; grey is smaller than the smallest of interest."""
+        rows = [
+            Interval(
+                one.label,
+                one.test.estimate,
+                one.test.low,
+                one.test.high,
+                math.nan if one.equivalence is None else one.equivalence.bound,
+            )
+            for one in self.effects
+            if math.isfinite(one.test.estimate)
+        ]
+        return forest(rows, xlabel="log-odds", title=self.title, reference=0.0, ax=ax)
+
+    @classmethod
+    def from_json(cls, record: str | Mapping[str, Any]) -> Effects:
+        """Read back what `to_json` gave: the effects, without the model and its answers."""
+        found = json.loads(record) if isinstance(record, str) else record
+        try:
+            return cls(
+                who=found["who"],
+                simulated=found["simulated"],
+                effects=tuple(map(Effect.from_json, found["effects"])),
+                stages={},
+                fit=None,
+                converged=found["converged"],
+                singular=found["singular"],
+                formula=found["formula"],
+                n=found["answers"],
+                table=None,
+                properties=pd.DataFrame(index=range(found["networks"])),
+                left_out=tuple(LeftOut(**one) for one in found["left_out"]),
+                groups={k: PostHoc.from_json(v) for k, v in found.get("groups", {}).items()},
+                observers=tuple(map(ObserverEffects.from_json, found.get("observers", ()))),
+                notes=tuple(found.get("notes", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError("not stored effects", found=repr(error)) from error
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
             "who": self.who,
             "simulated": self.simulated,
-            "answers": self.answers,
+            "answers": self.n,
             "networks": len(self.properties),
             "formula": self.formula,
             "method": DEFAULT_METHOD,
             "left_out": [one.to_json() for one in self.left_out],
-            "converged": self.fit.converged,
-            "singular": self.fit.singular,
+            "converged": self.converged,
+            "singular": self.singular,
             "effects": [effect.to_json() for effect in self.effects],
+            **({"groups": plain(self.groups)} if self.groups else {}),
+            **({"observers": [one.to_json() for one in self.observers]} if self.observers else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -159,3 +264,82 @@ class Effects:
                 }
             )
         return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, repr=False)
+class Difference(Brief):
+    """An observer's effect minus people's.
+
+    Attributes
+    ----------
+    key : of the effect.
+    observer, people : the two estimates, log-odds.
+    test : of the difference.
+    p_holm : its p-value adjusted (Holm) as the effects' own; NaN where there is none.
+    """
+
+    key: str
+    observer: float
+    people: float
+    test: Inference
+    p_holm: float = math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
+        return {
+            **test,
+            "observer": self.observer,
+            "people": self.people,
+            "p_holm": self.p_holm,
+            "difference": test.pop("estimate"),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Difference:
+        """Read back what `to_json` gave."""
+        test = {**record, "name": record["key"], "estimate": record["difference"]}
+        return restored(cls, {**record, "test": test})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ObserverEffects(Result):
+    """What an observer shows of the effects that people show.
+
+    Attributes
+    ----------
+    effects : its own.
+    differences : its effects minus people's.
+    """
+
+    effects: Effects
+    differences: tuple[Difference, ...]
+
+    @property
+    def title(self) -> str:
+        """Whose effects are held against people's."""
+        return f"Does {self.effects.who} show people's effects?"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an effect that both have."""
+        return pd.DataFrame([one.to_json() for one in self.differences])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the differences with their intervals."""
+        tests = [(one.key, one.test) for one in self.differences]
+        rows = [Interval(key, test.estimate, test.low, test.high) for key, test in tests]
+        xlabel = f"{self.effects.who} minus people, log-odds"
+        return forest(rows, xlabel=xlabel, title=self.title, reference=0.0, ax=ax)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: that of the effects, and the differences."""
+        return {
+            **self.effects.to_json(),
+            "differences": [one.to_json() for one in self.differences],
+        }
+
+    @classmethod
+    def from_json(cls, record: str | Mapping[str, Any]) -> ObserverEffects:
+        """Read back what `to_json` gave."""
+        found = json.loads(record) if isinstance(record, str) else record
+        return cls(Effects.from_json(found), tuple(map(Difference.from_json, found["differences"])))

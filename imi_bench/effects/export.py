@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
-from imi_bench.glmm.posthoc import PostHoc
 from imi_bench.provenance import atomic_path, plain, write_json
 from imi_bench.text import latex, one_line
 
@@ -27,16 +25,13 @@ _FILES = (
 )
 
 
-def export(
-    effects: Effects, folder: Path, *, groups: Mapping[str, PostHoc] | None = None
-) -> dict[str, Path]:
+def export(effects: Effects, folder: Path) -> dict[str, Path]:
     """Write everything a reader needs to check or to go on.
 
     Parameters
     ----------
     effects : the analysis.
     folder : made if missing.
-    groups : the paper's own tests, by mode.
 
     Returns
     -------
@@ -53,8 +48,7 @@ def export(
     for name, text in (("effects.tex", latex_table(effects)), ("refit.R", r_script(effects))):
         with atomic_path(paths[name]) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    record = {**effects.to_json(), "groups": {k: v.to_json() for k, v in (groups or {}).items()}}
-    write_json(paths["effects.json"], plain(record))
+    write_json(paths["effects.json"], plain(effects))
     return paths
 
 
@@ -82,7 +76,7 @@ def _answers(effects: Effects) -> pd.DataFrame:
         index=effects.properties.index,
     )
     centred = numbers - numbers.mean()
-    return effects.table.frame.merge(centred, left_on="network", right_index=True, how="left")
+    return effects.answers.merge(centred, left_on="network", right_index=True, how="left")
 
 
 def latex_table(effects: Effects) -> str:
@@ -92,7 +86,7 @@ def latex_table(effects: Effects) -> str:
     """
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
-        f"% {made_up}{one_line(effects.who)}, {effects.answers} answers",
+        f"% {made_up}{one_line(effects.who)}, {effects.n} answers",
         *(f"% left out: {one_line(str(gone))}" for gone in effects.left_out),
         r"\begin{tabular}{llrrrll}",
         r"\toprule",
@@ -130,7 +124,7 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
     gone = "".join(f"# Left out: {one_line(str(one))}.\n" for one in effects.left_out)
-    return f"""# Refits the mixed model of {who} ({effects.answers} answers) with lme4.
+    return f"""# Refits the mixed model of {who} ({effects.n} answers) with lme4.
 # Run in this folder: Rscript refit.R
 {made_up}{gone}# Properties of networks are log10 of parameters and of training images, accuracy in
 # steps of 10 points and the year, each minus its mean over networks. lme4's z for them treats

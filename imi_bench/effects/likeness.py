@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.effect import Effects
+from imi_bench.effects.effect import Difference, Effects
 from imi_bench.effects.scale import PROPERTIES, family_columns
 from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
@@ -17,42 +16,14 @@ from imi_bench.glmm.inference import Inference
 from imi_bench.stats.multiplicity import holm
 from imi_bench.vision.card import FAMILIES
 
-__all__ = ["Difference", "differences"]
+__all__ = ["differences"]
 
 _METHOD = "paired networks, two-stage t"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """An observer's effect minus people's.
-
-    Attributes
-    ----------
-    key : of the effect.
-    observer, people : the two estimates, log-odds.
-    test : of the difference.
-    p_holm : its p-value adjusted (Holm) as the effects' own; NaN where there is none.
-    """
-
-    key: str
-    observer: float
-    people: float
-    test: Inference
-    p_holm: float = math.nan
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
-        return {
-            **test,
-            "observer": self.observer,
-            "people": self.people,
-            "p_holm": self.p_holm,
-            "difference": test.pop("estimate"),
-        }
-
-
-def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> list[Difference]:
+def differences(
+    observer: Effects, people: Effects, *, level: float = 0.95
+) -> tuple[Difference, ...]:
     """Compare every effect both have.
 
     Effects that rest on networks are compared network by network: the differences of the two
@@ -89,7 +60,7 @@ def differences(observer: Effects, people: Effects, *, level: float = 0.95) -> l
             )
         )
     adjusted = holm([one.test.p for one in found], [people[one.key].family for one in found])
-    return [replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True)]
+    return tuple(replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True))
 
 
 def _test(key: str, observer: Effects, people: Effects, level: float) -> Inference:

@@ -53,7 +53,7 @@ class BuiltTrials:
     left_out: tuple[LeftOut, ...]
 
 
-def build_trials(
+def assemble_trials(
     activations: Activations,
     images: object,
     *,

@@ -9,9 +9,10 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.effects.effect import Effect, Effects
+from imi_bench.effects.export import export
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
-from imi_bench.provenance import atomic_path
+from imi_bench.provenance import atomic_path, plain, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         made_up = "simulated " if effects.simulated else ""
         canvas.suptitle(
             f"Effects on the log-odds of a correct answer: {effects.who} "
-            f"({effects.answers:,} {made_up}answers, {len(effects.properties)} networks)",
+            f"({effects.n:,} {made_up}answers, {len(effects.properties)} networks)",
             x=0.01,
             ha="left",
             fontsize=11,
@@ -73,6 +74,21 @@ def draw_effects(effects: Effects, path: Path) -> Path:
             canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
         plt.close(canvas)
     return path
+
+
+def write_effects(effects: Effects, out: Path) -> Path:
+    """Write everything about effects into a folder: CSV, LaTeX, R script, JSON and figure.
+
+    Observers get a folder each, with their differences from people.
+    """
+    export(effects, out)
+    draw_effects(effects, out / "effects.png")
+    for one in effects.observers:
+        folder = out / one.effects.who
+        export(one.effects, folder)
+        draw_effects(one.effects, folder / "effects.png")
+        write_json(folder / "differences.json", plain(one.differences))
+    return out
 
 
 def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:

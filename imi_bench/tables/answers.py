@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import InputError
 from imi_bench.provenance import sha256_columns, sha256_json
+from imi_bench.results import Shown
 from imi_bench.tables.columns import codes, column
 from imi_bench.tables.index import TrialIndex
 
 
-@dataclass(frozen=True, eq=False)
-class Responses:
+@dataclass(frozen=True, eq=False, repr=False)
+class Responses(Shown):
     """What people (or simulated participants) answered; one row an answer.
 
     Attributes
@@ -82,6 +83,18 @@ class Responses:
     def __len__(self) -> int:
         return len(self.trial_id)
 
+    shown_columns = ("trial_id", "participant", "correct", "chose_first", "seconds")
+
+    @property
+    def title(self) -> str:
+        """How many answers, of how many, from where."""
+        people = f"{'simulated ' * self.simulated}participants"
+        correct = f"{self.correct.mean():.3f}" if len(self) else "-"
+        return (
+            f"{len(self):,} answers of {len(set(self.participant)):,} {people} "
+            f"({self.source}), proportion correct {correct}"
+        )
+
     def take(self, rows: NDArray[Any]) -> Responses:
         """The chosen answers (integer positions or a mask)."""
         columns = {name: getattr(self, name)[rows] for name in self._KINDS}
@@ -103,8 +116,8 @@ class Responses:
         return pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
+@dataclass(frozen=True, eq=False, repr=False)
+class Study(Shown):
     """What was shown and what was answered: every response's trial is in `trials`.
 
     Attributes
@@ -124,6 +137,13 @@ class Study:
                 found=f"{len(unknown)} trials, such as '{min(unknown)}'",
                 wanted="a row of the trial table for each",
             )
+
+    shown_columns = ("network", "unit_id", "mode", "difficulty", "participant", "correct")
+
+    @property
+    def title(self) -> str:
+        """How many answers of whom, to how many trials."""
+        return f"{self.responses.title}; {self.trials.title}"
 
     @cached_property
     def hash(self) -> str:

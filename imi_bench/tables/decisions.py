@@ -12,6 +12,7 @@ import pandas as pd
 
 from imi_bench.arrays import Bools, Floats, Strings
 from imi_bench.errors import InputError
+from imi_bench.results import Shown
 from imi_bench.tables.columns import column
 from imi_bench.tables.trials import BlindingKey
 
@@ -36,8 +37,8 @@ class HasDecisions(Protocol):
 DecisionsLike: TypeAlias = "str | Path | pd.DataFrame | DecisionVariables | HasDecisions"
 
 
-@dataclass(frozen=True, eq=False)
-class DecisionVariables:
+@dataclass(frozen=True, eq=False, repr=False)
+class DecisionVariables(Shown):
     """An observer's evidence, one float a trial.
 
     Attributes
@@ -125,6 +126,18 @@ class DecisionVariables:
 
     def __len__(self) -> int:
         return len(self.trial_id)
+
+    shown_columns = ("trial_id", "decision_variable", "status", "shown_first")
+
+    @property
+    def title(self) -> str:
+        """Whose evidence, on how many trials, and how often it was right."""
+        missing = int((~self.answered).sum())
+        correct = f"{self.credit.mean():.3f}" if len(self) else "-"
+        return (
+            f"Decision variables of {self.observer}: {len(self)} trials, {missing} without an "
+            f"answer, proportion correct {correct}"
+        )
 
     @cached_property
     def answered(self) -> Bools:

@@ -20,14 +20,15 @@ from PIL import Image, UnidentifiedImageError
 from imi_bench.arrays import Pixels
 from imi_bench.errors import ImageError
 from imi_bench.provenance import sha256_bytes, sha256_columns
+from imi_bench.results import Brief
 from imi_bench.tables.pixels import rgb_pixels
 
 MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
 
-@dataclass(frozen=True, eq=False)
-class Images:
+@dataclass(frozen=True, eq=False, repr=False)
+class Images(Brief):
     """N distinct images.
 
     Attributes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Bools, Ints, Strings
 from imi_bench.errors import TrialError
+from imi_bench.results import Shown
 from imi_bench.tables.columns import codes, column
 
 MODES = ("natural", "synthetic")
@@ -31,8 +32,8 @@ def split_difficulty(network: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (network, "easy")
 
 
-@dataclass(frozen=True, eq=False)
-class TrialIndex:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrialIndex(Shown):
     """What each trial is about, without its images.
 
     Attributes
@@ -107,6 +108,13 @@ class TrialIndex:
 
     def __len__(self) -> int:
         return len(self.trial_id)
+
+    shown_columns = ("network", "layer", "unit", "mode", "difficulty", "batch")
+
+    @property
+    def title(self) -> str:
+        """How many trials of how many units."""
+        return f"{len(self)} trials of {len(set(self.unit_id))} units"
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Bools, Floats, Ints, Strings
-from imi_bench.errors import TrialError
+from imi_bench.errors import TrialError, UnknownNameError
 from imi_bench.provenance import sha256_columns
+from imi_bench.results import Brief, Shown
 from imi_bench.tables.columns import column
 from imi_bench.tables.images import Images
 from imi_bench.tables.index import TrialIndex
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
 
 
 def shown_first_is_positive(trial_ids: Iterable[str], *, seed: int) -> Bools:
@@ -51,8 +56,8 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class Trials:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trials(Shown):
     """Trials with their images and the answer.
 
     Attributes
@@ -138,6 +143,90 @@ class Trials:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __getitem__(self, rows: int | slice | Sequence[int] | NDArray[Any]) -> Trials:
+        """One trial, or some: ``trials[3]``, ``trials[-5:]``, ``trials[mask]``."""
+        return self.take(np.atleast_1d(np.arange(len(self))[rows]))
+
+    def query(self, expression: str) -> Trials:
+        """The trials for which an expression over the columns of the index holds.
+
+        Parameters
+        ----------
+        expression : str
+            As `pandas.DataFrame.query` reads it, such as ``mode == 'natural' and unit < 9``.
+
+        Raises
+        ------
+        TrialError
+            If the expression cannot be evaluated.
+        """
+        frame = self.index.to_frame()
+        try:
+            rows = frame.query(expression).index.to_numpy()
+        except Exception as error:
+            raise TrialError(
+                "expression cannot be evaluated",
+                where=repr(expression),
+                found=error,
+                wanted=f"a condition on {', '.join(frame.columns)}",
+            ) from error
+        return self.take(rows)
+
+    def where(self, **columns: object) -> Trials:
+        """The trials that have these values: ``trials.where(mode="natural", unit=7)``.
+
+        Raises
+        ------
+        UnknownNameError
+            For a column that the index does not have.
+        """
+        frame = self.index.to_frame()
+        keep = np.ones(len(self), dtype=bool)
+        for name, value in columns.items():
+            if name not in frame:
+                raise UnknownNameError.among(name, map(str, frame), kind="column of trials")
+            keep &= (frame[name] == value).to_numpy(dtype=bool)
+        return self.take(np.flatnonzero(keep))
+
+    def show(self, rows: int | slice | Sequence[int] = slice(0, 8), *, tile: int = 72) -> Image:
+        """Draw trials, the answer included; the picture shows itself in a notebook.
+
+        Parameters
+        ----------
+        rows : int, slice or sequence of int
+            Which; the first eight by default.
+        tile : int
+            Side of one image in pixels.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If there is none.
+        """
+        from PIL import Image
+
+        from imi_bench.tables.contact_sheet import contact_sheet
+
+        return Image.fromarray(contact_sheet(self[rows], tile=tile))
+
+    shown_columns = ("network", "layer", "unit", "mode", "difficulty", "batch")
+
+    @property
+    def title(self) -> str:
+        """How many trials of what, and whether they are made up."""
+        units, networks = len(set(self.index.unit_id)), len(set(self.index.network))
+        lost = f", {len(self.skipped)} left out (see skipped)" if self.skipped else ""
+        noted = f", {len(self.notes)} notes (see notes)" if self.notes else ""
+        return (
+            f"{len(self)} {'simulated ' * self.simulated}trials of {units} units of {networks} "
+            f"networks, {self.positive.shape[1]} references a side, {len(self.image_rows)} images"
+            f"{lost}{noted}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a trial: the columns of the index."""
+        return self.index.to_frame()
+
     def take(self, rows: NDArray[Any]) -> Trials:
         """The chosen trials; the images stay shared."""
         known = self.query_activations
@@ -193,8 +282,8 @@ class Trials:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class BlindingKey:
+@dataclass(frozen=True, eq=False, repr=False)
+class BlindingKey(Brief):
     """What the observer must not know: kept by the runner, needed to read its answers.
 
     Attributes
@@ -215,8 +304,8 @@ class BlindingKey:
         return column(np.where(self.first_is_positive, "positive", "negative"), str)
 
 
-@dataclass(frozen=True, eq=False)
-class BlindTrials:
+@dataclass(frozen=True, eq=False, repr=False)
+class BlindTrials(Brief):
     """Trials as an observer sees them: images, and which of them stand where.
 
     Attributes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -93,7 +94,7 @@ def test_an_observer_with_peoples_evidence_shows_peoples_effects(
 
 def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
     groups = compare_networks(table, n_resamples=100)
-    paths = export(people, tmp_path, groups=groups)
+    paths = export(dataclasses.replace(people, groups=groups), tmp_path)
     tidy = pd.read_csv(paths["effects.csv"])
     assert tidy["key"].tolist() == [effect.key for effect in people.effects]
     assert tidy.loc[0, "estimate"] == pytest.approx(people.effects[0].test.estimate)
@@ -104,7 +105,7 @@ def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
     assert "simulated" in paths["refit.R"].read_text()
     assert paths["effects.tex"].read_text().count(r"\\") == len(people.effects) + 1
     answers = pd.read_csv(paths["answers.csv"])
-    assert len(answers) == people.answers
+    assert len(answers) == people.n
     assert answers.groupby("network")["parameters"].first().mean() == pytest.approx(0.0, abs=1e-9)
 
 
@@ -201,7 +202,7 @@ def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
     found = analyse(with_answers(table, rows, correct))
     assert [one.what for one in found.left_out] == [what]
     assert reason in found.left_out[0].reason
-    assert found.answers == len(frame) - rows.sum()
+    assert found.n == len(frame) - rows.sum()
     assert np.isfinite(found["synthetic"].test.p)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.exemplars import Dealt, Design, choose_exemplars, deal_images
-from imi_bench.networks.trial_folder import build_trials
+from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import Unit
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.vision.layers import Layer
@@ -187,9 +187,9 @@ def test_both_layouts_read_back_as_the_same_trials(
     activations: Activations, pictures: np.ndarray, tmp_path: Path
 ) -> None:
     designs = [Design("easy", 2), Design("hard85", 2)]
-    memory = build_trials(activations, pictures, designs=designs, crop=14, seed=1).trials
+    memory = assemble_trials(activations, pictures, designs=designs, crop=14, seed=1).trials
     for name in ("one", "two"):
-        built = build_trials(
+        built = assemble_trials(
             activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / name
         )
         assert built.trials.hash == memory.hash
@@ -215,13 +215,15 @@ def test_both_layouts_read_back_as_the_same_trials(
     )
     assert one == two
     with pytest.raises(InputError, match="folder holds other stimuli"):
-        build_trials(activations, pictures, designs=designs, out=tmp_path / "one")
+        assemble_trials(activations, pictures, designs=designs, out=tmp_path / "one")
     # Killed before the table, the same build goes on with what is there; it may also be repeated.
     (tmp_path / "one" / "trials.parquet").unlink()
     image = next((tmp_path / "one" / "stimuli").rglob("max_0.png"))
     before = image.stat().st_ino
     for _ in range(2):
-        build_trials(activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / "one")
+        assemble_trials(
+            activations, pictures, designs=designs, crop=14, seed=1, out=tmp_path / "one"
+        )
         assert read_trials(tmp_path / "one").hash == memory.hash
     assert image.stat().st_ino == before
 
@@ -229,7 +231,7 @@ def test_both_layouts_read_back_as_the_same_trials(
 def test_other_numbers_of_references_are_written_as_a_table(
     activations: Activations, pictures: np.ndarray, tmp_path: Path
 ) -> None:
-    built = build_trials(
+    built = assemble_trials(
         activations, pictures, designs=[Design("easy", 2, 4)], crop=None, out=tmp_path
     )
     assert read_trials(tmp_path).hash == built.trials.hash
@@ -238,7 +240,7 @@ def test_other_numbers_of_references_are_written_as_a_table(
 
 def test_bad_requests_are_refused(activations: Activations, pictures: np.ndarray) -> None:
     with pytest.raises(NotEnoughDataError) as caught:
-        build_trials(activations, pictures, designs=[Design("hard95")])
+        assemble_trials(activations, pictures, designs=[Design("hard95")])
     assert str(caught.value) == (
         "too few images for the batches asked: hard95 trials: found 320 images, wanted 1980 for "
         "10 batches and one for catch trials of 9 references a side; give more images, or ask for "
@@ -246,7 +248,7 @@ def test_bad_requests_are_refused(activations: Activations, pictures: np.ndarray
     )
     assert caught.value.exit_code == 3
     with pytest.raises(InputError, match="images are not those of the activation pass"):
-        build_trials(activations, pictures[:300])
+        assemble_trials(activations, pictures[:300])
     with pytest.raises(InputError, match="unknown difficulty: found 'hard90'"):
         Design("hard90")
     with pytest.raises(InputError, match="batches out of range: found 0"):

@@ -11,7 +11,7 @@ from support import real_networks
 
 from imi_bench.networks.activations import collect_activations
 from imi_bench.networks.exemplars import Design
-from imi_bench.networks.trial_folder import build_trials
+from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import sample_units
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal
@@ -31,7 +31,7 @@ def trials_of(shared: Path, name: str) -> Trials:
     units = sample_units(network.layers, N_UNITS, seed=0)
     found = collect_activations(network, images, layers=[], sampled=units, batch_size=250)
     designs = [Design(difficulty) for difficulty in DIFFICULTIES]
-    return build_trials(found, images, designs=designs, catch=False, crop=None).trials
+    return assemble_trials(found, images, designs=designs, catch=False, crop=None).trials
 
 
 def proportion_correct(decided: DecisionVariables, trials: Trials) -> pd.Series:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from imi_bench.arrays import Pixels
-from imi_bench.tables import Trials
+from imi_bench.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from imi_bench.tables import Trials
 
 _GAP, _MARGIN, _TITLE = 3, 12, 22
 _POSITIVE, _NEGATIVE, _INK = (38, 110, 72), (150, 60, 50), (40, 40, 40)
@@ -29,12 +33,19 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
     -------
     (height, width, 3) uint8 array
 
+    Raises
+    ------
+    NotEnoughDataError
+        Without any trial.
+
     Examples
     --------
     >>> from imi_bench.simulation.world import build
     >>> contact_sheet(build(seed=0).trials.take(np.arange(2)), tile=24).shape[2]
     3
     """
+    if not len(trials):
+        raise NotEnoughDataError("no such trial", found="0 trials", wanted="one or more to draw")
     side = math.ceil(math.sqrt(trials.positive.shape[1]))
     panel = side * (tile + _GAP) - _GAP
     big = panel // 2

@@ -1,0 +1,121 @@
+"""All questions about a study at once: people, the paper's own tests, and observers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.effects.analysis import analyse
+from imi_bench.effects.effect import Effects, ObserverEffects
+from imi_bench.effects.groups import compare_networks
+from imi_bench.effects.likeness import differences
+from imi_bench.effects.scale import INTEREST
+from imi_bench.effects.table import observer_table, people_table
+from imi_bench.effects.truth import TrueEffects, read_truth
+from imi_bench.errors import NotComparableError
+from imi_bench.glmm.tables import read_table
+from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
+from imi_bench.release.table import truth_path
+from imi_bench.tables import DecisionsLike, DecisionVariables, Study
+
+__all__ = ["effects"]
+
+
+def effects(
+    answers: AnswersLike,
+    *,
+    decisions: Sequence[DecisionsLike] = (),
+    networks: str | Path | pd.DataFrame | None = None,
+    columns: str | Path | pd.DataFrame | None = None,
+    truth: TrueEffects | None = None,
+    interest: float = INTEREST,
+    seed: int = 0,
+) -> Effects:
+    """Answer the paper's questions by mixed models, beside the paper's own tests.
+
+    Parameters
+    ----------
+    answers : Study, or what `imi_bench.release.study_files.read_answers` takes
+        People's answers: ``"imi"``, a path, or a table.
+    decisions : sequence of what `DecisionVariables.read` takes
+        Observers' runs on the trials that people answered: their effects, and how these differ
+        from people's.
+    networks : DataFrame or path, optional
+        Properties of networks of one's own; see `imi_bench.effects.scale.network_table`.
+    columns : DataFrame or path, optional
+        Depth, type and width of layers; see `imi_bench.effects.table.people_table`.
+    truth : TrueEffects, optional
+        True values of a simulated study; by default those that lie beside a simulated table.
+    interest : float
+        Smallest effect of interest: log-odds over a property's span in the study.
+    seed : int
+        Of the bootstrap over units in the paper's own tests.
+
+    Returns
+    -------
+    Effects
+
+    Raises
+    ------
+    NotEnoughDataError
+        With fewer than three networks.
+    NotComparableError
+        An observer that answered none of people's trials.
+    ModelError
+        If the model does not fit.
+
+    Examples
+    --------
+    ``effects("responses_main.csv")["parameters"].sentence``
+    """
+    study = read_answers(answers)
+    own = None if networks is None else read_table(networks)
+    layers = None if columns is None else read_table(columns)
+    table = people_table(study, columns=layers)
+    people = analyse(table, networks=own, truth=truth or _truth_beside(answers), interest=interest)
+    unused = set() if own is None else set(own["network"]) - set(people.properties.index)
+    listed = ", ".join(sorted(map(str, unused)))
+    return replace(
+        people,
+        groups=compare_networks(table, seed=seed),
+        observers=tuple(
+            _observer(DecisionVariables.read(one), study, people, own, layers, interest)
+            for one in decisions
+        ),
+        notes=(f"not analysed, though its properties were given: {listed}",) if unused else (),
+    )
+
+
+def _truth_beside(answers: AnswersLike) -> TrueEffects | None:
+    if not isinstance(answers, str | Path):
+        return None
+    path = answers_path(answers)
+    beside = truth_path(path)
+    return read_truth(beside) if path.suffix == ".csv" and beside.is_file() else None
+
+
+def _observer(
+    decisions: DecisionVariables,
+    study: Study,
+    people: Effects,
+    own: pd.DataFrame | None,
+    layers: pd.DataFrame | None,
+    interest: float,
+) -> ObserverEffects:
+    if not np.isin(decisions.trial_id, study.trials.trial_id).any():
+        raise NotComparableError(
+            "the observer answered none of people's trials",
+            where=decisions.observer,
+            found=f"trials such as {decisions.trial_id[0]}",
+            wanted=f"such as {study.trials.trial_id[0]}",
+            do="run it on the trials that people answered",
+        )
+    table = observer_table(
+        decisions, study.trials, columns=layers, simulated=study.responses.simulated
+    )
+    found = analyse(table, networks=own, interest=interest)
+    return ObserverEffects(found, differences(found, people))

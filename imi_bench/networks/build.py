@@ -1,0 +1,225 @@
+"""From a network and a folder of images to trials of the network's units, in one call."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imi_bench.networks.activation_record import Activations
+from imi_bench.networks.activations import collect_activations
+from imi_bench.networks.collection import open_images
+from imi_bench.networks.exemplars import Design
+from imi_bench.networks.featurevis import Ascent
+from imi_bench.networks.synthetic import References, compared, synthetic_references
+from imi_bench.networks.trial_folder import CROP, assemble_trials
+from imi_bench.networks.units import Unit, sample_units
+from imi_bench.provenance import git_state, package_versions, write_json
+from imi_bench.tables import Skipped, Trials
+from imi_bench.vision.loading import LoadedNetwork, load_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from imi_bench.vision.card import NetworkCard
+
+__all__ = ["build_trials"]
+
+
+def build_trials(
+    network: str | Path | NetworkCard | nn.Module | LoadedNetwork,
+    images: object,
+    *,
+    units: int | Sequence[str | Unit] = 84,
+    difficulties: Sequence[str] = ("easy",),
+    batches: int = 10,
+    references: int = 9,
+    crop: int | None = CROP,
+    synthetic: bool = False,
+    steps: int = Ascent.steps,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = True,
+    layers: str | None = None,
+    input_size: int | None = None,
+    batch_size: int = 64,
+    precision: str = "float32",
+    workers: int = 0,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Trials:
+    """Run a network over images and build natural (and synthetic) trials of its units.
+
+    Parameters
+    ----------
+    network : str, Path, NetworkCard, torch.nn.Module or LoadedNetwork
+        As in `imi_bench.vision.loading.load_network`.
+    images : str, Path, (N, H, W, 3) uint8 array, or dataset
+        As in `imi_bench.networks.collection.open_images`.
+    units : int, or sequence of str
+        How many to sample (the paper's 84), or which, as ``layer__channel``.
+    difficulties : sequence of str
+        ``easy``, ``hard99``, ``hard95``, ``hard85``.
+    batches, references : int
+        Main trials a unit; reference images a side.
+    crop : int or None
+        Side of the centre crop in pixels; None leaves the images as they are.
+    synthetic : bool
+        Put beside every natural trial one whose references are feature visualisations, at the
+        size of the network's input, and whose queries are the same.
+    steps : int
+        Most steps of gradient ascent of a visualisation.
+    checkpoint, pretrained, layers, input_size, device
+        As in `imi_bench.vision.loading.load_network`; not used for one that is loaded.
+    batch_size, precision, workers
+        Of the pass over the images.
+    seed : int
+        Of random weights, sampled units and dealt images.
+    out : str or Path, optional
+        Folder for stimuli, ``trials.parquet``, ``units.parquet`` and ``run.json``; a call that was
+        killed goes on where it was. In memory by default.
+
+    Returns
+    -------
+    Trials
+        `skipped` names the units that could not be used, `source` is the whole record.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Too few images for the trials asked, or too few units.
+    NetworkError, UnknownNameError, InputError
+        A network, unit, difficulty or folder that does not fit.
+
+    Examples
+    --------
+    ``build_trials("timm:resnet10t", "photos/", units=8, difficulties=["easy", "hard95"])``
+    """
+    designs = [Design(name, batches, references) for name in dict.fromkeys(difficulties)]
+    opened = open_images(images)
+    for design in designs:
+        design.check(len(opened))
+    loaded = _loaded(
+        network,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        pretrained=pretrained,
+        layers=layers,
+        input_size=input_size,
+        seed=seed,
+        device=device,
+    )
+    started = time.perf_counter()
+    chosen = _units(loaded, units, seed)
+    folder = None if out is None else Path(out)
+    found = collect_activations(
+        loaded,
+        opened,
+        out=None if folder is None else folder / "activations",
+        layers=[],
+        sampled=chosen,
+        batch_size=batch_size,
+        precision=precision,
+        workers=workers,
+    )
+    passed = time.perf_counter()
+    made: dict[Unit, References] = {}
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def visualised(shown: Sequence[Unit]) -> dict[Unit, References]:
+            made.update(
+                synthetic_references(
+                    loaded,
+                    shown,
+                    folder=place / "visualisations",
+                    n_images=references,
+                    seed=seed,
+                    ascent=Ascent(steps=steps),
+                    units_per_group=max(1, batch_size // references),
+                )
+            )
+            return made
+
+        built = assemble_trials(
+            found,
+            opened,
+            designs=designs,
+            crop=crop,
+            seed=seed,
+            out=folder,
+            synthetic=visualised if synthetic else None,
+        )
+    shares = _share_beyond(made, found, folder) if synthetic else {}
+    record = {
+        "command": "stimuli build",
+        "versions": package_versions(),
+        "git": git_state(),
+        "seed": seed,
+        "network": dict(loaded.record),
+        "images": len(opened),
+        "difficulties": [design.difficulty for design in designs],
+        "batches": batches,
+        "references": references,
+        "crop": crop or 0,
+        "units": [str(one) for one in chosen],
+        "synthetic": shares or None,
+        "left_out": [
+            {"unit": str(one.unit), "difficulty": one.difficulty, "reason": one.reason}
+            for one in built.left_out
+        ],
+        "trials": len(built.trials),
+        "trials_hash": built.trials.hash,
+        "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
+    }
+    if folder is not None:
+        found.covariates().to_parquet(folder / "units.parquet", index=False)
+        write_json(folder / "run.json", record)
+    return _with_findings(built.trials, record, shares)
+
+
+def _with_findings(
+    trials: Trials, record: dict[str, Any], shares: dict[str, dict[str, float]]
+) -> Trials:
+    """The trials with what was left out, and how the visualisations fared."""
+    return replace(
+        trials,
+        skipped=tuple(
+            Skipped(f"{one['unit']} ({one['difficulty']})", one["reason"])
+            for one in record["left_out"]
+        ),
+        notes=tuple(
+            f"visualisations ({direction}): {share['beyond']:.0%} of units beyond natural images, "
+            f"{share['level']:.0%} level with them"
+            for direction, share in shares.items()
+        ),
+        source=record,
+    )
+
+
+def _loaded(
+    network: str | Path | NetworkCard | nn.Module | LoadedNetwork, **options: Any
+) -> LoadedNetwork:
+    return network if isinstance(network, LoadedNetwork) else load_network(network, **options)
+
+
+def _units(loaded: LoadedNetwork, units: int | Sequence[str | Unit], seed: int) -> list[Unit]:
+    if isinstance(units, int):
+        return list(sample_units(loaded.layers, units, seed=seed))
+    return [one if isinstance(one, Unit) else Unit.parse(one) for one in units]
+
+
+def _share_beyond(
+    made: dict[Unit, References], found: Activations, folder: Path | None
+) -> dict[str, dict[str, float]]:
+    """Shares of units driven beyond, or level with, natural images; the table goes to `folder`."""
+    table = compared(made, found)
+    if folder is not None:
+        table.to_parquet(folder / "visualisations.parquet", index=False)
+    return {
+        str(direction): {name: float(part[name].mean()) for name in ("beyond", "level")}
+        for direction, part in table.groupby("direction")
+    }
