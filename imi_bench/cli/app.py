@@ -22,6 +22,7 @@ GROUPS: tuple[str, ...] = (
     "data",
     "score",
     "fit",
+    "model",
     "effects",
     "power",
     "networks",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from imi_bench.cli.output import AsJson, note, print_json
-from imi_bench.provenance import atomic_path, plain
+from imi_bench.provenance import plain
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +44,15 @@ def fit(
     weights: Annotated[
         str | None, typer.Option(help="Trials behind each row's proportion: a column.")
     ] = None,
+    firth: Annotated[
+        bool,
+        typer.Option(
+            "--firth", help="Bias-reduced fixed effects, finite also for separated answers (logit)."
+        ),
+    ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     save: Annotated[
-        Path | None, typer.Option(help="Write everything, conditional modes too, as JSON.")
+        Path | None, typer.Option(help="Write everything as JSON, for `imi-bench model`.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,8 +62,10 @@ def fit(
     1: the fit did not converge, or an effect has no finite estimate.
     """
     from imi_bench.glmm import fit as fit_model
+    from imi_bench.glmm.saved import save_model
     from imi_bench.glmm.tables import read_table
 
+    ordered = None if levels is None else [label.strip() for label in levels.split(",")]
     result = fit_model(
         formula,
         read_table(data),
@@ -68,15 +75,18 @@ def fit(
         nagq=nagq,
         lapse=_lapse(lapse),
         thresholds=cast(Any, thresholds),
-        levels=None if levels is None else [label.strip() for label in levels.split(",")],
+        levels=ordered,
         weights=weights,
     )
+    if firth and result.design is not None:
+        from imi_bench.glmm.firth import bias_reduced
+
+        result = bias_reduced(result.design, options=result.options)
     for remark in result.remarks:
         note(remark)
     whole = plain(result)
     if save is not None:
-        with atomic_path(save) as temporary:
-            temporary.write_text(json.dumps(whole), encoding="utf-8")
+        save_model(result, save, data=data, levels=ordered, weights=weights)
     if as_json:
         print_json({name: part for name, part in whole.items() if name != "effects"})
     else:

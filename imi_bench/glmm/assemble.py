@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
@@ -101,7 +102,8 @@ def assemble(
         design=design,
         categories=design.categories,
         thresholds=options.thresholds,
-        **_shape_facts(objective, options, point.parameters, covariance[fixed.stop :]),
+        **_shape_facts(objective, options, point.parameters),
+        joint_covariance=_joint(objective, point.parameters, covariance, facts["covariance"]),
         warm=WarmStart(
             theta=theta,
             fixed=facts["estimate"],
@@ -183,26 +185,42 @@ def _fixed_facts(
     }
 
 
-def _shape_facts(
-    objective: Objective, options: Options, parameters: Floats, covariance: Floats
-) -> dict[str, Any]:
-    """Return the lapse rate, and what the likelihood has of its own with its covariances.
-
-    `covariance` holds the rows of the internal shape parameters, float64 (s, k).
-    """
+def _shaped(objective: Objective) -> ShapedLaplace | None:
     laplace = objective.laplace if isinstance(objective, QuadratureObjective) else objective
-    if not isinstance(laplace, ShapedLaplace):
+    return laplace if isinstance(laplace, ShapedLaplace) else None
+
+
+def _shape_facts(objective: Objective, options: Options, parameters: Floats) -> dict[str, Any]:
+    """Return the lapse rate, and what the likelihood has of its own."""
+    laplace = _shaped(objective)
+    if laplace is None:
         return {"lapse": float(options.lapse)}
-    count = laplace.shape.size
-    values, slopes = laplace.shape.reported(parameters[-count:])
-    fixed = laplace.problem.fixed_slice
+    values, _ = laplace.shape.reported(parameters[-laplace.shape.size :])
     return {
         "lapse": float(values[0]) if isinstance(laplace.shape, LapseShape) else 0.0,
         "shape_names": laplace.shape.names,
         "shape": values,
-        "shape_covariance": slopes @ covariance[:, -count:] @ slopes.T,
-        "shape_fixed_covariance": slopes @ covariance[:, fixed],
     }
+
+
+def _joint(
+    objective: Objective, parameters: Floats, covariance: Floats, fixed_covariance: Floats
+) -> Floats:
+    """Return the covariance of theta, fixed effects and the reported shape together."""
+    if isinstance(objective, GaussianObjective):
+        return np.asarray(linalg.block_diag(covariance, fixed_covariance))
+    laplace = _shaped(objective)
+    if laplace is None:
+        return covariance
+    count = laplace.shape.size
+    _, slopes = laplace.shape.reported(parameters[-count:])
+    kept = len(parameters) - count
+    change = linalg.block_diag(np.eye(kept), slopes)
+    known = np.nan_to_num(covariance)
+    joint = change @ known @ change.T
+    unknown = np.append(np.isnan(np.diag(covariance))[:kept], np.zeros(len(slopes), dtype=bool))
+    joint[unknown] = joint[:, unknown] = np.nan
+    return np.asarray(joint)
 
 
 def _random_effects(

@@ -76,6 +76,7 @@ def build_design(
         dropped=len(data) - len(frame),
         remarks=(*remarks, *([response.remark] if response.remark else [])),
         recipe=fixed.recipe,
+        table=frame,
     )
 
 

@@ -119,6 +119,7 @@ class Design(Brief):
         columns, which answer counts as a success, which levels no row has.
     recipe : how the fixed columns and the offset are made from a table, for rows other than
         these; None where no formula made them.
+    table : the rows that were used, with the columns that the formula names; None for bare arrays.
 
     Raises
     ------
@@ -140,6 +141,7 @@ class Design(Brief):
     unmet: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     recipe: Recipe | None = field(default=None, repr=False, compare=False)
+    table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     _pattern: Pattern | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

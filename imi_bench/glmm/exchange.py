@@ -60,8 +60,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         "categories": list(result.categories),
         "thresholds": result.thresholds,
         "shape": dict(zip(result.shape_names, plain(result.shape), strict=True)),
-        "shape_covariance": plain(result.shape_covariance),
-        "shape_fixed_covariance": plain(result.shape_fixed_covariance),
+        "joint_covariance": plain(result.joint_covariance),
         "warnings": list(result.warnings),
         "separated": list(result.separated),
         "remarks": list(result.remarks),
@@ -123,12 +122,7 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
             thresholds=source["thresholds"],
             shape_names=tuple(source["shape"]),
             shape=_array(list(source["shape"].values())),
-            shape_covariance=_array(source["shape_covariance"]).reshape(
-                2 * (len(source["shape"]),)
-            ),
-            shape_fixed_covariance=_array(source["shape_fixed_covariance"]).reshape(
-                (len(source["shape"]), len(source["fixed"]))
-            ),
+            joint_covariance=_square(source["joint_covariance"]),
             warnings=tuple(source["warnings"]),
             separated=tuple(source["separated"]),
             remarks=tuple(source.get("remarks", ())),
@@ -187,3 +181,7 @@ def random_rows(result: GlmmResult) -> list[dict[str, Any]]:
 
 def _array(value: Any) -> Floats:
     return np.asarray(value, dtype=float)
+
+
+def _square(rows: Any) -> Floats:
+    return _array(rows).reshape(2 * (len(rows),))

@@ -35,7 +35,7 @@ from imi_bench.glmm.threads import one_thread
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Options", "deviance", "fit", "fit_design"]
+__all__ = ["Options", "build", "deviance", "fit", "fit_design"]
 
 
 def fit(
@@ -104,13 +104,24 @@ def fit(
     options = Options(
         link, method, nagq, hessian, max_iterations, lapse=lapse, thresholds=thresholds
     )
-    if family == "ordinal":
-        if weights is not None:
-            raise InputError("weights need the binomial family", found=repr(weights))
-        design = ordinal_design(formula, data, levels=levels)
-    else:
-        design = build_design(formula, data, family=family, weights=weights)
+    design = build(formula, data, family=family, levels=levels, weights=weights)
     return fit_design(design, options=options, start=start, began=began)
+
+
+def build(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    family: FamilyName = "binomial",
+    levels: Sequence[str] | None = None,
+    weights: str | None = None,
+) -> Design:
+    """Evaluate a formula on a table for any family; see `fit` for the parameters."""
+    if family != "ordinal":
+        return build_design(formula, data, family=family, weights=weights)
+    if weights is not None:
+        raise InputError("weights need the binomial family", found=repr(weights))
+    return ordinal_design(formula, data, levels=levels)
 
 
 def fit_design(
@@ -252,8 +263,7 @@ def _lapse_of_zero(
         plain,
         shape_names=("lapse",),
         shape=np.zeros(1),
-        shape_covariance=np.full((1, 1), np.nan),
-        shape_fixed_covariance=np.full((1, len(design.names)), np.nan),
+        joint_covariance=np.pad(plain.joint_covariance, (0, 1), constant_values=np.nan),
         parameters=plain.parameters + 1,
         warnings=(*plain.warnings, "the lapse rate is on the boundary: zero fits best"),
     )

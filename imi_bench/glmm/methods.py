@@ -18,6 +18,15 @@ HOME: Mapping[str, str] = {
     "likelihood_ratio": "inference",
     "profile": "profile",
     "wald": "inference",
+    "drop_one": "comparison",
+    "anova": "comparison",
+    "variance_tests": "comparison",
+    "variation": "variation",
+    "restarts": "restarts",
+    "marginal_means": "means",
+    "predict": "prediction",
+    "simulated_residuals": "residuals",
+    "influence": "influence",
 }
 """The module of each function."""
 

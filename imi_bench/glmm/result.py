@@ -28,8 +28,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from imi_bench.glmm.bootstrap import Bootstrap
+    from imi_bench.glmm.comparison import Comparison
     from imi_bench.glmm.design import Design
     from imi_bench.glmm.inference import Inference
+    from imi_bench.glmm.influence import Influence
+    from imi_bench.glmm.means import MarginalMeans
+    from imi_bench.glmm.prediction import Prediction
+    from imi_bench.glmm.residuals import SimulatedResiduals
+    from imi_bench.glmm.restarts import Restarts
+    from imi_bench.glmm.variation import Variation
 
 __all__ = ["GlmmResult", "RandomEffects"]
 
@@ -64,7 +71,8 @@ class GlmmResult(Result):
     thresholds : of an ordinal model, ``flexible`` or ``symmetric``.
     shape_names, shape : what the likelihood has of its own, estimated: thresholds (``1|2``), or
         the lapse rate; float64 (s,).
-    shape_covariance, shape_fixed_covariance : float64 (s, s), and (s, p) with the fixed effects.
+    joint_covariance : float64 (k + p + s, k + p + s), of theta, fixed effects and shape together;
+        NaN where one of them is held or on the boundary.
     remarks : how the table was read: rows dropped, what counts as a success.
     separated : fixed effects without a finite estimate.
     design : the data of the model; absent from JSON.
@@ -102,8 +110,7 @@ class GlmmResult(Result):
     thresholds: ThresholdName = "flexible"
     shape_names: tuple[str, ...] = ()
     shape: Floats = field(default_factory=lambda: np.zeros(0))
-    shape_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    shape_fixed_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    joint_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     remarks: tuple[str, ...] = ()
     design: Design | None = field(default=None, repr=False)
     warm: WarmStart | None = field(default=None, repr=False)
@@ -143,6 +150,12 @@ class GlmmResult(Result):
     def bic(self) -> float:
         """Schwarz's information criterion, with the number of rows, as lme4."""
         return self.deviance + math.log(self.n) * self.parameters
+
+    @property
+    def shape_covariance(self) -> Floats:
+        """Covariance of `shape`, float64 (s, s)."""
+        start = len(self.theta) + len(self.names)
+        return self.joint_covariance[start:, start:]
 
     @property
     def options(self) -> Options:
@@ -210,6 +223,51 @@ class GlmmResult(Result):
         return forest(
             rows, xlabel=f"effect ({scale} scale), {level:.0%} interval", reference=0.0, ax=ax
         )
+
+    def drop_one(self) -> list[Inference]:
+        """Test every term that no interaction contains; see `comparison.drop_one`."""
+        found: list[Inference] = method("drop_one")(self)
+        return found
+
+    def anova(self, *others: GlmmResult) -> Comparison:
+        """Compare with nested models of the same rows; see `comparison.anova`."""
+        found: Comparison = method("anova")(self, *others)
+        return found
+
+    def variance_tests(self) -> list[Inference]:
+        """Test every variance against zero; see `comparison.variance_tests`."""
+        found: list[Inference] = method("variance_tests")(self)
+        return found
+
+    def variation(self) -> Variation:
+        """Split the variance: intraclass correlations, R2; see `imi_bench.glmm.variation`."""
+        found: Variation = method("variation")(self)
+        return found
+
+    def restarts(self, *, n: int = 8, seed: int = 0) -> Restarts:
+        """Fit again from scattered starts; see `imi_bench.glmm.restarts`."""
+        found: Restarts = method("restarts")(self, n=n, seed=seed)
+        return found
+
+    def marginal_means(self, *names: str, **how: Any) -> MarginalMeans:
+        """Means on the scale people read; see `imi_bench.glmm.means.marginal_means`."""
+        found: MarginalMeans = method("marginal_means")(self, *names, **how)
+        return found
+
+    def predict(self, data: pd.DataFrame | None = None, **how: Any) -> Prediction:
+        """What the model expects of rows; see `imi_bench.glmm.prediction.predict`."""
+        found: Prediction = method("predict")(self, data, **how)
+        return found
+
+    def residuals(self, *, n: int = 250, seed: int = 0) -> SimulatedResiduals:
+        """Residuals by simulation; see `imi_bench.glmm.residuals`."""
+        found: SimulatedResiduals = method("simulated_residuals")(self, n=n, seed=seed)
+        return found
+
+    def influence(self, group: str) -> Influence:
+        """Fits without each level of a factor; see `imi_bench.glmm.influence`."""
+        found: Influence = method("influence")(self, group)
+        return found
 
     def simulate(self, rng: np.random.Generator) -> Floats:
         """Draw new random effects and a new response from the fitted model.

@@ -54,3 +54,36 @@ for (lapse in c(0, 0.06, 0.12)) {
     se = named(sqrt(diag(as.matrix(vcov(m))))), sd = named(sapply(VarCorr(m), function(v) sqrt(v[1, 1]))))
 }
 keep(list(engine = sprintf("lme4 %s", packageVersion("lme4")), formula = "correct ~ x + mode + (1 | person) + (1 | unit)", fits = fits), "lapse")
+
+# Means, contrasts, tests, variances and predictions of a logistic model of lapse.csv.
+d <- read.csv("lapse.csv", stringsAsFactors = TRUE)
+d$third <- factor(c("low", "middle", "high")[1 + as.integer(d$unit) %% 3], levels = c("high", "low", "middle"))
+write.csv(d, "lapse.csv", row.names = FALSE, quote = FALSE)
+ctl <- glmerControl(optimizer = "bobyqa", tolPwrss = 1e-11, optCtrl = list(maxfun = 1e5, rhoend = 1e-9))
+full <- glmer(correct ~ x * mode + third + (1 | person) + (1 | unit), d, binomial, control = ctl)
+plain <- glmer(correct ~ x + mode + third + (1 | person) + (1 | unit), d, binomial, control = ctl)
+none <- glmer(correct ~ x + mode + (1 | person), d, binomial, control = ctl)
+probability <- function(specs) as.data.frame(summary(emmeans(full, specs), type = "response"))
+sd_total <- sqrt(sum(sapply(VarCorr(full), function(v) v[1, 1])))
+grid <- as.data.frame(ref_grid(full)@grid)[, c("x", "mode", "third")]
+eta <- predict(full, grid, re.form = NA)
+average <- function(e) integrate(function(b) plogis(e + b) * dnorm(b, sd = sd_total), -Inf, Inf, rel.tol = 1e-10)$value
+grid$population <- sapply(eta, average)
+test <- function(a) list(chisq = a$Chisq[2], df = a$Df[2], p = a[["Pr(>Chisq)"]][2])
+link_pairs <- as.data.frame(pairs(emmeans(full, "third"), adjust = "tukey"))
+vfix <- var(as.numeric(model.matrix(full) %*% fixef(full)))
+vran <- sapply(VarCorr(full), function(v) v[1, 1])
+keep(list(
+  engine = sprintf("lme4 %s, emmeans %s", packageVersion("lme4"), packageVersion("emmeans")),
+  formula = "correct ~ x * mode + third + (1 | person) + (1 | unit)",
+  mode = probability("mode"), third = probability("third"),
+  population = aggregate(population ~ mode, grid, mean),
+  link_pairs = link_pairs, regrid_pairs = as.data.frame(pairs(regrid(emmeans(full, "third")), adjust = "holm")),
+  anova = test(anova(plain, full)), variance = test(anova(none, update(none, . ~ . + (1 | unit)))),
+  drop1 = as.data.frame(drop1(full, test = "Chisq")),
+  correlation = unname(cov2cor(as.matrix(vcov(full)))),
+  r2 = list(marginal = vfix / (vfix + sum(vran) + pi^2 / 3), conditional = (vfix + sum(vran)) / (vfix + sum(vran) + pi^2 / 3)),
+  icc = as.list(vran / (sum(vran) + pi^2 / 3)),
+  ranef = as.data.frame(ranef(full, condVar = TRUE))[, c("grpvar", "grp", "condval", "condsd")],
+  conditional = as.numeric(predict(full, d[1:12, ], type = "response")),
+  zero = as.numeric(predict(full, d[1:12, ], re.form = NA, type = "response"))), "means")

@@ -1,0 +1,523 @@
+"""`imi-bench model`: what a saved mixed model says beyond its coefficients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from imi_bench.glmm.inference import Inference
+    from imi_bench.glmm.result import GlmmResult
+
+model = typer.Typer(
+    no_args_is_help=True,
+    help="Tests, means, predictions and checks of a model saved by `imi-bench fit --save`.",
+)
+
+Saved = Annotated[Path, typer.Argument(help="JSON of `imi-bench fit --save`.")]
+Data = Annotated[Path | None, typer.Option(help="The model's table, where it is not where it was.")]
+Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
+Seed = Annotated[int, typer.Option(help="Of everything drawn.")]
+Figure = Annotated[Path | None, typer.Option(help="Draw to this PNG, SVG or PDF.")]
+Over = Annotated[
+    str,
+    typer.Option(
+        help="population (averaged over random effects), zero (a typical level) or conditional."
+    ),
+]
+Scale = Annotated[str, typer.Option(help="response (probability, value) or link.")]
+Above = Annotated[
+    str | None, typer.Option(help="Ordered answers: the probability of a higher one than this.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.add_typer(model, name="model")
+
+
+def _load(path: Path, data: Path | None) -> GlmmResult:
+    from imi_bench.glmm.saved import load_model
+
+    result = load_model(path, data=data)
+    if not result.converged:
+        note(f"warning: not converged: {result.reason}")
+    return result
+
+
+def _n(value: float, digits: int = 3) -> str:
+    return "-" if math.isnan(value) else f"{value:z.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _print_tests(tests: Iterable[Inference], *, title: str, value: str = "estimate") -> None:
+    tests = list(tests)
+    bounds = any(not math.isnan(test.low) for test in tests)
+    columns = ["", value, *(["low", "high"] if bounds else []), "statistic", "df", "p", "method"]
+    print_table(
+        columns,
+        [
+            [
+                test.name,
+                _n(test.estimate),
+                *([_n(test.low), _n(test.high)] if bounds else []),
+                _n(test.statistic),
+                "-" if not math.isfinite(test.df) else f"{test.df:g}",
+                _p(test.p),
+                test.method if math.isfinite(test.p) else test.reason,
+            ]
+            for test in tests
+        ],
+        title=title,
+        right=columns[1:-1],
+    )
+
+
+def _draw(canvas: Any, path: Path | None) -> None:
+    if path is None:
+        return
+    from imi_bench.provenance import atomic_path
+
+    with atomic_path(path) as temporary:
+        canvas.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
+    note(f"drawn to {path}")
+
+
+@model.command("anova")
+def anova_command(
+    models: Annotated[list[Path], typer.Argument(help="Two or more saved models.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Likelihood ratios of nested models of the same rows."""
+    from imi_bench.glmm.comparison import anova
+
+    first, *others = (_load(path, data) for path in models)
+    found = anova(first, *others)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_table(
+        ("model", "parameters", "logLik", "AIC", "BIC"),
+        [
+            [
+                str(k + 1),
+                row["parameters"],
+                *(_n(row[name], 2) for name in ("log_likelihood", "aic", "bic")),
+            ]
+            for k, row in enumerate(found.models)
+        ],
+        right=("parameters", "logLik", "AIC", "BIC"),
+    )
+    for k, row in enumerate(found.models):
+        typer.echo(f"{k + 1}: {row['formula']}")
+    print_table(
+        ("", "chi-squared", "df", "p", "method"),
+        [
+            [f"{k + 2} against {k + 1}", _n(t.statistic, 2), f"{t.df:g}", _p(t.p), t.method]
+            for k, t in enumerate(found.tests)
+        ],
+        right=("chi-squared", "df", "p"),
+    )
+
+
+@model.command("drop1")
+def drop_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> None:
+    """Likelihood ratio of every fixed term that no interaction contains."""
+    from imi_bench.glmm.comparison import drop_one
+
+    tests = drop_one(_load(saved, data))
+    if as_json:
+        print_json({"tests": tests})
+    else:
+        _print_tests(tests, title="Without one term")
+
+
+@model.command("intervals")
+def intervals_command(
+    saved: Saved,
+    method: Annotated[str, typer.Option(help="wald, profile or bootstrap.")] = "profile",
+    effects: Annotated[
+        list[str] | None, typer.Option("--effect", help="Only these fixed effects; repeatable.")
+    ] = None,
+    level: Level = 0.95,
+    n: Annotated[int, typer.Option(help="Refits of the bootstrap.")] = 200,
+    seed: Seed = 0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Intervals of the fixed effects; a profile or bootstrap refits the model many times."""
+    from imi_bench.errors import UnknownNameError
+    from imi_bench.glmm.bootstrap import bootstrap
+    from imi_bench.glmm.inference import wald
+    from imi_bench.glmm.profile import profile
+
+    result = _load(saved, data)
+    names = effects or list(result.names)
+    for name in names:
+        result.index(name)
+    if method == "wald":
+        tests = [wald(result, name, level=level) for name in names]
+    elif method == "profile":
+        tests = [profile(result, name, level=level) for name in names]
+    elif method == "bootstrap":
+        drawn = bootstrap(result, n=n, seed=seed)
+        if drawn.failed:
+            note(f"{drawn.failed} of {n} refits did not converge and are left out")
+        tests = [drawn.test(name, level=level) for name in names]
+    else:
+        raise UnknownNameError.among(method, ("wald", "profile", "bootstrap"), kind="method")
+    if as_json:
+        print_json({"method": method, "level": level, "tests": tests})
+    else:
+        _print_tests(tests, title=f"{level:.0%} intervals by {method}")
+
+
+@model.command("variance")
+def variance_command(
+    saved: Saved,
+    tests: Annotated[bool, typer.Option(help="Test each variance against zero.")] = True,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where the variation is: intraclass correlations, R2, tests of variances against zero."""
+    from imi_bench.glmm.comparison import variance_tests
+    from imi_bench.glmm.variation import variation
+
+    result = _load(saved, data)
+    parts = variation(result)
+    found = variance_tests(result) if tests else []
+    if as_json:
+        print_json({**parts.to_json(), "tests": found})
+        return
+    print_table(
+        ("part", "variance", "intraclass correlation"),
+        [
+            ["fixed effects", _n(parts.fixed), ""],
+            *([g, _n(v), _n(parts.intraclass[g])] for g, v in parts.groups.items()),
+            ["an answer's own", _n(parts.residual), ""],
+        ],
+        title=f"Variance on the scale of the linear predictor ({result.link})",
+        right=("variance", "intraclass correlation"),
+    )
+    typer.echo(
+        f"R2 (Nakagawa): {parts.marginal_r2:.3f} by fixed effects, "
+        f"{parts.conditional_r2:.3f} with random effects\n"
+    )
+    if found:
+        _print_tests(found, title="Against a variance of zero", value="SD")
+
+
+@model.command("starts")
+def starts_command(
+    saved: Saved,
+    n: Annotated[int, typer.Option(help="Starts.")] = 8,
+    seed: Seed = 0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit again from scattered starts; exit 1 where the fit's own optimum is not to be trusted."""
+    from imi_bench.glmm.restarts import restarts
+
+    found = restarts(_load(saved, data), n=n, seed=seed)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_table(
+            ("start", "logLik", "below", "distance (SE)"),
+            [
+                [k + 1, _n(a, 4), _n(b, 6), _n(c, 4)]
+                for k, (a, b, c) in enumerate(found.to_frame().to_numpy().tolist())
+            ],
+            right=("logLik", "below", "distance (SE)"),
+        )
+        typer.echo(found.sentence)
+    if not found.trustworthy:
+        raise typer.Exit(1)
+
+
+@model.command("correlation")
+def correlation_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> None:
+    """Correlations of the fixed effects' estimates."""
+    from imi_bench.glmm.variation import fixed_correlation
+
+    frame = fixed_correlation(_load(saved, data))
+    if as_json:
+        print_json({"names": list(frame.columns), "correlation": frame.to_numpy().tolist()})
+        return
+    typer.echo(frame.round(2).to_string())
+
+
+@model.command("ranef")
+def ranef_command(
+    saved: Saved,
+    group: Annotated[str | None, typer.Option(help="Only this grouping factor.")] = None,
+    level: Level = 0.95,
+    plot: Figure = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Random effects with their intervals given the data; --plot draws a caterpillar."""
+    from imi_bench.glmm.caterpillar import conditional_effects, draw_caterpillar
+
+    result = _load(saved, data)
+    frame = conditional_effects(result, group=group, level=level)
+    if plot is not None:
+        _draw(draw_caterpillar(result, group=group, level=level), plot)
+    if as_json:
+        print_json({"level": level, "effects": frame.to_dict("records")})
+        return
+    print_table(
+        ("group", "level", "effect", "value", "low", "high"),
+        [
+            [*row[:3], *(_n(float(v)) for v in (row[3], row[5], row[6]))]
+            for row in frame.to_numpy(dtype=object).tolist()
+        ],
+        right=("value", "low", "high"),
+    )
+
+
+@model.command("means")
+def means_command(
+    saved: Saved,
+    variables: Annotated[list[str], typer.Argument(help="Variables of the fixed effects.")],
+    at: Annotated[
+        list[str] | None, typer.Option(help="Values, such as depth=0.2,0.8; repeatable.")
+    ] = None,
+    over: Over = "population",
+    scale: Scale = "response",
+    above: Above = None,
+    contrasts: Annotated[bool, typer.Option(help="Pairwise differences too.")] = True,
+    by: Annotated[
+        str | None, typer.Option(help="Compare only means that share this variable's value.")
+    ] = None,
+    adjust: Annotated[
+        str, typer.Option(help="holm, tukey, bonferroni or none, for the contrasts' p.")
+    ] = "holm",
+    people: Annotated[
+        str | None, typer.Option(help="Draw the raw means of this factor's levels behind.")
+    ] = None,
+    level: Level = 0.95,
+    plot: Figure = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Marginal means on the scale people read, and their contrasts."""
+    from imi_bench.glmm.means import marginal_means, raw_means
+
+    result = _load(saved, data)
+    values = dict(_values(text) for text in at or [])
+    found = marginal_means(
+        result,
+        *variables,
+        at=values,
+        over=cast(Any, over),
+        scale=cast(Any, scale),
+        above=above,
+        level=level,
+    )
+    tests = found.contrasts(by=by, adjust=cast(Any, adjust)) if contrasts else []
+    if plot is not None:
+        raw = raw_means(result, *variables, by=people) if people else None
+        _draw(found.plot(raw=raw).figure, plot)
+    if as_json:
+        print_json({**found.to_json(), "contrasts": tests})
+        return
+    print_table(
+        (*variables, found.quantity, "SE", "low", "high"),
+        [
+            [*cell.values(), _n(e), _n(s), _n(a), _n(b)]
+            for cell, e, s, a, b in zip(
+                found.cells, found.estimate, found.se, found.low, found.high, strict=True
+            )
+        ],
+        right=(found.quantity, "SE", "low", "high"),
+    )
+    if found.held:
+        held = ", ".join(f"{name} = {value:.4g}" for name, value in found.held.items())
+        typer.echo(f"held at their mean: {held}")
+    if found.averaged:
+        typer.echo(f"averaged over, levels equally: {', '.join(found.averaged)}")
+    if tests:
+        _print_tests(tests, title="Differences")
+
+
+def _values(text: str) -> tuple[str, list[str]]:
+    from imi_bench.errors import InputError
+
+    name, equals, values = text.partition("=")
+    if not equals or not values:
+        raise InputError("no values", where="--at", found=text, wanted="such as depth=0.2,0.8")
+    return name.strip(), [value.strip() for value in values.split(",")]
+
+
+@model.command("predict")
+def predict_command(
+    saved: Saved,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Other rows (CSV, TSV, Parquet); by default the model's."),
+    ] = None,
+    over: Over = "population",
+    scale: Scale = "response",
+    new_levels: Annotated[
+        str, typer.Option(help="Levels the fit did not see, with conditional: refuse or zero.")
+    ] = "refuse",
+    above: Above = None,
+    level: Level = 0.95,
+    out: Annotated[Path | None, typer.Option(help="Write rows and predictions as CSV.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the model expects of rows, with intervals for the expectation."""
+    from imi_bench.glmm.prediction import predict
+    from imi_bench.glmm.tables import read_table
+    from imi_bench.provenance import atomic_path
+
+    result = _load(saved, data)
+    table = None if rows is None else read_table(rows)
+    found = predict(
+        result,
+        table,
+        over=cast(Any, over),
+        scale=cast(Any, scale),
+        new_levels=cast(Any, new_levels),
+        above=above,
+        level=level,
+    )
+    if found.unknown.any():
+        note(f"{int(found.unknown.sum())} rows have levels the fit did not see: taken as zero")
+    frame = found.to_frame()
+    if out is not None:
+        source = table
+        if source is None and result.design is not None:
+            source = result.design.table
+        whole = frame if source is None else _beside(source, frame)
+        with atomic_path(out) as temporary:
+            whole.to_csv(temporary, index=False)
+        note(f"written to {out}")
+    if as_json:
+        print_json(found.to_json())
+    elif out is None:
+        _print_rows(frame)
+
+
+def _beside(source: Any, frame: Any) -> Any:
+    clash = {name: f"{name}_predicted" for name in frame.columns if name in source.columns}
+    return source.reset_index(drop=True).join(frame.rename(columns=clash))
+
+
+def _print_rows(frame: Any) -> None:
+    shown = frame.head(20)
+    print_table(
+        ("row", "estimate", "SE", "low", "high"),
+        [
+            [k + 1, _n(r.estimate), _n(r.se), _n(r.low), _n(r.high)]
+            for k, r in enumerate(shown.itertuples(index=False))
+        ],
+        right=("row", "estimate", "SE", "low", "high"),
+    )
+    if len(frame) > len(shown):
+        typer.echo(f"and {len(frame) - len(shown)} more rows (--out writes them all)")
+
+
+@model.command("simulate")
+def simulate_command(
+    saved: Saved,
+    out: Annotated[Path, typer.Option(help="CSV of the model's rows with simulated answers.")],
+    n: Annotated[int, typer.Option(help="Simulated columns.")] = 1,
+    seed: Seed = 0,
+    data: Data = None,
+) -> None:
+    """Draw random effects and answers from the model, in columns simulated_1 and so on."""
+    import numpy as np
+
+    from imi_bench.errors import InputError
+    from imi_bench.provenance import atomic_path
+
+    if n < 1:
+        raise InputError("nothing to simulate", where="--n", found=n, wanted="1 or more")
+    result = _load(saved, data)
+    if result.design is None or result.design.table is None:
+        raise InputError("no rows to simulate", where=saved)
+    rng = np.random.default_rng(seed)
+    drawn = {f"simulated_{k + 1}": _answers(result, result.simulate(rng)) for k in range(n)}
+    with atomic_path(out) as temporary:
+        result.design.table.assign(**drawn).to_csv(temporary, index=False)
+    note(f"{result.n} rows, simulated, written to {out}")
+
+
+def _answers(result: GlmmResult, drawn: Any) -> Any:
+    import numpy as np
+
+    if result.family == "ordinal":
+        return np.asarray(result.categories, dtype=object)[drawn.astype(int)]
+    return drawn.astype(int) if result.family == "binomial" else drawn
+
+
+@model.command("residuals")
+def residuals_command(
+    saved: Saved,
+    n: Annotated[int, typer.Option(help="Simulated data sets.")] = 250,
+    seed: Seed = 0,
+    plot: Figure = None,
+    out: Annotated[Path | None, typer.Option(help="Write every residual as CSV.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Residuals by simulation with their tests; --plot draws the four figures."""
+    from imi_bench.glmm.residuals import simulated_residuals
+    from imi_bench.provenance import atomic_path
+
+    found = simulated_residuals(_load(saved, data), n=n, seed=seed)
+    if plot is not None:
+        _draw(found.plot(), plot)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            found.to_frame().to_csv(temporary, index=False)
+        note(f"written to {out}")
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_table(
+        ("test", "times what is expected", "p"),
+        [[test.name, _n(test.estimate), _p(test.p)] for test in found.tests],
+        title=f"Residuals by simulation ({n} data sets)",
+        right=("times what is expected", "p"),
+    )
+
+
+@model.command("influence")
+def influence_command(
+    saved: Saved,
+    group: Annotated[str, typer.Argument(help="Grouping factor or column, such as network.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit again without each level in turn: changes in standard errors, Cook's distance."""
+    from imi_bench.glmm.influence import influence
+
+    found = influence(_load(saved, data), group)
+    if as_json:
+        print_json(found.to_json())
+        return
+    frame = found.to_frame()
+    columns = [group, "Cook's distance", *found.names]
+    print_table(
+        columns,
+        [[row[0], *(_n(v, 2) for v in row[1:])] for row in frame.itertuples(index=False)],
+        title="Without it: change of each estimate, in standard errors",
+        right=columns[1:],
+    )
+    for level, reason in zip(found.levels, found.reasons, strict=True):
+        if reason:
+            typer.echo(f"without {level}: no estimate ({reason})")

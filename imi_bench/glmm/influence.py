@@ -1,0 +1,187 @@
+"""What the fit would say without one level of a grouping factor, such as one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imi_bench.arrays import Floats
+from imi_bench.errors import ImiBenchError, ModelError, UnknownNameError
+from imi_bench.glmm.design import Design, RandomFactor
+from imi_bench.glmm.fitting import fit_design
+from imi_bench.glmm.inference import quick_options
+from imi_bench.glmm.result import GlmmResult
+from imi_bench.glmm.starts import WarmStart
+from imi_bench.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Influence", "influence", "rows_kept"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Influence(Result):
+    """Estimates without each level of a grouping factor.
+
+    Attributes
+    ----------
+    group : the factor.
+    levels : left out, one at a time.
+    names : of the fixed effects.
+    estimate : float64 (levels, p), estimates without the level; NaN where that has none.
+    change : float64 (levels, p), the fit's own estimates minus those, in its standard errors.
+    distance : float64 (levels,), Cook's distance: change' covariance^-1 change / p.
+    reasons : why a row is NaN; empty otherwise.
+    """
+
+    group: str
+    levels: tuple[str, ...]
+    names: tuple[str, ...]
+    estimate: Floats
+    change: Floats
+    distance: Floats
+    reasons: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """One line about the result."""
+        return f"Without each {self.group}: distance, and changes in standard errors"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a level, the most influential first: distance, then changes in SE."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.change, columns=list(self.names))
+        frame.insert(0, "distance", self.distance)
+        frame.insert(0, self.group, list(self.levels))
+        return frame.sort_values("distance", ascending=False, ignore_index=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "group": self.group,
+            "levels": [
+                {
+                    "level": level,
+                    "distance": float(distance),
+                    "reason": reason,
+                    "estimate": dict(zip(self.names, map(float, estimate), strict=True)),
+                    "change": dict(zip(self.names, map(float, change), strict=True)),
+                }
+                for level, distance, reason, estimate, change in zip(
+                    self.levels,
+                    self.distance,
+                    self.reasons,
+                    self.estimate,
+                    self.change,
+                    strict=True,
+                )
+            ],
+        }
+
+
+def rows_kept(design: Design, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Design:
+    """Return the design on some of its rows; levels without a row are gone.
+
+    Raises
+    ------
+    ModelError
+        If a factor keeps one level, or fixed columns become dependent.
+    """
+    factors = tuple(_factor_kept(factor, keep) for factor in design.factors)
+    return replace(
+        design,
+        response=design.response[keep],
+        trials=design.trials[keep],
+        offset=design.offset[keep],
+        fixed=design.fixed[keep],
+        factors=tuple(sorted(factors, key=lambda factor: -len(factor.levels))),
+        table=None if design.table is None else design.table[keep].reset_index(drop=True),
+        _pattern=None,
+    )
+
+
+def _factor_kept(factor: RandomFactor, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> RandomFactor:
+    present, codes = np.unique(factor.codes[keep], return_inverse=True)
+    if len(present) < 2:
+        raise ModelError("a grouping factor with one level cannot vary", where=factor.group)
+    return replace(
+        factor,
+        codes=codes.astype(np.intp),
+        levels=tuple(factor.levels[k] for k in present),
+        values=None if factor.values is None else factor.values[keep],
+    )
+
+
+def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = None) -> Influence:
+    """Fit the model again without each level of a grouping factor.
+
+    Parameters
+    ----------
+    result : a converged fit with its design.
+    group : a grouping factor, or a column of the model's table such as ``network``.
+    levels : only these; all by default.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such factor or level.
+    """
+    design = result.design
+    if design is None:
+        raise ModelError("cannot fit again", found="a result without its data")
+    names, codes = _levels(design, group)
+    wanted = list(names) if levels is None else [str(level) for level in levels]
+    for level in wanted:
+        if level not in names:
+            raise UnknownNameError.among(level, names, kind=f"level of {group}")
+    estimates = np.full((len(wanted), len(result.names)), np.nan)
+    reasons = []
+    for index, level in enumerate(wanted):
+        reason = ""
+        try:
+            part = rows_kept(design, codes != names.index(level))
+            start = _start(result, part)
+            again = fit_design(part, options=quick_options(result), start=start)
+            reason = "" if again.converged else again.reason
+            if again.converged:
+                estimates[index] = again.estimate
+        except ImiBenchError as error:
+            reason = str(error)
+        reasons.append(reason)
+    change = (result.estimate - estimates) / result.se
+    precision = np.linalg.pinv(result.covariance, hermitian=True)
+    moved = result.estimate - estimates
+    distance = np.einsum("la,ab,lb->l", moved, precision, moved) / max(len(result.names), 1)
+    return Influence(
+        group, tuple(wanted), result.names, estimates, change, distance, tuple(reasons)
+    )
+
+
+def _levels(
+    design: Design, group: str
+) -> tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.intp]]]:
+    import pandas as pd
+
+    for factor in design.factors:
+        if factor.group == group:
+            return factor.levels, factor.codes
+    table = design.table
+    known = [factor.group for factor in design.factors]
+    if table is None or group not in table.columns:
+        columns = [] if table is None else list(map(str, table.columns))
+        raise UnknownNameError.among(group, [*known, *columns], kind="grouping factor or column")
+    codes, found = pd.factorize(table[group], sort=True)
+    return tuple(map(str, found)), codes.astype(np.intp)
+
+
+def _start(result: GlmmResult, part: Design) -> WarmStart:
+    """Return where to begin; theta follows the order of the part's factors."""
+    own = dict(zip(result.theta_names, result.theta, strict=True))
+    shape = None if result.warm is None else result.warm.shape
+    theta = np.array([own[name] for name in part.theta_names])
+    return WarmStart(theta=theta, fixed=result.estimate, shape=shape)

@@ -1,0 +1,369 @@
+"""Marginal means and their contrasts, on the scale people read.
+
+The reference grid has every combination of the levels of the model's factors, and each numeric
+covariate at its mean; a mean over factors that are not asked for weighs their levels equally (R's
+``emmeans``). With ``zero`` the mean is taken on the link's scale and transformed afterwards, as
+``emmeans(type = "response")`` does; with ``population`` probabilities are averaged, over the
+random effects and over the grid.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from scipy import special, stats
+
+from imi_bench.arrays import Floats
+from imi_bench.errors import InputError, ModelError, UnknownNameError
+from imi_bench.glmm.inference import Inference
+from imi_bench.glmm.prediction import (
+    Averaging,
+    Scale,
+    bounded_interval,
+    bounds_of,
+    delta_variance,
+    joint_jacobian,
+    labels_of,
+    parameters_of,
+    rows_of,
+)
+from imi_bench.glmm.result import GlmmResult
+from imi_bench.results import Result
+from imi_bench.stats.multiplicity import holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["Adjustment", "MarginalMeans", "marginal_means", "raw_means"]
+
+Adjustment = Literal["holm", "tukey", "bonferroni", "none"]
+_MOST_VALUES = 6
+_MOST_CELLS = 20_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MarginalMeans(Result):
+    """Means at the levels of some variables, averaged over the others.
+
+    Attributes
+    ----------
+    names : the variables asked for.
+    cells : their values at each mean.
+    estimate, se, low, high : float64 (cells,).
+    covariance : float64 (cells, cells) of the estimates, for contrasts.
+    level : of the intervals.
+    over, scale : how the random effects were treated; the scale.
+    held : covariates held at their mean.
+    averaged : factors averaged over, each level with the same weight.
+    quantity : what is estimated, in words.
+    """
+
+    names: tuple[str, ...]
+    cells: tuple[Mapping[str, Any], ...]
+    estimate: Floats
+    se: Floats
+    low: Floats
+    high: Floats
+    covariance: Floats
+    level: float
+    over: Averaging
+    scale: Scale
+    held: Mapping[str, float]
+    averaged: tuple[str, ...]
+    quantity: str
+
+    @property
+    def title(self) -> str:
+        """One line about the result."""
+        how = "averaged over random effects" if self.over == "population" else "typical level"
+        return f"Marginal means of {self.quantity} by {', '.join(self.names)} ({how})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A label for each mean, such as ``mode=natural``."""
+        return tuple(labels_of(cell) for cell in self.cells)
+
+    def contrasts(self, *, by: str | None = None, adjust: Adjustment = "holm") -> list[Inference]:
+        """Return all pairwise differences of means, first minus second.
+
+        Parameters
+        ----------
+        by : compare only means that share this variable's value; each value is a family.
+        adjust : how p-values are adjusted for their number within a family: ``holm``,
+            ``tukey`` (studentized range, R's default), ``bonferroni`` or ``none``. Intervals are
+            simultaneous with ``tukey`` and ``bonferroni``; with ``holm`` and ``none`` each has
+            its own level.
+
+        Returns
+        -------
+        contrasts : Wald z of the difference, on the scale of the means.
+        """
+        if adjust not in get_args(Adjustment):
+            raise UnknownNameError.among(adjust, get_args(Adjustment), kind="adjustment")
+        if by is not None and by not in self.names:
+            raise UnknownNameError.among(by, self.names, kind="variable of the means")
+        families: dict[Any, list[int]] = {}
+        for index, cell in enumerate(self.cells):
+            families.setdefault(None if by is None else cell[by], []).append(index)
+        return [one for members in families.values() for one in self._pairs(members, adjust=adjust)]
+
+    def _pairs(self, members: Sequence[int], *, adjust: Adjustment) -> list[Inference]:
+        pairs = list(itertools.combinations(members, 2))
+        if not pairs:
+            return []
+        first, second = np.array(pairs).T
+        difference = self.estimate[first] - self.estimate[second]
+        spread = np.diag(self.covariance)
+        variance = spread[first] + spread[second] - 2.0 * self.covariance[first, second]
+        se = np.sqrt(np.maximum(variance, 0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = difference / se
+        p = 2.0 * special.ndtr(-np.abs(z))
+        tail, count = 1.0 - self.level, len(pairs)
+        half = float(special.ndtri(1.0 - 0.5 * tail))
+        if adjust == "holm":
+            p = holm(p)
+        elif adjust == "bonferroni":
+            p, half = np.minimum(p * count, 1.0), float(special.ndtri(1.0 - 0.5 * tail / count))
+        elif adjust == "tukey" and len(members) > 2:
+            ranges = stats.studentized_range(len(members), math.inf)
+            p = ranges.sf(math.sqrt(2.0) * np.abs(z))
+            half = float(ranges.ppf(self.level)) / math.sqrt(2.0)
+        method = f"Wald z, {adjust} ({count})" if adjust != "none" else "Wald z"
+        return [
+            Inference(
+                f"{self.labels[a]} - {self.labels[b]}",
+                method,
+                float(difference[k]),
+                float(se[k]),
+                float(z[k]),
+                math.inf,
+                float(p[k]),
+                float(difference[k] - half * se[k]),
+                float(difference[k] + half * se[k]),
+                self.level,
+            )
+            for k, (a, b) in enumerate(pairs)
+        ]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a mean."""
+        import pandas as pd
+
+        numbers = {"estimate": self.estimate, "se": self.se, "low": self.low, "high": self.high}
+        return pd.DataFrame(list(self.cells)).assign(**numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "quantity": self.quantity,
+            "over": self.over,
+            "scale": self.scale,
+            "level": self.level,
+            "held": dict(self.held),
+            "averaged": list(self.averaged),
+            "means": self.to_frame().to_dict("records"),
+        }
+
+    def plot(self, *, raw: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the means with their intervals, raw means of people behind.
+
+        Parameters
+        ----------
+        raw : of `raw_means`.
+        ax : to draw on; a new figure by default.
+        """
+        from imi_bench.glmm.means_figure import draw_means
+
+        return draw_means(self, raw=raw, ax=ax)
+
+
+def marginal_means(
+    result: GlmmResult,
+    *names: str,
+    at: Mapping[str, Sequence[Any]] | None = None,
+    over: Averaging = "population",
+    scale: Scale = "response",
+    above: str | None = None,
+    level: float = 0.95,
+) -> MarginalMeans:
+    """Return the mean at each combination of some variables, averaged over the others.
+
+    Parameters
+    ----------
+    result : a fit with its design.
+    names : variables of the fixed effects.
+    at : values of variables, instead of a factor's levels or a covariate's mean.
+    over : ``population`` (averaged over the random effects) or ``zero``.
+    scale : ``response`` or ``link``.
+    above : of ordered answers: the probability of a higher one than this, instead of the mean
+        place of the answer.
+    level : of the intervals.
+
+    Raises
+    ------
+    UnknownNameError
+        If a variable is not in the model.
+    InputError
+        If a variable asked for is a covariate of many values and `at` does not give some.
+
+    Examples
+    --------
+    ``marginal_means(model, "mode").contrasts(adjust="tukey")``
+    """
+    if over not in ("population", "zero"):
+        raise UnknownNameError.among(over, ("population", "zero"), kind="treatment")
+    data = _table(result)
+    values, held = _grid_values(result, data, names, dict(at or {}))
+    averaged = tuple(name for name in values if name not in names)
+    order = [*names, *averaged]
+    cells = list(itertools.product(*(values[name] for name in order)))
+    if len(cells) > _MOST_CELLS:
+        raise InputError(
+            "the reference grid is too large",
+            found=f"{len(cells)} combinations",
+            wanted=f"at most {_MOST_CELLS}",
+            do="hold variables at one value (at)",
+        )
+    rows = rows_of(result, _grid(result, data, order, cells, held))
+    asked = list(itertools.product(*(values[name] for name in names)))
+    weight = np.kron(np.eye(len(asked)), np.full((1, len(cells) // len(asked)), 1.0))
+    weight /= weight.sum(axis=1, keepdims=True)
+    own = parameters_of(result, above=above)
+
+    def expected(vector: Floats) -> Floats:
+        if over == "population":
+            return np.asarray(weight @ own.expected(vector, rows, over=over, scale=scale))
+        line = weight @ own.line(vector, rows)
+        return np.asarray(line if scale == "link" else own.response(vector)(line))
+
+    estimate, jacobian = expected(own.values), joint_jacobian(expected, own.values)
+    covariance = jacobian @ np.nan_to_num(result.joint_covariance) @ jacobian.T
+    se = np.sqrt(np.maximum(delta_variance(result, jacobian), 0.0))
+    low, high = bounded_interval(estimate, se, level=level, bounds=bounds_of(result, scale, above))
+    return MarginalMeans(
+        names=tuple(names),
+        cells=tuple(dict(zip(names, cell, strict=True)) for cell in asked),
+        estimate=estimate,
+        se=se,
+        low=low,
+        high=high,
+        covariance=covariance,
+        level=level,
+        over=over,
+        scale=scale,
+        held=held,
+        averaged=averaged,
+        quantity=_quantity(result, scale, above),
+    )
+
+
+def _table(result: GlmmResult) -> pd.DataFrame:
+    if result.design is None or result.design.table is None:
+        raise ModelError("no variables", found="a result without its data or formula")
+    return result.design.table
+
+
+def _quantity(result: GlmmResult, scale: Scale, above: str | None) -> str:
+    if scale == "link":
+        return f"linear predictor ({result.link})"
+    if result.family == "gaussian":
+        return "mean response"
+    if result.family == "ordinal":
+        return "mean place of the answer" if above is None else f"probability above {above}"
+    return "probability"
+
+
+def _grid_values(
+    result: GlmmResult,
+    data: pd.DataFrame,
+    names: Sequence[str],
+    at: dict[str, Sequence[Any]],
+) -> tuple[dict[str, list[Any]], dict[str, float]]:
+    """Return the values of each variable on the grid, and what covariates are held at."""
+    if result.design is None or result.design.recipe is None:
+        raise ModelError("no variables", found="a result without its data or formula")
+    recipe = result.design.recipe
+    for name in (*names, *at):
+        if name not in recipe.columns:
+            raise UnknownNameError.among(name, recipe.columns, kind="variable of the fixed effects")
+    values: dict[str, list[Any]] = {}
+    held: dict[str, float] = {}
+    for name in recipe.columns:
+        levels = recipe.levels(name)
+        if name in at:
+            values[name] = [str(v) if levels is not None else float(v) for v in at[name]]
+        elif levels is not None:
+            values[name] = list(levels)
+        elif name in names:
+            distinct = sorted(float(v) for v in data[name].dropna().unique())
+            if len(distinct) > _MOST_VALUES:
+                raise InputError(
+                    "a covariate of many values",
+                    where=name,
+                    found=f"{len(distinct)} values, {distinct[0]:g} to {distinct[-1]:g}",
+                    do="say at which values (at)",
+                )
+            values[name] = distinct
+        else:
+            held[name] = float(data[name].mean())
+    return values, held
+
+
+def _grid(
+    result: GlmmResult,
+    data: pd.DataFrame,
+    order: Sequence[str],
+    cells: Sequence[tuple[Any, ...]],
+    held: Mapping[str, float],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    grid = pd.DataFrame(cells, columns=list(order)).assign(**held)
+    design = result.design
+    if design is None:
+        raise ModelError("no variables", found="a result without its data")
+    for factor in design.factors:
+        needed = () if factor.recipe is None or factor.values is None else factor.recipe.columns
+        for name in needed:
+            if name not in grid:
+                grid[name] = data[name].iloc[0]
+    return grid
+
+
+def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
+    """Return the raw mean of the response in each cell, for each level of a factor.
+
+    Parameters
+    ----------
+    result : a fit with its design.
+    names : variables of the cells.
+    by : a grouping factor, such as ``participant``; None for one mean a cell.
+
+    Returns
+    -------
+    means : the cells' values, the level, and ``mean``: proportion, value, or mean place of an
+        ordered answer counted from one.
+    """
+    design, table = result.design, _table(result)
+    if design is None:
+        raise ModelError("no rows", found="a result without its data")
+    frame = table[list(names)].assign(
+        _response=design.response + (1.0 if result.family == "ordinal" else 0.0),
+        _trials=design.trials,
+    )
+    keys = list(names)
+    if by is not None:
+        groups = {factor.group: factor for factor in design.factors}
+        if by not in groups:
+            raise UnknownNameError.among(by, groups, kind="grouping factor")
+        frame[by] = np.asarray(groups[by].levels, dtype=object)[groups[by].codes]
+        keys.append(by)
+    sums = frame.groupby(keys, observed=True)[["_response", "_trials"]].sum()
+    return (sums["_response"] / sums["_trials"]).rename("mean").reset_index()
