@@ -52,9 +52,9 @@ TORCH_FREE = (
 PANEL = ("classical", "colour-histogram", "pixel-cosine")
 TRAINED = ("test_resnet", "test_byobnet", "test_convnext2", "test_mambaout", "resnet10t")
 RULE = (
-    "Rows are ranked by score on all trials. Rank intervals are the range of ranks over paired "
-    "resamples of units; a tie group holds the rows that a paired test, Holm-adjusted over all "
-    "pairs, cannot tell from the first of the group."
+    "Ranked by score on all trials. A rank interval counts the rows surely better and surely "
+    "worse, by paired t tests over units with simultaneous critical values; a tie group holds the rows "
+    "that a paired t test, Holm-adjusted over all pairs, cannot tell from the first of the group."
 )
 
 

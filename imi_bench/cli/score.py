@@ -22,8 +22,14 @@ By = Annotated[
 ]
 Folds = Annotated[int | None, typer.Option(help="Folds [10 by unit, one a network by network].")]
 Link = Annotated[Literal["logit", "probit"], typer.Option(help="Link of the choice model.")]
-Seed = Annotated[int, typer.Option(help="Of folds, bootstrap and split halves.")]
-Resamples = Annotated[int, typer.Option(help="Bootstrap resamples.", min=0)]
+Seed = Annotated[int, typer.Option(help="Of folds, split halves and draws.")]
+Resamples = Annotated[
+    int,
+    typer.Option(
+        help="Draws for the intervals of scores that are not smooth (network correlations, ece).",
+        min=0,
+    ),
+]
 Uncalibrated = Annotated[
     bool, typer.Option("--uncalibrated", help="Slope 1, no lapse: fit nothing to people.")
 ]
@@ -125,11 +131,11 @@ def compare_command(
     score: Annotated[
         list[str] | None, typer.Option(help="Score to compare; the main ones by default.")
     ] = None,
-    resamples: Resamples = 10_000,
+    resamples: Resamples = 2000,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Compare observers on the same trials: paired differences, adjusted by Holm's method."""
+    """Compare observers on the same trials: paired differences, Holm-adjusted within each score."""
     from imi_bench.scores.compare import COMPARED, compare
 
     found = compare(
@@ -202,7 +208,8 @@ def _print_report(report: ScoreReport) -> None:
         [(name.replace("_", " "), found) for name, found in report.ceilings.items()],
     )
     note(
-        f"seed {report.seed}, {report.n_resamples} resamples. resolvable: smallest difference "
+        f"intervals: jackknife over units, and over participants for scores of single answers; "
+        f"seed {report.seed}, {report.n_resamples} draws. resolvable: smallest difference "
         "between two observers seen with 80 % power at two-sided 5 %."
     )
 

@@ -3,7 +3,7 @@
 ::
 
     leaderboards/<board>/
-      board.toml           the rules; frozen once published, a new version is a new folder
+      board.toml           the rules; frozen once published, until the version is raised
       trials.parquet       observers boards: what was shown
       responses.parquet    observers boards: what people (or simulated participants) answered
       calibrations/        networks boards: one fitted choice model an observer of the panel
@@ -199,7 +199,7 @@ class Board:
         return record if isinstance(record, dict) else {}
 
     def require_frozen(self) -> None:
-        """Refuse rules that changed after the board was published.
+        """Refuse rules that changed after the board was published, under the same version.
 
         Raises
         ------
@@ -209,13 +209,14 @@ class Board:
         record = self.published_rows
         if self.rules.published is None or not record:
             return
-        if record.get("rules_hash") != self.rules_hash:
+        raised = self.rules.version > record.get("version", 0)
+        if record.get("rules_hash") != self.rules_hash and not raised:
             raise NotComparableError(
                 "rules changed since the board was published",
                 where=self.folder / "board.toml",
                 found=self.rules_hash,
                 wanted=record.get("rules_hash"),
-                do="restore them; other rules are a new version in a new folder",
+                do="restore them, or raise `version`: other rules are another version",
             )
 
     def require_evidence(self, *, withdrawn: Collection[str] = ()) -> None:

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from imi_bench.arrays import Floats
+from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import network_figures
 from imi_bench.leaderboard.panel import Panel
 from imi_bench.leaderboard.rows import Detail, Row, Scored, choice_model, facts_of
 from imi_bench.leaderboard.validate import Entry
-from imi_bench.provenance import generator
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.resampling import weights
+from imi_bench.stats.intervals import estimate
+from imi_bench.stats.jackknife import Jackknife, jackknives
+from imi_bench.stats.sums import Score, Sums, Totals
 from imi_bench.tables import DecisionVariables, TrialIndex
+
+
+def _mean(t: Totals) -> Floats:
+    return np.asarray(t["mean"] / t["units"])
+
+
+_SHARE = Score("interpretability", "proportion", _mean, scale="logit")
+_SPREAD = Score("disagreement", "proportion", _mean)
+_BEYOND = Score(
+    "beyond", "proportion", _mean, undefined="the calibrations do not tell", scale="logit"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +72,24 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     primary = main & (index.mode == "natural") & (index.difficulty == "easy")
     if not primary.any():
         primary = main
-    score, draws = _mean_over_units(probability, index, primary, board, entry)
+    score, found = _mean_over_units(probability, index, primary, board, line=_SHARE)
     strata = {}
     for by in ("mode", "difficulty"):
         column = getattr(index, by)
         for level in dict.fromkeys(column[main].tolist()):
             part = main & (column == level)
-            strata[f"{by}={level}"] = _mean_over_units(probability, index, part, board, entry)[0]
+            strata[f"{by}={level}"] = _mean_over_units(
+                probability, index, part, board, line=_SHARE
+            )[0]
     beyond = np.stack([_beyond(d, panel[d.observer]) for d in entry.decisions]).mean(axis=0)
+    also = {
+        "beyond calibration": (beyond, _BEYOND),
+        "panel's proportion correct": (credit, _SHARE),
+        "panel's disagreement": (told.std(axis=0), _SPREAD),
+    }
     more = {
-        "beyond calibration": _mean_over_units(beyond, index, primary, board, entry)[0],
-        "panel's proportion correct": _mean_over_units(credit, index, primary, board, entry)[0],
-        "panel's disagreement": _mean_over_units(told.std(axis=0), index, primary, board, entry)[0],
+        name: _mean_over_units(values, index, primary, board, line=line)[0]
+        for name, (values, line) in also.items()
     }
     declared = entry.declaration
     row = Row(
@@ -90,7 +107,7 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     frame = pd.DataFrame({"u": index.unit_id, "c": credit, "p": probability})[primary]
     points = frame.groupby("u")[["c", "p"]].mean()
     figures = network_figures(list(zip(points["c"], points["p"], strict=True)))
-    return Scored(row, draws, Detail(figures, total=int(main.sum())))
+    return Scored(row, found, Detail(figures, total=int(main.sum())))
 
 
 def _predicted(decisions: DecisionVariables, index: TrialIndex, calibration: Calibration) -> Floats:
@@ -106,28 +123,13 @@ def _beyond(decisions: DecisionVariables, calibration: Calibration) -> Floats:
 
 
 def _mean_over_units(
-    values: Floats, index: TrialIndex, part: NDArray[np.bool_], board: Board, entry: Entry
-) -> tuple[Estimate, Floats]:
-    """Mean over units of unit means; units are resampled, each network on its own."""
+    values: Floats, index: TrialIndex, part: Bools, board: Board, *, line: Score
+) -> tuple[Estimate, Jackknife]:
+    """Mean over units of unit means; units of a network are a sample."""
     unit = np.unique(index.unit_id[part].astype(str), return_inverse=True)[1]
     means = np.bincount(unit, values[part]) / np.bincount(unit)
-    ranking = board.rules.ranking
-    rng = generator(ranking.seed, entry.declaration.name, entry.declaration.revision)
-    facts: dict[str, Any] = {"level": ranking.level, "n": int(part.sum()), "clusters": len(means)}
-    if np.isnan(means).any():
-        return Estimate.undefined("the calibrations do not tell", **facts), np.full(
-            ranking.n_resamples, np.nan
-        )
-    if len(means) < 2:
-        lone = Estimate(float(means.mean()), reason="one unit is no sample of units", **facts)
-        return lone, np.full(ranking.n_resamples, np.nan)
-    drawn = weights(np.zeros(len(means), dtype=np.int64), n_resamples=ranking.n_resamples, rng=rng)
-    draws = drawn @ means / len(means)
-    low, high = np.quantile(draws, [(1 - ranking.level) / 2, (1 + ranking.level) / 2]).tolist()
-    return Estimate(
-        float(means.mean()),
-        low,
-        high,
-        **facts,
-        method=f"bootstrap over units (percentile, {ranking.n_resamples})",
-    ), draws
+    none, one_network = np.zeros(0, dtype=np.int64), np.zeros(len(means), dtype=np.int64)
+    sums = Sums({"mean": means, "units": np.ones(len(means))}, {}, none, none, one_network)
+    found = jackknives(sums, [line], n_draws=0, seed=board.rules.ranking.seed)[line.name]
+    level = board.rules.ranking.level
+    return estimate(found, n=int(part.sum()), clusters=len(means), level=level), found

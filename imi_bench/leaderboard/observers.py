@@ -21,7 +21,9 @@ from imi_bench.scores import agreement, ceiling, likelihood
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.strata import levels, stratum_labels
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.resampling import Draws, Score, Sums, Totals, estimate, resample
+from imi_bench.stats.intervals import estimate
+from imi_bench.stats.jackknife import Jackknife, jackknives
+from imi_bench.stats.sums import Placed, Score, Sums, Totals
 from imi_bench.tables import DecisionVariables, Study, shown_first_is_positive
 
 _MORE = {
@@ -94,15 +96,15 @@ class ObserverScores:
             for labels in (stratum_labels(matched.index, by),)
             for level in levels(labels)
         }
-        draws = _draws(matched, board, parts)
+        found = _all_scores(matched, board, parts)
         strata = {
-            name: _estimate(draws[name], matched, board, part=part) for name, part in parts.items()
+            name: _estimate(found[name], matched, board, part=part) for name, part in parts.items()
         }
-        more = {label: _estimate(draws[name], matched, board) for label, name in _MORE.items()}
-        score = _estimate(draws["bits"], matched, board)
+        more = {label: _estimate(found[name], matched, board) for label, name in _MORE.items()}
+        score = _estimate(found["bits"], matched, board)
         return Scored(
             row.with_scores(score, strata=strata, more=more),
-            draws["bits"].draws,
+            None if math.isnan(score.value) else found["bits"],
             observer_detail(matched, board.folder),
         )
 
@@ -118,11 +120,13 @@ class ObserverScores:
         )
 
 
-def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Draws]:
-    """All scores on one set of resamples; bits also within each part of the trials."""
-    answers = {
+def _all_scores(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Jackknife]:
+    """All scores without each cluster; bits also within each part of the trials."""
+    bits = likelihood.likelihood_answers(matched)["bits"]
+    answers: dict[str, Floats | Placed] = {
         **agreement.consistency_answers(matched),
-        "bits": likelihood.likelihood_answers(matched)["bits"],
+        **likelihood.reliability_answers(matched),
+        "bits": bits,
     }
     scores: list[Score] = [
         likelihood.LIKELIHOOD[0],
@@ -133,14 +137,13 @@ def _draws(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[s
     ]
     for name, part in parts.items():
         inside = part[matched.trial].astype(np.float64)
-        answers |= {f"answers {name}": inside, f"bits {name}": inside * answers["bits"]}
+        answers |= {f"answers {name}": inside, f"bits {name}": inside * bits}
         scores.append(_bits_within(name))
     units = {
         **agreement.trial_sums(matched),
         **agreement.unit_sums(matched),
-        **likelihood.reliability_sums(matched),
     }
-    return _resample(matched, board, units=units, answers=answers, scores=tuple(scores))
+    return _left_out(matched, board, units=units, answers=answers, scores=tuple(scores))
 
 
 def _bits_within(part: str) -> Score:
@@ -150,14 +153,14 @@ def _bits_within(part: str) -> Score:
     return Score(part, "bits/trial", bits, over_people=True)
 
 
-def _resample(
+def _left_out(
     matched: Matched,
     board: Board,
     *,
-    units: dict[str, np.ndarray],
-    answers: dict[str, np.ndarray],
+    units: Mapping[str, Floats],
+    answers: Mapping[str, Floats | Placed],
     scores: tuple[Score, ...],
-) -> dict[str, Draws]:
+) -> dict[str, Jackknife]:
     sums = Sums(
         units=units,
         answers=answers,
@@ -166,22 +169,21 @@ def _resample(
         stratum=matched.network_of_unit,
     )
     ranking = board.rules.ranking
-    return resample(sums, scores, n_resamples=ranking.n_resamples, seed=ranking.seed)
+    return jackknives(sums, scores, n_draws=ranking.n_resamples, seed=ranking.seed)
 
 
 def _estimate(
-    draws: Draws, matched: Matched, board: Board, *, part: Bools | None = None
+    found: Jackknife, matched: Matched, board: Board, *, part: Bools | None = None
 ) -> Estimate:
     if part is not None:
         n, clusters = int(part[matched.trial].sum()), len(np.unique(matched.unit[part]))
-        return estimate(draws, n=n, clusters=clusters, level=board.rules.ranking.level)
-    of_trials = draws.score.name == "proportion_correct"
+        return estimate(found, n=n, clusters=clusters, level=board.rules.ranking.level)
+    of_trials = found.score.name == "proportion_correct"
     return estimate(
-        draws,
+        found,
         n=len(matched.index) if of_trials else len(matched.trial),
         clusters=matched.n_units,
         level=board.rules.ranking.level,
-        lowest=0.0 if draws.score.name == "ece" else -np.inf,
     )
 
 
@@ -199,12 +201,12 @@ def _people(humans: ObserverScores) -> Scored:
     )
     matched = match(anyone, humans.study, calibration=Calibration.identity())
     answers = {**agreement.consistency_answers(matched), **ceiling.left_out_answers(matched)}
-    draws = _resample(
+    found = _left_out(
         matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]
     )["left_out_bits"]
     row = _reference("people", "Other participants (leave one out)")
     return Scored(
-        row.with_scores(_estimate(draws, matched, humans.board), strata={}, more={}), draws.draws
+        row.with_scores(_estimate(found, matched, humans.board), strata={}, more={}), found
     )
 
 

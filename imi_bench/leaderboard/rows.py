@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.leaderboard.submission import Declaration
+from imi_bench.scores.report import SHARE_OF_CEILING, share_of
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.intervals import estimate
+from imi_bench.stats.jackknife import Jackknife, combined
 
 Kind = Literal["submission", "reference", "anchor"]
 UNDISCLOSED = "undisclosed"
@@ -141,30 +141,27 @@ class Scored:
     Attributes
     ----------
     row : Row
-    draws : (B,) float64
-        The primary score on each resample, the same resamples for all rows of an observers board.
+    found : Jackknife or None
+        The primary score without each cluster, the same clusters for all rows of an observers
+        board; None where the score is undefined.
     detail : Detail
     """
 
     row: Row
-    draws: NDArray[np.float64]
+    found: Jackknife | None
     detail: Detail = Detail()
 
-    def with_share(self, ceiling: float, draws: NDArray[np.float64], *, level: float) -> Scored:
-        """The same with its score as a share of the ceiling, resampled together with it."""
+    def with_share(self, ceiling: Jackknife | None, *, level: float) -> Scored:
+        """The same with its score as a share of the ceiling, both without the same clusters."""
         facts: dict[str, Any] = {
             "n": self.row.score.n,
             "clusters": self.row.score.clusters,
             "level": level,
         }
-        if not ceiling > 0 or math.isnan(self.row.score.value):
-            share = Estimate.undefined("no ceiling above guessing", **facts)
+        if self.found is None or ceiling is None:
+            share = Estimate.undefined("no score or no ceiling", **facts)
         else:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = self.draws / np.where(draws > 0, draws, np.nan)
-            low, high = np.nanquantile(ratio, [(1 - level) / 2, (1 + level) / 2]).tolist()
-            method = self.row.score.method
-            share = Estimate(self.row.score.value / ceiling, low, high, method=method, **facts)
+            share = estimate(combined(SHARE_OF_CEILING, share_of, self.found, ceiling), **facts)
         return replace(self, row=replace(self.row, share=share))
 
 

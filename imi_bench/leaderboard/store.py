@@ -21,11 +21,16 @@ import numpy as np
 import platformdirs
 from markupsafe import Markup
 
+from imi_bench.arrays import Array, Floats
 from imi_bench.leaderboard.archive import Problem, read_files
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.rows import Detail, Row, Scored
 from imi_bench.provenance import package_versions, sha256_bytes, sha256_json
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.jackknife import Jackknife
+from imi_bench.stats.sums import Score, Totals
+
+_ARRAYS = ("without_unit", "without_participant", "without_cell", "stratum")
 
 
 @cache
@@ -79,19 +84,19 @@ class Store:
         try:
             with np.load(self._file(key), allow_pickle=False) as archive:
                 record = json.loads(archive["record"].tobytes())
-                draws = archive["draws"]
+                kept = {name: archive[name] for name in _ARRAYS}
             if record["key"] != key:
                 return None
-            return _read(record, draws)
+            return _read(record, kept)
         except Exception:  # whatever ails a cache, the row is computed again
             return None
 
     def put(self, key: str, result: Scored | list[Problem] | None) -> None:
         """Keep a result; a disk that is full loses the cache and nothing else."""
-        record, draws = _written(result)
+        record, kept = _written(result)
         text = np.frombuffer(json.dumps({"key": key, **record}).encode(), dtype=np.uint8)
         stream = io.BytesIO()
-        np.savez(stream, record=text, draws=draws, allow_pickle=False)
+        np.savez(stream, record=text, allow_pickle=False, **kept)
         path = self._file(key)
         own = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -105,15 +110,25 @@ class Store:
         return self.folder / key[:2] / f"{key}.npz"
 
 
-def _written(result: Scored | list[Problem] | None) -> tuple[dict[str, Any], Any]:
+def _written(result: Scored | list[Problem] | None) -> tuple[dict[str, Any], dict[str, Array]]:
+    nothing = dict.fromkeys(_ARRAYS, np.zeros(0))
     if not isinstance(result, Scored):
         listed = [asdict(problem) for problem in result or []]
-        return {"problems": listed}, np.zeros(0)
-    detail = asdict(result.detail)
-    return {"row": asdict(result.row), "detail": detail}, result.draws
+        return {"problems": listed}, nothing
+    found, detail = result.found, asdict(result.detail)
+    record = {
+        "row": asdict(result.row),
+        "detail": detail,
+        "value": None if found is None else found.value,
+    }
+    return record, nothing if found is None else {n: getattr(found, n) for n in _ARRAYS}
 
 
-def _read(record: dict[str, Any], draws: Any) -> Scored | list[Problem]:
+def _without_totals(totals: Totals) -> Floats:
+    raise NotImplementedError("the totals of a kept score are not kept")
+
+
+def _read(record: dict[str, Any], kept: dict[str, Array]) -> Scored | list[Problem]:
     if "problems" in record:
         return [Problem(**problem) for problem in record["problems"]]
     row = dict(record["row"])
@@ -125,4 +140,6 @@ def _read(record: dict[str, Any], draws: Any) -> Scored | list[Problem]:
     detail["figures"] = tuple(Markup(figure) for figure in detail["figures"])
     detail["trials"] = tuple(detail["trials"])
     known = {field.name for field in fields(Detail)}
-    return Scored(Row(**row), draws, Detail(**{k: v for k, v in detail.items() if k in known}))
+    line = Score("kept", row["score"].unit, _without_totals)
+    found = None if record["value"] is None else Jackknife(line, record["value"], **kept)
+    return Scored(Row(**row), found, Detail(**{k: v for k, v in detail.items() if k in known}))

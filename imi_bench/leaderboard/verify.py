@@ -15,8 +15,6 @@ from typing import Self
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from numpy.typing import NDArray
-from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from imi_bench.errors import ImiBenchError, NotComparableError
@@ -199,7 +197,7 @@ def _scored(
         return scored, rejected, None
     people, level = references[0], board.rules.ranking.level
     top = people.row.score
-    shared = [s.with_share(top.value, people.draws, level=level) for s in scored + references[1:]]
+    shared = [s.with_share(people.found, level=level) for s in scored + references[1:]]
     return [*shared, people], rejected, top
 
 
@@ -276,11 +274,15 @@ def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
     ranked = [s for s in scored if s.row.kind == "submission"]
     if not ranked:
         return [s.row for s in scored], math.nan
+    rules = board.rules.ranking
     order = rank(
         np.array([s.row.score.value for s in ranked]),
-        resampled=np.column_stack([s.draws for s in ranked]),
-        level=board.rules.ranking.level,
-        alpha=board.rules.ranking.alpha,
+        spreads=[None if s.found is None else s.found.spread for s in ranked],
+        paired=board.rules.kind == "observers",
+        seed=rules.seed,
+        n_draws=rules.n_resamples,
+        level=rules.level,
+        alpha=rules.alpha,
     )
     rows = [
         s.row.placed(
@@ -293,18 +295,7 @@ def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
         for i, s in enumerate(ranked)
     ]
     others = [s.row for s in scored if s.row.kind != "submission"]
-    return rows + others, _resolvable([s.draws for s in ranked])
-
-
-def _resolvable(draws: Sequence[NDArray[np.float64]]) -> float:
-    """Median over pairs of the smallest paired difference shown with 80% power at 5%."""
-    if len(draws) < 2:
-        return math.nan
-    covariance = np.cov(np.stack(draws))
-    variance = np.add.outer(np.diag(covariance), np.diag(covariance)) - 2 * covariance
-    pairs = variance[np.triu_indices(len(draws), 1)]
-    factor = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    return float(factor * np.median(np.sqrt(np.maximum(pairs, 0))))
+    return rows + others, order.resolvable
 
 
 def _anchors(board: Board) -> list[Row]:

@@ -85,7 +85,7 @@ class Exhibit:
     skipped : mapping of str to str
         Observers that could not run, and why.
     seed : int
-        Of the resampling.
+        Of split halves and draws.
 
     Raises
     ------

@@ -25,7 +25,7 @@ from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.proportions import proportion, wilson
 
 _INTERVALS = (
-    "Whiskers: 95% intervals from a bootstrap over units{people}. Dashed: chance, 0.5. Ties and "
+    "Whiskers: 95% intervals, jackknife over units{people}. Dashed: chance, 0.5. Ties and "
     "missing answers count one half."
 )
 _MOST_UNITS = 40
@@ -176,7 +176,7 @@ def _agreement(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -> 
         name="agreement",
         title="Agreement with the panel on which units are hard",
         caption="Pearson correlation, over conditions (unit, mode, difficulty), of the calibrated "
-        "prediction with the panel's proportion correct. Whiskers: 95% intervals from a bootstrap "
+        "prediction with the panel's proportion correct. Whiskers: 95% intervals, jackknife "
         "over units. Dashed: 0. "
         + (f"Shaded: the ceiling, {ceiling}, what the panel's own noise allows. " if known else "")
         + f"{len(scores[best_first[0]].conditions):,} conditions, {_r(scores[best_first[0]]).n:,} "

@@ -164,6 +164,6 @@ def _facts(exhibit: Exhibit) -> list[tuple[str, str]]:
                 f"fingerprint {fingerprint}, seed of sides {seed}, calibration: {label}",
             )
         )
-    facts.append(("Seed of the resampling", str(exhibit.seed)))
+    facts.append(("Seed of split halves and draws", str(exhibit.seed)))
     facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in package_versions().items())))
     return facts

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.report.contents import Exhibit, ObserverRun
@@ -16,7 +14,9 @@ from imi_bench.report.figures import PANEL
 from imi_bench.scores.agreement import CONSISTENCY, TRIALS
 from imi_bench.scores.report import ScoreReport, score
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.resampling import Score, Sums, estimate, resample
+from imi_bench.stats.intervals import estimate
+from imi_bench.stats.jackknife import jackknives
+from imi_bench.stats.sums import Score, Sums
 from imi_bench.tables import DIFFICULTIES, MODES, codes
 
 N_RESAMPLES = 2000
@@ -68,18 +68,16 @@ def summarise(exhibit: Exhibit, *, n_resamples: int = N_RESAMPLES) -> Summary:
     ----------
     exhibit : Exhibit
     n_resamples : int
-        Of the cluster bootstrap over units.
+        Draws behind scores that are not smooth; see `imi_bench.scores.report.score`.
     """
     strata = _strata(exhibit)
     correct: dict[tuple[str, Stratum], Estimate] = {}
     for stratum in strata:
         keep = _rows(exhibit, stratum)
         for run in exhibit.runs:
-            correct[run.name, stratum] = proportion_correct(
-                exhibit, keep, run=run, n_resamples=n_resamples
-            )
+            correct[run.name, stratum] = proportion_correct(exhibit, keep, run=run)
         if exhibit.study is not None:
-            correct[PANEL, stratum] = proportion_correct(exhibit, keep, n_resamples=n_resamples)
+            correct[PANEL, stratum] = proportion_correct(exhibit, keep)
     scores = {}
     if exhibit.study is not None:
         for run in exhibit.runs:
@@ -100,7 +98,6 @@ def proportion_correct(
     keep: Bools,
     *,
     run: ObserverRun | None = None,
-    n_resamples: int = N_RESAMPLES,
 ) -> Estimate:
     """Proportion correct on some trials, with an interval over units.
 
@@ -109,7 +106,7 @@ def proportion_correct(
     exhibit : Exhibit
     keep : (T,) bool
     run : ObserverRun, optional
-        The panel if None: then n counts answers, and participants are resampled as well.
+        The panel if None: then n counts answers, and participants are a sample as well.
     """
     index = exhibit.trials.index.take(keep)
     units = index.unit_code
@@ -131,31 +128,8 @@ def proportion_correct(
         wanted, n = _PEOPLE_CORRECT, len(hits)
         if not n:
             return Estimate.undefined("nobody answered these trials")
-    draws = resample(sums, [wanted], n_resamples=n_resamples, seed=exhibit.seed)[wanted.name]
-    return _with_spread(estimate(draws, n=n, clusters=clusters))
-
-
-def _with_spread(found: Estimate) -> Estimate:
-    """Replace an interval without width: units that are all alike say nothing of their spread.
-
-    Where all units are right (or wrong) throughout, the exact binomial interval takes the place,
-    each unit counting as a single trial; elsewhere there is no interval.
-    """
-    if found.low < found.high or np.isnan(found.low):
-        return found
-    if found.value in (0.0, 1.0):
-        hits = found.value * found.clusters
-        low, high = proportion_confint(hits, found.clusters, method="beta")
-        # the side on which the interval is closed is exact, whatever the library rounds it to
-        low, high = (0.0, high) if found.value == 0 else (low, 1.0)
-        return replace(found, low=float(low), high=float(high), method="exact, over units")
-    return replace(
-        found,
-        low=math.nan,
-        high=math.nan,
-        method="",
-        reason="the same in every unit, so that resampling units shows no spread",
-    )
+    found = jackknives(sums, [wanted], n_draws=0, seed=exhibit.seed)[wanted.name]
+    return estimate(found, n=n, clusters=clusters)
 
 
 def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:

@@ -135,7 +135,7 @@ def _caption(exhibit: Exhibit, summary: Summary) -> str:
     some = summary.correct[exhibit.runs[0].name, _EVERYTHING]
     text = (
         f"Values with 95% intervals in brackets. n = {some.n:,} main trials of {some.clusters} "
-        "units; intervals from a bootstrap over units."
+        "units; intervals by jackknife over units."
     )
     if exhibit.study is not None:
         study = exhibit.study

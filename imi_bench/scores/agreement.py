@@ -13,7 +13,7 @@ import numpy as np
 from imi_bench.arrays import Floats
 from imi_bench.scores.alignment import Matched
 from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearman
-from imi_bench.stats.resampling import Score, Totals
+from imi_bench.stats.sums import Placed, Score, Totals
 
 __all__ = [
     "CONSISTENCY",
@@ -21,7 +21,7 @@ __all__ = [
     "TRIALS",
     "cohen_kappa",
     "consistency_answers",
-    "network_sums",
+    "network_answers",
     "trial_sums",
     "unit_scores",
     "unit_sums",
@@ -56,7 +56,7 @@ def _side_bias(t: Totals) -> Floats:
 
 
 TRIALS = (
-    Score("proportion_correct", "proportion", lambda t: t["credit"] / t["trials"], binomial=True),
+    Score("proportion_correct", "proportion", lambda t: t["credit"] / t["trials"], scale="logit"),
     Score("coverage", "proportion", lambda t: t["answered"] / t["trials"]),
     Score("side_bias", "proportion", _side_bias, undefined="the correct query is on one side only"),
 )
@@ -92,8 +92,20 @@ def unit_scores(matched: Matched) -> tuple[Score, ...]:
         return np.full(len(t["weights"]), np.nan)
 
     return (
-        Score("unit_pearson", "r", nothing if few else _moments_r, undefined=why),
-        Score("unit_spearman", "rho", nothing if few else ranks, undefined=why),
+        Score(
+            "unit_pearson",
+            "r",
+            nothing if few else _moments_r,
+            undefined=why,
+            scale="fisher",
+        ),
+        Score(
+            "unit_spearman",
+            "rho",
+            nothing if few else ranks,
+            undefined=why,
+            scale="fisher",
+        ),
     )
 
 
@@ -108,21 +120,19 @@ def sum_conditions(matched: Matched, columns: Floats) -> Floats:
     return summed
 
 
-def network_sums(matched: Matched) -> Columns:
-    """(U, G, 3) answers, sum of predictions and correct answers for each of G network conditions.
+def network_answers(matched: Matched) -> dict[str, Placed]:
+    """Answers, sum of predictions and correct answers for each of G network conditions, (G, 3).
 
     A network condition (network, mode, difficulty) is a bar of the paper's figure.
     """
-    count = int(matched.network_condition.max()) + 1
-    columns = (
-        matched.answers,
-        matched.answers * matched.p_correct,
-        matched.hits,
-    )
-    table = np.zeros((matched.n_units, count, 3))
-    for place, column in enumerate(columns):
-        np.add.at(table[..., place], (matched.unit, matched.network_condition), column)
-    return {"networks": table}
+    place = matched.network_condition
+    return {"networks": Placed(place[matched.trial], told_and_heard(matched), int(place.max()) + 1)}
+
+
+def told_and_heard(matched: Matched) -> Floats:
+    """(R, 3) for each human answer: one, the prediction, and whether it is correct."""
+    told = matched.p_correct[matched.trial]
+    return np.column_stack([np.ones_like(told), told, matched.correct])
 
 
 def _over_networks(
@@ -147,8 +157,20 @@ def _network_r(x: Floats, y: Floats) -> Floats:
 
 _FEW_NETWORKS = "fewer than three network conditions, or no variation between them"
 NETWORKS = (
-    Score("network_pearson", "r", _over_networks(_network_r), undefined=_FEW_NETWORKS),
-    Score("network_kendall", "tau-b", _over_networks(kendall_tau_b), undefined=_FEW_NETWORKS),
+    Score(
+        "network_pearson",
+        "r",
+        _over_networks(_network_r),
+        undefined=_FEW_NETWORKS,
+        scale="drawn",
+    ),
+    Score(
+        "network_kendall",
+        "tau-b",
+        _over_networks(kendall_tau_b),
+        undefined=_FEW_NETWORKS,
+        scale="drawn",
+    ),
 )
 """Correlation and rank agreement of network conditions."""
 
@@ -214,6 +236,7 @@ CONSISTENCY = (
         "proportion",
         lambda t: t["hits"] / t["answers"],
         over_people=True,
+        scale="logit",
     ),
 )
 """Error consistency with single human answers on the same trials; people's proportion correct."""

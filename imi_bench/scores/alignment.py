@@ -79,7 +79,7 @@ class Matched:
 
     @cached_property
     def n_units(self) -> int:
-        """Number of units, the clusters of the bootstrap."""
+        """Number of units, the clusters of all intervals."""
         return int(self.unit.max()) + 1
 
     @cached_property

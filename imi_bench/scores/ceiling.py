@@ -14,7 +14,7 @@ from imi_bench.scores.agreement import cohen_kappa, sum_conditions, sum_trials
 from imi_bench.scores.alignment import Matched
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.stats.correlation import moments, pearson
-from imi_bench.stats.resampling import Score, Totals
+from imi_bench.stats.sums import Score, Totals
 
 __all__ = [
     "CEILINGS",
@@ -148,7 +148,7 @@ def left_out_answers(matched: Matched) -> Columns:
     binomial-corrected variance of its conditions. The trial is predicted by
     ``(k_t + s c) / (n_t + s)`` of the others' answers to the very trial, with s from how much more
     people agree on one trial than on two trials of a condition (`_trial_prior`). Both priors are
-    held fixed in the bootstrap.
+    held fixed when a unit is left out.
     """
     condition = matched.condition[matched.trial]
     n = np.bincount(condition).astype(np.float64)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
@@ -19,10 +18,11 @@ from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
 from imi_bench.scores.alignment import Matched, match
-from imi_bench.scores.report import HEADLINE, all_draws
+from imi_bench.scores.report import HEADLINE, leave_out
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.intervals import gap
+from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stats.multiplicity import holm
-from imi_bench.stats.resampling import Draws, Score, estimate, resolvable_difference
 from imi_bench.tables import DecisionsLike, DecisionVariables
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Difference(Brief):
     values : tuple of float
         The two scores.
     difference : Estimate
-        First less second, with the bootstrap interval of the paired difference (not adjusted).
+        First less second, with the interval of the paired difference (not adjusted).
     p : float
-        Two-sided, from the share of resamples on the far side of 0, never below ``2 / (B + 1)``;
-        NaN where the difference is undefined.
+        Two-sided, by t with the two-way cluster-robust jackknife's standard error (see
+        `imi_bench.stats.jackknife`); NaN where the difference is undefined.
     p_holm : float
-        Adjusted by Holm's method over all differences of the comparison.
+        Adjusted by Holm's method over all pairs of observers, each score a family of its own.
     resolvable : float
         Smallest true difference these data would show for this pair (80 % power, two-sided 5 %).
     """
@@ -188,13 +188,13 @@ def compare(
     calibrate_by: FoldsBy = "unit",
     scores: Sequence[str] = COMPARED,
     seed: int = 0,
-    n_resamples: int = 10_000,
+    n_resamples: int = 2000,
     level: float = 0.95,
 ) -> Comparison:
     """Compare every pair of observers on the trials that all of them and people answered.
 
-    Both observers of a pair are scored on the same resamples of units (and of participants, for
-    scores over single answers), so what makes a unit hard for both cancels.
+    A difference's standard error is that of what each unit (and participant, for scores over single
+    answers) moves it by, so what makes a unit hard for both cancels.
 
     Parameters
     ----------
@@ -209,8 +209,10 @@ def compare(
         What a fold of the default calibration keeps together.
     scores : sequence of str
         Names of `imi_bench.scores.report.HEADLINE`.
-    seed, n_resamples, level
-        Of the folds and the bootstrap.
+    seed, n_resamples
+        Of folds, split halves and draws, as in `imi_bench.scores.report.score`.
+    level : float
+        Of the intervals.
 
     Raises
     ------
@@ -250,9 +252,11 @@ def compare(
     }
     matched = [match(one, study, calibration=used[one.observer]) for one in compared]
     shared = _on_shared_trials(matched)
-    draws = [all_draws(one, seed=seed, n_resamples=n_resamples) for one in shared]
+    left_out = [leave_out(one, seed=seed, n_draws=n_resamples) for one in shared]
     found = [
-        _difference(name, (names[i], names[j]), (draws[i][name], draws[j][name]), shared[i], level)
+        _difference(
+            name, (names[i], names[j]), (left_out[i][name], left_out[j][name]), shared[i], level
+        )
         for i, j in combinations(range(len(names)), 2)
         for name in scores
     ]
@@ -284,35 +288,24 @@ def _on_shared_trials(matched: Sequence[Matched]) -> list[Matched]:
 def _difference(
     name: str,
     observers: tuple[str, str],
-    pair: tuple[Draws, Draws],
+    pair: tuple[Jackknife, Jackknife],
     shared: Matched,
     level: float,
 ) -> Difference:
-    first, second = pair
-    line = Score(
-        name, first.score.unit, first.score.of, undefined=f"{name} is undefined for one of them"
-    )
-    gap = Draws(first.value - second.value, first.draws - second.draws, line, first.clusters)
-    made = estimate(gap, n=len(shared.trial), clusters=shared.n_units, level=level)
+    found = gap(*pair, n=len(shared.trial), clusters=shared.n_units, level=level)
     return Difference(
         score=name,
         first=observers[0],
         second=observers[1],
-        values=(first.value, second.value),
-        difference=replace(made, method=f"paired {made.method}" if made.method else ""),
-        p=_two_sided(gap.draws) if np.isfinite(made.low) else float("nan"),
+        values=(pair[0].value, pair[1].value),
+        difference=found.estimate,
+        p=found.p,
         p_holm=float("nan"),
-        resolvable=float(resolvable_difference(gap.draws) / np.sqrt(2)),
+        resolvable=found.resolvable,
     )
 
 
-def _two_sided(draws: Floats) -> float:
-    """Twice the smaller share of resamples at or beyond 0, the data counted as one of them."""
-    defined = draws[np.isfinite(draws)]
-    tail = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (tail + 1) / (len(defined) + 1))
-
-
 def _adjusted(found: Sequence[Difference]) -> tuple[Difference, ...]:
-    adjusted = holm([one.p for one in found]).tolist()
+    """Holm within each score."""
+    adjusted = holm([one.p for one in found], [one.score for one in found]).tolist()
     return tuple(replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True))

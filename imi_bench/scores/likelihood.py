@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats
 from imi_bench.provenance import plain
 from imi_bench.results import Brief
+from imi_bench.scores.agreement import told_and_heard
 from imi_bench.scores.alignment import Matched
-from imi_bench.stats.resampling import Score, Totals
+from imi_bench.stats.sums import Placed, Score, Totals
 
 __all__ = [
     "CALIBRATION_ERROR",
     "LIKELIHOOD",
     "ReliabilityDiagram",
     "likelihood_answers",
+    "reliability_answers",
     "reliability_diagram",
-    "reliability_sums",
 ]
 
 Columns = dict[str, Floats]
@@ -92,32 +93,42 @@ def _bins(matched: Matched) -> NDArray[np.int64]:
     return np.asarray(np.searchsorted(inner, matched.p_correct, side="left"), dtype=np.int64)
 
 
-def reliability_sums(matched: Matched) -> Columns:
-    """(U, N_BINS, 3) answers, sum of predictions and correct answers in each bin."""
-    table = np.zeros((matched.n_units, N_BINS, 3))
-    place = (matched.unit, _bins(matched))
-    columns = (matched.answers, matched.answers * matched.p_correct, matched.hits)
-    for column, values in enumerate(columns):
-        np.add.at(table[..., column], place, values)
-    return {"reliability": table}
+def reliability_answers(matched: Matched) -> dict[str, Placed]:
+    """Answers, sum of predictions and correct answers in each bin, (N_BINS, 3)."""
+    return {"reliability": Placed(_bins(matched)[matched.trial], told_and_heard(matched), N_BINS)}
 
 
 def reliability_diagram(matched: Matched) -> ReliabilityDiagram:
     """Read the diagram off the data."""
-    answers, told, hits = reliability_sums(matched)["reliability"].sum(axis=0).T
+    everyone = np.zeros(len(matched.trial), dtype=np.int64)
+    answers, told, hits = reliability_answers(matched)["reliability"].sums(everyone, 1)[0].T
     some = np.where(answers > 0, answers, np.nan)
     edges = np.linspace(0, 1, N_BINS + 1)
     return ReliabilityDiagram(edges, told / some, hits / some, answers.astype(np.int64))
 
 
-def _expected_calibration_error(t: Totals) -> Floats:
+def _gaps(t: Totals) -> Floats:
+    """(B, N_BINS) predicted less observed in each bin, as a share of all answers."""
     answers, told, hits = np.moveaxis(t["reliability"], -1, 0)
-    return np.asarray(np.abs(told - hits).sum(axis=-1) / answers.sum(axis=-1))
+    return np.asarray((told - hits) / answers.sum(axis=-1, keepdims=True))
 
 
-CALIBRATION_ERROR = (Score("ece", "proportion", _expected_calibration_error),)
+def _expected_calibration_error(t: Totals) -> Floats:
+    return np.asarray(np.abs(_gaps(t)).sum(axis=-1))
+
+
+CALIBRATION_ERROR = (
+    Score(
+        "ece",
+        "proportion",
+        _expected_calibration_error,
+        over_people=True,
+        scale="folded",
+        parts=_gaps,
+    ),
+)
 """Expected calibration error: gap between predicted and observed, averaged over answers.
 
-Noise in a bin adds to the gap, so the score is biased upwards, and resamples are once more; its
-interval is recentred for that reason (see `imi_bench.stats.resampling.estimate`).
+Noise in a bin adds to the gap, so the score is biased upwards; its interval is that of the error
+without noise (see `imi_bench.stats.intervals`) and can lie below the score.
 """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import UnknownNameError
@@ -24,20 +25,23 @@ from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.resampling import (
-    Draws,
-    Score,
-    Sums,
-    estimate,
-    resample,
-    resolvable_difference,
-)
+from imi_bench.stats.intervals import estimate, resolvable_difference
+from imi_bench.stats.jackknife import Jackknife, combined, jackknives
+from imi_bench.stats.sums import Score, Sums
 from imi_bench.tables import DecisionsLike, DecisionVariables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["HEADLINE", "ScoreLine", "ScoreReport", "all_draws", "score"]
+__all__ = [
+    "HEADLINE",
+    "SHARE_OF_CEILING",
+    "ScoreLine",
+    "ScoreReport",
+    "leave_out",
+    "score",
+    "share_of",
+]
 
 
 HEADLINE = (
@@ -76,7 +80,7 @@ class ScoreLine(Brief):
     estimate : Estimate
     resolvable : float
         Smallest difference between two observers that these data would show (80 % power, two-sided
-        5 %; see `resolvable_difference`). NaN without resamples.
+        5 %; see `resolvable_difference`).
     ceiling : Estimate or None
         What people reach on the same scale, where that is defined.
     """
@@ -300,8 +304,10 @@ def score(
         What is known of layers or units, such as ``layer_type`` and ``depth``; see
         `imi_bench.scores.strata.stratum_labels`.
     seed : int
-        Of folds, bootstrap and split halves.
+        Of folds, split halves and draws.
     n_resamples : int
+        Draws behind the intervals of scores that are not smooth: the correlations of network
+        conditions, and the calibration error. All others are by jackknife.
     level : float
 
     Returns
@@ -349,8 +355,8 @@ def score(
     )
 
 
-def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Draws]:
-    """Every score and ceiling on the data and on each resample, the derived ones included.
+def leave_out(matched: Matched, *, seed: int, n_draws: int) -> dict[str, Jackknife]:
+    """Every score and ceiling on the data and without each cluster, the derived ones included.
 
     Derived: ``unit_ceiling``, the root of the split-half reliability; both unit correlations over
     it; and bits as a share of those that people predict of one another.
@@ -359,15 +365,15 @@ def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Dra
         units={
             **agreement.trial_sums(matched),
             **agreement.unit_sums(matched),
-            **agreement.network_sums(matched),
-            **likelihood.reliability_sums(matched),
             **ceiling.split_half_sums(matched, seed=seed),
             **ceiling.binomial_sums(matched),
             **ceiling.pair_sums(matched),
         },
         answers={
             **agreement.consistency_answers(matched),
+            **agreement.network_answers(matched),
             **likelihood.likelihood_answers(matched),
+            **likelihood.reliability_answers(matched),
             **ceiling.left_out_answers(matched),
         },
         unit_of_answer=matched.unit[matched.trial],
@@ -384,61 +390,61 @@ def all_draws(matched: Matched, *, seed: int, n_resamples: int) -> dict[str, Dra
         *ceiling.CEILINGS,
         *ceiling.LEFT_OUT,
     )
-    draws = resample(sums, scores, n_resamples=n_resamples, seed=seed)
-    return draws | _derived(draws)
+    found = jackknives(sums, scores, n_draws=n_draws, seed=seed)
+    return found | _derived(found)
 
 
-def _derived(draws: Mapping[str, Draws]) -> dict[str, Draws]:
+def _derived(found: Mapping[str, Jackknife]) -> dict[str, Jackknife]:
     no_ceiling = "people's proportions are not reliable: the ceiling is 0"
-    root = _combine(
-        Score("unit_ceiling", "r", lambda t: t["r"], undefined=no_ceiling),
+    root = combined(
+        _line("unit_ceiling", "r", no_ceiling),
         lambda r: np.sqrt(np.where(r > 0, r, np.nan)),
-        draws["split_half_reliability"],
+        found["split_half_reliability"],
     )
-    found = {"unit_ceiling": root}
+    more = {"unit_ceiling": root}
     for name, unit in (("unit_pearson", "r"), ("unit_spearman", "rho")):
-        line = Score(
-            f"{name}_corrected", f"{unit} / ceiling", lambda t: t["r"], undefined=no_ceiling
-        )
-        found[line.name] = _combine(line, np.divide, draws[name], root)
-    share = Score(
-        "share_of_ceiling",
-        "proportion",
-        lambda t: t["share"],
-        undefined="people do not predict one another better than chance",
+        line = _line(f"{name}_corrected", f"{unit} / ceiling", no_ceiling)
+        more[line.name] = combined(line, np.divide, found[name], root)
+    more[SHARE_OF_CEILING.name] = combined(
+        SHARE_OF_CEILING, share_of, found["bits"], found["left_out_bits"]
     )
-    found["share_of_ceiling"] = _combine(
-        share, lambda a, b: a / np.where(b > 0, b, np.nan), draws["bits"], draws["left_out_bits"]
-    )
-    return found
+    return more
 
 
-def _combine(line: Score, of: Any, *parts: Draws) -> Draws:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(of(*(np.float64(part.value) for part in parts)))
-        return Draws(value, of(*(part.draws for part in parts)), line, parts[0].clusters)
+def share_of(score: Floats, most: Floats) -> Floats:
+    """A score over its ceiling; NaN where the ceiling is not above zero."""
+    return np.asarray(score / np.where(most > 0, most, np.nan))
+
+
+def _line(name: str, unit: str, undefined: str) -> Score:
+    return Score(name, unit, lambda t: t[name], undefined=undefined)
+
+
+SHARE_OF_CEILING = _line(
+    "share_of_ceiling", "proportion", "people do not predict one another better than chance"
+)
+"""Bits as a share of those that people predict of one another."""
 
 
 def _score_all(
     matched: Matched, *, seed: int, n_resamples: int, level: float
 ) -> tuple[dict[str, ScoreLine], dict[str, Estimate]]:
-    draws = all_draws(matched, seed=seed, n_resamples=n_resamples)
+    found = leave_out(matched, seed=seed, n_draws=n_resamples)
     of_trials = ("proportion_correct", "coverage", "side_bias")
 
     def made(name: str) -> Estimate:
         return estimate(
-            draws[name],
+            found[name],
             n=len(matched.index) if name in of_trials else len(matched.trial),
             clusters=matched.n_units,
             level=level,
-            lowest=0.0 if name == "ece" else -np.inf,
         )
 
-    ceilings = {name: made(name) for name in draws if name not in HEADLINE}
+    ceilings = {name: made(name) for name in found if name not in HEADLINE}
     lines = {
         name: ScoreLine(
             made(name),
-            resolvable_difference(draws[name].draws),
+            resolvable_difference(found[name]),
             ceilings[CEILING_OF[name]] if name in CEILING_OF else None,
             name in _LOWER_IS_BETTER,
         )

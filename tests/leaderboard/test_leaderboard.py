@@ -27,51 +27,62 @@ from imi_bench.cli.app import app
 from imi_bench.errors import CheckFailedError, NotComparableError, UnknownNameError
 from imi_bench.leaderboard.board import Board, find, shipped
 from imi_bench.leaderboard.pack import seal
-from imi_bench.leaderboard.ranking import rank
+from imi_bench.leaderboard.ranking import Ranking, rank
 from imi_bench.leaderboard.render import check, render, render_pages, write
 from imi_bench.leaderboard.rows import Row, Table
 from imi_bench.leaderboard.site import build_board, build_site
 from imi_bench.leaderboard.verify import verify
 from imi_bench.release.study_files import write_study
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.jackknife import Spread
+
+
+def spread(by_unit: np.ndarray) -> Spread:
+    none = np.zeros(0)
+    return Spread(by_unit, none, none, np.zeros(len(by_unit), dtype=np.int64))
 
 
 class TestRank:
+    def ranked(
+        self, scores: list[float], *moved: np.ndarray | None, paired: bool = True
+    ) -> Ranking:
+        spreads = [None if one is None else spread(one) for one in moved]
+        return rank(np.array(scores), spreads=spreads, paired=paired)
+
     def test_certain_order_has_ranks_without_width(self) -> None:
-        scores = np.array([1.0, 3.0, 2.0])
-        noise = np.random.default_rng(0).normal(scale=1e-3, size=(500, 3))
-        found = rank(scores, resampled=scores + noise)
+        noise = np.random.default_rng(0).normal(scale=1e-4, size=(3, 30))
+        found = self.ranked([1.0, 3.0, 2.0], *noise)
         assert found.rank.tolist() == [3, 1, 2]
         assert found.low.tolist() == found.high.tolist() == [3, 1, 2]
         assert found.group.tolist() == [3, 1, 2]
 
     def test_what_is_common_cancels(self) -> None:
         """Rows that vary together are told apart although their intervals overlap."""
-        scores = np.array([0.50, 0.45])
         rng = np.random.default_rng(1)
-        common = rng.normal(scale=0.2, size=(2000, 1))
-        paired = scores + common + rng.normal(scale=0.005, size=(2000, 2))
-        apart = scores + rng.normal(scale=0.2, size=(2000, 2))
-        assert rank(scores, resampled=paired).group.tolist() == [1, 2]
-        assert rank(scores, resampled=apart).group.tolist() == [1, 1]
+        common, (one, other) = rng.normal(size=40) / 40, rng.normal(size=(2, 40)) / 2000
+        paired = self.ranked([0.50, 0.45], common + one, common + other)
+        assert paired.group.tolist() == [1, 2]
+        assert (paired.low.tolist(), paired.high.tolist()) == ([1, 2], [1, 2])
+        apart = self.ranked([0.50, 0.45], common + one, common + other, paired=False)
+        assert apart.group.tolist() == [1, 1]
+        assert (apart.low.tolist(), apart.high.tolist()) == ([1, 1], [2, 2])
+        assert paired.resolvable < apart.resolvable
 
-    def test_p_is_that_of_a_paired_z_test(self) -> None:
-        rng = np.random.default_rng(2)
-        scores = np.array([0.5, 0.48])
-        draws = scores + rng.multivariate_normal([0, 0], [[4e-4, 3e-4], [3e-4, 4e-4]], size=4000)
-        error = (draws[:, 0] - draws[:, 1]).std(ddof=1)
-        found = rank(scores, resampled=draws)
-        assert found.p_leader[1] == pytest.approx(2 * stats.norm.sf(0.02 / error))
+    def test_p_is_that_of_a_paired_t_test(self) -> None:
+        x, y = np.random.default_rng(2).normal(size=(2, 20)) * 0.1
+        moved = [(v - v.mean()) / np.sqrt(20 * 19) for v in (x, y)]
+        found = self.ranked([x.mean(), y.mean()], *moved)
+        assert max(found.p_leader) == 1
+        assert min(found.p_leader) == pytest.approx(stats.ttest_rel(x, y).pvalue)
 
     def test_equal_rows_share_rank_and_group(self) -> None:
-        draws = np.random.default_rng(3).normal(size=(300, 1)).repeat(2, axis=1)
-        found = rank(np.array([0.0, 0.0]), resampled=draws)
+        moved = np.random.default_rng(3).normal(size=20)
+        found = self.ranked([0.0, 0.0], moved, moved)
         assert found.rank.tolist() == [1, 1]
         assert found.group.tolist() == [1, 1]
 
     def test_undefined_is_last(self) -> None:
-        draws = np.column_stack([np.full(200, np.nan), np.random.default_rng(4).normal(size=200)])
-        found = rank(np.array([np.nan, 0.0]), resampled=draws)
+        found = self.ranked([np.nan, 0.0], None, np.random.default_rng(4).normal(size=20))
         assert found.rank.tolist() == [2, 1]
         assert found.group.tolist() == [2, 1]
 

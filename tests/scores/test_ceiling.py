@@ -13,8 +13,9 @@ from support.simulated_panel import panel
 from imi_bench.choice.calibrate import Calibration
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.ceiling import left_out_answers, spearman_brown, split_half_sums
-from imi_bench.scores.report import all_draws
+from imi_bench.scores.report import leave_out
 from imi_bench.stats.correlation import pearson
+from imi_bench.stats.intervals import estimate
 
 
 def matched_of(**settings) -> Matched:
@@ -64,7 +65,7 @@ def test_halves_of_a_condition_add_up_to_it(matched):
 
 def test_both_reliabilities_find_the_true_one():
     matched = matched_of(units=2000, people=3, unit_sd=1.0, evidence_sd=0.01)
-    found = all_draws(matched, seed=0, n_resamples=0)
+    found = leave_out(matched, seed=0, n_draws=0)
     # every trial of a unit has the same evidence: p depends on the unit's effect alone
     effect = np.random.default_rng(9).normal(1, 1.0, 200_000)
     p = 1 / (1 + np.exp(-effect))
@@ -77,25 +78,25 @@ def test_hand_derived_binomial_decomposition():
     # two conditions of 4 answers, 1 and 3 correct: variance 0.125, noise 0.1875/3 = 0.0625
     matched = matched_of(units=2, batches=1, people=4, modes=("natural",), networks=1)
     fixed = dataclasses.replace(matched, correct=np.array([1.0, 0, 0, 0, 1, 1, 1, 0]))
-    found = all_draws(fixed, seed=0, n_resamples=0)
+    found = leave_out(fixed, seed=0, n_draws=0)
     assert found["binomial_reliability"].value == pytest.approx(0.5)
 
 
 def test_human_consistency_is_fleiss_kappa(matched):
     table = np.column_stack([matched.hits, matched.answers - matched.hits])
-    found = all_draws(matched, seed=0, n_resamples=0)["human_consistency"].value
+    found = leave_out(matched, seed=0, n_draws=0)["human_consistency"].value
     assert found == pytest.approx(fleiss_kappa(table), abs=1e-12)
 
 
 def test_one_answer_a_trial_gives_no_human_consistency():
-    found = all_draws(matched_of(units=10, people=1), seed=0, n_resamples=0)
+    found = leave_out(matched_of(units=10, people=1), seed=0, n_draws=0)
     assert np.isnan(found["human_consistency"].value)
 
 
 def test_people_who_guess_have_no_ceiling():
     decisions, study = panel(rng=np.random.default_rng(0), units=30, lapse=1.0)
-    found = all_draws(
-        match(decisions, study, calibration=Calibration.identity()), seed=0, n_resamples=0
+    found = leave_out(
+        match(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
     )
     assert abs(found["human_consistency"].value) < 0.1
     assert found["left_out_bits"].value == pytest.approx(0, abs=0.01)
@@ -144,8 +145,8 @@ class TestLeftOut:
 
     def test_it_lies_below_the_truth_and_above_chance(self):
         decisions, study = panel(rng=np.random.default_rng(4), units=300, unit_sd=1.0)
-        found = all_draws(
-            match(decisions, study, calibration=Calibration.identity()), seed=0, n_resamples=0
+        found = leave_out(
+            match(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
         )
         assert found["left_out_bits"].value > 0
         # the generating evidence knows the trial, but not the unit's effect
@@ -153,10 +154,10 @@ class TestLeftOut:
 
 
 def test_ceilings_are_estimates_with_intervals(matched):
-    drawn = all_draws(matched, seed=0, n_resamples=200)
+    left_out = leave_out(matched, seed=0, n_draws=200)
     for name in ("split_half_reliability", "binomial_reliability", "left_out_bits"):
-        low, high = np.quantile(drawn[name].draws, [0.025, 0.975])
-        assert low < drawn[name].value < high
+        found = estimate(left_out[name], n=9, clusters=matched.n_units)
+        assert found.low < left_out[name].value < found.high
 
 
 def test_seed_decides_the_splits(matched):

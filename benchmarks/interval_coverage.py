@@ -1,0 +1,268 @@
+"""Whether 95% intervals of every score hold the truth in 95% of simulated studies.
+
+Two designs, with people's answer noise and units as they are in the shipped benchmark and in the
+released study:
+
+- ``mini``: 60 people answer trials of all networks, 15 a trial; two modes, three difficulties and
+  two trials of each a unit.
+- ``imi``: 63 people of their own a network and mode, 30 answers a unit spread over ten trials.
+
+Units are random (SD 0.8 log-odds, 0.4 more a condition), trials 0.5, people 0.4; networks and
+conditions are fixed. Two observers see the evidence of people with noise in common (0.7) and of
+their own (0.6), and are equally good, so that their difference is a near tie. The truth is the
+score of thousands of units; of a correlation of a few network conditions, which depends on how
+noisy the conditions are, the mean over the studies.
+
+For every score, alone and as the paired difference of the two observers: coverage, the mean half
+width as a share of 1.96 true standard deviations (1 is right for many units), and for differences
+how often p <= 0.05 although there is none. ``ranks``: six observers whose truth lies between 0 and
+0.01 bits apart; how often the rank interval holds the true rank, of each and of all at once.
+
+Run: ``python benchmarks/interval_coverage.py --studies 400 --json out.json``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from imi_bench.leaderboard.ranking import rank
+from imi_bench.provenance import generator
+from imi_bench.scores.alignment import Matched
+from imi_bench.scores.report import leave_out
+from imi_bench.stats.intervals import estimate, gap
+from imi_bench.stats.jackknife import Jackknife
+from imi_bench.tables import TrialIndex
+
+MODES = ("natural", "synthetic")
+OF_NETWORKS = ("network_pearson", "network_kendall")
+UNITS_OF_TRUTH = 6000
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a simulated study shows its units."""
+
+    name: str
+    difficulties: tuple[str, ...]
+    batches: int
+    people: int
+    answers: int
+
+    def networks(self, units: int) -> int:
+        """Count its networks: fewer where units are few."""
+        return 4 if units >= 20 else 2
+
+
+DESIGNS = {
+    "mini": Design("mini", ("easy", "hard99", "hard95"), 2, people=60, answers=15),
+    "imi": Design("imi", ("easy",), 10, people=63, answers=30),
+}
+
+
+def simulate(
+    design: Design,
+    *,
+    units: int,
+    networks: int,
+    worse: tuple[float, ...],
+    rng: np.random.Generator,
+) -> list[Matched]:
+    """One study: an observer for each of `worse`, the SD of noise that it has beyond the others."""
+    shape = (units, len(MODES), len(design.difficulties), design.batches)
+    unit, mode, hard, batch = (axis.ravel() for axis in np.indices(shape))
+    network = np.arange(units) % networks
+    level = np.linspace(-0.25, 0.25, networks)[network[unit]]
+    eta = 1.5 + level - 0.9 * mode - 0.35 * hard + 0.8 * rng.standard_normal(units)[unit]
+    eta += 0.4 * rng.standard_normal(shape[:3])[unit, mode, hard] + 0.5 * rng.standard_normal(
+        len(unit)
+    )
+    trial, person = _people(design, shape, network, rng)
+    effect = 0.4 * rng.standard_normal(int(person.max()) + 1)[person]
+    correct = rng.random(len(trial)) < 0.02 + 0.96 * expit(eta[trial] + effect)
+    used = np.unique(trial)
+    place = np.full(len(unit), -1)
+    place[used] = np.arange(len(used))
+    index = TrialIndex(
+        trial_id=[f"{row:07d}" for row in used],
+        network=[f"net{n}" for n in network[unit[used]]],
+        layer=["layer"] * len(used),
+        unit=unit[used],
+        mode=[MODES[m] for m in mode[used]],
+        difficulty=[design.difficulties[h] for h in hard[used]],
+        batch=batch[used],
+        catch=np.zeros(len(used), dtype=bool),
+    )
+    seen = 0.8 * eta + 0.2 + _noise(0.7, 0.4, unit, rng)
+    first = rng.random(len(used)) < 0.5
+    found = []
+    for number, more in enumerate(worse):
+        evidence = (seen + _noise(math.hypot(0.6, more), 0.4, unit, rng))[used]
+        right = evidence > 0
+        found.append(
+            Matched(
+                observer=f"observer {number}",
+                index=index,
+                credit=right.astype(float),
+                first=np.where(right, first, ~first).astype(float),
+                first_is_positive=first,
+                answered=np.ones(len(used), dtype=bool),
+                p_correct=0.02 + 0.96 * expit(0.6 * evidence + 0.4),
+                trial=place[trial],
+                participant=person,
+                correct=correct.astype(float),
+                left_out=0,
+            )
+        )
+    return found
+
+
+def _noise(trial: float, of_unit: float, unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    by_unit = of_unit * rng.standard_normal(int(unit.max()) + 1)
+    return trial * rng.standard_normal(len(unit)) + by_unit[unit]
+
+
+def _people(
+    design: Design, shape: tuple[int, ...], network: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trial and participant of each answer; large studies get new people every few units."""
+    units, modes = shape[:2]
+    rows = np.arange(math.prod(shape)).reshape(shape)
+    if design.name == "mini":
+        unit = np.repeat(np.arange(units), math.prod(shape[1:]))
+        chosen = np.argsort(rng.random((len(unit), design.people)), axis=1)[:, : design.answers]
+        crowd = unit // 100 if units > 1000 else np.zeros_like(unit)
+        return np.repeat(rows.ravel(), design.answers), (chosen + 60 * crowd[:, None]).ravel()
+    unit, mode = (axis.ravel() for axis in np.indices((units, modes)))
+    chosen = np.argsort(rng.random((len(unit), design.people)), axis=1)[:, : design.answers]
+    batch = rng.integers(0, design.batches, chosen.shape)
+    networks = int(network.max()) + 1
+    crowd = network[unit] * modes + mode
+    if units > 1000:
+        crowd = crowd + networks * modes * (unit // (21 * networks))
+    trial = rows[unit[:, None], mode[:, None], 0, batch]
+    return trial.ravel(), (chosen + design.people * crowd[:, None]).ravel()
+
+
+class Tally:
+    """What one score did over the studies."""
+
+    def __init__(self, truth: float) -> None:
+        self.truth, self.rows = truth, []  # value, low, high, p
+
+    def row(self) -> dict[str, float]:
+        """Coverage and width, with Monte-Carlo errors."""
+        value, low, high, p = np.array(self.rows).T
+        known = np.isfinite(low)
+        truth = float(value.mean()) if math.isnan(self.truth) else self.truth
+        covered = float(((low <= truth) & (truth <= high))[known].mean())
+        sd = float(value.std(ddof=1))
+        return {
+            "studies": int(known.sum()),
+            "truth": truth,
+            "sd": sd,
+            "coverage": covered,
+            "se": math.sqrt(covered * (1 - covered) / known.sum()),
+            "width": float(((high - low) / 2)[known].mean() / (1.96 * sd)),
+            "rejected": float((p[np.isfinite(p)] <= 0.05).mean()) if np.isfinite(p).any() else None,
+        }
+
+
+def measure(design: Design, *, units: int, studies: int, seed: int) -> list[dict[str, object]]:
+    """Coverage of every score with this many units."""
+    networks, worse = design.networks(units), (0.0, 0.0)
+    rng = generator(seed, "truth", design.name, units)
+    large = simulate(design, units=UNITS_OF_TRUTH, networks=networks, worse=worse, rng=rng)
+    truth = {name: found.value for name, found in leave_out(large[0], seed=0, n_draws=0).items()}
+    truth |= dict.fromkeys(OF_NETWORKS, math.nan)
+    tallies: dict[tuple[str, str], Tally] = {}
+    for number in range(studies):
+        rng = generator(seed, "study", design.name, units, number)
+        pair = simulate(design, units=units, networks=networks, worse=worse, rng=rng)
+        one, other = (leave_out(matched, seed=0, n_draws=1000) for matched in pair)
+        for name in one:
+            facts = {"n": len(pair[0].trial), "clusters": units}
+            alone = estimate(one[name], **facts)
+            both = gap(one[name], other[name], **facts)
+            for kind, made, p in (("single", alone, math.nan), ("paired", both.estimate, both.p)):
+                tally = tallies.setdefault(
+                    (name, kind), Tally(truth[name] if kind == "single" else 0.0)
+                )
+                tally.rows.append((made.value, made.low, made.high, p))
+    return [
+        {"design": design.name, "units": units, "score": name, "kind": kind, **tally.row()}
+        for (name, kind), tally in tallies.items()
+        if np.ptp([row[0] for row in tally.rows]) > 0
+    ]
+
+
+def ranks(design: Design, *, units: int, studies: int, seed: int) -> dict[str, object]:
+    """How often rank intervals of near ties hold the true ranks, by bits."""
+    worse = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
+    true, held, width, together = np.arange(1, len(worse) + 1), [], [], []
+    for number in range(studies):
+        rng = generator(seed, "ranks", design.name, units, number)
+        shown = simulate(design, units=units, networks=design.networks(units), worse=worse, rng=rng)
+        bits = [_bits(matched) for matched in shown]
+        scores = np.array([one.value for one in bits])
+        order = rank(scores, spreads=[one.spread for one in bits], paired=True, n_draws=1000)
+        inside = (order.low <= true) & (true <= order.high)
+        held.append(inside.mean())
+        together.append(inside.all())
+        width.append((order.high - order.low).mean())
+    return {
+        "design": design.name,
+        "units": units,
+        "studies": studies,
+        "coverage": float(np.mean(held)),
+        "of all at once": float(np.mean(together)),
+        "mean width in ranks": float(np.mean(width)),
+    }
+
+
+def _bits(matched: Matched) -> Jackknife:
+    return leave_out(matched, seed=0, n_draws=0)["bits"]
+
+
+def shown(row: Mapping[str, object]) -> str:
+    """One line of the table."""
+    rejected = "" if row["rejected"] is None else f"{row['rejected']:7.1%}"
+    return (
+        f"{row['design']:5} {row['units']:3} {row['score']:26} {row['kind']:7}"
+        f"{row['coverage']:7.1%} +- {row['se']:4.1%}  width {row['width']:5.2f} {rejected}"
+    )
+
+
+def main() -> None:
+    """Print the table, and write it as JSON where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
+    parser.add_argument("--units", type=int, nargs="*", default=[8, 20, 40, 84])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    began, rows, orders = time.perf_counter(), [], []
+    for name in options.designs:
+        for units in options.units:
+            facts = {"units": units, "studies": options.studies, "seed": options.seed}
+            new = measure(DESIGNS[name], **facts)
+            rows += new
+            print("\n".join(shown(row) for row in new), flush=True)
+            orders.append(ranks(DESIGNS[name], **facts))
+            print(orders[-1], flush=True)
+    if options.json:
+        record = {"seconds": time.perf_counter() - began, "rows": rows, "ranks": orders}
+        options.json.write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

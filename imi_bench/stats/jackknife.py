@@ -1,0 +1,253 @@
+"""The jackknife, clustered two ways: how far a score would move with other units and other people.
+
+Every score is a function of *totals*, sums over units (`Sums`, `Score`). Leaving one unit out is
+one subtraction, so the score without each unit costs no more than one resample each. Units are
+taken within networks, as the study drew them, where every network has at least `SMALLEST_STRATUM`
+units; otherwise all alike. For scores whose totals are sums of human answers, every participant
+and every pair of unit and participant is left out as well, and the three variances are combined::
+
+    variance = max(by unit, by unit + by participant - by unit and participant)
+
+which is the two-way cluster-robust variance (Cameron, Gelbach & Miller 2011, *J. Business &
+Economic Statistics* 29, 238-249) with the unit clustering as its floor. Intervals are Student's t,
+on a scale on which the score has no end (Fisher's z, logit) where it has one. Differences of two
+observers come from the differences of what each loses without a unit, so that what makes a unit
+hard for both cancels (`imi_bench.stats.intervals`). `benchmarks/interval_coverage.py` measures
+coverage.
+
+Other sources: Efron & Tibshirani (1993), chapter 11, for the jackknife; Cameron & Miller (2015),
+*J. Human Resources* 50, 317-372, for its use with few clusters (CV3) and t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from imi_bench.arrays import Floats, Ints
+from imi_bench.stats import noise
+from imi_bench.stats.sums import Score, Sums, Totals
+
+__all__ = ["Jackknife", "Spread", "combined", "jackknives"]
+
+SMALLEST_STRATUM = 5
+_CHUNK = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What each cluster moves a score by; sums of squares are variances.
+
+    Attributes
+    ----------
+    by_unit : (U,) float64
+    by_participant, by_cell : (P,), (K,) float64
+        By participant, and by pair of unit and participant; empty where people do not enter.
+    stratum : (U,) int64
+    """
+
+    by_unit: Floats
+    by_participant: Floats
+    by_cell: Floats
+    stratum: Ints
+
+    def minus(self, other: Spread) -> Spread:
+        """Of the difference of two scores on the same clusters."""
+        return Spread(
+            self.by_unit - other.by_unit,
+            self.by_participant - other.by_participant,
+            self.by_cell - other.by_cell,
+            self.stratum,
+        )
+
+    @cached_property
+    def variance(self) -> float:
+        """Two-way, not below that by unit."""
+        return sum(self._parts)
+
+    @cached_property
+    def df(self) -> float:
+        """Degrees of freedom (Satterthwaite 1946): units less strata, fewer where people count."""
+        by_unit, more = self._parts
+        units = len(self.by_unit) - len(np.unique(self.stratum))
+        if self.variance == 0 or more == 0:
+            return float(units)
+        people = len(self.by_participant) - 1
+        return self.variance**2 / (by_unit**2 / units + more**2 / people)
+
+    @cached_property
+    def _parts(self) -> tuple[float, float]:
+        """Variance by unit, and what participants add."""
+        squares = [float(part @ part) for part in (self.by_unit, self.by_participant, self.by_cell)]
+        return squares[0], max(0.0, squares[1] - squares[2])
+
+
+@dataclass(frozen=True, eq=False)
+class Jackknife:
+    """A score on the data, and without each unit, participant, and pair of both.
+
+    Attributes
+    ----------
+    score : Score
+    value : float
+    without_unit : (U,) float64
+    without_participant, without_cell : (P,), (K,) float64
+        Empty for scores that do not only use human answers.
+    stratum : (U,) int64
+        Units of one stratum are exchanged for one another.
+    draws : (B,) or (B, k) float64
+        Of scores that are not smooth: the score, or its parts, with normal noise of the size of the
+        sampling error added to every total; B = 0 for all others.
+    parts : (k,) float64
+        Of a folded score.
+    """
+
+    score: Score
+    value: float
+    without_unit: Floats
+    without_participant: Floats
+    without_cell: Floats
+    stratum: Ints
+    draws: Floats = field(default_factory=lambda: np.zeros(0))
+    parts: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @cached_property
+    def spread(self) -> Spread:
+        """What each cluster moves the score by."""
+        count = len(self.without_unit)
+        by_unit = np.empty(count)
+        for code in np.unique(self.stratum):
+            rows = self.stratum == code
+            by_unit[rows] = _moved(self.without_unit[rows], of=count)
+        person, cell = (
+            _moved(one, of=len(one)) for one in (self.without_participant, self.without_cell)
+        )
+        return Spread(by_unit, person, cell, self.stratum)
+
+    @property
+    def clusters(self) -> str:
+        """What was left out, for the method of an `Estimate`."""
+        where = "units within networks" if self.stratum.any() else "units"
+        return f"{where} and participants" if len(self.without_participant) else where
+
+
+def combined(score: Score, of: Callable[..., Floats], *parts: Jackknife) -> Jackknife:
+    """A score computed from others, on the data and without each cluster.
+
+    Participants are left out only where they are for every part.
+    """
+    names = ["without_unit"]
+    if all(len(part.without_participant) for part in parts):
+        names += ["without_participant", "without_cell"]
+    none = np.zeros(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(of(*(np.float64(part.value) for part in parts)))
+        without = {name: of(*(getattr(part, name) for part in parts)) for name in names}
+    return Jackknife(
+        score,
+        value,
+        without["without_unit"],
+        without.get("without_participant", none),
+        without.get("without_cell", none),
+        parts[0].stratum,
+    )
+
+
+def jackknives(
+    sums: Sums, scores: Sequence[Score], *, n_draws: int, seed: int
+) -> dict[str, Jackknife]:
+    """Compute every score on the data, and without each cluster.
+
+    Parameters
+    ----------
+    sums : Sums
+    scores : sequence of Score
+    n_draws, seed : int
+        Of the scores that are not smooth. The same clusters, seed and number give the same noise,
+        so that differences of two observers' draws are paired.
+    """
+    alone = {**sums.units, **sums.by(sums.unit_of_answer, sums.n_units)}
+    totals = {name: column.sum(axis=0, keepdims=True) for name, column in alone.items()}
+    totals["weights"] = np.ones((1, sums.n_units))
+    stratum = sums.stratum
+    if np.bincount(stratum).min() < SMALLEST_STRATUM:
+        stratum = np.zeros_like(stratum)
+    person = np.unique(sums.participant, return_inverse=True)[1].astype(np.int64)
+    pair = sums.unit_of_answer * (int(person.max(initial=0)) + 1) + person
+    cell = np.unique(pair, return_inverse=True)[1].astype(np.int64)
+    values = _evaluate(scores, totals)
+    units = _without(scores, alone, totals, weights=True)
+    shared = [score for score in scores if score.over_people]
+    people = _apart(sums, shared, person)
+    cells = _apart(sums, shared, cell)
+    rough = [score for score in scores if score.scale in ("drawn", "folded")]
+    draws = noise.draw(
+        sums, rough, person=person, cell=cell, stratum=stratum, n_draws=n_draws, seed=seed
+    )
+    none = np.zeros(0)
+    return {
+        score.name: Jackknife(
+            score,
+            float(values[score.name][0]),
+            units[score.name],
+            people.get(score.name, none),
+            cells.get(score.name, none),
+            stratum,
+            draws.get(score.name, none),
+            none if score.parts is None else score.parts(totals)[0],
+        )
+        for score in scores
+    }
+
+
+def _apart(sums: Sums, scores: Sequence[Score], group: Ints) -> dict[str, Floats]:
+    """Scores over answers without each group of answers."""
+    if not scores:
+        return {}
+    groups = int(group.max()) + 1
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(0, groups + _CHUNK, _CHUNK))
+    totals = sums.by(np.zeros_like(group), 1)
+    found = []
+    for part, first in enumerate(range(0, groups, _CHUNK)):
+        rows = order[starts[part] : starts[part + 1]]
+        taken = sums.take(rows)
+        of_group = taken.by(group[rows] - first, min(_CHUNK, groups - first))
+        found.append(_without(scores, of_group, totals))
+    return {score.name: np.concatenate([one[score.name] for one in found]) for score in scores}
+
+
+def _without(
+    scores: Sequence[Score], part: Totals, totals: Totals, *, weights: bool = False
+) -> dict[str, Floats]:
+    """Scores of the totals less each row of the parts, in chunks of rows."""
+    count = len(next(iter(part.values())))
+    found = []
+    for start in range(0, count, _CHUNK):
+        rows = slice(start, min(start + _CHUNK, count))
+        rest = {name: totals[name] - column[rows] for name, column in part.items()}
+        if weights:
+            rest["weights"] = 1.0 - np.eye(count)[rows]
+        found.append(_evaluate(scores, rest))
+    return {score.name: np.concatenate([one[score.name] for one in found]) for score in scores}
+
+
+def _evaluate(scores: Sequence[Score], totals: Totals) -> dict[str, Floats]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {score.name: np.asarray(score.of(totals)) for score in scores}
+
+
+def _moved(without: Floats, *, of: int) -> Floats:
+    """Deviations from their mean, scaled so that squares sum to the jackknife's variance.
+
+    `of` is the number of clusters of all strata together: leaving one of n in this stratum out
+    moves a mean over `of` by ``1 / (of - 1)`` of its deviation, and ``n / (n - 1)`` unbiases.
+    """
+    count = len(without)
+    if count < 2:
+        return np.full(count, np.nan)
+    scale = (of - 1) / of * np.sqrt(count / (count - 1))
+    return np.asarray((without.mean() - without) * scale)

@@ -1,0 +1,78 @@
+"""Totals with noise of the size of their sampling error, for scores that are not smooth.
+
+Units count by what they deviate from their stratum's mean, participants by what they add beyond the
+answers themselves; counts of answers are held. Normal weights on clusters are the multiplier
+bootstrap (Wu 1986, *Annals of Statistics* 14, 1261-1295), in one product of matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imi_bench.arrays import Floats, Ints
+from imi_bench.provenance import generator
+from imi_bench.stats.sums import Placed, Score, Sums
+
+__all__ = ["draw"]
+
+
+def draw(
+    sums: Sums,
+    scores: Sequence[Score],
+    *,
+    person: Ints,
+    cell: Ints,
+    stratum: Ints,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Floats]:
+    """Scores of tables of answers with noise.
+
+    Parameters
+    ----------
+    sums : Sums
+    scores : sequence of Score
+        That use nothing but `Placed` answers.
+    person, cell : (R,) int64
+        Code of each answer's participant, and of its pair of unit and participant.
+    stratum : (U,) int64
+    n_draws, seed : int
+
+    Returns
+    -------
+    mapping of str to (n_draws,) or (n_draws, k) float64
+        The score, or its parts where it has some.
+    """
+    if not scores or not n_draws:
+        return {}
+    n_units, n_people = len(stratum), int(person.max()) + 1
+    of_unit = generator(seed, "units").standard_normal((n_draws, n_units))
+    of_person = generator(seed, "participants").standard_normal((n_draws, n_people))
+    noisy = {}
+    for name, table in sums.answers.items():
+        if not isinstance(table, Placed):
+            continue
+        rest, shape = table.residuals, (table.count, table.values.shape[1])
+        by_unit = rest.sums(sums.unit_of_answer, n_units).reshape(n_units, -1)
+        by_person = rest.sums(person, n_people).reshape(n_people, -1)
+        by_unit = _centred(by_unit, stratum)
+        squares = (by_person**2).sum(axis=0)
+        of_cell = rest.squares(cell).ravel()
+        more = np.sqrt(np.maximum(0, 1 - of_cell / np.where(squares > 0, squares, np.inf)))
+        noise = of_unit @ by_unit + of_person @ (by_person * more)
+        everyone = table.sums(np.zeros_like(table.place), 1)
+        noisy[name] = everyone + noise.reshape(n_draws, *shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {s.name: (s.of if s.parts is None else s.parts)(noisy) for s in scores}
+
+
+def _centred(by_unit: Floats, stratum: Ints) -> Floats:
+    """Deviations from the stratum's mean, unbiased for their sum's variance."""
+    size = np.bincount(stratum)
+    mean = np.zeros((len(size), by_unit.shape[1]))
+    np.add.at(mean, stratum, by_unit)
+    mean /= size[:, None]
+    scale = np.sqrt(size / np.maximum(size - 1, 1))
+    return np.asarray((by_unit - mean[stratum]) * scale[stratum, None])
