@@ -53,8 +53,9 @@ PANEL = ("classical", "colour-histogram", "pixel-cosine")
 TRAINED = ("test_resnet", "test_byobnet", "test_convnext2", "test_mambaout", "resnet10t")
 RULE = (
     "Ranked by score on all trials. A rank interval counts the rows surely better and surely "
-    "worse, by paired t tests over units with simultaneous critical values; a tie group holds the rows "
-    "that a paired t test, Holm-adjusted over all pairs, cannot tell from the first of the group."
+    "worse, by paired t tests over units with simultaneous critical values; a tie group holds the "
+    "rows that a paired t test, Holm-adjusted over all pairs, cannot tell from the first of the "
+    "group."
 )
 
 

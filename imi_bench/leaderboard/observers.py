@@ -17,7 +17,7 @@ from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.rows import Row, Scored, choice_model, facts_of
 from imi_bench.leaderboard.validate import Entry, Expected
-from imi_bench.scores import agreement, ceiling, likelihood
+from imi_bench.scores import agreement, ceiling, consistency, likelihood
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.strata import levels, stratum_labels
 from imi_bench.stats.estimate import Estimate
@@ -124,7 +124,7 @@ def _all_scores(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> d
     """All scores without each cluster; bits also within each part of the trials."""
     bits = likelihood.likelihood_answers(matched)["bits"]
     answers: dict[str, Floats | Placed] = {
-        **agreement.consistency_answers(matched),
+        **consistency.consistency_answers(matched),
         **likelihood.reliability_answers(matched),
         "bits": bits,
     }
@@ -132,7 +132,7 @@ def _all_scores(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> d
         likelihood.LIKELIHOOD[0],
         *agreement.TRIALS,
         *agreement.unit_scores(matched),
-        *agreement.CONSISTENCY,
+        *consistency.CONSISTENCY,
         *likelihood.CALIBRATION_ERROR,
     ]
     for name, part in parts.items():
@@ -200,7 +200,7 @@ def _people(humans: ObserverScores) -> Scored:
         np.zeros(len(index)),
     )
     matched = match(anyone, humans.study, calibration=Calibration.identity())
-    answers = {**agreement.consistency_answers(matched), **ceiling.left_out_answers(matched)}
+    answers = {**consistency.consistency_answers(matched), **ceiling.left_out_answers(matched)}
     found = _left_out(
         matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]
     )["left_out_bits"]

@@ -11,7 +11,8 @@ import pandas as pd
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.report.contents import Exhibit, ObserverRun
 from imi_bench.report.figures import PANEL
-from imi_bench.scores.agreement import CONSISTENCY, TRIALS
+from imi_bench.scores.agreement import TRIALS
+from imi_bench.scores.consistency import CONSISTENCY
 from imi_bench.scores.report import ScoreReport, score
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate

@@ -16,11 +16,8 @@ from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearma
 from imi_bench.stats.sums import Placed, Score, Totals
 
 __all__ = [
-    "CONSISTENCY",
     "NETWORKS",
     "TRIALS",
-    "cohen_kappa",
-    "consistency_answers",
     "network_answers",
     "trial_sums",
     "unit_scores",
@@ -173,70 +170,3 @@ NETWORKS = (
     ),
 )
 """Correlation and rank agreement of network conditions."""
-
-
-def consistency_answers(matched: Matched) -> Columns:
-    """(R,) columns of human answers: one, correct, observer correct, and both alike."""
-    credit = matched.credit[matched.trial]
-    return {
-        "answers": np.ones(len(matched.trial)),
-        "hits": matched.correct,
-        "observer hits": credit,
-        "alike": credit * matched.correct + (1 - credit) * (1 - matched.correct),
-    }
-
-
-def cohen_kappa(*, alike: Floats, first: Floats, second: Floats) -> Floats:
-    """Cohen's kappa of two binary raters, signed; NaN where chance agreement is certain.
-
-    Parameters
-    ----------
-    alike : array
-        Proportion of cases on which they agree.
-    first, second : array
-        Each one's proportion of ones.
-
-    Notes
-    -----
-    Cohen (1960), *Educational and Psychological Measurement* 20, 37-46. Used for errors as in
-    Geirhos, Meding and Wichmann (2020), *Beyond accuracy: quantifying trial-by-trial behaviour of
-    CNNs and humans by measuring error consistency*. Negative where the two err on different
-    trials; its sign is never dropped.
-
-    Examples
-    --------
-    >>> half = np.array(0.5)
-    >>> float(cohen_kappa(alike=np.array(0.25), first=half, second=half))
-    -0.5
-    """
-    by_chance = first * second + (1 - first) * (1 - second)
-    spare = 1 - by_chance
-    return np.asarray((alike - by_chance) / np.where(spare > 1e-12, spare, np.nan))
-
-
-def _error_consistency(t: Totals) -> Floats:
-    answers = t["answers"]
-    return cohen_kappa(
-        alike=t["alike"] / answers,
-        first=t["observer hits"] / answers,
-        second=t["hits"] / answers,
-    )
-
-
-CONSISTENCY = (
-    Score(
-        "error_consistency",
-        "kappa",
-        _error_consistency,
-        over_people=True,
-        undefined="observer and people are always right, or always wrong",
-    ),
-    Score(
-        "human_proportion_correct",
-        "proportion",
-        lambda t: t["hits"] / t["answers"],
-        over_people=True,
-        scale="logit",
-    ),
-)
-"""Error consistency with single human answers on the same trials; people's proportion correct."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.provenance import generator
-from imi_bench.scores.agreement import cohen_kappa, sum_conditions, sum_trials
+from imi_bench.scores.agreement import sum_conditions
 from imi_bench.scores.alignment import Matched
+from imi_bench.scores.consistency import pooled_kappa, stratified_kappa
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.stats.correlation import moments, pearson
 from imi_bench.stats.sums import Score, Totals
@@ -94,37 +95,38 @@ def _binomial(t: Totals) -> Floats:
 
 
 def pair_sums(matched: Matched) -> Columns:
-    """(U,) agreement of two people on the same trial, each answer against the others of its trial.
+    """(U, G, 3) agreement of two people on the same trial, each answer against the trial's others.
 
-    Columns: answers in trials with two or more, correct ones, and for each answer the share of the
-    other answers to its trial that agree with it, summed.
+    By network condition: answers in trials with two or more, correct ones, and for each answer the
+    share of the other answers to its trial that agree with it, summed.
     """
     n, k = matched.answers, matched.hits
     several = n > 1
     others = np.where(several, n - 1, 1)
     alike = (k * (k - 1) + (n - k) * (n - k - 1)) / others
-    return {
-        "paired": sum_trials(matched, n * several),
-        "paired hits": sum_trials(matched, k * several),
-        "paired alike": sum_trials(matched, alike * several),
-    }
+    place = (matched.unit, matched.network_condition)
+    table = np.zeros((matched.n_units, int(matched.network_condition.max()) + 1, 3))
+    for column, values in enumerate((n, k, alike)):
+        np.add.at(table[..., column], place, values * several)
+    return {"pairs": table}
 
 
 def _human_consistency(t: Totals) -> Floats:
-    paired = np.where(t["paired"] > 0, t["paired"], np.nan)
-    hits = t["paired hits"] / paired
-    return cohen_kappa(alike=t["paired alike"] / paired, first=hits, second=hits)
+    count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
+    return stratified_kappa(count=count, alike=alike, first=hits, second=hits)
 
 
+def _pooled_human_consistency(t: Totals) -> Floats:
+    count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
+    return pooled_kappa(count=count, alike=alike, first=hits, second=hits)
+
+
+_NO_PAIRS = "no trial was answered by two people, or all are right"
 CEILINGS = (
     Score("split_half_reliability", "reliability", _split_half),
     Score("binomial_reliability", "reliability", _binomial),
-    Score(
-        "human_consistency",
-        "kappa",
-        _human_consistency,
-        undefined="no trial was answered by two people, or all are right",
-    ),
+    Score("human_consistency", "kappa", _human_consistency, undefined=_NO_PAIRS),
+    Score("pooled_human_consistency", "kappa", _pooled_human_consistency, undefined=_NO_PAIRS),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
 
@@ -134,8 +136,9 @@ variance of the proportions. The square root of either is the correlation that t
 proportions would reach. Both count differences between the trials of one condition as noise, which
 an observer that sees the trials may predict: it can then stand above the ceiling.
 
-``human_consistency``: kappa between single answers of two people to the same trial (Fleiss' kappa
-where all trials have as many answers). An observer that predicts the majority can stand above it.
+``human_consistency``: kappa between single answers of two people to the same trial, within network
+conditions; ``pooled_human_consistency`` is that of all trials thrown together (Fleiss' kappa where
+all trials have as many answers). An observer that predicts the majority can stand above them.
 """
 
 

@@ -20,7 +20,7 @@ from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
-from imi_bench.scores import agreement, ceiling, likelihood
+from imi_bench.scores import agreement, ceiling, consistency, likelihood
 from imi_bench.scores.alignment import Matched, match
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
@@ -57,6 +57,7 @@ HEADLINE = (
     "brier",
     "ece",
     "error_consistency",
+    "pooled_error_consistency",
     "side_bias",
     "coverage",
 )
@@ -67,6 +68,7 @@ CEILING_OF = {
     "bits": "left_out_bits",
     "brier": "left_out_brier",
     "error_consistency": "human_consistency",
+    "pooled_error_consistency": "pooled_human_consistency",
 }
 _LOWER_IS_BETTER = ("brier", "ece")
 
@@ -370,7 +372,7 @@ def leave_out(matched: Matched, *, seed: int, n_draws: int) -> dict[str, Jackkni
             **ceiling.pair_sums(matched),
         },
         answers={
-            **agreement.consistency_answers(matched),
+            **consistency.consistency_answers(matched),
             **agreement.network_answers(matched),
             **likelihood.likelihood_answers(matched),
             **likelihood.reliability_answers(matched),
@@ -384,7 +386,7 @@ def leave_out(matched: Matched, *, seed: int, n_draws: int) -> dict[str, Jackkni
         *agreement.TRIALS,
         *agreement.unit_scores(matched),
         *agreement.NETWORKS,
-        *agreement.CONSISTENCY,
+        *consistency.CONSISTENCY,
         *likelihood.LIKELIHOOD,
         *likelihood.CALIBRATION_ERROR,
         *ceiling.CEILINGS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +36,10 @@ class SimulationParameters:
         What a harder query leaves of the intercept; so hardness alone never crosses chance.
     unit_sd, unit_condition_sd, trial_sd, participant_sd : float
         Standard deviations of the random effects.
+    synthetic_spread : float
+        What synthetic exemplars leave of the units' effects, their own in a condition included.
+        The default gives units the spread that the published intervals imply: 0.87 log-odds on
+        natural exemplars, 0.61 on synthetic ones (root mean square over networks).
     lapse, side_bias : float
         Share of guesses; pull towards the query shown first.
 
@@ -64,6 +67,7 @@ class SimulationParameters:
     unit_condition_sd: float = 0.4
     trial_sd: float = 0.3
     participant_sd: float = 0.4
+    synthetic_spread: float = 0.68
     lapse: float = 0.02
     side_bias: float = 0.05
 
@@ -78,17 +82,26 @@ class SimulationParameters:
                 found=f"{self.units} units, {self.units_hard} in harder experiments",
                 wanted=f"main_trials ({self.main_trials}) <= units_hard <= units",
             )
-        deviations = ("unit_sd", "unit_condition_sd", "trial_sd", "participant_sd")
+        deviations = (
+            "unit_sd",
+            "unit_condition_sd",
+            "trial_sd",
+            "participant_sd",
+            "synthetic_spread",
+        )
         if negative := [name for name in deviations if not getattr(self, name) >= 0]:
             raise InputError("negative standard deviation", where=", ".join(negative))
         if not 0 <= self.lapse < 1:
             raise InputError("lapse out of range", found=self.lapse, wanted="in [0, 1)")
 
-    @cached_property
-    def random_sd(self) -> float:
+    def spread(self, mode: str) -> float:
+        """What exemplars of a mode leave of the units' effects."""
+        return self.synthetic_spread if mode == "synthetic" else 1.0
+
+    def random_sd(self, mode: str) -> float:
         """Standard deviation of all random effects together."""
-        parts = (self.unit_sd, self.unit_condition_sd, self.trial_sd, self.participant_sd)
-        return float(np.sqrt(np.sum(np.square(parts))))
+        of_unit = self.spread(mode) * np.hypot(self.unit_sd, self.unit_condition_sd)
+        return float(np.sqrt(of_unit**2 + self.trial_sd**2 + self.participant_sd**2))
 
     def units_in(self, condition: Condition) -> int:
         """How many units the experiment shows."""
@@ -166,7 +179,9 @@ def layer_names(network: str) -> tuple[str, ...]:
     )
 
 
-def expected_mean(intercept: float, parameters: SimulationParameters, *, network: str) -> float:
+def expected_mean(
+    intercept: float, parameters: SimulationParameters, *, network: str, mode: str = "natural"
+) -> float:
     """Expected proportion correct over units, trials, participants, depth and sides.
 
     Gauss-Hermite quadrature over the summed normal effects (64 nodes), exact sums over layers
@@ -185,7 +200,7 @@ def expected_mean(intercept: float, parameters: SimulationParameters, *, network
         intercept
         + parameters.depth_effect * (depth[:, None, None] - 0.5)
         + parameters.side_bias * np.array([1.0, -1.0])[:, None]
-        + parameters.random_sd * nodes
+        + parameters.random_sd(mode) * nodes
     )
     mean = float((expit(eta) @ (weights / weights.sum())).mean())
     return parameters.lapse / 2 + (1 - parameters.lapse) * mean
@@ -205,7 +220,7 @@ def intercepts(parameters: SimulationParameters) -> dict[Condition, float]:
         known = published().networks.get(condition.network)
         mean = published().mean(easy) if known and parameters.match_published else None
         if mean is not None:
-            start = _solve(mean.value, parameters, network=condition.network)
+            start = _solve(mean.value, parameters, easy)
         else:
             start = parameters.base + parameters.network_effects.get(condition.network, 0.0)
             start += parameters.synthetic_effect if condition.mode == "synthetic" else 0.0
@@ -213,14 +228,17 @@ def intercepts(parameters: SimulationParameters) -> dict[Condition, float]:
     return found
 
 
-def _solve(mean: float, parameters: SimulationParameters, *, network: str) -> float:
+def _solve(mean: float, parameters: SimulationParameters, condition: Condition) -> float:
     if not parameters.lapse / 2 < mean < 1 - parameters.lapse / 2:
         raise InputError(
             "this lapse cannot give the published mean",
-            where=network,
+            where=condition.network,
             found=f"lapse {parameters.lapse}, mean {mean}",
             wanted="mean below 1 - lapse / 2",
         )
-    return float(
-        brentq(lambda x: expected_mean(x, parameters, network=network) - mean, -60, 60, xtol=1e-10)
-    )
+
+    def gap(intercept: float) -> float:
+        network, mode = condition.network, condition.mode
+        return expected_mean(intercept, parameters, network=network, mode=mode) - mean
+
+    return float(brentq(gap, -60, 60, xtol=1e-10))

@@ -171,7 +171,7 @@ def _trial_table(
     rng = generator(seed, "trials", *_name(condition))
     own = rng.normal(0, parameters.unit_condition_sd, len(units))
     of_unit = intercept + parameters.depth_effect * (units["depth"].to_numpy() - 0.5)
-    of_unit = of_unit + units["unit_effect"].to_numpy() + own
+    of_unit = of_unit + parameters.spread(condition.mode) * (units["unit_effect"].to_numpy() + own)
     evidence = of_unit[:, None] + rng.normal(
         0, parameters.trial_sd, (len(units), parameters.batches)
     )

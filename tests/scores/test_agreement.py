@@ -15,8 +15,8 @@ from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration, calibrate
 from imi_bench.errors import NotComparableError, UnknownNameError
-from imi_bench.scores.agreement import cohen_kappa
 from imi_bench.scores.alignment import match
+from imi_bench.scores.consistency import cohen_kappa
 from imi_bench.scores.report import HEADLINE, leave_out, score
 from imi_bench.scores.strata import levels, stratum_labels
 from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearman
@@ -105,6 +105,16 @@ class TestKappa:
 
     def test_on_answers_it_is_that_of_scikit_learn(self, draws, table):
         reference = cohen_kappa_score(table["credit"] > 0.5, table["correct"])
+        assert draws["pooled_error_consistency"].value == pytest.approx(reference, abs=1e-12)
+
+    def test_within_conditions_it_is_the_weighted_mean_of_theirs(self, draws, table):
+        kappas, weights = [], []
+        for _, part in table.groupby(["network", "mode", "difficulty"]):
+            one, other = part["credit"] > 0.5, part["correct"]
+            p, q = one.mean(), other.mean()
+            kappas.append(cohen_kappa_score(one, other))
+            weights.append(len(part) * (1 - p * q - (1 - p) * (1 - q)))
+        reference = np.average(kappas, weights=weights)
         assert draws["error_consistency"].value == pytest.approx(reference, abs=1e-12)
 
     def test_an_observer_that_errs_elsewhere_is_negative(self, study):

@@ -84,7 +84,7 @@ def test_hand_derived_binomial_decomposition():
 
 def test_human_consistency_is_fleiss_kappa(matched):
     table = np.column_stack([matched.hits, matched.answers - matched.hits])
-    found = leave_out(matched, seed=0, n_draws=0)["human_consistency"].value
+    found = leave_out(matched, seed=0, n_draws=0)["pooled_human_consistency"].value
     assert found == pytest.approx(fleiss_kappa(table), abs=1e-12)
 
 

@@ -122,7 +122,8 @@ def test_intercepts_solve_for_the_published_means(
     for condition, intercept in intercepts(parameters).items():
         mean = published().mean(condition)
         assert mean is not None
-        ours = expected_mean(intercept, parameters, network=condition.network)
+        network, mode = condition.network, condition.mode
+        ours = expected_mean(intercept, parameters, network=network, mode=mode)
         assert ours == pytest.approx(mean.value, abs=1e-7)
 
 
@@ -141,6 +142,25 @@ def test_simulated_means_are_the_published_ones_to_monte_carlo_error() -> None:
         error = np.hypot(units.std() / np.sqrt(len(units)), people.std() / np.sqrt(len(people)))
         assert error < 0.006
         assert abs(part["correct"].mean() - mean.value) < 4 * error
+
+
+def test_units_vary_as_the_published_intervals_say() -> None:
+    """Half widths of means over units, in each mode, against the authors' bootstrap intervals."""
+    parameters = SimulationParameters()
+    frame = simulate_study(parameters, seed=3).study.to_frame()
+    easy = frame[~frame["catch"] & (frame["difficulty"] == "easy")]
+    for mode in ("natural", "synthetic"):
+        ours, theirs = [], []
+        for network in published().networks:
+            mean = published().mean(Condition(network, mode))
+            if mean is None:
+                continue
+            part = easy[(easy["network"] == network) & (easy["mode"] == mode)]
+            units = part.groupby("unit_id")["correct"].mean()
+            ours.append(1.96 * units.std() / np.sqrt(len(units)))
+            theirs.append((mean.high - mean.low) / 2)
+        # a standard deviation of 84 units has an error of 8 %, their mean over networks of 3 %
+        assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.12), mode
 
 
 def test_effects_add_up_where_no_mean_is_matched() -> None:
