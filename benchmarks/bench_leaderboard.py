@@ -109,6 +109,7 @@ def make_board(folder: Path, submissions: int) -> Board:
                 }
             )
         )
+        seal(out)
     return Board.read(folder)
 
 
@@ -158,7 +159,7 @@ def main() -> None:
         folder = (arguments.keep or Path(scratch)) / "bench"
         board = make_board(folder, arguments.submissions)
         trials = len(board.study().trials)
-        one = board.submission_folders()[0]
+        one = board.submissions()[0]
         started = time.perf_counter()
         entry, problems = validate(one, board=board)
         validated = time.perf_counter() - started

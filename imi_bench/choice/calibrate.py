@@ -206,7 +206,9 @@ class _AnswerRows:
 
 
 def _answer_rows(decisions: DecisionVariables, study: Study, *, bias: bool | None) -> _AnswerRows:
-    position = pd.Index(decisions.trial_id).get_indexer(pd.Index(study.trials.trial_id))
+    position = pd.Index(decisions.trial_id, dtype=object).get_indexer(
+        pd.Index(study.trials.trial_id, dtype=object)
+    )
     if not (position >= 0).any():
         raise NotComparableError(
             "no trial in common", where=f"decisions of '{decisions.observer}' and the study"

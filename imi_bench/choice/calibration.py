@@ -262,7 +262,9 @@ class Calibration(Result):
                 found=f"'{decisions.observer}'",
                 wanted=f"'{self.observer}'",
             )
-        position = pd.Index(decisions.trial_id).get_indexer(pd.Index(index.trial_id))
+        position = pd.Index(decisions.trial_id, dtype=object).get_indexer(
+            pd.Index(index.trial_id, dtype=object)
+        )
         shared = np.flatnonzero(position >= 0)
         if not shared.size:
             raise NotComparableError(

@@ -77,7 +77,7 @@ class Expected:
         """Draw the sides by the board's seed."""
         first = shown_first_is_positive(index.trial_id, seed=board.rules.sides_seed)
         sides = np.where(first, "positive", "negative").astype(object)
-        return cls(index, sides, pd.Index(index.trial_id))
+        return cls(index, sides, pd.Index(index.trial_id, dtype=object))
 
 
 def validate(
@@ -258,7 +258,7 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
     elif len(observers) != 1:
         message = f"found {len(observers)} observers, wanted 1"
         problems.append(Problem(_DECISIONS, "observer", message))
-    rows = expected.rows.get_indexer(pd.Index(frame["trial_id"]))
+    rows = expected.rows.get_indexer(pd.Index(frame["trial_id"], dtype=object))
     report("trial_id", pd.Series(rows < 0), "a trial of the board")
     report("trial_id", frame.duplicated(["observer", "trial_id"]), "each trial once")
     report("status", ~frame["status"].isin(STATUSES), " or ".join(STATUSES))
@@ -285,7 +285,7 @@ def _decisions(frame: pd.DataFrame, expected: Expected) -> tuple[DecisionVariabl
     tables = []
     count = len(expected.index)
     for name, own in frame.groupby("observer", sort=True):
-        rows = expected.rows.get_indexer(pd.Index(own["trial_id"]))
+        rows = expected.rows.get_indexer(pd.Index(own["trial_id"], dtype=object))
         value, status = np.full(count, np.nan), np.full(count, "error", dtype=object)
         value[rows], status[rows] = own["decision_variable"], own["status"]
         tables.append(

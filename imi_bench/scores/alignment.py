@@ -153,7 +153,9 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
         As `Calibration.predict`.
     """
     told = calibration.predict(decisions, study.trials)
-    rows = pd.Index(study.trials.trial_id).get_indexer(pd.Index(told.trial_id))
+    rows = pd.Index(study.trials.trial_id, dtype=object).get_indexer(
+        pd.Index(told.trial_id, dtype=object)
+    )
     main = ~study.trials.catch
     answered_by_people = np.bincount(study.rows, minlength=len(study.trials)) > 0
     wanted = main & answered_by_people
@@ -165,7 +167,9 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
             found=f"{len(told)} trials in common",
         )
     kept = rows[keep]
-    of_decision = pd.Index(decisions.trial_id).get_indexer(pd.Index(told.trial_id[keep]))
+    of_decision = pd.Index(decisions.trial_id, dtype=object).get_indexer(
+        pd.Index(told.trial_id[keep], dtype=object)
+    )
     place = np.full(len(study.trials), -1)
     place[kept] = np.arange(len(kept))
     used = place[study.rows] >= 0

@@ -155,8 +155,8 @@ class Study(Shown):
     @cached_property
     def rows(self) -> Ints:
         """(R,) the row of `trials` that each response answers."""
-        order = pd.Index(self.trials.trial_id)
-        return order.get_indexer(pd.Index(self.responses.trial_id)).astype(np.int64)
+        order = pd.Index(self.trials.trial_id, dtype=object)
+        return order.get_indexer(pd.Index(self.responses.trial_id, dtype=object)).astype(np.int64)
 
     def to_frame(self) -> pd.DataFrame:
         """One row an answer with all columns of its trial and `unit_id`."""

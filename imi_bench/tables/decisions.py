@@ -85,7 +85,7 @@ class DecisionVariables(Shown):
         lengths = {name: len(getattr(self, name)) for name in self._KINDS}
         if len(set(lengths.values())) != 1:
             raise self._bad("columns of unequal length", found=lengths)
-        ids = pd.Index(self.trial_id)
+        ids = pd.Index(self.trial_id, dtype=object)
         if not ids.is_unique:
             raise self._bad("repeated trial_id", found=repr(ids[ids.duplicated()].min()))
         for name, allowed in (("status", STATUSES), ("shown_first", ("positive", "negative"))):
