@@ -19,6 +19,7 @@ import pandas as pd
 import tomli_w
 
 from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.pack import seal
 from imi_bench.leaderboard.render import render, render_pages, write
 from imi_bench.leaderboard.validate import validate
 from imi_bench.leaderboard.verify import verify

@@ -13,6 +13,7 @@ from imi_bench.effects.export import export
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.report.style import defaults, new_canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,15 +40,13 @@ def draw_effects(effects: Effects, path: Path) -> Path:
     Path
         `path`.
     """
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     shown = [e for e in effects.effects if np.isfinite(e.test.estimate)]
     known = [one.name for one in PROPERTIES if effects.properties[one.name].notna().any()]
     above_in, below_in = 2.6 if known else 0.0, 0.8 + 0.27 * len(shown)
-    with sns.axes_style("ticks"), mpl.rc_context({"svg.hashsalt": "effects", "font.size": 9}):
-        canvas = plt.figure(figsize=(10, above_in + below_in), layout="constrained")
+    with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "effects", "font.size": 9}):
+        canvas = new_canvas(figsize=(10, above_in + below_in), layout="constrained")
         parts = canvas.subfigures(
             2 if known else 1,
             1,
@@ -72,7 +71,6 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
-        plt.close(canvas)
     return path
 
 

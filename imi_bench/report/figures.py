@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.report.style import INK, LINE, MUTED, as_svg, styled
+from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels, styled
 from imi_bench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -166,15 +166,9 @@ def dots(
         + (0.15 * math.ceil(len(series) / 2) + 0.1) * legend
         + len(rows) * (0.16 * crowd + 0.14)
     )
-    with styled(_COLOURS) as plt:
-        canvas, axes = plt.subplots(
-            1,
-            len(facets),
-            figsize=(_WIDTH, height),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+    with styled(_COLOURS):
+        figure = {"figsize": (_WIDTH, height), "layout": "constrained"}
+        canvas, axes = panels(1, len(facets), figure=figure, sharey=True)
         canvas.get_layout_engine().set(wspace=0.12)
         for axes_of_facet, facet in zip(axes[0], facets, strict=True):
             if band and facet in band:
@@ -271,16 +265,10 @@ def scatter(
     """
     columns = min(3, len(panes))
     depth = math.ceil(len(panes) / columns)
-    with styled(_COLOURS) as plt:
-        canvas, grid = plt.subplots(
-            depth,
-            columns,
-            figsize=(1.38 * columns + 0.2, 1.6 * depth + 0.3),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
+    with styled(_COLOURS):
+        size = (1.38 * columns + 0.2, 1.6 * depth + 0.3)
+        figure = {"figsize": size, "layout": "constrained"}
+        canvas, grid = panels(depth, columns, figure=figure, sharex=True, sharey=True)
         for number, axes in enumerate(grid.ravel()):
             if number >= len(panes):
                 axes.set_visible(False)

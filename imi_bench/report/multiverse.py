@@ -10,6 +10,7 @@ import numpy as np
 from imi_bench.errors import UnknownNameError
 from imi_bench.provenance import atomic_path
 from imi_bench.release.multiverse import CHOICES, LEVELS, Multiverse
+from imi_bench.report.style import defaults, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,18 +39,16 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
     UnknownNameError
         If the analysis has no such number.
     """
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     number = found.numbers[0] if number is None else number
     if number not in found.numbers:
         raise UnknownNameError.among(number, found.numbers, kind="number")
     ordered = found.frame.sort_values(number, kind="stable").reset_index(drop=True)
-    with sns.axes_style("ticks"), mpl.rc_context({"svg.hashsalt": "multiverse"}):
-        canvas, (above, below) = plt.subplots(
-            2, 1, figsize=(9, 6), sharex=True, height_ratios=(3, 2), layout="constrained"
-        )
+    with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "multiverse"}):
+        figure = {"figsize": (9, 6), "layout": "constrained"}
+        canvas, grid = panels(2, 1, figure=figure, sharex=True, height_ratios=(3, 2))
+        above, below = grid[:, 0]
         _curve(above, found, ordered, number)
         _levels(below, ordered)
         sns.despine(canvas)
@@ -58,7 +57,6 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
             metadata = {"CreationDate": None}
         with atomic_path(path) as temporary:
             canvas.savefig(temporary, dpi=150, metadata=metadata)
-        plt.close(canvas)
     return path
 
 

@@ -21,12 +21,59 @@ INK, MUTED, LINE = _PAGE_COLOURS
 
 
 @contextmanager
-def styled(palette: Sequence[str]) -> Iterator[Any]:
-    """Pyplot in the report's style, without a window; figures are closed at the end."""
+def defaults(**settings: Any) -> Iterator[None]:
+    """Matplotlib as it ships, whatever the user's ``matplotlibrc`` says; hers is back afterwards.
+
+    The backend is left alone, and no figure is made known to pyplot: see `panels`.
+    """
     import matplotlib as mpl
 
-    mpl.use("agg")
-    import matplotlib.pyplot as plt
+    kept = {n: v for n, v in mpl.rcParamsDefault.items() if n not in _OF_THE_SESSION}
+    with mpl.rc_context():
+        mpl.rcParams.update(kept)
+        mpl.rcParams.update(settings)
+        yield
+
+
+def new_canvas(**figure: Any) -> Canvas:
+    """A figure of our own, drawn without a window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    canvas = Figure(**figure)
+    FigureCanvasAgg(canvas)
+    return canvas
+
+
+def panels(rows: int, columns: int, *, figure: dict[str, Any], **axes: Any) -> tuple[Any, Any]:
+    """A figure of our own and its axes, (rows, columns)."""
+    canvas = new_canvas(**figure)
+    return canvas, canvas.subplots(rows, columns, squeeze=False, **axes)
+
+
+# What belongs to the session rather than to the look of a figure.
+_OF_THE_SESSION = frozenset(
+    {
+        "backend",
+        "backend_fallback",
+        "date.epoch",
+        "docstring.hardcopy",
+        "interactive",
+        "savefig.directory",
+        "timezone",
+        "toolbar",
+        "tk.window_focus",
+        "webagg.address",
+        "webagg.open_in_browser",
+        "webagg.port",
+        "webagg.port_retries",
+    }
+)
+
+
+@contextmanager
+def styled(palette: Sequence[str]) -> Iterator[None]:
+    """The report's style; see `defaults`."""
     import seaborn as sns
 
     settings = {
@@ -57,12 +104,9 @@ def styled(palette: Sequence[str]) -> Iterator[Any]:
         "axes.spines.bottom": False,
         "ytick.left": False,
     }
-    with mpl.rc_context():
+    with defaults():
         sns.set_theme(context="paper", style="whitegrid", palette=list(palette), rc=settings)
-        try:
-            yield plt
-        finally:
-            plt.close("all")
+        yield
 
 
 def as_svg(canvas: Canvas, name: str) -> str:

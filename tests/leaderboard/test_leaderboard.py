@@ -12,10 +12,10 @@ import pytest
 import tomli_w
 from scipy import stats
 from support.made_submissions import (
-    BOARD_TOML,
     good_files,
     good_frame,
     good_toml,
+    made_board,
     parquet,
     sealed,
     small_study,
@@ -89,16 +89,7 @@ class TestRank:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    study = small_study()
-    write_study(study, folder)
-    (folder / "board.toml").write_text(tomli_w.dumps({**BOARD_TOML, "study_hash": study.hash}))
-    for name in ("some-observer", "other-observer"):
-        toml = tomli_w.dumps({**good_toml(), "name": name}).encode()
-        files = sealed(good_files() | {"submission.toml": toml})
-        write_folder(files, folder / "submissions" / name / "1")
-    return Board.read(folder)
+    return made_board(tmp_path, names=("some-observer", "other-observer"))
 
 
 def test_same_evidence_same_bytes(board: Board) -> None:

@@ -17,14 +17,13 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.made_submissions import (
-    BOARD_TOML,
     Files,
     good_files,
     good_frame,
     good_toml,
+    made_board,
     parquet,
     sealed,
-    small_study,
     write_folder,
 )
 from typer.testing import CliRunner
@@ -35,17 +34,11 @@ from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.pack import new, pack
 from imi_bench.leaderboard.submission import json_schema
 from imi_bench.leaderboard.validate import require_valid, validate
-from imi_bench.release.study_files import write_study
 
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    folder = tmp_path_factory.mktemp("boards") / "tiny"
-    folder.mkdir()
-    study = small_study()
-    write_study(study, folder)
-    (folder / "board.toml").write_text(tomli_w.dumps({**BOARD_TOML, "study_hash": study.hash}))
-    return Board.read(folder)
+    return made_board(tmp_path_factory.mktemp("boards"), names=())
 
 
 def test_a_good_submission_passes_as_folder_and_as_zip(board: Board, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 import tomli_w
 
 from imi_bench.leaderboard.archive import hashes
+from imi_bench.leaderboard.board import Board
+from imi_bench.release.study_files import write_study
 from imi_bench.tables import Responses, Study, TrialIndex, shown_first_is_positive
 
 TRIALS_HASH = "ab" * 32
@@ -131,3 +134,17 @@ def write_folder(files: Files, folder: Path) -> Path:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return folder
+
+
+def made_board(parent: Path, *, names: Iterable[str] = ("some-observer",)) -> Board:
+    """A board of `small_study` in ``parent/tiny``, with one good submission a name."""
+    folder = parent / "tiny"
+    folder.mkdir()
+    study = small_study()
+    write_study(study, folder)
+    (folder / "board.toml").write_text(tomli_w.dumps({**BOARD_TOML, "study_hash": study.hash}))
+    for name in names:
+        toml = tomli_w.dumps({**good_toml(), "name": name}).encode()
+        files = sealed(good_files() | {"submission.toml": toml})
+        write_folder(files, folder / "submissions" / name / "1")
+    return Board.read(folder)
