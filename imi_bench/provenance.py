@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -89,6 +90,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the whole new one, never a part; a block that raises leaves
     nothing behind. The temporary file is flushed to disk before the move.
 
+    Raises
+    ------
+    OSError
+        A full disk, a limit, a folder that cannot be written: with the name of `path`.
+
     Examples
     --------
     >>> import tempfile, pathlib
@@ -110,8 +116,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a write that failed does not say where
+            raise _named(error, path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same error with the file's name; some libraries tell the cause by text alone."""
+    number = error.errno
+    if number is None:
+        text = str(error).casefold()
+        if "no space" in text or "written" in text:  # numpy: "4096 requested and 512 written"
+            number = errno.ENOSPC
+    if number is None:
+        return OSError(errno.EIO, str(error)[:200], str(path))
+    return OSError(number, os.strerror(number), str(path))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -80,17 +81,53 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        if error.filename is None:
+        if (line := failed_write(error)) is None:
             _fault()
-        where = f"{error.filename}: found {error.strerror}"
-        _end(f"error: cannot read or write: {where}", InputError.exit_code)
+        _end(line, InputError.exit_code)
+    except MemoryError as error:
+        _end(f"error: out of memory: {error or 'no more to be had'}; {_SMALLER}", _FAULT)
     except Exception as error:
+        if (line := killed_worker(error)) is not None:
+            _end(line, _FAULT)
         if not _of_usage(error):
             _fault()
         _end(_usage(error), InputError.exit_code)
     if code == _STOPPED:
         _end("stopped; no file is half-written", _STOPPED)
     sys.exit(code)
+
+
+_SMALLER = "free memory, or give less at a time (smaller batches, fewer images or observers)"
+_REMEDIES = {
+    errno.ENOSPC: "free space on that disk and run the command again",
+    errno.EDQUOT: "free space within your quota and run the command again",
+    errno.EFBIG: "raise the limit on file size (`ulimit -f`) and run the command again",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`) and run the command again",
+    errno.ENFILE: "close programs that hold many files and run the command again",
+    errno.EROFS: "name an output folder that can be written",
+    errno.EACCES: "name a file or folder that you may use",
+    errno.EPERM: "name a file or folder that you may use",
+    errno.ENOMEM: _SMALLER,
+}
+
+
+def failed_write(error: OSError) -> str | None:
+    """One line on a disk that is full, a limit or a forbidden folder; None for a fault of ours."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if not where and error.errno not in _REMEDIES:
+        return None
+    remedy = f"; {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else ""
+    return f"error: cannot read or write: {where}found {error.strerror}{remedy}"
+
+
+def killed_worker(error: BaseException) -> str | None:
+    """One line on memory that ran out in a library or killed a worker process; None otherwise."""
+    name, text = type(error).__name__, str(error)
+    if name in ("TerminatedWorkerError", "BrokenProcessPool"):
+        return f"error: a worker process was killed, most likely for want of memory; {_SMALLER}"
+    if name in ("OutOfMemoryError", "ArrowMemoryError") or "can't allocate memory" in text:
+        return f"error: out of memory: {text.splitlines()[0][:160]}; {_SMALLER}"
+    return None
 
 
 def _end(line: str, code: int) -> NoReturn:
