@@ -7,13 +7,13 @@ is derived, and not read.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from imi_bench.documents import parse_json
 from imi_bench.errors import InputError
 from imi_bench.provenance import from_null
 
@@ -31,7 +31,7 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
         If it is not the record of such an object.
     """
     try:
-        found = json.loads(record) if isinstance(record, str) else record
+        found = parse_json(record) if isinstance(record, str) else record
         hints = get_type_hints(kind)
         values = {
             one.name: _value(hints[one.name], found[one.name])
@@ -41,7 +41,7 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
         return kind(**values)
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"not a stored {kind.__name__}",
             found=f"{type(error).__name__}: {error}",

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from imi_bench.documents import reading
 from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.text import html, printable
@@ -103,6 +104,7 @@ class Result(Shown):
         return record
 
     @classmethod
+    @reading("result")
     def from_json(cls, record: str | Mapping[str, Any]) -> Self:
         """Read back what `to_json` gave.
 

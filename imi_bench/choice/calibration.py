@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from imi_bench.choice.psychometric import (
     PsychometricParameters,
     choice_probability,
 )
+from imi_bench.documents import parse_json, read_json, reading
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import sha256_json, write_json
@@ -350,6 +350,7 @@ class Calibration(Result):
         }
 
     @classmethod
+    @reading("calibration")
     def from_json(cls, record: str | Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote.
 
@@ -358,7 +359,7 @@ class Calibration(Result):
         InputError
             A missing field, or anything the constructor refuses.
         """
-        record = json.loads(record) if isinstance(record, str) else record
+        record = parse_json(record) if isinstance(record, str) else record
         try:
             overall, parameters = record["overall"], record["parameters"]
             return cls(
@@ -387,10 +388,8 @@ class Calibration(Result):
         InputError
             No such file, not JSON, or not a calibration.
         """
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError("cannot read a calibration", where=path, found=error) from error
+        record = read_json(path)
         if not isinstance(record, dict):
             raise InputError("not a calibration", where=path, wanted="a JSON object")
-        return cls.from_json(record)
+        with reading("calibration", where=path):
+            return cls.from_json(record)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from imi_bench.arrays import Floats
+from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.provenance import from_null, plain
 from imi_bench.results import Brief
@@ -179,17 +180,18 @@ class PsychometricFit(Brief):
         }
 
     @classmethod
+    @reading("psychometric fit")
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         covariance = [[from_null(v) for v in row] for row in record["covariance"]]
         return cls(
-            link=record["link"],
+            link=link_named(record["link"]).name,
             slopes={group: Estimate.from_json(s) for group, s in record["slopes"].items()},
             bias=Estimate.from_json(record["bias"]),
             lapse=Estimate.from_json(record["lapse"]),
-            log_likelihood=record["log_likelihood"],
-            n=record["n"],
-            clusters=record["clusters"],
+            log_likelihood=float(record["log_likelihood"]),
+            n=int(record["n"]),
+            clusters=int(record["clusters"]),
             state=record["state"],
             covariance=np.array(covariance, dtype=np.float64).reshape(len(covariance), -1),
             names=tuple(record["names"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from imi_bench.cli.data_shown import (
     verified_record,
 )
 from imi_bench.cli.output import AsJson, print_json, print_table
+from imi_bench.documents import read_json
 from imi_bench.errors import CheckFailedError, InputError
 
 data = typer.Typer(no_args_is_help=True, help="Fetch, check, describe and simulate human answers.")
@@ -242,10 +242,7 @@ def _table(file: Path | None) -> Path:
 
 
 def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("unreadable parameters", where=path, found=error) from error
+    record = read_json(path)
     if not isinstance(record, dict):
         raise InputError("not a JSON object", where=path, found=type(record).__name__)
     return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from imi_bench.documents import read_json
 from imi_bench.effects.table import HARDER
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition
@@ -52,14 +52,14 @@ def read_truth(path: Path) -> TrueEffects:
         If it is not such a file.
     """
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path)
         study = record["parameters"].get("study", record["parameters"])
         logits = {
             Condition(one["network"], one["mode"], one["difficulty"]): float(one["logit"])
             for one in record["intercepts"]
         }
         return _translated(logits, depth=float(study["depth_effect"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         raise InputError("not a simulation's truth", where=path, found=error) from error
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imi_bench.arrays import Floats
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import InputError
 from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.provenance import from_null, plain
@@ -84,6 +84,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
     }
 
 
+@reading("mixed model")
 def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmResult:
     """Read back what `to_json` gave, without the design, as a result of that kind.
 
@@ -92,7 +93,7 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
     InputError
         If a key is missing.
     """
-    source = json.loads(text) if isinstance(text, str) else text
+    source = parse_json(text) if isinstance(text, str) else text
     try:
         return kind(
             names=tuple(source["fixed"]),

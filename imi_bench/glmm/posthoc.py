@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from imi_bench.documents import reading
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.records import restored
 from imi_bench.results import Result
@@ -85,6 +86,7 @@ class PostHoc(Result):
         }
 
     @classmethod
+    @reading("post-hoc test")
     def from_json(cls, record: str | Mapping[str, Any]) -> PostHoc:
         """Read back what `to_json` gave."""
         found = json.loads(record) if isinstance(record, str) else dict(record)

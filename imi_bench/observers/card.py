@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from imi_bench.documents import parse_toml, reading
 from imi_bench.errors import CardError
 from imi_bench.vision.weight_files import WeightFile
 
@@ -92,9 +92,9 @@ def read_card(path: Path | Traversable) -> ObserverCard:
         Not TOML, a field missing, unknown or of the wrong kind, or a name other than the file's.
     """
     try:
-        card = ObserverCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise CardError("not TOML", where=path, found=error) from error
+        with reading("card", where=path, error=CardError):
+            table = parse_toml(path.read_text(encoding="utf-8"), where=path)
+        card = ObserverCard.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"])) or "card"

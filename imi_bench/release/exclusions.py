@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Bools
+from imi_bench.documents import reading
 from imi_bench.errors import InputError, ResponseError
 from imi_bench.release.assignments import CRITERION_IN_RELEASE, Measures, measure
 from imi_bench.release.published import published
@@ -90,6 +91,7 @@ class Rules:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
+    @reading("list of exclusions")
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Back from `to_json`, as JSON keeps it.
 

@@ -6,13 +6,13 @@ those of `TrialIndex` beside it, and ``responses.json`` with ``simulated`` and `
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from imi_bench.documents import read_json
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.release.fetch import stored
@@ -175,6 +175,6 @@ def _about(table: Path) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        return dict(json.loads(beside.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return dict(read_json(beside))
+    except (ValueError, TypeError) as error:
         raise InputError("not a JSON object", where=beside, found=error) from error

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from imi_bench.documents import read_json
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, sha256_file, write_json
 from imi_bench.replay.run import Run
@@ -134,7 +134,7 @@ def _read_record(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(
             "record cannot be read",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import UnknownNameError
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
@@ -205,9 +205,10 @@ class ScoreReport(Result):
         return ax
 
     @classmethod
+    @reading("report of scores")
     def from_json(cls, record: str | Mapping[str, Any]) -> ScoreReport:
         """Read back what `to_json` gave; the table of conditions is not in it."""
-        found = json.loads(record) if isinstance(record, str) else dict(record)
+        found = parse_json(record) if isinstance(record, str) else dict(record)
         return restored(cls, {**found, "conditions": {}})
 
     def to_json(self) -> dict[str, Any]:

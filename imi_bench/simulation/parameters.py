@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition, published
 
@@ -116,6 +117,7 @@ class SimulationParameters:
         return record
 
     @classmethod
+    @reading("set of parameters")
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote; parameters that are left out keep their defaults.
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from imi_bench.arrays import Ints
+from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, generator, write_json
 from imi_bench.release.cells import CRITERIA
@@ -92,6 +93,7 @@ class ReleaseParameters:
         }
 
     @classmethod
+    @reading("set of parameters")
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote; parameters that are left out keep their defaults.
 

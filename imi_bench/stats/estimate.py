@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.provenance import from_null, plain
 
@@ -82,10 +84,18 @@ class Estimate:
         return record
 
     @classmethod
+    @reading("estimate")
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Read what `to_json` wrote (infinite ends come back as NaN)."""
         numbers = {name: from_null(record.get(name)) for name in ("value", "low", "high")}
         reason = record.get("reason", "")
         if any(map(math.isnan, numbers.values())) and not reason:
             reason = "not stored"
-        return cls(**{**record, **numbers, "reason": reason})
+        counts = {name: int(record.get(name, 0)) for name in ("n", "clusters")}
+        texts = {name: str(record.get(name, "")) for name in ("method", "unit")}
+        facts = {**numbers, **counts, "method": texts["method"], "reason": str(reason)}
+        facts |= {"unit": texts["unit"]} if "unit" in record else {}
+        facts |= {"level": float(record["level"])} if "level" in record else {}
+        if unknown := set(record) - {field.name for field in dataclasses.fields(cls)}:
+            raise TypeError(f"unknown field '{min(map(str, unknown))}'")
+        return cls(**facts)

@@ -13,13 +13,13 @@ Source: github.com/brendel-group/imi, ``tools/data_generation`` and ``mturk/2afc
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imi_bench.documents import read_json
 from imi_bench.errors import InputError, TrialError
 from imi_bench.stimuli.folders import Findings, Listing
 from imi_bench.tables import split_difficulty
@@ -287,8 +287,8 @@ def read_task(folder: Path, *, root: Path, network: str, findings: Findings) -> 
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / "index.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        raw = read_json(path)
+    except InputError as error:
         raise TrialError(
             "index cannot be read", where=path, found=error, wanted="a JSON object"
         ) from error

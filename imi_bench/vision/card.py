@@ -13,7 +13,6 @@ Nothing here imports torch; `imi_bench.vision.loading.load_network` does the loa
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import parse_qsl
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from imi_bench.documents import parse_toml, reading
 from imi_bench.errors import CardError, UnknownNameError
 
 Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_resnet", "python"]
@@ -180,9 +180,9 @@ def read_card(path: Path) -> NetworkCard:
 
 def _parse(text: str, *, where: object) -> NetworkCard:
     try:
-        return NetworkCard.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise CardError("network card is not TOML", where=where, found=error) from error
+        with reading("network card", where=where, error=CardError):
+            table = parse_toml(text, where=where)
+        return NetworkCard.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         raise CardError(
