@@ -79,7 +79,13 @@ def reading(
         raise error(f"not a readable {what}", where=where, found=found) from bad
 
 
-def parse_toml(text: str, *, where: object = None, limit: int = MAX_TOML) -> dict[str, Any]:
+def parse_toml(
+    text: str,
+    *,
+    where: object = None,
+    limit: int = MAX_TOML,
+    error: type[InputError] = InputError,
+) -> dict[str, Any]:
     """Parse TOML of bounded size, depth and number of dots in a key.
 
     Raises
@@ -93,17 +99,15 @@ def parse_toml(text: str, *, where: object = None, limit: int = MAX_TOML) -> dic
     {'a': {'b': 1}}
     """
     if len(text) > limit:
-        raise InputError(
-            "not TOML", where=where, found=f"{len(text):,} characters", wanted=f"{limit:,}"
-        )
-    _measure(text, where)
+        raise error("not TOML", where=where, found=f"{len(text):,} characters", wanted=f"{limit:,}")
+    _measure(text, where, error)
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise InputError("not TOML", where=where, found=str(error)[:200]) from error
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as bad:
+        raise error("not TOML", where=where, found=str(bad)[:200]) from bad
 
 
-def _measure(text: str, where: object) -> None:
+def _measure(text: str, where: object, error: type[InputError]) -> None:
     depth = dots = 0
     for token in _TOKEN.finditer(text):
         kind = token[0]
@@ -119,7 +123,7 @@ def _measure(text: str, where: object) -> None:
             dots = 0
         if depth > MAX_DEPTH or dots > MAX_DEPTH:
             line = text.count("\n", 0, token.start()) + 1
-            raise InputError(
+            raise error(
                 "TOML nested too deep",
                 where=where,
                 found=f"line {line}",

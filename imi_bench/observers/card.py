@@ -93,7 +93,7 @@ def read_card(path: Path | Traversable) -> ObserverCard:
     """
     try:
         with reading("card", where=path, error=CardError):
-            table = parse_toml(path.read_text(encoding="utf-8"), where=path)
+            table = parse_toml(path.read_text(encoding="utf-8"), where=path, error=CardError)
         card = ObserverCard.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -181,7 +181,7 @@ def read_card(path: Path) -> NetworkCard:
 def _parse(text: str, *, where: object) -> NetworkCard:
     try:
         with reading("network card", where=where, error=CardError):
-            table = parse_toml(text, where=where)
+            table = parse_toml(text, where=where, error=CardError)
         return NetworkCard.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
