@@ -6,9 +6,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from imi_bench import text
+from imi_bench.gate.comparison import METHOD, Comparison
 from imi_bench.gate.verdict import GateResult
 
-COLUMNS = ("stratum", "baseline", "new", "drop", "verdict", "trials", "units", "trials to settle")
+__all__ = ["COLUMNS", "annotation", "footnotes", "junit", "markdown", "rows"]
+
+COLUMNS = (
+    *("stratum", "baseline", "new", "drop", "verdict", "trials", "units", "answered"),
+    "trials to settle",
+)
 _MARK = {"pass": "✅ pass", "worse": "❌ worse", "cannot tell": "⚠️ cannot tell"}
 
 
@@ -16,16 +22,30 @@ def rows(result: GateResult) -> list[Sequence[str]]:
     """Cells of the table, one row a comparison, in the order of `COLUMNS`."""
     return [
         (
-            c.stratum,
+            text.one_line(c.stratum),
             str(c.baseline),
             str(c.new),
             f"{c.drop.value:+.4f} [{c.drop.low:+.4f}, {c.drop.high:+.4f}]",
             c.verdict,
             f"{c.drop.n:,}",
             f"{c.drop.clusters:,}",
-            "" if c.trials_to_settle is None else f"{c.trials_to_settle:,}",
+            f"{c.coverage_baseline:.0%}, {c.coverage_new:.0%}",
+            _settle(c),
         )
         for c in result.comparisons
+    ]
+
+
+def footnotes(result: GateResult) -> list[str]:
+    """What every output says of where the numbers come from."""
+    whole = result.comparisons[0]
+    told = {True: "simulated data", False: "real data", None: "not said whether simulated"}
+    return [
+        f"score: {result.score}; intervals: {1 - 2 * result.alpha:.0%}, {METHOD}",
+        f"answered: {whole.coverage_baseline:.1%} by the baseline, {whole.coverage_new:.1%} by "
+        f"the new run (a trial without an answer earns what a guess does)",
+        f"trials: {told[result.simulated]}; calibration: {result.calibration}"
+        + "".join(f", {digest[:12]}" for digest in result.calibration_hashes),
     ]
 
 
@@ -40,8 +60,7 @@ def markdown(result: GateResult) -> str:
         "|" + " --- |" * len(COLUMNS),
     ]
     body = ["| " + " | ".join(map(text.markdown, row)) + " |" for row in rows(result)]
-    level = f"{1 - 2 * result.alpha:.0%}"
-    foot = ["", f"Score: {result.score}. Intervals: {level}, cluster-robust by unit.", ""]
+    foot = ["", *(f"- {text.markdown(line)}" for line in footnotes(result)), ""]
     return "\n".join([*head, *body, *foot])
 
 
@@ -55,6 +74,10 @@ def junit(result: GateResult) -> str:
         failures=str(sum(c.verdict == "worse" for c in cases)),
         errors=str(sum(c.verdict == "cannot tell" for c in cases)),
     )
+    properties = ET.SubElement(suite, "properties")
+    for name in ("new", "baseline", "score", "max_drop", "alpha", "simulated", "calibration"):
+        said = text.xml(str(getattr(result, name)))
+        ET.SubElement(properties, "property", name=name, value=said)
     for c in cases:
         case = ET.SubElement(
             suite, "testcase", classname=f"gate.{result.score}", name=text.xml(c.stratum)
@@ -62,9 +85,9 @@ def junit(result: GateResult) -> str:
         if c.verdict != "pass":
             kind = "failure" if c.verdict == "worse" else "error"
             ET.SubElement(case, kind, message=text.xml(c.reason), type=c.verdict)
-        ET.SubElement(
-            case, "system-out"
-        ).text = f"baseline {c.baseline}, new {c.new}, drop {c.drop}, n {c.drop.n}"
+        facts = [f"baseline {c.baseline}, new {c.new}, drop {c.drop}, n {c.drop.n}"]
+        facts += [f"answered {c.coverage_baseline:.1%} and {c.coverage_new:.1%}"]
+        ET.SubElement(case, "system-out").text = text.xml("\n".join(facts + footnotes(result)))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -73,3 +96,9 @@ def annotation(result: GateResult) -> str:
     """A workflow command that shows the verdict on the pull request's page."""
     level = {"pass": "notice", "worse": "error", "cannot tell": "warning"}[result.verdict]
     return f"::{level} title=imi-bench gate::{text.annotation(result.sentence)}"
+
+
+def _settle(c: Comparison) -> str:
+    if c.verdict != "cannot tell" or c.drop.clusters < 2:
+        return ""
+    return "no number" if c.trials_to_settle is None else f"{c.trials_to_settle:,}"

@@ -66,7 +66,7 @@ def read_run(out: Path) -> Run:
     InputError
         No finished run; a file that changed since; images that are gone or changed.
     """
-    record = _read_record(out)
+    record = read_record(out)
     if record is None:
         raise InputError(
             "no finished run", where=out, wanted="run.json", do="run `imi-bench run --out` there"
@@ -108,7 +108,7 @@ def find_finished(
     InputError
         If the folder holds another run, or one that was changed.
     """
-    if force or (record := _read_record(out)) is None:
+    if force or (record := read_record(out)) is None:
         return None
     try:
         before = {
@@ -129,7 +129,26 @@ def find_finished(
     return _read_decisions(out, record), record
 
 
-def _read_record(out: Path) -> dict[str, Any] | None:
+def recorded_decisions(out: Path) -> DecisionVariables:
+    """Read the decisions of a folder, held against its ``run.json`` where it has one.
+
+    Raises
+    ------
+    InputError
+        As `DecisionVariables.read`, or if the file is not the one that the record speaks of.
+    """
+    record = read_record(out)
+    return DecisionVariables.read(out) if record is None else _read_decisions(out, record)
+
+
+def read_record(out: Path) -> dict[str, Any] | None:
+    """Read ``run.json``; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON object.
+    """
     path = out / "run.json"
     if not path.is_file():
         return None
