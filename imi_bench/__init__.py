@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from imi_bench.errors import UnknownNameError as UnknownNameError
     from imi_bench.gate.verdict import gate as gate
     from imi_bench.glmm.fitting import fit as fit
+    from imi_bench.mis.interpretability import machine_interpretability as machine_interpretability
     from imi_bench.networks.build import build_trials as build_trials
     from imi_bench.observers.catalogue import load_observer as load_observer
     from imi_bench.release.study_files import read_answers as read_answers
     from imi_bench.replay.runner import answer as answer
+    from imi_bench.report.page import report as report
     from imi_bench.scores.compare import compare as compare
     from imi_bench.scores.report import score as score
     from imi_bench.simulation.demo import demo_data as demo_data
@@ -63,8 +65,10 @@ _HOME = {
     "fit": "glmm.fitting",
     "gate": "gate",
     "load_observer": "observers.catalogue",
+    "machine_interpretability": "mis.interpretability",
     "read_answers": "release.study_files",
     "read_trials": "stimuli.trial_files",
+    "report": "report",
     "score": "scores.report",
     **dict.fromkeys(
         (

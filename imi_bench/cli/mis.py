@@ -77,39 +77,33 @@ def mis(
     command that finds all shares done, or one without --shard, finishes the run.
     """
     from imi_bench.executors import choose
-    from imi_bench.mis.job import MisJob, open_job
-    from imi_bench.mis.run import run_job
+    from imi_bench.mis.interpretability import machine_interpretability
 
-    chosen = choose(executor, shard=shard, gpus=gpus)
-    job = MisJob(
-        network=network,
-        images=images.absolute(),
+    done = machine_interpretability(
+        network,
+        images,
         observer=observer,
-        out=out.absolute(),
         slope=slope,
-        seed=seed,
-        n_tasks=tasks,
-        n_references=references,
+        tasks=tasks,
+        references=references,
         quantile=quantile,
-        checkpoint=checkpoint and checkpoint.absolute(),
+        checkpoint=checkpoint,
         pretrained=not random,
         layers=layers,
         input_size=input_size,
-        device=device,
         batch_size=batch_size,
         shard_size=shard_size,
         precision=precision,
-        workers=workers,
         memory=memory,
-        embeddings=embeddings and embeddings.absolute(),
+        workers=workers,
+        device=device,
+        seed=seed,
+        out=out,
+        embeddings=embeddings,
+        executor=choose(executor, shard=shard, gpus=gpus),
+        tell=note,
     )
-    opened = open_job(job)
-    note(
-        f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
-        f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} pass(es) over the images"
-    )
-    done = run_job(job, executor=chosen)
-    if done is None:
+    if not done.finished:
         note(f"share {shard} is done; other shares are missing in {out}")
         if as_json:
             print_json({"out": out, "finished": False})
@@ -118,10 +112,7 @@ def mis(
 
 
 def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
-    by_layer = done.scores.groupby(["layer", "layer_type", "depth", "width"], sort=False)
-    table = by_layer.agg(
-        scored=("score", "count"), score=("score", "mean"), hard_score=("hard_score", "mean")
-    ).reset_index()
+    table = done.by_layer()
     if done.record["slope"]["warning"]:
         note(f"warning: {done.record['slope']['warning']}")
     if as_json:

@@ -24,20 +24,18 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a self-contained page: figures, a table of observers, and a trial browser."""
-    from imi_bench.report.contents import read_exhibit
-    from imi_bench.report.page import write_page
+    from imi_bench.report.page import report as write_report
 
-    exhibit = read_exhibit(folder, seed=seed)
-    page = write_page(exhibit, out or folder / "report.html")
+    page = write_report(folder, out=out, seed=seed)
     if as_json:
         print_json(
             {
-                "report": page,
-                "bytes": page.stat().st_size,
-                "simulated": exhibit.simulated,
-                "observers": [run.name for run in exhibit.runs],
-                "trials": len(exhibit.trials),
+                "report": page.path,
+                "bytes": page.path.stat().st_size,
+                "simulated": page.exhibit.simulated,
+                "observers": [run.name for run in page.exhibit.runs],
+                "trials": len(page.exhibit.trials),
             }
         )
         return
-    typer.echo(page)
+    typer.echo(page.path)

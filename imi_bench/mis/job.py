@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +17,13 @@ from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.tasks import pool_size
 from imi_bench.observers.catalogue import load_observer
-from imi_bench.observers.protocol import Encoder
+from imi_bench.observers.protocol import Encoder, Observer
 from imi_bench.vision.loading import LoadedNetwork, load_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from imi_bench.vision.card import NetworkCard
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,12 @@ class MisJob:
 
     Attributes
     ----------
-    network, observer : str
-        References as in `imi_bench.vision.card` and `imi_bench.observers.catalogue`.
-    images : Path
-        Folder, or ``.npz`` file with an array ``images``.
+    network : str, Path, NetworkCard or torch.nn.Module
+        As in `imi_bench.vision.loading.load_network`.
+    observer : str or Observer
+        As in `imi_bench.observers.catalogue.load_observer`.
+    images : Path or ImageSet
+        Folder, or ``.npz`` file with an array ``images``; images in memory.
     out : Path
         Folder of results, seen by all machines that work on the job.
     slope : float or None
@@ -53,9 +61,9 @@ class MisJob:
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
 
-    network: str
-    images: Path
-    observer: str
+    network: str | Path | NetworkCard | nn.Module
+    images: Path | ImageSet
+    observer: str | Observer
     out: Path
     slope: float | None = None
     seed: int = 0
@@ -111,7 +119,7 @@ class OpenJob:
         if not isinstance(observer, Encoder):
             raise InputError(
                 "observer does not embed single images",
-                where=self.job.observer,
+                where=observer.name,
                 wanted="one with `encode`",
             )
         comparison(observer)

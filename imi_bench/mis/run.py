@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -33,30 +33,85 @@ from imi_bench.networks.activations import begin, finish, run_shard
 from imi_bench.networks.memory import check_available
 from imi_bench.networks.tasks import Pools, unscorable
 from imi_bench.observers.protocol import fingerprint
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+from imi_bench.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["MisJob", "MisRun", "pieces", "run_job"]
 
 
-@dataclass(frozen=True, eq=False)
-class MisRun:
-    """What a finished job gives.
+@dataclass(frozen=True, eq=False, repr=False)
+class MisRun(Result):
+    """What a job gives.
 
     Attributes
     ----------
     scores : pandas.DataFrame
         One row a unit: network, observer, layer, unit, layer_type, depth, width, spread, score,
-        standard_error, hard_score, n_tasks, reason.
+        standard_error, hard_score, n_tasks, reason. Empty while shares of the job are missing.
     record : dict
-        The content of ``run.json``.
+        The content of ``run.json``; empty while shares are missing.
     """
 
     scores: pd.DataFrame
     record: dict[str, Any]
 
+    shown_columns = ("layer", "layer_type", "depth", "width", "scored", "score", "hard_score")
 
-def run_job(job: MisJob, *, executor: Executor) -> MisRun | None:
-    """Run a job's pieces on an executor, then finish it; None while other shares are missing.
+    @property
+    def finished(self) -> bool:
+        """Whether every share of the job is done."""
+        return bool(self.record)
+
+    @property
+    def title(self) -> str:
+        """The network, who saw it, how many units were scored, and what to beware of."""
+        if not self.finished:
+            return "Machine interpretability: shares of the job are missing"
+        units, slope = self.record["units"], self.record["slope"]
+        warning = f"; {slope['warning']}" if slope["warning"] else ""
+        return (
+            f"Machine interpretability of {self.record['network_name']}, seen by "
+            f"{self.record['observer']['name']}: {units['scored']} of {units['count']} units "
+            f"scored{warning}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a unit."""
+        return self.scores
+
+    def by_layer(self) -> pd.DataFrame:
+        """One row a layer: layer, layer_type, depth, width, scored, score, hard_score (means)."""
+        keys = ["layer", "layer_type", "depth", "width"]
+        return (
+            self.scores.groupby(keys, sort=False)
+            .agg(
+                scored=("score", "count"),
+                score=("score", "mean"),
+                hard_score=("hard_score", "mean"),
+            )
+            .reset_index()
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the score of every unit against the depth of its layer, with layers' means."""
+        ax = new_axes(ax)
+        means = self.by_layer()
+        ax.plot(self.scores["depth"], self.scores["score"], ".", color="0.75", markersize=2)
+        ax.plot(means["depth"], means["score"], "o-", color=BLUE, markersize=4, linewidth=1)
+        ax.set(xlabel="relative depth of the layer", ylabel="MIS (points: units)")
+        ax.set_title(self.title, loc="left", fontsize="medium", wrap=True)
+        return ax
+
+    def _shown(self) -> pd.DataFrame:
+        return self.by_layer() if self.finished else self.scores
+
+
+def run_job(job: MisJob, *, executor: Executor) -> MisRun:
+    """Run a job's pieces on an executor, then finish it unless other shares are missing.
 
     Raises
     ------
@@ -81,7 +136,7 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun | None:
         if work and all(piece.finished for piece in work):
             _merged(opened, number)  # which frees the disk of its shards
     if pieces(job):
-        return None
+        return MisRun(pd.DataFrame(), {})
     return _finish(job, seconds={"pieces": time.perf_counter() - started})
 
 
@@ -136,8 +191,9 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         "git": git_state(),
         "seed": job.seed,
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
-        "job": {key: _plain(value) for key, value in asdict(job).items()},
+        "job": {key: _plain(value) for key, value in vars(job).items()},
         "network": dict(opened.network.record),
+        "network_name": opened.network.name,
         "observer": {
             "name": opened.observer.name,
             "fingerprint": fingerprint(opened.observer),
@@ -217,4 +273,9 @@ def _table(found: Activations, result: MachineInterpretability, observer: str) -
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
+    """How the record names a part of a job that may be an object in memory."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    return str(getattr(value, "name", None) or type(value).__name__)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,18 @@ from scipy.special import expit
 from imi_bench.errors import InputError
 from imi_bench.mis.margins import Embeddings, begin_margins, worker_threads
 from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_size, tasks_at
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import generator
+from imi_bench.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _UNITS_AT_ONCE, _UNITS_A_THREAD = 200, 50
 
 
-@dataclass(frozen=True, eq=False)
-class MachineInterpretability:
+@dataclass(frozen=True, eq=False, repr=False)
+class MachineInterpretability(Result):
     """How well an embedding tells the ends of U units apart, over N tasks each.
 
     Attributes
@@ -68,6 +73,23 @@ class MachineInterpretability:
 
     def __len__(self) -> int:
         return len(self.margin)
+
+    @property
+    def title(self) -> str:
+        """How many units were scored, over how many tasks."""
+        scored = int((self.reason == "").sum())
+        return (
+            f"Machine interpretability: {scored} of {len(self)} units scored over "
+            f"{self.margin.shape[1]} tasks, slope {self.slope:g}"
+        )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the scores are spread over units."""
+        ax = new_axes(ax)
+        ax.hist(self.score[self.reason == ""], bins=40, range=(0, 1), color=BLUE)
+        ax.set(xlabel="machine interpretability score", ylabel="units")
+        ax.set_title(self.title, loc="left", fontsize="medium")
+        return ax
 
     @cached_property
     def probability(self) -> NDArray[np.float64]:

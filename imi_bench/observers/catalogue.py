@@ -6,7 +6,9 @@ A name is one of
   ``clip-vit-b32?pooling=max``;
 - any architecture: ``timm:NAME?checkpoint=FILE.safetensors`` or
   ``open_clip:NAME?pretrained=TAG``; random weights by ``?pretrained=false&seed=0``;
-- a file's: ``path/file.py:Class`` (or a function or a ready object in it);
+- a file's: ``path/file.py:Class`` (or a function or a ready object in it), with options
+  ``path/file.py:Class?path=x``; a function is a factory, or a plain ``similarity(image, image)``
+  or ``encode(images)`` (see `imi_bench.observers.functions`);
 - an installed package's: an entry point of the group ``imi_bench.observers``.
 
 Any object with the methods of `imi_bench.observers.protocol.Observer` needs no name: pass it.
@@ -19,6 +21,7 @@ import importlib.util
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +30,7 @@ from urllib.parse import parse_qsl
 
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
+from imi_bench.observers.functions import observer_from_function
 from imi_bench.observers.protocol import Observer
 
 GROUP = "imi_bench.observers"
@@ -64,14 +68,20 @@ def card(name: str) -> ObserverCard:
 
 
 def load_observer(
-    name: str | Observer, *, device: str = "auto", dtype: str = "float32", seed: int = 0
+    name: str | Observer | Callable[..., Any],
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
 ) -> Observer:
     """Build an observer.
 
     Parameters
     ----------
-    name : str or Observer
-        Any of the forms in the module's docstring; an object that is an observer is given back.
+    name : str, Observer, callable or torch.nn.Module
+        Any of the forms in the module's docstring; an object that is an observer is given back; a
+        function ``similarity(image, image)`` or ``encode(images)``, as
+        `imi_bench.observers.functions` says; a network in memory, whose output is the code.
     device : {"auto", "cpu", "cuda", "mps"}
     dtype : {"float32", "bf16", "fp16"}
         Both for encoders that run in torch.
@@ -97,12 +107,12 @@ def load_observer(
     'chance'
     """
     if not isinstance(name, str):
-        if not isinstance(name, Observer) or inspect.isclass(name):
-            raise _not_an_observer(name, "load_observer")
-        return name
+        return _in_memory(name, device=device, dtype=dtype)
     runtime = {"device": device, "dtype": dtype, "seed": seed}
-    if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", name):
-        return _observer(_from_file(Path(in_file[1]), in_file[2]), {}, runtime, where=name)
+    if in_file := re.fullmatch(r"(.+?\.py):([A-Za-z_]\w*)(?:\?(.*))?", name):
+        file, attribute, query = Path(in_file[1]), in_file[2], in_file[3] or ""
+        options = _options(query, where=name)
+        return _observer(_from_file(file, attribute), options, runtime, where=name)
     if name.endswith(".py"):
         raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
     base, _, query = name.partition("?")
@@ -124,6 +134,22 @@ def load_observer(
     raise UnknownNameError.among(
         base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
     )
+
+
+def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
+    """An observer as it is; what a network in memory or a plain function makes."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(found, torch.nn.Module):
+        from imi_bench.observers.encoders import from_module
+
+        return from_module(found, device=device, dtype=dtype)
+    if isinstance(found, Observer) and not inspect.isclass(found):
+        return found
+    if callable(found) and not inspect.isclass(found):
+        made = observer_from_function(found)
+        if made is not None:
+            return made
+    raise _not_an_observer(found, "load_observer")
 
 
 def _options(query: str, *, where: str) -> dict[str, Any]:
@@ -200,7 +226,12 @@ def _observer(
     if inspect.isclass(found) or not isinstance(found, Observer):
         if not callable(found):
             raise _not_an_observer(found, where)
-        built = _call(found, options, offered, where=where)
+        built = None
+        if not inspect.isclass(found):
+            _known_options(found, options, where)
+            built = observer_from_function(found, options=options, ready=frozenset(offered))
+        if built is None:
+            built = _call(found, options, offered, where=where)
     elif options:
         raise InputError("a ready observer takes no options", where=where, found=list(options))
     if not isinstance(built, Observer):
@@ -216,11 +247,7 @@ def _call(
     where: str,
 ) -> Any:
     """Call with all options, and with those of the offered arguments that it names."""
-    accepted = inspect.signature(factory).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
-    for option in options:
-        if option not in accepted and not takes_any:
-            raise UnknownNameError.among(option, accepted, kind=f"option of '{where}'")
+    accepted = _known_options(factory, options, where)
     arguments = {key: value for key, value in offered.items() if key in accepted} | dict(options)
     try:
         inspect.signature(factory).bind(**arguments)
@@ -229,11 +256,24 @@ def _call(
     return factory(**arguments)
 
 
+def _known_options(
+    factory: Callable[..., Any], options: Mapping[str, Any], where: str
+) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a factory; an option it does not have is refused."""
+    accepted = inspect.signature(factory).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
+    for option in options:
+        if option not in accepted and not takes_any:
+            raise UnknownNameError.among(option, accepted, kind=f"option of '{where}'")
+    return accepted
+
+
 def _not_an_observer(found: object, where: str) -> InputError:
     missing = [m for m in ("name", "describe", "decide") if not hasattr(found, m)]
     return InputError(
         "not an observer",
         where=where,
         found=f"{type(found).__name__} without {', '.join(missing)}",
-        wanted="name, describe() and decide(trials, codes)",
+        wanted="name, describe() and decide(trials, codes); or a function similarity(image, image) "
+        "or encode(images)",
     )

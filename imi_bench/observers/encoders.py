@@ -11,17 +11,81 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
+from imi_bench.provenance import sha256_bytes
 from imi_bench.vision import weight_files
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
 from imi_bench.vision.encoder import torch_encoder
+from imi_bench.vision.loading import load_network
 from imi_bench.vision.preprocessing import open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_files import WeightFile
 from imi_bench.vision.weights import quick_gelu as activation_of
+
+
+def from_module(
+    module: Any,
+    *,
+    name: str | None = None,
+    input_size: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    pooling: Pooling = "mean",
+    similarity: str = "cosine",
+    temperature: float = 0.1,
+) -> Embedding:
+    """Observer over the output of a network in memory, flattened.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Is copied. Its preprocessing is what its maker defines (timm), else as
+        `imi_bench.vision.loading.load_network` says; the description names it.
+    name : str, optional
+        Of the observer; the class of the module by default.
+    input_size, device, dtype, pooling, similarity, temperature
+        As in `from_timm`.
+
+    Raises
+    ------
+    NetworkError
+        If the network does not run on its input.
+    """
+    torch = require("torch", for_="a network in memory")
+    loaded = load_network(module, device="cpu", name=name, input_size=input_size)
+
+    def transform(picture: Image.Image) -> Any:
+        pixels = loaded.preprocess.pixels(np.asarray(picture))
+        return loaded.preprocess.normalise(torch.from_numpy(pixels.copy())[None])[0]
+
+    encoder = torch_encoder(
+        loaded.module,
+        loaded.module,
+        transform,
+        device=device,
+        dtype=dtype,
+        description={
+            "library": "torch",
+            "architecture": type(module).__name__,
+            "structure": sha256_bytes(repr(module).encode()),
+            "weights": {"source": "in memory"},
+            "features": "output, flattened",
+            "preprocessing": loaded.record["preprocess"],
+        },
+    )
+    return Embedding(
+        encoder,
+        name=loaded.name,
+        pooling=pooling,
+        similarity=similarity,
+        temperature=temperature,
+    )
 
 
 def from_timm(

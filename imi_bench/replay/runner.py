@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from imi_bench.tables.pixels import RULES
 
 
 def answer(
-    observer: str | Observer,
+    observer: str | Observer | Callable[..., Any],
     trials: str | Path | Trials,
     *,
     seed: int = 0,
@@ -47,7 +47,7 @@ def answer(
 
     Parameters
     ----------
-    observer : str or Observer
+    observer : str, Observer, function or torch.nn.Module
         As in `imi_bench.observers.catalogue.load_observer`.
     trials : str, Path or Trials
         As in `imi_bench.stimuli.trial_files.read_trials`.

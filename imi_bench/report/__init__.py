@@ -2,4 +2,4 @@
 
 from imi_bench.rooms import callable_room
 
-callable_room(__name__, "page:write_page")
+callable_room(__name__, "page:report")

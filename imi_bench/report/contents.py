@@ -23,6 +23,7 @@ from imi_bench.errors import InputError, NotComparableError
 from imi_bench.observers.reference import Chance, OneSide, ideal
 from imi_bench.provenance import atomic_path, package_versions, write_json
 from imi_bench.replay.output import read_run
+from imi_bench.results import Brief
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionVariables, Responses, Study, Trials
 
@@ -30,8 +31,8 @@ STUDY_FILE = "study.json"
 REFERENCE_OBSERVERS = ("ideal", "chance", "one-side")
 
 
-@dataclass(frozen=True, eq=False)
-class ObserverRun:
+@dataclass(frozen=True, eq=False, repr=False)
+class ObserverRun(Brief):
     """One observer's answers.
 
     Attributes
@@ -68,8 +69,8 @@ class ObserverRun:
         return self.name in REFERENCE_OBSERVERS
 
 
-@dataclass(frozen=True, eq=False)
-class Exhibit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Exhibit(Brief):
     """Everything a page shows.
 
     Attributes

@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imi_bench import text
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.report.browser import Browser, make_browser
-from imi_bench.report.contents import Exhibit
+from imi_bench.report.contents import Exhibit, read_exhibit
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
+from imi_bench.results import Brief
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReportPage(Brief):
+    """A page that was written.
+
+    Attributes
+    ----------
+    path : Path
+    exhibit : Exhibit
+        What it shows.
+    """
+
+    path: Path
+    exhibit: Exhibit
+
+    def _repr_html_(self) -> str:
+        """A link to the page."""
+        address, title = self.path.absolute().as_uri(), self.exhibit.title
+        return f'<a href="{text.html(address)}">{text.html(title)}</a>'
+
+
+def report(folder: str | Path, *, out: str | Path | None = None, seed: int = 0) -> ReportPage:
+    """Write a self-contained page: figures, a table of observers, and a trial browser.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``.
+    out : str or Path, optional
+        The page; ``report.html`` in the folder by default.
+    seed : int
+        Of the resampling, for a single run.
+
+    Returns
+    -------
+    ReportPage
+
+    Raises
+    ------
+    InputError
+        If the folder holds nothing to report on, or a file of it is damaged or changed.
+
+    Examples
+    --------
+    ``report("runs/mine").path``
+    """
+    exhibit = read_exhibit(Path(folder), seed=seed)
+    path = Path(folder) / "report.html" if out is None else Path(out)
+    return ReportPage(write_page(exhibit, path), exhibit)
 
 
 def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) -> Path:

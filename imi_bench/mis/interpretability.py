@@ -1,0 +1,132 @@
+"""The machine interpretability score of every unit of a network, in one call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imi_bench.executors import Executor, choose
+from imi_bench.mis.job import MisJob, open_job
+from imi_bench.mis.run import MisRun, run_job
+from imi_bench.networks.collection import open_images
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from imi_bench.observers.protocol import Observer
+    from imi_bench.vision.card import NetworkCard
+
+__all__ = ["machine_interpretability"]
+
+
+def machine_interpretability(
+    network: str | Path | NetworkCard | nn.Module,
+    images: object,
+    *,
+    observer: str | Observer,
+    slope: float | None = None,
+    tasks: int = 20,
+    references: int = 9,
+    quantile: float = 0.02,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = True,
+    layers: str | None = None,
+    input_size: int | None = None,
+    batch_size: int = 64,
+    shard_size: int | None = None,
+    precision: str = "float32",
+    memory: float | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    embeddings: str | Path | None = None,
+    executor: str | Executor = "local",
+    tell: Callable[[str], None] = lambda line: None,
+) -> MisRun:
+    """Score every unit of a network by how well an observer tells the ends of it apart.
+
+    Parameters
+    ----------
+    network : str, Path, NetworkCard or torch.nn.Module
+        As in `imi_bench.vision.loading.load_network`.
+    images : str, Path, (N, H, W, 3) uint8 array, or dataset
+        As in `imi_bench.networks.collection.open_images`.
+    observer : str or Observer
+        As in `imi_bench.observers.catalogue.load_observer`; one that embeds single images.
+    slope : float, optional
+        From margin to probability; belongs to the observer. The one published with DreamSim by
+        default, with a warning in the record for any other observer.
+    tasks, references : int
+        Tasks a unit; reference images a side.
+    quantile : float
+        Share of the images at each end that tasks are drawn from.
+    checkpoint, pretrained, layers, input_size, device
+        As in `imi_bench.vision.loading.load_network`.
+    batch_size, shard_size, precision, memory, workers
+        Of the pass over the images; see `imi_bench.mis.job.MisJob`.
+    seed : int
+        Of the tasks' draws, and of random weights.
+    out : str or Path, optional
+        Folder of results, from which a call that was killed goes on; a temporary one by default.
+    embeddings : str or Path, optional
+        Folder of the observer's embeddings, shared by runs on the same images.
+    executor : str or Executor
+        ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`. Networks,
+        observers and images in memory need ``local``.
+    tell : callable
+        Called with a line about the size of the work before it starts.
+
+    Returns
+    -------
+    MisRun
+        Not `finished` where the executor runs one share and others are missing.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Too few images for the tasks.
+    InputError
+        A folder that holds another job; an observer that does not embed single images; not
+        enough memory.
+
+    Examples
+    --------
+    ``machine_interpretability("timm:resnet10t", "photos/", observer="dreamsim").to_frame()``
+    """
+    with ExitStack() as stack:
+        folder = out or stack.enter_context(tempfile.TemporaryDirectory())
+        job = MisJob(
+            network=network,
+            images=Path(images).absolute()
+            if isinstance(images, str | Path)
+            else open_images(images),
+            observer=observer,
+            out=Path(folder).absolute(),
+            slope=slope,
+            seed=seed,
+            n_tasks=tasks,
+            n_references=references,
+            quantile=quantile,
+            checkpoint=None if checkpoint is None else Path(checkpoint).absolute(),
+            pretrained=pretrained,
+            layers=layers,
+            input_size=input_size,
+            device=device,
+            batch_size=batch_size,
+            shard_size=shard_size,
+            precision=precision,
+            workers=workers,
+            memory=memory,
+            embeddings=None if embeddings is None else Path(embeddings).absolute(),
+        )
+        opened = open_job(job)
+        tell(
+            f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
+            f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} pass(es) over the images"
+        )
+        chosen = choose(executor) if isinstance(executor, str) else executor
+        return run_job(job, executor=chosen)

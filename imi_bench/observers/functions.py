@@ -1,0 +1,223 @@
+"""Plain functions as observers: a similarity of two images, or an encoder of many.
+
+::
+
+    def similarity(one, other) -> float      larger is more alike; two (H, W, 3) uint8 images
+    def encode(images) -> array              one code an image; a list of such images
+
+A decision variable comes from either as `imi_bench.observers.pooling` says, with the mean over
+references. Answers are cached under a fingerprint of the function: its source, and all that it
+takes from outside (defaults, closures, the globals it names). Where one of these cannot be hashed,
+nothing is reused from another process.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pickle
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.arrays import Pixels
+from imi_bench.errors import InputError
+from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.pooling import Rows, Sides, contrast
+from imi_bench.observers.protocol import Codes, Observer
+from imi_bench.provenance import sha256_bytes, sha256_json
+from imi_bench.tables import BlindTrials
+
+__all__ = ["PairwiseSimilarity", "identity", "observer_from_function"]
+
+_TRIALS_AT_ONCE = 64
+_IMAGES_KEPT = 4096
+_PROCESS = secrets.token_hex(16)
+
+
+class PairwiseSimilarity:
+    """An observer over a similarity of two images; each pair is compared once in a run.
+
+    Parameters
+    ----------
+    function : callable
+        (image, image) to a number, larger for more alike; the query comes first.
+    name : str
+    description : mapping
+        JSON values: all that can change a similarity.
+
+    Examples
+    --------
+    >>> def similarity(one, other):
+    ...     return -abs(float(one.mean()) - float(other.mean()))
+    >>> PairwiseSimilarity(similarity, name="brightness", description={"version": 1}).name
+    'brightness'
+    """
+
+    batch_size = _TRIALS_AT_ONCE
+
+    def __init__(
+        self,
+        function: Callable[[Pixels, Pixels], Any],
+        *,
+        name: str,
+        description: Mapping[str, Any],
+    ) -> None:
+        self.function, self.name, self.description = function, name, description
+        self._known: dict[tuple[str, str], float] = {}
+        self._images: dict[str, Pixels] = {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """The function's fingerprint, and how similarities become a decision variable."""
+        comparison = {"pooling": "mean", "similarity": "the observer's own"}
+        return {"kind": "similarity function", **self.description, "comparison": comparison}
+
+    def decide(self, trials: BlindTrials, codes: Codes | None = None) -> NDArray[np.float64]:
+        """(T,) float64 decision variables, in units of the similarity.
+
+        Raises
+        ------
+        InputError
+            If the function gives anything but a number.
+        """
+        return contrast(
+            trials,
+            lambda *rows: self._similarities(trials, *rows),
+            pooling="mean",
+            temperature=1.0,
+            at_once=_TRIALS_AT_ONCE,
+        )
+
+    def _similarities(
+        self, trials: BlindTrials, queries: Rows, positive: Rows, negative: Rows
+    ) -> Sides:
+        one, other = (self._side(trials, queries, side) for side in (positive, negative))
+        return one, other
+
+    def _side(self, trials: BlindTrials, queries: Rows, side: Rows) -> NDArray[np.float64]:
+        """(T, 2, K) similarities of both queries to the references of a side."""
+        pairs = np.stack(np.broadcast_arrays(queries[:, :, None], side[:, None, :]), axis=-1)
+        values = [self._of(trials, *pair) for pair in pairs.reshape(-1, 2).tolist()]
+        return np.array(values, dtype=np.float64).reshape(pairs.shape[:-1])
+
+    def _of(self, trials: BlindTrials, query: int, reference: int) -> float:
+        key = (str(trials.images.hashes[query]), str(trials.images.hashes[reference]))
+        if key not in self._known:
+            found = self.function(self._image(trials, query), self._image(trials, reference))
+            try:
+                self._known[key] = float(found)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    "the similarity is not a number",
+                    where=f"observer '{self.name}'",
+                    found=f"{type(found).__name__}",
+                    wanted="one float for two images",
+                ) from error
+        return self._known[key]
+
+    def _image(self, trials: BlindTrials, row: int) -> Pixels:
+        key = str(trials.images.hashes[row])
+        if key not in self._images:
+            while len(self._images) >= _IMAGES_KEPT:
+                self._images.pop(next(iter(self._images)))
+            self._images[key] = trials.images.decode(row)
+        return self._images[key]
+
+
+def observer_from_function(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    ready: frozenset[str] = frozenset(),
+) -> Observer | None:
+    """Make an observer of a plain function; None if it is a factory, which needs no argument.
+
+    Parameters
+    ----------
+    function : callable
+        With one argument left to fill (images) or two (an image and another).
+    name : str, optional
+        Of the observer; the function's own by default.
+    options : mapping, optional
+        Keyword arguments of the function, held at these values.
+    ready : set of str
+        Names of arguments that somebody else fills.
+
+    Raises
+    ------
+    InputError
+        A function of three or more arguments.
+    """
+    options = dict(options or {})
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    free = [
+        one.name
+        for one in inspect.signature(function).parameters.values()
+        if one.kind in kinds
+        and one.default is inspect.Parameter.empty
+        and one.name not in {*options, *ready}
+    ]
+    if not free:
+        return None
+    name = name or str(getattr(function, "__name__", type(function).__name__))
+    if len(free) > 2:
+        raise InputError(
+            "not an observer's function",
+            where=name,
+            found=f"arguments {', '.join(free)}",
+            wanted="similarity(image, image) or encode(images)",
+        )
+    bound = functools.partial(function, **options) if options else function
+    description = {
+        "function": getattr(function, "__qualname__", name),
+        "source": identity(function),
+        "options": options,
+    }
+    if len(free) == 2:
+        return PairwiseSimilarity(bound, name=name, description=description)
+    return Embedding(bound, name=name, description={"kind": "encoding function", **description})
+
+
+def identity(function: Any) -> str:
+    """Fingerprint of a function and of what it takes from outside; see the module's docstring."""
+    return sha256_json(_parts(function, set()))
+
+
+def _parts(value: Any, seen: set[int]) -> Any:
+    if isinstance(value, functools.partial):
+        bound = [*value.args, *value.keywords.items()]
+        return ["partial", _parts(value.func, seen), [_parts(one, seen) for one in bound]]
+    if isinstance(value, ModuleType):
+        return ["module", value.__name__, str(getattr(value, "__version__", ""))]
+    if isinstance(value, FunctionType):
+        if id(value) in seen:
+            return ["seen", value.__qualname__]
+        seen.add(id(value))
+        closed = [cell.cell_contents for cell in value.__closure__ or ()]
+        named = [value.__globals__[n] for n in value.__code__.co_names if n in value.__globals__]
+        outside = [*closed, *named, *(value.__defaults__ or ()), value.__kwdefaults__ or {}]
+        return ["function", _text(value), [_parts(one, seen) for one in outside]]
+    if inspect.isclass(value) or inspect.isbuiltin(value):
+        return ["named", value.__module__, value.__qualname__, _text(value)]
+    try:
+        return ["value", sha256_bytes(pickle.dumps(value, protocol=5))]
+    except Exception:  # whatever a stranger's object raises when it is pickled
+        return ["unknown", _PROCESS]
+
+
+def _text(value: Any) -> str:
+    """Hash of the file a function or class stands in; of its source or code without one."""
+    try:
+        file = inspect.getsourcefile(value)
+        if file is not None and Path(file).is_file():
+            return sha256_bytes(Path(file).read_bytes())
+        return sha256_bytes(inspect.getsource(value).encode())
+    except (TypeError, OSError):
+        code = getattr(value, "__code__", None)
+        return "" if code is None else sha256_bytes(code.co_code + repr(code.co_consts).encode())
