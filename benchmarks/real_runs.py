@@ -106,7 +106,7 @@ def _answer(
                 observer, trials, seed=arguments.seed, cache=Path(cache)
             ).decisions
     shown = trials.index.to_frame().merge(
-        found.covariates()[["layer", "unit", "layer_type", "depth", "width"]], on=["layer", "unit"]
+        found.covariates()[["layer", "unit", "type", "depth", "width"]], on=["layer", "unit"]
     )
     parts = []
     for label, decided in decisions.items():
@@ -154,7 +154,7 @@ def _tables(table: pd.DataFrame) -> list[str]:
         "### Position of the layer, by thirds (trained networks, easy trials)\n\n"
         + _wide(by_depth, ["architecture"], ["observer", "third"]),
         "### Type of the layer (trained networks, easy trials)\n\n"
-        + _wide(by_depth, ["layer_type"], ["observer"]),
+        + _wide(by_depth, ["type"], ["observer"]),
         "### Reference observers (all networks)\n\n"
         + _wide(references, ["observer"], ["difficulty"]),
     ]

@@ -125,7 +125,7 @@ def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
     print_table(
         ["layer", "type", *numbers],
         [
-            [row.layer, row.layer_type, f"{row.depth:.2f}", row.width, row.scored, *shown]
+            [row.layer, row.type, f"{row.depth:.2f}", row.width, row.scored, *shown]
             for row, shown in zip(table.itertuples(), means.itertuples(index=False), strict=True)
         ],
         title=f"{done.scores['network'][0]}, seen by {done.scores['observer'][0]}",

@@ -97,7 +97,7 @@ def score_command(
     ] = None,
     columns: Annotated[
         Path | None,
-        typer.Option(help="CSV with network, layer (unit) and columns such as layer_type, depth."),
+        typer.Option(help="CSV with network, layer (unit) and columns such as type, depth."),
     ] = None,
     resamples: Resamples = 2000,
     seed: Seed = 0,

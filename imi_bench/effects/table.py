@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NotEnoughDataError
-from imi_bench.release.layer_names import TYPES, layer_types, relative_depths
 from imi_bench.tables import DecisionVariables, Study, TrialIndex
+from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
 __all__ = ["ENOUGH_NETWORKS", "HARDER", "AnswerTable", "observer_table", "people_table"]
 
@@ -160,6 +160,13 @@ def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
             "no table of layers",
             found=", ".join(map(str, columns.columns)),
             wanted="columns network and layer",
+        )
+    if "layer_type" in columns.columns:
+        raise InputError(
+            "a column of another name",
+            found="layer_type",
+            wanted=f"type: {', '.join(TYPES)}",
+            do="rename it, and classes of modules to types (`layer_names.type_of_module`)",
         )
     wanted = [name for name in ("depth", "type", "width") if name in columns.columns]
     if not wanted:

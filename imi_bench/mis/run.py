@@ -36,6 +36,7 @@ from imi_bench.observers.protocol import fingerprint
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
 from imi_bench.results import Result
+from imi_bench.vision.layer_names import layer_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ class MisRun(Result):
     Attributes
     ----------
     scores : pandas.DataFrame
-        One row a unit: network, observer, layer, unit, layer_type, depth, width, spread, score,
+        One row a unit: network, observer, layer, unit, type, depth, width, spread, score,
         standard_error, hard_score, n_tasks, reason. Empty while shares of the job are missing.
     record : dict
         The content of ``run.json``; empty while shares are missing.
@@ -59,7 +60,7 @@ class MisRun(Result):
     scores: pd.DataFrame
     record: dict[str, Any]
 
-    shown_columns = ("layer", "layer_type", "depth", "width", "scored", "score", "hard_score")
+    shown_columns = ("layer", "type", "depth", "width", "scored", "score", "hard_score")
 
     @property
     def finished(self) -> bool:
@@ -84,8 +85,8 @@ class MisRun(Result):
         return self.scores
 
     def by_layer(self) -> pd.DataFrame:
-        """One row a layer: layer, layer_type, depth, width, scored, score, hard_score (means)."""
-        keys = ["layer", "layer_type", "depth", "width"]
+        """One row a layer: layer, type, depth, width, scored, score, hard_score (means)."""
+        keys = ["layer", "type", "depth", "width"]
         return (
             self.scores.groupby(keys, sort=False)
             .agg(
@@ -256,19 +257,13 @@ def _pools(found: Activations) -> Pools:
 
 
 def _table(found: Activations, result: MachineInterpretability, observer: str) -> pd.DataFrame:
-    layers = [layer for layer in found.layers for _ in range(layer.width)]
-    units = pd.DataFrame(
-        {
-            "network": found.network,
-            "observer": observer,
-            "layer": [layer.name for layer in layers],
-            "unit": np.concatenate([np.arange(layer.width) for layer in found.layers]),
-            "layer_type": [layer.type for layer in layers],
-            "depth": [layer.depth for layer in layers],
-            "width": [layer.width for layer in layers],
-            "spread": found.spread,
-        }
-    )
+    known = layer_table(found.network, found.layers)
+    units = known.loc[np.repeat(known.index, known["width"])].reset_index(drop=True)
+    units = units.assign(
+        observer=observer,
+        unit=np.concatenate([np.arange(width) for width in known["width"]]),
+        spread=found.spread,
+    )[["network", "observer", "layer", "unit", "type", "depth", "width", "spread"]]
     return pd.concat([units, result.to_frame()], axis=1)
 
 

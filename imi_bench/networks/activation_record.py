@@ -18,6 +18,7 @@ from imi_bench.errors import InputError
 from imi_bench.networks.recording import MEASURES, Rows
 from imi_bench.networks.units import Layer, Unit, find_layer
 from imi_bench.provenance import atomic_path
+from imi_bench.vision.layer_names import layer_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +107,15 @@ class Activations:
 
     def covariates(self) -> pd.DataFrame:
         """One row a sampled unit: layer, its type, depth and width, spread and covariates."""
-        layers = [find_layer(self.layers, unit.layer) for unit in self.sampled]
+        known = layer_table(self.network, self.layers).set_index("layer")
+        layers = known.loc[[find_layer(self.layers, unit.layer).name for unit in self.sampled]]
         rows = [self.rows.row(unit) for unit in self.sampled]
         return pd.DataFrame(
             {
                 "network": self.network,
-                "layer": [layer.name for layer in layers],
+                "layer": layers.index,
                 "unit": [unit.channel for unit in self.sampled],
-                "layer_type": [layer.type for layer in layers],
-                "depth": [layer.depth for layer in layers],
-                "width": [layer.width for layer in layers],
+                **{name: layers[name].to_numpy() for name in ("type", "depth", "width")},
                 "spread": self.spread[rows],
                 **{name: getattr(self, name) for name in MEASURES},
             }

@@ -304,7 +304,7 @@ def score(
     by : sequence of str
         Strata: ``mode``, ``difficulty``, ``network``, or columns of `columns`.
     columns : DataFrame, or path of a CSV table, optional
-        What is known of layers or units, such as ``layer_type`` and ``depth``; see
+        What is known of layers or units, such as ``type`` and ``depth``; see
         `imi_bench.scores.strata.stratum_labels`.
     seed : int
         Of folds, split halves and draws.

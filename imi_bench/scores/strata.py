@@ -47,7 +47,7 @@ def stratum_labels(
         ``mode``, ``difficulty``, ``network``, or the name of a column.
     columns : DataFrame, optional
         One row a layer (or unit): keys ``network, layer`` (and ``unit``), and any columns, such as
-        ``layer_type`` or ``depth``. Numbers are cut into thirds of their range among these trials
+        ``type`` or ``depth``. Numbers are cut into thirds of their range among these trials
         (`DEPTHS`); trials without an entry get the label ``unknown``.
 
     Raises

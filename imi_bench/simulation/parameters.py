@@ -13,6 +13,7 @@ from scipy.special import expit
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition, published
+from imi_bench.vision.layer_names import paper_layers
 
 
 @dataclass(frozen=True)
@@ -137,50 +138,6 @@ class SimulationParameters:
             raise InputError("parameters of the wrong kind", found=error) from error
 
 
-def layer_names(network: str) -> tuple[str, ...]:
-    """Layers from input to output, named in the manner of the released table.
-
-    Close to the real architectures; exact for none of them (`networks.card` is).
-    """
-    if network == "googlenet":
-        blocks = [
-            f"{stage}{part}"
-            for stage, parts in ((3, "ab"), (4, "abcde"), (5, "ab"))
-            for part in parts
-        ]
-        branches = ("1x1", "3x3_bottleneck", "3x3", "5x5_bottleneck", "5x5", "pool_reduce")
-        return tuple(f"mixed{block}_{kind}_pre_relu_conv" for block in blocks for kind in branches)
-    if network == "densenet_201":
-        return tuple(
-            f"features_denseblock{block}_denselayer{layer}_{kind}"
-            for block, count in enumerate((6, 12, 48, 32), start=1)
-            for layer in range(1, count + 1)
-            for kind in ("norm1", "conv1", "norm2", "conv2")
-        )
-    if network.endswith("vit_b32"):
-        stem, kinds = (
-            ("visual_transformer_resblocks", ("ln_1", "ln_2", "mlp_c_fc", "mlp_c_proj"))
-            if network.startswith("clip")
-            else ("blocks", ("norm1", "norm2", "mlp_fc1", "mlp_fc2"))
-        )
-        return tuple(f"{stem}_{block}_{kind}" for block in range(12) for kind in kinds)
-    if network == "convnext_b":
-        return tuple(
-            f"stages_{stage}_blocks_{block}{kind}"
-            for stage, count in enumerate((3, 3, 27, 3))
-            for block in range(count)
-            for kind in ("_conv_dw", "_norm", "_mlp_fc1", "_mlp_fc2", "")
-        )
-    stem = "visual_layer" if network.startswith("clip") else "layer"
-    return tuple(
-        f"{stem}{stage}_{block}_{kind}{index}"
-        for stage, count in enumerate((3, 4, 6, 3), start=1)
-        for block in range(count)
-        for index in (1, 2, 3)
-        for kind in ("conv", "bn")
-    )
-
-
 def expected_mean(
     intercept: float, parameters: SimulationParameters, *, network: str, mode: str = "natural"
 ) -> float:
@@ -197,7 +154,7 @@ def expected_mean(
     0.5
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
-    depth = np.linspace(0, 1, len(layer_names(network)))
+    depth = np.linspace(0, 1, len(paper_layers(network)))
     eta = (
         intercept
         + parameters.depth_effect * (depth[:, None, None] - 0.5)

@@ -27,8 +27,9 @@ from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.errors import InputError
 from imi_bench.provenance import generator
 from imi_bench.release.published import Condition
-from imi_bench.simulation.parameters import SimulationParameters, intercepts, layer_names
+from imi_bench.simulation.parameters import SimulationParameters, intercepts
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
+from imi_bench.vision.layer_names import paper_layers
 
 _CHANNELS = 256
 
@@ -143,7 +144,7 @@ def _name(condition: Condition) -> tuple[str, str, str]:
 
 def _draw_units(network: str, parameters: SimulationParameters, *, seed: int) -> pd.DataFrame:
     rng = generator(seed, "units", network)
-    names = layer_names(network)
+    names = paper_layers(network)
     cells: dict[tuple[int, int], None] = {}
     while len(cells) < parameters.units:
         cells[int(rng.integers(len(names))), int(rng.integers(_CHANNELS))] = None

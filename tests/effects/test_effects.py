@@ -24,10 +24,10 @@ from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import true_effects
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.glmm import fit
-from imi_bench.release.layer_names import layer_types, relative_depths
 from imi_bench.release.published import Condition
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import SimulatedStudy, decisions, simulate_study
+from imi_bench.vision.layer_names import layer_types, relative_depths
 
 SMALL = SimulationParameters(
     units=12, units_hard=12, participants=10, main_trials=12, batches=2, trial_sd=0.0

@@ -20,7 +20,6 @@ from imi_bench.simulation.parameters import (
     SimulationParameters,
     expected_mean,
     intercepts,
-    layer_names,
 )
 from imi_bench.simulation.release import (
     ReleaseParameters,
@@ -35,6 +34,7 @@ from imi_bench.simulation.study import (
     probability_correct,
     simulate_study,
 )
+from imi_bench.vision.layer_names import paper_layers
 
 ONE = (Condition("resnet50", "natural"),)
 PLAIN = {"unit_condition_sd": 0, "trial_sd": 0, "participant_sd": 0}
@@ -91,7 +91,7 @@ def test_seed_decides_everything() -> None:
 
 @pytest.mark.parametrize("network", list(published().networks))
 def test_layers_are_distinct_and_look_released(network: str) -> None:
-    names = layer_names(network)
+    names = paper_layers(network)
     assert len(set(names)) == len(names) > 20
     assert all(name.startswith("visual_") for name in names) == network.startswith("clip-")
 
