@@ -29,7 +29,7 @@ class Layer:
     type : str
         Class of the module: ``Conv2d``, ``BatchNorm2d``, ``LayerNorm``, ``Linear``, …
     depth : float
-        Position among the network's layers in the order they run, from 0 to 1.
+        Of its block among those of the network, 0 to 1; see `imi_bench.vision.layer_names`.
     width : int
         Number of units.
     batch_axis, channel_axis : int

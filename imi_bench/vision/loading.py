@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +16,7 @@ from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
 from imi_bench.vision.encoder import pick_device
+from imi_bench.vision.layer_names import depths_in_order
 from imi_bench.vision.layers import Layer, find_layer, list_layers
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
 from imi_bench.vision.weight_files import state_hash
@@ -174,7 +175,7 @@ def _layers(
     classifier = settings.get("classifier") or ("fc", "classifier", "head")
     named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     try:
-        return list_layers(module, rule=rule, size=size, classifier=named)
+        found = list_layers(module, rule=rule, size=size, classifier=named)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         if isinstance(error, NetworkError):
             raise
@@ -185,3 +186,5 @@ def _layers(
             wanted=f"images of {size[0]} x {size[1]} pixels",
             do="set input_size",
         ) from error
+    depths = depths_in_order(card.name, [layer.name for layer in found]).tolist()
+    return tuple(replace(one, depth=depth) for one, depth in zip(found, depths, strict=True))
