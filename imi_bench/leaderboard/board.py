@@ -268,7 +268,7 @@ class Board:
     def submissions(self) -> list[Path]:
         """Everything that lies in ``submissions/`` and is to be used or refused, by path.
 
-        Folders ``<name>/<revision>``, zips, and whatever else stands in their places.
+        Folders ``<name>/<revision>`` first, zips, and whatever else stands in their places.
         """
         found: list[Path] = []
         root = self.folder / "submissions"
@@ -278,7 +278,7 @@ class Board:
             inside = sorted(entry.iterdir()) if entry.is_dir() and not entry.is_symlink() else []
             nested = inside and all(p.is_dir() or p.suffix == ".zip" for p in inside)
             found += inside if nested else [entry]
-        return found
+        return sorted(found, key=lambda path: (path.is_file(), path))
 
     @cached_property
     def data_hash(self) -> str:

@@ -194,6 +194,8 @@ class _Page:
 
 
 def _pages(data: bytes, chunk: Any, column: str) -> Iterator[_Page]:
+    if chunk.num_values == 0:
+        return
     at = int(chunk.data_page_offset)
     first = chunk.dictionary_page_offset
     if first is not None and 0 < first < at:

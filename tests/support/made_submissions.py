@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import tomllib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tomli_w
 
+from imi_bench.documents import parse_toml
 from imi_bench.leaderboard.archive import hashes
 from imi_bench.leaderboard.board import Board
 from imi_bench.release.study_files import write_study
@@ -20,6 +21,7 @@ from imi_bench.tables import Responses, Study, TrialIndex, shown_first_is_positi
 TRIALS_HASH = "ab" * 32
 
 
+@cache
 def small_study() -> Study:
     frame = pd.DataFrame(
         {
@@ -111,15 +113,21 @@ Files = dict[str, bytes]
 def sealed(files: Files) -> Files:
     """With the hashes of the other files in submission.toml, where that can be read."""
     try:
-        table = tomllib.loads(files["submission.toml"].decode())
+        table = parse_toml(files["submission.toml"].decode())
         if "format" not in table:
             return files
         return files | {"submission.toml": tomli_w.dumps(table | {"files": hashes(files)}).encode()}
-    except (KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+    except (KeyError, ValueError, RecursionError):
         return files
 
 
 def good_files() -> Files:
+    """Each time a dictionary of its own."""
+    return dict(_good_files())
+
+
+@cache
+def _good_files() -> Files:
     return sealed(
         {
             "submission.toml": tomli_w.dumps(good_toml()).encode(),
