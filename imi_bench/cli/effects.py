@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imi_bench.cli.answers import Answers, say_which
+from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -41,6 +42,16 @@ def effects_command(
     interest: Annotated[
         float, typer.Option(help="Smallest effect of interest: log-odds over a property's span.")
     ] = 0.35,
+    lapse: Annotated[
+        str,
+        typer.Option(
+            help="Share of people's answers given blindly, in the link: a number, estimate, or "
+            "catch (twice the error rate on catch trials)."
+        ),
+    ] = "0",
+    ordinal: Annotated[
+        bool, typer.Option("--ordinal", help="Six ordered answers: side and confidence.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for CSV, LaTeX, R script, JSON and figure.")
     ] = None,
@@ -61,6 +72,8 @@ def effects_command(
         networks=networks,
         columns=columns,
         interest=interest,
+        lapse=lapse_rate(lapse, "estimate", "catch"),
+        ordinal=ordinal,
         seed=seed,
     )
     for line in found.notes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.output import AsJson, note, print_json
 from imi_bench.provenance import plain
 
@@ -73,7 +74,7 @@ def fit(
         link=cast(Any, link),
         method=cast(Any, method),
         nagq=nagq,
-        lapse=_lapse(lapse),
+        lapse=lapse_rate(lapse, "estimate"),
         thresholds=cast(Any, thresholds),
         levels=ordered,
         weights=weights,
@@ -94,16 +95,3 @@ def fit(
     if not result.converged:
         note(f"warning: not converged: {result.reason}")
         raise typer.Exit(1)
-
-
-def _lapse(text: str) -> float | Literal["estimate"]:
-    from imi_bench.errors import InputError
-
-    if text == "estimate":
-        return "estimate"
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(
-            "no lapse rate", where="--lapse", found=text, wanted="a number or estimate"
-        ) from error

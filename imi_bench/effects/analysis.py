@@ -40,6 +40,8 @@ from imi_bench.glmm.inference import (
     equivalence,
     wald,
 )
+from imi_bench.glmm.options import Options
+from imi_bench.glmm.ordered import ordinal_design
 from imi_bench.stats.multiplicity import holm
 from imi_bench.vision.card import FAMILIES
 
@@ -59,11 +61,15 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
         raise NotEnoughDataError(
             "too few networks", found=frame["network"].nunique(), wanted="at least 3"
         )
+    options = Options(lapse=table.lapse)
+    if table.ordinal:
+        ordered = ordinal_design(table.formula, frame)
+        return level_estimates(ordered, group="network", varying=table.varying, options=options)
     whole = (frame["correct"] >= 0.5).astype(int)
     design = build_design(table.formula, frame.assign(correct=whole))
     if not (frame["correct"] == whole).all():
         design = design.with_response(frame["correct"].to_numpy())
-    return level_estimates(design, group="network", varying=table.varying)
+    return level_estimates(design, group="network", varying=table.varying, options=options)
 
 
 def analyse(

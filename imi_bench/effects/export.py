@@ -119,24 +119,34 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     effects : the analysis.
     properties : of networks, added to the fixed effects: one, as a rule, with nine networks.
     """
-    right = effects.formula.removeprefix("correct ~ ")
+    response, _, right = effects.formula.partition(" ~ ")
+    package, call, family = "lme4", "glmer", "family = binomial"
+    control = 'glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))'
+    if response == "rating":
+        package, call, family = "ordinal", "clmm", 'link = "logit"'
+        response, control = "factor(rating, ordered = TRUE)", "clmm.control()"
     added = " + ".join(properties)
     who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
     gone = "".join(f"# Left out: {one_line(str(one))}.\n" for one in effects.left_out)
-    return f"""# Refits the mixed model of {who} ({effects.n} answers) with lme4.
+    lapses = (
+        "# The program's link has a lapse rate, which lme4 lacks: this is the model without it.\n"
+        if effects.fit is not None and effects.fit.lapse
+        else ""
+    )
+    return f"""# Refits the mixed model of {who} ({effects.n} answers) with {package}.
 # Run in this folder: Rscript refit.R
-{made_up}{gone}# Properties of networks are log10 of parameters and of training images, accuracy in
-# steps of 10 points and the year, each minus its mean over networks. lme4's z for them treats
-# nine networks as many; effects.csv has the t on networks minus two degrees of freedom.
-suppressPackageStartupMessages(library(lme4))
+{made_up}{gone}{lapses}# Properties of networks are log10 of parameters and of training images,
+# accuracy in steps of 10 points and the year, each minus its mean over networks. R's z for
+# them treats nine networks as many; effects.csv has the t on networks minus two degrees of freedom.
+suppressPackageStartupMessages(library({package}))
 answers <- read.csv("answers.csv", colClasses = c(network = "factor", unit = "factor"))
-model <- glmer(
-  correct ~ {added} + {right},
-  data = answers, family = binomial,
-  control = glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))
+model <- {call}(
+  {response} ~ {added} + {right},
+  data = answers, {family},
+  control = {control}
 )
 print(summary(model), correlation = FALSE)
-found <- data.frame(term = names(fixef(model)), coef(summary(model)))
+found <- data.frame(term = rownames(coef(summary(model))), coef(summary(model)))
 write.csv(found, "lme4.csv", row.names = FALSE)
 """

@@ -82,18 +82,18 @@ def _troubles(table: AnswerTable) -> Iterator[tuple[NDArray[np.bool_], str, str]
         reference = part[(part[marks] == 0.0).all(axis=1)]
         if reference.empty:
             yield own, str(network), "it was not shown in the condition others are compared with"
-        if said := _all_alike(reference):
+        if said := _all_alike(reference, table):
             yield own, str(network), f"{said}, so that its level has no finite estimate"
         for key in part[marks].drop_duplicates().to_numpy():
             cell = own & (frame[marks].to_numpy() == key).all(axis=1)
-            if said := _all_alike(frame[cell]):
+            if said := _all_alike(frame[cell], table):
                 shown = [_NAMES[name] for name, on in zip(marks, key, strict=True) if on]
                 yield cell, ", ".join([str(network), *shown]), said
-        if "depth" in table.varying and _separated(part, [*marks, "depth"]):
+        if "depth" in table.varying and not table.ordinal and _separated(part, [*marks, "depth"]):
             yield own, str(network), "depth separates its wrong answers from the correct ones"
     for name in table.within:
         rows = (frame[name] > 0.0).to_numpy()
-        if name.startswith("type_") and (said := _all_alike(frame[rows])):
+        if name.startswith("type_") and (said := _all_alike(frame[rows], table)):
             yield rows, f"all {name.removeprefix('type_')} layers", said
 
 
@@ -102,7 +102,10 @@ def _separated(part: pd.DataFrame, names: list[str]) -> bool:
     return bool(separating(fixed, part["correct"].to_numpy(), np.ones(len(part))).any())
 
 
-def _all_alike(part: pd.DataFrame) -> str:
+def _all_alike(part: pd.DataFrame, table: AnswerTable) -> str:
+    if table.ordinal:
+        alike = not part.empty and part["rating"].nunique() == 1
+        return f"every answer is a {part['rating'].iloc[0]:g} of 6" if alike else ""
     if part.empty or (0.0 < part["correct"].mean() < 1.0):
         return ""
     return f"every answer is {'correct' if part['correct'].iloc[0] else 'wrong'}"

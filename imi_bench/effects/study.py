@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,15 +15,16 @@ from imi_bench.effects.effect import Effects, ObserverEffects
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
 from imi_bench.effects.scale import INTEREST
-from imi_bench.effects.table import observer_table, people_table
+from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import TrueEffects, read_truth
-from imi_bench.errors import NotComparableError
+from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
+from imi_bench.glmm.lapse import checked_lapse
 from imi_bench.glmm.tables import read_table
 from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
 from imi_bench.release.table import truth_path
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 
-__all__ = ["effects"]
+__all__ = ["catch_lapse", "effects"]
 
 
 def effects(
@@ -33,6 +35,8 @@ def effects(
     columns: str | Path | pd.DataFrame | None = None,
     truth: TrueEffects | None = None,
     interest: float = INTEREST,
+    lapse: float | Literal["estimate", "catch"] = 0.0,
+    ordinal: bool = False,
     seed: int = 0,
 ) -> Effects:
     """Answer the paper's questions by mixed models, beside the paper's own tests.
@@ -52,6 +56,12 @@ def effects(
         True values of a simulated study; by default those that lie beside a simulated table.
     interest : float
         Smallest effect of interest: log-odds over a property's span in the study.
+    lapse : float or str
+        Share of people's answers given blindly, in the model's link; ``estimate`` finds it with
+        everything else, ``catch`` takes twice the error rate on catch trials.
+    ordinal : bool
+        Model six ordered answers, side and confidence, instead of correct and wrong. Effects
+        stay log-odds of a better answer; observers have no confidence and are not compared.
     seed : int
         Of the bootstrap over units in the paper's own tests.
 
@@ -75,8 +85,11 @@ def effects(
     study = read_answers(answers)
     own = None if networks is None else read_table(networks)
     layers = None if columns is None else read_table(columns)
-    table = people_table(study, columns=layers)
-    people = analyse(table, networks=own, truth=truth or _truth_beside(answers), interest=interest)
+    table, said = _modelled(study, people_table(study, columns=layers), lapse, ordinal)
+    if ordinal and decisions:
+        raise NotComparableError("observers have no confidence", do="compare correct and wrong")
+    known = None if ordinal else truth or _truth_beside(answers)
+    people = analyse(table, networks=own, truth=known, interest=interest)
     unused = set() if own is None else set(own["network"]) - set(people.properties.index)
     listed = ", ".join(sorted(map(str, unused)))
     return replace(
@@ -86,8 +99,74 @@ def effects(
             _observer(DecisionVariables.read(one), study, people, own, layers, interest)
             for one in decisions
         ),
-        notes=(f"not analysed, though its properties were given: {listed}",) if unused else (),
+        notes=(
+            *([f"not analysed, though its properties were given: {listed}"] if unused else []),
+            *said,
+            *_lapse_found(people),
+        ),
     )
+
+
+def _modelled(
+    study: Study,
+    table: AnswerTable,
+    lapse: float | Literal["estimate", "catch"],
+    ordinal: bool,
+) -> tuple[AnswerTable, list[str]]:
+    """Return the table with its model chosen, and what there is to say about it."""
+    said = []
+    rate: float | Literal["estimate"]
+    if lapse == "catch":
+        rate, count = catch_lapse(study)
+        said.append(f"lapse rate {rate:.4f}: twice the error rate on {count} catch trials")
+    elif isinstance(lapse, str):
+        rate = lapse
+    else:
+        rate = checked_lapse(lapse)
+        if rate:
+            said.append(f"lapse rate {rate:g}, as given")
+    if not ordinal:
+        return replace(table, lapse=rate), said
+    if rate:
+        raise InputError("an ordinal model has no lapse rate", found=lapse)
+    rated = table.with_ratings()
+    said.append(
+        "six ordered answers, side and confidence; estimates are log-odds of a better answer"
+    )
+    if rated.excluded:
+        said.append(f"excluded: {rated.excluded} answers without a confidence of 1, 2 or 3")
+    return rated, said
+
+
+def catch_lapse(study: Study) -> tuple[float, int]:
+    """Return twice the error rate on catch trials, and how many answers that is.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If the study has no catch trials.
+
+    Notes
+    -----
+    Catch trials that people must pass to be kept say less than they seem to.
+    """
+    catch = study.trials.catch[study.rows]
+    if not catch.any():
+        raise NotEnoughDataError(
+            "no catch trials", found="0", do="give the lapse rate, or estimate it"
+        )
+    wrong = 1.0 - float(study.responses.correct[catch].mean())
+    return checked_lapse(2.0 * wrong), int(catch.sum())
+
+
+def _lapse_found(people: Effects) -> list[str]:
+    fit = people.fit
+    if fit is None or "lapse" not in fit.shape_names:
+        return []
+    if fit.lapse == 0.0:
+        return ["lapse rate estimated: 0, on its boundary"]
+    low, high = fit.shape_interval()[0]
+    return [f"lapse rate estimated: {fit.lapse:.4f} [{low:.4f}, {high:.4f}]"]
 
 
 def _truth_beside(answers: AnswersLike) -> TrueEffects | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,17 +33,25 @@ class AnswerTable:
     who : ``people`` or the observer's name.
     simulated : whether these are made-up answers.
     frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`,
-        `condition` (unit shown in a mode at a difficulty), `participant` (people only),
+        `condition` (unit shown in a mode at a difficulty), `participant`, `confidence` and
+        `seconds` (people only),
         `synthetic` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their products), `depth`
         (relative depth minus one half),
         `type_…` (share-centred indicators of a layer type), `width` (log10, centred, if known).
     within : names of the fixed effects that vary in this table.
+    lapse : share of answers given blindly, in the model's link; ``estimate`` finds it.
+    ordinal : the model is of six ordered answers (`rating`: side and confidence, 1 sure and wrong
+        to 6 sure and correct) rather than of correct and wrong ones.
+    excluded : answers without a confidence, which an ordinal table does not hold.
     """
 
     who: str
     simulated: bool
     frame: pd.DataFrame
     within: tuple[str, ...]
+    lapse: float | Literal["estimate"] = 0.0
+    ordinal: bool = False
+    excluded: int = 0
 
     @property
     def random(self) -> tuple[str, ...]:
@@ -71,13 +80,40 @@ class AnswerTable:
 
     def without(self, rows: NDArray[np.bool_]) -> AnswerTable:
         """Return the table without some answers."""
-        return _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
+        rest = _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
+        return replace(rest, lapse=self.lapse, ordinal=self.ordinal, excluded=self.excluded)
 
     @property
     def formula(self) -> str:
         """The model, in lme4's language."""
         bars = " + ".join(f"(1 | {name})" for name in (*self.random, "network"))
-        return f"correct ~ {' + '.join((*self.within, bars))}"
+        return f"{self.response} ~ {' + '.join((*self.within, bars))}"
+
+    @property
+    def response(self) -> str:
+        """The column that the model explains."""
+        return "rating" if self.ordinal else "correct"
+
+    def with_ratings(self) -> AnswerTable:
+        """Return the table of six ordered answers, without those that have no confidence.
+
+        Raises
+        ------
+        NotEnoughDataError
+            If no answer has a confidence of 1, 2 or 3.
+        """
+        confidence = self.frame.get("confidence", pd.Series(np.nan, index=self.frame.index))
+        known = confidence.isin((1.0, 2.0, 3.0)).to_numpy()
+        if not known.any():
+            raise NotEnoughDataError(
+                "no confidence was asked for",
+                where=self.who,
+                wanted="1, 2 or 3 with each answer",
+                do="analyse correct and wrong answers",
+            )
+        steps = np.where(self.frame["correct"] > 0.5, confidence, 1.0 - confidence)
+        rated = replace(self, frame=self.frame.assign(rating=3.0 + steps))
+        return replace(rated.without(~known), ordinal=True, excluded=int((~known).sum()))
 
 
 def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> AnswerTable:
@@ -91,7 +127,11 @@ def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> Answer
     """
     frame = study.to_frame()
     frame = frame[~frame["catch"]].reset_index(drop=True)
-    laid = _laid_out(frame, columns).assign(participant=frame["participant"].astype(str))
+    laid = _laid_out(frame, columns).assign(
+        participant=frame["participant"].astype(str),
+        confidence=frame["confidence"].to_numpy(dtype=float),
+        seconds=frame["seconds"].to_numpy(dtype=float),
+    )
     return _table("people", study.responses.simulated, laid)
 
 

@@ -236,6 +236,13 @@ class Design(Brief):
         place = {name: index for index, name in enumerate(self.recipe.names)}
         return self.recipe.matrix(data)[:, [place[name] for name in self.names]]
 
+    @cached_property
+    def has_constant(self) -> bool:
+        """Whether some combination of the fixed effects is the same in every row."""
+        basis = self._orthogonal[0] / np.sqrt(self.n)
+        rest = 1.0 - basis @ basis.sum(axis=0)
+        return bool(np.abs(rest).max() < 1e-7)
+
     def with_response(self, response: Floats) -> Design:
         """Return the same design with another response; nothing else is computed again.
 

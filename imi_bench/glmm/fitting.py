@@ -220,7 +220,9 @@ def _objective(design: Design, options: Options) -> Objective:
     link = binomial_link(options.link or "logit")
     laplace: LaplaceObjective
     if design.family == "ordinal":
-        kinds = Thresholds(link.name, design.categories, options.thresholds)
+        kinds = Thresholds(
+            link.name, design.categories, options.thresholds, anchored=design.has_constant
+        )
         laplace = ShapedLaplace(design.problem, kinds)
     elif isinstance(options.lapse, str):
         laplace = ShapedLaplace(design.problem, LapseShape(link))

@@ -25,7 +25,9 @@ def ordinal_design(
 ) -> Design:
     """Evaluate a formula whose response is an ordered answer.
 
-    The thresholds between answers take the place of the intercept, so the design has none.
+    The thresholds between answers take the place of the intercept, so the design has none. Where
+    a formula without one spans the constant all the same (``0 + network``), the middle threshold
+    is zero.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def ordinal_design(
     Raises
     ------
     FormulaError
-        If the response is not a column, or the formula has no intercept.
+        If the response is not a column.
     ModelError, InputError
         If the column has no order, or fewer than two answers.
 
@@ -57,18 +59,11 @@ def ordinal_design(
         )
     codes, labels = ordered_codes(data[name], levels=levels)
     whole = build_design(formula, data.assign(**{name: codes}), family="gaussian")
-    if _INTERCEPT not in whole.names:
-        raise FormulaError(
-            "an ordinal model without an intercept",
-            where=repr(formula),
-            wanted="a formula with one: thresholds take its place",
-            do="remove the 0 or the -1",
-        )
     met, answers = np.unique(whole.response.astype(np.intp), return_inverse=True)
     if len(met) < 2:
         raise ModelError("the response never varies", where=name, found=f"only {labels[met[0]]}")
     return replace(
-        whole.without(_INTERCEPT),
+        whole.without(_INTERCEPT) if _INTERCEPT in whole.names else whole,
         family="ordinal",
         response=answers.astype(np.float64),
         categories=tuple(labels[k] for k in met),

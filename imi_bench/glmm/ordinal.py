@@ -198,6 +198,8 @@ class Thresholds:
     name : ``logit`` or ``probit``.
     categories : labels of the ordered answers, lowest first; two or more.
     kind : ``flexible``, or ``symmetric`` about a centre.
+    anchored : the centre is zero: the middle threshold of flexible ones, the centre of symmetric
+        ones; for fixed effects with a constant among them.
 
     Raises
     ------
@@ -213,6 +215,7 @@ class Thresholds:
     name: LinkName
     categories: tuple[str, ...]
     kind: ThresholdName = "flexible"
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("flexible", "symmetric"):
@@ -225,14 +228,17 @@ class Thresholds:
         """J, float64 (thresholds, parameters)."""
         count = len(self.categories) - 1
         if self.kind == "flexible":
-            return np.tril(np.ones((count, count)))
+            middle, each = (count - 1) // 2, np.arange(count)
+            above = [(each >= k).astype(float) for k in range(middle + 1, count)]
+            below = [-(each <= k).astype(float) for k in range(middle)]
+            return np.column_stack([np.ones(count), *below, *above])[:, int(self.anchored) :]
         place = np.arange(count) - (count - 1) / 2.0
         steps = count // 2
         reach = np.abs(place) + (0.5 if count % 2 == 0 else 0.0)
         columns = [np.sign(place) * (reach >= step) for step in range(1, steps + 1)]
         if count % 2 == 0 and steps:
             columns[0] = np.sign(place)
-        return np.column_stack([np.ones(count), *columns])
+        return np.column_stack([np.ones(count), *columns])[:, int(self.anchored) :]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -247,14 +253,16 @@ class Thresholds:
 
     def reported(self, internal: Floats) -> tuple[Floats, Floats]:
         """Return the thresholds and their derivatives in the internal parameters."""
-        natural = np.concatenate([internal[:1], np.exp(internal[1:])])
-        scale = np.concatenate([[1.0], natural[1:]])
+        centre = 0 if self.anchored else 1
+        natural = np.concatenate([internal[:centre], np.exp(internal[centre:])])
+        scale = np.concatenate([np.ones(centre), natural[centre:]])
         return self.design @ natural, self.design * scale
 
     def internal(self, thresholds: Floats) -> Floats:
         """Return the internal parameters nearest to some thresholds."""
         natural = np.linalg.lstsq(self.design, thresholds, rcond=None)[0]
-        return np.concatenate([natural[:1], np.log(np.maximum(natural[1:], 1e-3))])
+        centre = 0 if self.anchored else 1
+        return np.concatenate([natural[:centre], np.log(np.maximum(natural[centre:], 1e-3))])
 
     def link(self, internal: Floats) -> ShapedLink:
         """Return the link at internal parameters."""
@@ -262,10 +270,12 @@ class Thresholds:
         return _Cumulative(self.name, link_named(self.name), thresholds, mixing).link()
 
     def first_look(self, problem: Problem) -> tuple[Problem, Link]:
-        """Return the answers cut in two as evenly as they can be, with an intercept."""
+        """Return the answers cut in two as evenly as they can be, or at the anchor."""
         counts = np.bincount(problem.response.astype(np.intp), minlength=len(self.categories))
         cut = int(np.abs(np.cumsum(counts)[:-1] - 0.5 * counts.sum()).argmin())
-        ones = np.ones((len(problem.response), 1))
+        if self.anchored:
+            cut = (len(self.categories) - 2) // 2
+        ones = np.ones((len(problem.response), 0 if self.anchored else 1))
         above = problem.with_response(problem.trials * (problem.response > cut))
         return replace(above, basis=np.hstack([ones, problem.basis])), binomial_link(self.name)
 

@@ -307,3 +307,34 @@ def test_estimates_are_those_of_the_simulation_on_average() -> None:
     }
     assert len(off) == 22
     assert {key: value for key, value in off.items() if abs(value) > 4} == {}
+
+
+def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable) -> None:
+    lapsing = analyse(dataclasses.replace(table, lapse=0.1))
+    plain = analyse(table)
+    for key in ("synthetic", "hard85"):
+        assert abs(lapsing[key].test.estimate) > abs(plain[key].test.estimate)
+    assert lapsing.fit is not None
+    assert lapsing.fit.lapse == 0.1
+    assert "lme4 lacks" in r_script(lapsing)
+
+
+def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) -> None:
+    with pytest.raises(NotEnoughDataError, match="confidence"):
+        table.with_ratings()
+    rng = np.random.default_rng(0)
+    confidence = rng.integers(1, 4, len(table.frame)).astype(float)
+    confidence[:5] = np.nan
+    asked = dataclasses.replace(table, frame=table.frame.assign(confidence=confidence))
+    rated = asked.with_ratings()
+    assert rated.excluded == 5
+    assert set(rated.frame["rating"]) == {1, 2, 3, 4, 5, 6}
+    sure = rated.frame["confidence"] == 3
+    assert set(rated.frame.loc[sure & (rated.frame["correct"] > 0.5), "rating"]) == {6.0}
+    assert set(rated.frame.loc[sure & (rated.frame["correct"] < 0.5), "rating"]) == {1.0}
+    found = analyse(rated)
+    assert found.formula.startswith("rating ~ ")
+    assert {"synthetic", "parameters", "hard85"} <= {effect.key for effect in found.effects}
+    assert "clmm(" in r_script(found)
+    assert found.fit is not None
+    assert found.fit.shape[2] == 0.0  # network levels are log-odds of a correct answer

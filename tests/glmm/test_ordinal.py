@@ -195,10 +195,24 @@ def test_order_of_answers() -> None:
         ordered_codes(words, levels=["no", "yes"])
 
 
+@pytest.mark.parametrize("kind", ["flexible", "symmetric"])
+def test_a_constant_among_the_fixed_effects_anchors_the_thresholds(kind) -> None:
+    """Levels of their own instead of a reference: the same model, the middle threshold at zero."""
+    data = pd.read_csv(HERE / "ordered.csv")
+    bars = "depth + (1 | person) + (1 | unit)"
+    usual = fit(f"rating ~ mode + {bars}", data, family="ordinal", thresholds=kind)
+    own = fit(f"rating ~ 0 + mode + {bars}", data, family="ordinal", thresholds=kind)
+    assert own.shape[2] == 0.0
+    assert own.log_likelihood == pytest.approx(usual.log_likelihood, abs=1e-5)
+    assert own.parameters == usual.parameters
+    np.testing.assert_allclose(own.shape, usual.shape - usual.shape[2], atol=1e-4)
+    assert own.estimate[0] == pytest.approx(-usual.shape[2], abs=1e-4)
+    difference = own.estimate[1] - own.estimate[0]
+    assert difference == pytest.approx(usual.estimate[0], abs=1e-4)
+
+
 def test_refusals() -> None:
     data = pd.read_csv(HERE / "ordered.csv")
-    with pytest.raises(FormulaError, match="without an intercept"):
-        ordinal_design("rating ~ 0 + mode + (1 | unit)", data)
     with pytest.raises(FormulaError, match="is a column"):
         ordinal_design("log(rating) ~ mode + (1 | unit)", data)
 
