@@ -31,6 +31,7 @@ from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.provenance import sha256_columns
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
+from imi_bench.tables.align import rows_of
 
 __all__ = [
     "MIS_DREAMSIM",
@@ -206,9 +207,7 @@ class _AnswerRows:
 
 
 def _answer_rows(decisions: DecisionVariables, study: Study, *, bias: bool | None) -> _AnswerRows:
-    position = pd.Index(decisions.trial_id, dtype=object).get_indexer(
-        pd.Index(study.trials.trial_id, dtype=object)
-    )
+    position = rows_of(study.trials.trial_id, among=decisions.trial_id)
     if not (position >= 0).any():
         raise NotComparableError(
             "no trial in common", where=f"decisions of '{decisions.observer}' and the study"

@@ -26,6 +26,7 @@ from imi_bench.provenance import sha256_json, write_json
 from imi_bench.release.published import published
 from imi_bench.results import Result
 from imi_bench.tables import DecisionVariables, TrialIndex
+from imi_bench.tables.align import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -262,9 +263,7 @@ class Calibration(Result):
                 found=f"'{decisions.observer}'",
                 wanted=f"'{self.observer}'",
             )
-        position = pd.Index(decisions.trial_id, dtype=object).get_indexer(
-            pd.Index(index.trial_id, dtype=object)
-        )
+        position = rows_of(index.trial_id, among=decisions.trial_id)
         shared = np.flatnonzero(position >= 0)
         if not shared.size:
             raise NotComparableError(

@@ -13,6 +13,7 @@ from imi_bench.errors import InputError
 from imi_bench.scores.alignment import match
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
+from imi_bench.tables.align import rows_of
 
 __all__ = ["SCORES", "TrialScores", "trial_scores"]
 
@@ -88,7 +89,7 @@ def trial_scores(
 
 
 def _credit(run: DecisionVariables, index: TrialIndex) -> Floats:
-    rows = pd.Index(run.trial_id).get_indexer(pd.Index(index.trial_id))
+    rows = rows_of(index.trial_id, among=run.trial_id)
     return np.asarray(run.credit[rows], dtype=np.float64)
 
 

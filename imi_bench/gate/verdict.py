@@ -33,6 +33,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
 from imi_bench.stimuli.trial_table import TrialsLike, read_index
 from imi_bench.tables import DecisionsLike, DecisionVariables, Responses, Study, TrialIndex
+from imi_bench.tables.align import rows_of
 from imi_bench.text import one_line
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ def _shared_trials(runs: tuple[GivenRun, GivenRun], trials: TrialIndex | None) -
 
 
 def _answered(run: DecisionVariables, index: TrialIndex) -> Bools:
-    rows = pd.Index(run.trial_id).get_indexer(pd.Index(index.trial_id))
+    rows = rows_of(index.trial_id, among=run.trial_id)
     return np.asarray(run.answered[rows], dtype=np.bool_)
 
 

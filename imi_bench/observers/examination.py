@@ -15,6 +15,7 @@ from imi_bench.errors import InputError
 from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer
 from imi_bench.provenance import generator
 from imi_bench.tables import BlindTrials, Trials
+from imi_bench.tables.align import in_use
 
 DEFAULT_TOLERANCE = 1e-6
 LARGEST_TOLERANCE = 0.1
@@ -133,7 +134,5 @@ def copies_of(images: Sequence[Pixels]) -> list[Pixels]:
 
 def _only_used_images(trials: BlindTrials) -> BlindTrials:
     """The trials without their key, over the images they show."""
-    shown = trials.positive, trials.negative, trials.queries
-    used = np.unique(np.concatenate([rows.ravel() for rows in shown]))
-    positive, negative, queries = (np.searchsorted(used, rows) for rows in shown)
-    return BlindTrials(trials.images.anonymous(used), positive, negative, queries)
+    used, shown = in_use(trials.positive, trials.negative, trials.queries)
+    return BlindTrials(trials.images.anonymous(used), *shown)

@@ -15,6 +15,7 @@ from imi_bench.arrays import Pixels
 from imi_bench.provenance import plain
 from imi_bench.report.contents import Exhibit, ObserverRun
 from imi_bench.stats.proportions import wilson
+from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images
 
 THUMBNAIL = 96
@@ -52,9 +53,8 @@ def make_browser(exhibit: Exhibit) -> Browser:
     if len(order) > MOST_TRIALS:
         order = order[np.linspace(0, len(order) - 1, MOST_TRIALS).round().astype(int)]
     trials = exhibit.trials
-    parts = [trials.positive[order], trials.negative[order], trials.queries[order]]
-    used = np.unique(np.concatenate([part.ravel() for part in parts]))
-    positive, negative, queries = (np.searchsorted(used, part).tolist() for part in parts)
+    used, parts = in_use(trials.positive[order], trials.negative[order], trials.queries[order])
+    positive, negative, queries = (part.tolist() for part in parts)
     correct, answers = exhibit.panel_counts
     index = trials.index
     rows = [

@@ -26,6 +26,7 @@ from imi_bench.replay.output import read_run
 from imi_bench.results import Brief
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionVariables, Responses, Study, Trials
+from imi_bench.tables.align import rows_of
 
 STUDY_FILE = "study.json"
 REFERENCE_OBSERVERS = ("ideal", "chance", "one-side")
@@ -149,10 +150,7 @@ class Exhibit(Brief):
 
     def rows_of(self, run: ObserverRun) -> NDArray[np.int64]:
         """(T,) rows of the run's decisions in the order of the trials."""
-        positions = pd.Index(run.decisions.trial_id).get_indexer(
-            pd.Index(self.trials.index.trial_id)
-        )
-        return np.asarray(positions, dtype=np.int64)
+        return rows_of(self.trials.index.trial_id, among=run.decisions.trial_id)
 
     @cached_property
     def panel_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -160,9 +158,7 @@ class Exhibit(Brief):
         count = len(self.trials)
         if self.study is None:
             return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        rows = pd.Index(self.trials.index.trial_id).get_indexer(
-            pd.Index(self.study.responses.trial_id)
-        )
+        rows = rows_of(self.study.responses.trial_id, among=self.trials.index.trial_id)
         known = rows >= 0
         correct = np.bincount(rows[known], self.study.responses.correct[known], count)
         return correct.astype(np.int64), np.bincount(rows[known], minlength=count)

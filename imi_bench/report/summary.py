@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.report.contents import Exhibit, ObserverRun
@@ -19,6 +18,7 @@ from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import jackknives
 from imi_bench.stats.sums import Score, Sums
 from imi_bench.tables import DIFFICULTIES, MODES, codes
+from imi_bench.tables.align import rows_of
 
 N_RESAMPLES = 2000
 ALL = "all"
@@ -138,8 +138,7 @@ def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:
     if exhibit.study is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     responses = exhibit.study.responses
-    known = pd.Index(exhibit.trials.index.trial_id[keep])
-    row = known.get_indexer(pd.Index(responses.trial_id)).astype(np.int64)
+    row = rows_of(responses.trial_id, among=exhibit.trials.index.trial_id[keep])
     used = row >= 0
     hits = responses.correct[used].astype(np.float64)
     return row[used], codes(responses.participant[used]), hits

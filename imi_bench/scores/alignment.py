@@ -13,6 +13,7 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import NotComparableError
 from imi_bench.tables import DecisionVariables, Study, TrialIndex, codes
+from imi_bench.tables.align import rows_of
 
 __all__ = ["Matched", "match"]
 
@@ -153,9 +154,7 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
         As `Calibration.predict`.
     """
     told = calibration.predict(decisions, study.trials)
-    rows = pd.Index(study.trials.trial_id, dtype=object).get_indexer(
-        pd.Index(told.trial_id, dtype=object)
-    )
+    rows = rows_of(told.trial_id, among=study.trials.trial_id)
     main = ~study.trials.catch
     answered_by_people = np.bincount(study.rows, minlength=len(study.trials)) > 0
     wanted = main & answered_by_people
@@ -167,9 +166,7 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
             found=f"{len(told)} trials in common",
         )
     kept = rows[keep]
-    of_decision = pd.Index(decisions.trial_id, dtype=object).get_indexer(
-        pd.Index(told.trial_id[keep], dtype=object)
-    )
+    of_decision = rows_of(told.trial_id[keep], among=decisions.trial_id)
     place = np.full(len(study.trials), -1)
     place[kept] = np.arange(len(kept))
     used = place[study.rows] >= 0

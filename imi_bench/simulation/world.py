@@ -29,6 +29,7 @@ from imi_bench.simulation.panel import PanelTruth, answer, evidence
 from imi_bench.simulation.planted import KINDS, NETWORKS, PlantedUnit, plant
 from imi_bench.simulation.scenes import ATTRIBUTES, VARIED, Scenes, exaggerated
 from imi_bench.tables import Study, TrialIndex, Trials
+from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images
 
 REFERENCES = 9
@@ -283,7 +284,8 @@ def _assemble(
     rows: list[dict[str, Any]], shown: dict[str, NDArray[np.int64]], gallery: _Gallery
 ) -> Trials:
     """Draw the pictures that are shown, and join them with the index."""
-    used = np.unique(np.concatenate([part.ravel() for part in shown.values()]))
+    names = ("positive", "negative", "queries")
+    used, parts = in_use(*(shown[name] for name in names))
     pictures: list[Pixels] = []
     with progress("drawing", total=len(used), unit="pictures") as advance:
         for row in used.tolist():
@@ -295,9 +297,7 @@ def _assemble(
     return Trials(
         index=TrialIndex.from_frame(frame),
         images=images,
-        positive=image_of[np.searchsorted(used, shown["positive"])],
-        negative=image_of[np.searchsorted(used, shown["negative"])],
-        queries=image_of[np.searchsorted(used, shown["queries"])],
+        **{name: image_of[part] for name, part in zip(names, parts, strict=True)},
         query_activations=np.stack([row["activations"] for row in rows]),
         simulated=True,
     )

@@ -27,6 +27,7 @@ from imi_bench.stimuli.folders import Findings
 from imi_bench.stimuli.layouts import Draft, read_stimuli, read_task
 from imi_bench.stimuli.trial_table import TableCells, find_table, read_table, write_trials
 from imi_bench.tables import TrialIndex, Trials
+from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images, hash_checked
 
 __all__ = ["read_trials", "write_trials"]
@@ -184,9 +185,9 @@ def _with_images(cells: TableCells, findings: Findings) -> Trials:
             found=f"{len(findings.skipped)} skipped",
             do=f"the first: {findings.skipped[0].reason}",
         )
-    used = np.unique(where[keep])
+    used, (shown,) = in_use(where[keep])
     images, rows = Images.from_hashes([distinct[i] for i in used], [hashes[i] for i in used])
-    rows = rows[np.searchsorted(used, where[keep])]
+    rows = rows[shown]
     count = (rows.shape[1] - 2) // 2
     activations = cells.activations
     return Trials(

@@ -14,6 +14,7 @@ from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import InputError
 from imi_bench.provenance import sha256_columns, sha256_json
 from imi_bench.results import Shown
+from imi_bench.tables.align import rows_of
 from imi_bench.tables.columns import codes, column
 from imi_bench.tables.index import TrialIndex
 
@@ -155,8 +156,7 @@ class Study(Shown):
     @cached_property
     def rows(self) -> Ints:
         """(R,) the row of `trials` that each response answers."""
-        order = pd.Index(self.trials.trial_id, dtype=object)
-        return order.get_indexer(pd.Index(self.responses.trial_id, dtype=object)).astype(np.int64)
+        return rows_of(self.responses.trial_id, among=self.trials.trial_id)
 
     def to_frame(self) -> pd.DataFrame:
         """One row an answer with all columns of its trial and `unit_id`."""
