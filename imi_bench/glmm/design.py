@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, special
+from scipy import special
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Design", "FactorRecipe", "RandomFactor", "dependent_columns"]
+
+_CLEARLY_INDEPENDENT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +145,10 @@ class Design(Brief):
     recipe: Recipe | None = field(default=None, repr=False, compare=False)
     table: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     _pattern: Pattern | None = field(default=None, repr=False, compare=False)
+    _independent: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        bad = dependent_columns(self.fixed, self.names)
+        bad = {} if self._independent else dependent_columns(self.fixed, self.names)
         if bad:
             raise ModelError(
                 "the fixed effects are linearly dependent (rank-deficient design)",
@@ -254,7 +257,12 @@ class Design(Brief):
             raise ModelError(
                 "the new response has the wrong length", found=np.shape(response), wanted=self.n
             )
-        new = replace(self, response=np.asarray(response, dtype=float), _pattern=self.pattern)
+        new = replace(
+            self,
+            response=np.asarray(response, dtype=float),
+            _pattern=self.pattern,
+            _independent=True,
+        )
         new.__dict__["_orthogonal"] = self._orthogonal
         new.__dict__["problem"] = self.problem.with_response(new.response)
         return new
@@ -284,7 +292,7 @@ class Design(Brief):
             (value * self.fixed[:, self.names.index(name)] for name, value in values.items()),
             start=self.offset,
         )
-        return replace(kept, offset=held)
+        return replace(kept, offset=held, _independent=True)
 
     def _keep(self, columns: list[int]) -> Design:
         new_index = {old: new for new, old in enumerate(columns)}
@@ -298,6 +306,7 @@ class Design(Brief):
             names=tuple(self.names[c] for c in columns),
             terms={term: members for term, members in terms.items() if members},
             _pattern=self.pattern,
+            _independent=True,
         )
 
     def without_random(self, group: str, column: str | None = None) -> Design:
@@ -313,7 +322,7 @@ class Design(Brief):
             raise UnknownNameError.among(group, known, kind="grouping factor")
         if not factors:
             raise ModelError("a mixed model needs a random effect", found="none left")
-        return replace(self, factors=tuple(factors), _pattern=None)
+        return replace(self, factors=tuple(factors), _pattern=None, _independent=True)
 
 
 def _drop_column(factor: RandomFactor, column: str) -> RandomFactor:
@@ -348,8 +357,14 @@ def dependent_columns(
     """
     if not matrix.shape[1]:
         return {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = matrix.T @ matrix
+    scale = np.sqrt(np.diag(gram))
+    plain = bool(np.isfinite(gram).all() and (scale > 0).all())
+    if plain and np.linalg.eigvalsh(gram / np.outer(scale, scale))[0] > _CLEARLY_INDEPENDENT:
+        return {}
     lengths = np.linalg.norm(matrix, axis=0)
-    (root,) = linalg.qr(matrix / np.where(lengths > 0, lengths, 1.0), mode="r")
+    root: Floats = np.asarray(np.linalg.qr(matrix / np.where(lengths > 0, lengths, 1.0), mode="r"))
     found: dict[str, tuple[str, ...]] = {}
     kept: list[int] = []
     for index, name in enumerate(names):

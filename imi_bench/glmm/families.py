@@ -9,7 +9,7 @@ the observed information.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _BLOCK = 16_384
+_FAR = 700.0
+_FACTORS = 512
 
 FamilyName = Literal["binomial", "gaussian", "ordinal"]
 LinkName = Literal["logit", "probit", "identity"]
@@ -65,6 +67,7 @@ class Link:
     log_likelihood : (successes, trials, eta) to log-likelihoods without the binomial coefficient.
     terms : (successes, trials, eta) to `RowTerms`.
     quantile : linear predictor at a probability.
+    score : (successes, trials, eta) to the score alone, where that is cheaper than `terms`.
     """
 
     name: LinkName
@@ -73,6 +76,7 @@ class Link:
     log_likelihood: Callable[[Floats, Floats, Floats], Floats]
     terms: Callable[[Floats, Floats, Floats], RowTerms]
     quantile: Callable[[Floats], Floats]
+    score: Callable[[Floats, Floats, Floats], Floats] | None = field(default=None, kw_only=True)
 
 
 def _logit_log_likelihood(successes: Floats, trials: Floats, eta: Floats) -> Floats:
@@ -81,16 +85,24 @@ def _logit_log_likelihood(successes: Floats, trials: Floats, eta: Floats) -> Flo
 
 
 def _logit_terms(successes: Floats, trials: Floats, eta: Floats) -> RowTerms:
-    small = np.exp(-np.abs(eta))
-    large = 1.0 / (1.0 + small)
-    probability = np.where(eta >= 0.0, large, small * large)
-    weight = trials * small * large * large
+    odds = np.exp(-np.maximum(eta, -_FAR))
+    probability = 1.0 / (1.0 + odds)
+    failure = odds * probability
+    expected = trials * probability
+    weight = expected * failure
     return RowTerms(
-        score=successes - trials * probability,
+        score=successes - expected,
         weight=weight,
         observed=weight,
-        slope=weight * (1.0 - 2.0 * probability),
+        slope=weight * (failure - probability),
     )
+
+
+def _logit_score(successes: Floats, trials: Floats, eta: Floats) -> Floats:
+    odds = np.negative(np.maximum(eta, -_FAR))
+    np.exp(odds, out=odds)
+    odds += 1.0
+    return np.asarray(successes - np.divide(trials, odds, out=odds))
 
 
 def _mills(eta: Floats) -> Floats:
@@ -117,7 +129,15 @@ def _probit_terms(successes: Floats, trials: Floats, eta: Floats) -> RowTerms:
 
 
 BINOMIAL_LINKS: dict[str, Link] = {
-    "logit": Link("logit", True, special.expit, _logit_log_likelihood, _logit_terms, special.logit),
+    "logit": Link(
+        "logit",
+        True,
+        special.expit,
+        _logit_log_likelihood,
+        _logit_terms,
+        special.logit,
+        score=_logit_score,
+    ),
     "probit": Link(
         "probit", False, special.ndtr, _probit_log_likelihood, _probit_terms, special.ndtri
     ),
@@ -136,14 +156,41 @@ def row_terms(link: Link, successes: Floats, trials: Floats, eta: Floats) -> Row
     return RowTerms(score, weight, weight if link.canonical else observed, slope)
 
 
+def row_scores(link: Link, successes: Floats, trials: Floats, eta: Floats) -> Floats:
+    """Return the score of many rows, a block at a time."""
+    if link.score is None:
+        return row_terms(link, successes, trials, eta).score
+    score = np.empty(len(eta))
+    for start in range(0, len(eta), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        score[part] = link.score(successes[part], trials[part], eta[part])
+    return score
+
+
 def total_log_likelihood(link: Link, successes: Floats, trials: Floats, eta: Floats) -> float:
     """Return the sum of ``link.log_likelihood`` over many rows, a block at a time."""
-    return float(
-        sum(
-            link.log_likelihood(successes[part], trials[part], eta[part]).sum()
-            for part in (slice(k, k + _BLOCK) for k in range(0, len(eta), _BLOCK))
-        )
-    )
+    total = 0.0
+    for start in range(0, len(eta), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        if link is BINOMIAL_LINKS["logit"] and (trials[part] == 1.0).all():
+            total += _single_logit_answers(successes[part], eta[part])
+        else:
+            total += float(link.log_likelihood(successes[part], trials[part], eta[part]).sum())
+    return total
+
+
+def _single_logit_answers(successes: Floats, eta: Floats) -> float:
+    """Return the log-likelihood of answers of 0 or 1, with one logarithm for many rows.
+
+    Each factor 1 + exp(-|eta|) lies between 1 and 2, so that a product of `_FACTORS` is finite.
+    """
+    factors = np.abs(eta)
+    np.exp(np.negative(factors, out=factors), out=factors)
+    factors += 1.0
+    whole = len(factors) - len(factors) % _FACTORS
+    products = np.multiply.reduce(factors[:whole].reshape(-1, _FACTORS), axis=1)
+    logs = np.log(products).sum() + np.log(factors[whole:]).sum()
+    return float(successes @ eta - np.maximum(eta, 0.0).sum() - logs)
 
 
 def binomial_link(name: str) -> Link:

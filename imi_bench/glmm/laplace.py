@@ -16,7 +16,13 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
-from imi_bench.glmm.families import Link, RowTerms, row_terms, total_log_likelihood
+from imi_bench.glmm.families import (
+    Link,
+    RowTerms,
+    row_scores,
+    row_terms,
+    total_log_likelihood,
+)
 from imi_bench.glmm.problem import Point, Problem
 from imi_bench.glmm.schur import Factorisation, sandwich
 
@@ -105,6 +111,9 @@ class LaplaceObjective:
     def _terms(self, eta: Floats) -> RowTerms:
         return row_terms(self.link, self.problem.response, self.problem.trials, eta)
 
+    def _scores(self, eta: Floats) -> Floats:
+        return row_scores(self.link, self.problem.response, self.problem.trials, eta)
+
     def _observed(self, terms: RowTerms, factors: Sequence[Floats]) -> Factorisation:
         gram = self.problem.random.gram(terms.observed)
         return Factorisation(self.problem.random.pattern, gram, factors)
@@ -134,10 +143,12 @@ class LaplaceObjective:
         rate = _STALE_RATE_HEAVY if problem.random.pattern.heavy else _STALE_RATE
         before = np.inf
         for _ in range(_MODE_STEPS):
-            terms = self._terms(eta)
-            slope = problem.collect(terms.score, factors) - modes
             if factorisation is None:
-                factorisation = self._uphill(terms, factors)
+                terms = self._terms(eta)
+                score, factorisation = terms.score, self._uphill(terms, factors)
+            else:
+                score = self._scores(eta)
+            slope = problem.collect(score, factors) - modes
             step = factorisation.solve(slope)
             decrement = float(slope @ step)
             along = problem.spread(step, factors)

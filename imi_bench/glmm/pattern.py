@@ -19,6 +19,7 @@ from scipy import sparse
 from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
 from imi_bench.glmm.dense_blocks import Sheets, Tiles, lay_tiles
+from imi_bench.glmm.row_sums import Route, lay_routes
 from imi_bench.results import Brief
 
 __all__ = ["Meeting", "Pattern", "analyse"]
@@ -96,6 +97,17 @@ class Pattern(Brief):
     def heavy(self) -> bool:
         """Whether a factorisation costs seconds, so that it pays to save some."""
         return any(side > _HEAVY_SIDE for _, _, _, side in self.tiles.stacks)
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """How rows are summed over the pairs of each meeting."""
+        return lay_routes([(meeting.of_row, meeting.size) for meeting in self.meetings])
+
+    @cached_property
+    def own(self) -> tuple[int, ...]:
+        """Position of each factor's meeting with itself."""
+        where = {m.first: k for k, m in enumerate(self.meetings) if m.first == m.second}
+        return tuple(where[factor] for factor in range(len(self.codes)))
 
     @cached_property
     def cell_bounds(self) -> Indices:
