@@ -28,9 +28,9 @@ from imi_bench.glmm.schur import Factorisation, sandwich
 
 __all__ = ["Conditional", "LaplaceObjective"]
 
-_MODE_TOLERANCE = 1e-13
+_MODE_TOLERANCE = 1e-18  # decrement that is left after the last step
 _MODE_STEPS = 200
-_STALE_RATE, _STALE_RATE_HEAVY = 0.02, 0.3
+_STALE_RATE, _STALE_RATE_HEAVY = 0.4, 0.5
 
 
 @dataclass(frozen=True)
@@ -136,20 +136,29 @@ class LaplaceObjective:
         modes: Floats,
         factorisation: Factorisation | None,
     ) -> tuple[Floats, Floats]:
-        """Newton steps to the mode; a factorisation is kept while it still converges fast."""
+        """Newton steps to the mode.
+
+        A factorisation is kept while it still converges fast, and is corrected by the secants of
+        the steps taken with it (L-BFGS, Nocedal & Wright 2006, algorithm 7.4).
+        """
         problem = self.problem
         eta = base + problem.spread(modes, factors)
         height = self._log_likelihood(eta) - 0.5 * modes @ modes
         rate = _STALE_RATE_HEAVY if problem.random.pattern.heavy else _STALE_RATE
-        before = np.inf
+        before = np.nan
+        secants: list[tuple[Floats, Floats]] = []
+        moved = last = np.zeros_like(modes)
         for _ in range(_MODE_STEPS):
             if factorisation is None:
                 terms = self._terms(eta)
                 score, factorisation = terms.score, self._uphill(terms, factors)
+                secants, moved = [], np.zeros_like(modes)
             else:
                 score = self._scores(eta)
             slope = problem.collect(score, factors) - modes
-            step = factorisation.solve(slope)
+            if moved @ (last - slope) > 0.0:
+                secants.append((moved, last - slope))
+            step = _corrected(factorisation, secants, slope)
             decrement = float(slope @ step)
             along = problem.spread(step, factors)
             if not np.isfinite(decrement):
@@ -164,8 +173,9 @@ class LaplaceObjective:
                 length *= 0.5
                 if length < 1e-6:
                     break
-            modes, eta = modes + length * step, eta + length * along
-            if decrement < _MODE_TOLERANCE:
+            moved, last = length * step, slope
+            modes, eta = modes + moved, eta + length * along
+            if decrement * min(1.0, decrement / before) < _MODE_TOLERANCE:
                 return modes, eta
             if decrement > rate * before or length < 1.0:
                 factorisation = None
@@ -251,3 +261,18 @@ class LaplaceObjective:
         slopes = -solved
         slopes[:, :size] += state.factorisation.solve(sources)
         return hessian, slopes
+
+
+def _corrected(
+    factorisation: Factorisation, secants: Sequence[tuple[Floats, Floats]], slope: Floats
+) -> Floats:
+    """Return the step to the mode by a factorisation and the secants seen since."""
+    weights = []
+    for moved, change in reversed(secants):
+        weight = float(moved @ slope) / float(moved @ change)
+        slope = slope - weight * change
+        weights.append(weight)
+    step = factorisation.solve(slope)
+    for (moved, change), weight in zip(secants, reversed(weights), strict=True):
+        step = step + (weight - float(change @ step) / float(moved @ change)) * moved
+    return step
