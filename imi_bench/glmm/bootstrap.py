@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,29 +193,26 @@ class _Drop:
         return np.array([max(fits[0].deviance - fits[1].deviance, 0.0)])
 
 
-# What a forked worker works on; set before the fork, so that the data are never pickled.
-_task: Callable[[np.random.Generator], Floats] | None = None
-
-
-def _one(child: np.random.SeedSequence) -> Floats:
-    if _task is None:
-        raise ModelError("no bootstrap is under way")
-    return _task(np.random.default_rng(child))
+def _rows(
+    task: Callable[[np.random.Generator], Floats], children: Sequence[np.random.SeedSequence]
+) -> list[Floats]:
+    return [task(np.random.default_rng(child)) for child in children]
 
 
 def _spread(
     task: Callable[[np.random.Generator], Floats], *, n: int, seed: int, workers: int | None
 ) -> NDArray[np.float64]:
-    """Run a task on `n` child seeds, forked over the cores; rows in the order of the seeds."""
-    global _task
+    """Run a task on `n` child seeds over processes; rows in the order of the seeds."""
+    import joblib
+
     children = np.random.SeedSequence(seed).spawn(n)
-    workers = min(n, workers or len(os.sched_getaffinity(0)))
-    if workers == 1 or "fork" not in multiprocessing.get_all_start_methods():
-        return np.array([task(np.random.default_rng(child)) for child in children])
-    _task = task
-    try:
-        context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            return np.array(list(pool.map(_one, children)))
-    finally:
-        _task = None
+    workers = min(n, workers or joblib.cpu_count())
+    if workers == 1:
+        return np.array(_rows(task, children))
+    # the data travel once a share, so a share holds many refits
+    shares = [children[start :: 4 * workers] for start in range(min(n, 4 * workers))]
+    done = joblib.Parallel(n_jobs=workers)(joblib.delayed(_rows)(task, one) for one in shares)
+    found = np.empty((n, len(done[0][0])))
+    for start, rows in enumerate(done):
+        found[start :: 4 * workers] = rows
+    return found

@@ -134,5 +134,5 @@ def copies_of(images: Sequence[Pixels]) -> list[Pixels]:
 
 def _only_used_images(trials: BlindTrials) -> BlindTrials:
     """The trials without their key, over the images they show."""
-    used, shown = in_use(trials.positive, trials.negative, trials.queries)
-    return BlindTrials(trials.images.anonymous(used), *shown)
+    used, (positive, negative, queries) = in_use(trials.positive, trials.negative, trials.queries)
+    return BlindTrials(trials.images.anonymous(used), positive, negative, queries)

@@ -284,8 +284,7 @@ def _assemble(
     rows: list[dict[str, Any]], shown: dict[str, NDArray[np.int64]], gallery: _Gallery
 ) -> Trials:
     """Draw the pictures that are shown, and join them with the index."""
-    names = ("positive", "negative", "queries")
-    used, parts = in_use(*(shown[name] for name in names))
+    used, parts = in_use(shown["positive"], shown["negative"], shown["queries"])
     pictures: list[Pixels] = []
     with progress("drawing", total=len(used), unit="pictures") as advance:
         for row in used.tolist():
@@ -297,7 +296,9 @@ def _assemble(
     return Trials(
         index=TrialIndex.from_frame(frame),
         images=images,
-        **{name: image_of[part] for name, part in zip(names, parts, strict=True)},
+        positive=image_of[parts[0]],
+        negative=image_of[parts[1]],
+        queries=image_of[parts[2]],
         query_activations=np.stack([row["activations"] for row in rows]),
         simulated=True,
     )

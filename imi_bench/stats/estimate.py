@@ -93,7 +93,12 @@ class Estimate:
             reason = "not stored"
         counts = {name: int(record.get(name, 0)) for name in ("n", "clusters")}
         texts = {name: str(record.get(name, "")) for name in ("method", "unit")}
-        facts = {**numbers, **counts, "method": texts["method"], "reason": str(reason)}
+        facts: dict[str, Any] = {
+            **numbers,
+            **counts,
+            "method": texts["method"],
+            "reason": str(reason),
+        }
         facts |= {"unit": texts["unit"]} if "unit" in record else {}
         facts |= {"level": float(record["level"])} if "level" in record else {}
         if unknown := set(record) - {field.name for field in dataclasses.fields(cls)}:
