@@ -15,6 +15,9 @@ _EXTRA_OF = {
     "safetensors": "vision",
     "huggingface_hub": "vision",
     "ray": "cluster",
+    "openai": "vlm",
+    "transformers": "vlm",
+    "imagehash": "vlm",
     "starlette": "collect",
     "uvicorn": "collect",
 }

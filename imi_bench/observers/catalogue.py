@@ -6,6 +6,8 @@ A name is one of
   ``clip-vit-b32?pooling=max``;
 - any architecture: ``timm:NAME?checkpoint=FILE.safetensors`` or
   ``open_clip:NAME?pretrained=TAG``; random weights by ``?pretrained=false&seed=0``;
+- a vision-language model that answers in context: ``vlm:openai/MODEL?base_url=URL&shots=4`` or
+  ``vlm:hf/PATH-OR-ID?shots=4`` (see `imi_bench.observers.incontext.observer.from_name`);
 - a file's: ``path/file.py:Class`` (or a function or a ready object in it), with options
   ``path/file.py:Class?path=x``; a function is a factory, or a plain ``similarity(image, image)``
   or ``encode(images)`` (see `imi_bench.observers.functions`);
@@ -38,6 +40,7 @@ GROUP = "imi_bench.observers"
 _SCHEMES = {
     "timm": "imi_bench.observers.encoders:from_timm",
     "open_clip": "imi_bench.observers.encoders:from_open_clip",
+    "vlm": "imi_bench.observers.incontext.observer:from_name",
 }
 
 

@@ -16,6 +16,7 @@ from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
 from imi_bench.tables import STATUSES, BlindTrials
+from imi_bench.tables.decisions import ANSWERED
 
 _GIVE_UP_AFTER = 20
 
@@ -197,8 +198,8 @@ def _from_disk(kept: Store, rows: Ints, answered: Answered) -> None:
 
 
 def _to_disk(kept: Store, rows: Ints, answered: Answered) -> None:
-    """Keep what was answered, a refusal included; an error is tried again next time."""
-    rows = rows[answered.status[rows] != "error"]
+    """Keep what was answered; a refusal or an error is tried again next time."""
+    rows = rows[np.isin(answered.status[rows].astype(str), ANSWERED)]
     if len(rows):
         number = [float(STATUSES.index(status)) for status in answered.status[rows]]
         kept.add(rows, np.stack([answered.value[rows], number], axis=1))

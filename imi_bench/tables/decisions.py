@@ -16,7 +16,17 @@ from imi_bench.results import Shown
 from imi_bench.tables.columns import column
 from imi_bench.tables.trials import BlindingKey
 
-STATUSES = ("ok", "tie", "refused", "unparsed", "error")
+# new ones at the end: caches hold their places
+STATUSES = (
+    "ok",
+    "tie",
+    "refused",
+    "unparsed",
+    "error",
+    "filtered",
+    "truncated",
+    "option missing",
+)
 ANSWERED = ("ok", "tie")
 
 
@@ -51,7 +61,8 @@ class DecisionVariables(Shown):
         Positive: "the first query shown is the strongly activating one". Observer's own scale.
         NaN exactly where there is no answer.
     status : (T,) str
-        ``ok``; ``tie`` (the variable is exactly 0); ``refused``, ``unparsed``, ``error`` (NaN).
+        ``ok``; ``tie`` (the variable is exactly 0); NaN with ``refused``, ``unparsed``,
+        ``filtered`` (by the provider), ``truncated``, ``option missing`` or ``error``.
     shown_first : (T,) str
         ``positive`` or ``negative``: the kind of query shown first.
     seconds : (T,) float64

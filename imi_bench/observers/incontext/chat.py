@@ -1,0 +1,323 @@
+"""Models behind a server that speaks OpenAI's chat protocol (OpenAI, vLLM, llama.cpp, Ollama).
+
+Log-probabilities of the options where the server gives them; samples where it does not and samples
+were asked for. The key comes from the environment (``OPENAI_API_KEY``) and is written nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from PIL import Image
+
+from imi_bench.arrays import Pixels
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.observers.incontext.ledger import Ledger
+from imi_bench.observers.incontext.prompt import Prompt
+from imi_bench.observers.incontext.scoring import Scored, from_samples, from_top_tokens
+from imi_bench.progress import progress
+
+OPENAI = "https://api.openai.com/v1"
+_OPTIONS = {
+    "base_url": str,
+    "samples": int,
+    "max_tokens": int,
+    "top_logprobs": int,
+    "in_flight": int,
+    "timeout": float,
+    "retries": int,
+    "price_in": float,
+    "price_out": float,
+    "system": str,
+}
+_BACK_OFF = 0.5
+_FATAL = {
+    401: ("the server refuses the key", "set OPENAI_API_KEY to a valid key"),
+    404: ("the server does not know the model", "give the name it is served under"),
+}
+
+
+class Chat:
+    """A served model.
+
+    Parameters
+    ----------
+    model : str
+        Name the server knows it by.
+    base_url : str
+    samples : int
+        0: log-probabilities; else so many sampled answers an order, at temperature 1.
+    max_tokens : int
+        Of an answer.
+    top_logprobs : int
+        Likeliest tokens to ask for, at most 20.
+    in_flight : int
+        Requests at once.
+    timeout : float
+        Seconds.
+    retries : int
+        Of a request that met a limit (its ``retry-after`` is kept to), a fault of the server or
+        a lost connection.
+    price_in, price_out : float
+        Money for a million tokens, for the ledger.
+    system : str
+        A system message; none if empty.
+    seed : int
+    ledger : Ledger, optional
+        Whose budget is drawn on.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str = OPENAI,
+        samples: int = 0,
+        max_tokens: int = 4,
+        top_logprobs: int = 20,
+        in_flight: int = 4,
+        timeout: float = 120.0,
+        retries: int = 6,
+        price_in: float = 0.0,
+        price_out: float = 0.0,
+        system: str = "",
+        seed: int = 0,
+        ledger: Ledger | None = None,
+    ) -> None:
+        if not 1 <= top_logprobs <= 20 or samples < 0 or in_flight < 1:
+            raise InputError(
+                "bad option",
+                found=f"top_logprobs={top_logprobs}, samples={samples}, in_flight={in_flight}",
+                wanted="1 to 20, 0 or more, 1 or more",
+            )
+        self.model, self.base_url = model, base_url.rstrip("/")
+        self.samples, self.max_tokens, self.top_logprobs = samples, max_tokens, top_logprobs
+        self.in_flight, self.timeout, self.retries = in_flight, timeout, retries
+        self.price_in, self.price_out = price_in, price_out
+        self.system, self.seed, self.ledger = system, seed, ledger
+        self.identity: dict[str, Any] = {
+            "back end": "chat",
+            "model": model,
+            "base_url": _public(self.base_url),
+            "evidence": "sampled" if samples else "likelihood",
+            "samples": samples,
+            "temperature": 1.0 if samples else 0.0,
+            "max_tokens": max_tokens,
+            "top_logprobs": top_logprobs,
+            "system": system,
+            "seed": seed,
+        }
+
+    @classmethod
+    def from_options(
+        cls, model: str, options: Mapping[str, Any], *, seed: int, ledger: Ledger | None
+    ) -> Self:
+        """From the options of a name; an unknown one is refused."""
+        for option in options:
+            if option not in _OPTIONS:
+                raise UnknownNameError.among(option, _OPTIONS, kind="option of a served model")
+        try:
+            values = {name: _OPTIONS[name](value) for name, value in options.items()}
+        except (TypeError, ValueError) as error:
+            raise InputError("bad option of a served model", found=error) from error
+        return cls(model, seed=seed, ledger=ledger, **values)
+
+    def ask(self, prompts: Sequence[Prompt], *, got: Callable[[int, Scored], None]) -> None:
+        """Answer prompts, several requests in flight; each answer is told as it comes."""
+        if prompts:
+            asyncio.run(self._ask_all(prompts, got))
+
+    async def _ask_all(self, prompts: Sequence[Prompt], got: Callable[[int, Scored], None]) -> None:
+        openai = require("openai", for_="served vision-language models")
+        gate = asyncio.Semaphore(self.in_flight)
+        client = openai.AsyncOpenAI(
+            base_url=self.base_url,
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            timeout=self.timeout,
+            max_retries=0,
+        )
+        async with client:
+            with progress(f"{self.model}: requests", total=len(prompts), unit="requests") as done:
+
+                async def one(place: int, prompt: Prompt) -> None:
+                    async with gate:
+                        got(place, await self._one(openai, client, prompt))
+                        done(1)
+
+                tasks = [asyncio.create_task(one(*each)) for each in enumerate(prompts)]
+                try:
+                    await asyncio.gather(*tasks)
+                except BaseException:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                    raise
+
+    async def _one(self, openai: Any, client: Any, prompt: Prompt) -> Scored:
+        started = time.perf_counter()
+        body = self._body(prompt)
+        for attempt in range(self.retries + 1):
+            if self.ledger is not None:
+                self.ledger.allow()
+            try:
+                reply = await client.chat.completions.create(**body)
+                answer = self._read(reply)
+                usage = {**answer.usage, "seconds": time.perf_counter() - started}
+                return _with_usage(answer, usage)
+            except openai.APIStatusError as error:
+                wait = self._wait(error, attempt)
+                if wait is None:
+                    return self._final(error)
+                await asyncio.sleep(wait)
+            except openai.APITimeoutError as error:
+                if attempt == self.retries:
+                    return Scored.none("error", text=f"timed out: {error}")
+                await asyncio.sleep(_BACK_OFF * 2**attempt)
+            except openai.APIConnectionError as error:
+                if attempt == self.retries:
+                    cause = error.__cause__ or error
+                    raise InputError(
+                        "no server answers",
+                        where=_public(self.base_url),
+                        found=f"{type(cause).__name__}: {cause}",
+                        do="start it, or give another base_url",
+                    ) from error
+                await asyncio.sleep(min(_BACK_OFF * 2**attempt, 8.0))
+        return Scored.none("error", text="no answer after all retries")
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        messages: list[dict[str, Any]] = []
+        if self.system:
+            messages.append({"role": "system", "content": self.system})
+        for turn in prompt.messages():
+            parts = [_part(part) for part in turn["content"]]  # type: ignore[attr-defined]
+            if turn["role"] == "assistant":
+                messages.append({"role": "assistant", "content": parts[0]["text"]})
+            else:
+                messages.append({"role": "user", "content": parts})
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+        }
+        if self.samples:
+            return {**body, "temperature": 1.0, "n": self.samples}
+        return {
+            **body,
+            "temperature": 0.0,
+            "logprobs": True,
+            "top_logprobs": self.top_logprobs,
+        }
+
+    def _read(self, reply: Any) -> Scored:
+        served = str(reply.model or "")
+        if served and self.model not in served and served not in self.model:
+            raise InputError(
+                "another model answers",
+                where=_public(self.base_url),
+                found=served,
+                wanted=self.model,
+            )
+        usage = self._usage(reply)
+        if not reply.choices:
+            return Scored.none("unparsed", text="no choice", usage=usage)
+        choice = reply.choices[0]
+        text = choice.message.content or ""
+        if choice.finish_reason == "content_filter":
+            return Scored.none("filtered", text=text, usage=usage)
+        if getattr(choice.message, "refusal", None):
+            return Scored.none("refused", text=choice.message.refusal, usage=usage)
+        if self.samples:
+            return from_samples([c.message.content for c in reply.choices], usage=usage)
+        listed = choice.logprobs.content if choice.logprobs is not None else None
+        if not listed:
+            if choice.finish_reason == "length" and not text:
+                return Scored.none("truncated", text=text, usage=usage)
+            raise InputError(
+                "the server gives no log-probabilities",
+                where=f"{_public(self.base_url)}, model {self.model}",
+                do="ask for sampled answers: samples=8",
+            )
+        # a model may begin with a space or a newline of its own
+        token = next((t for t in listed if t.token.strip()), listed[0])
+        return from_top_tokens(
+            [(t.token, t.logprob) for t in token.top_logprobs], text=text, usage=usage
+        )
+
+    def _usage(self, reply: Any) -> dict[str, float]:
+        if reply.usage is None:
+            return {}
+        used = (reply.usage.prompt_tokens or 0, reply.usage.completion_tokens or 0)
+        cost = (used[0] * self.price_in + used[1] * self.price_out) / 1e6
+        return {"input_tokens": used[0], "output_tokens": used[1], "cost": cost}
+
+    def _wait(self, error: Any, attempt: int) -> float | None:
+        """Seconds until the next try; None where another try is of no use."""
+        if error.status_code not in (408, 409, 429) and error.status_code < 500:
+            return None
+        if attempt == self.retries:
+            return None
+        stated = error.response.headers.get("retry-after")
+        try:
+            return max(0.0, float(stated)) if stated else _BACK_OFF * 2**attempt
+        except ValueError:
+            return float(_BACK_OFF * 2**attempt)
+
+    def _final(self, error: Any) -> Scored:
+        """A status that ends a request, or the whole run where no request can do better."""
+        status, message = error.status_code, " ".join(str(error.message).split())[:300]
+        where = f"{_public(self.base_url)}, model {self.model}"
+        if status in _FATAL:
+            what, do = _FATAL[status]
+            raise InputError(what, where=where, found=f"status {status}", do=do) from error
+        if status in (400, 403, 422) and "logprob" in message.lower():
+            raise InputError(
+                "the server gives no log-probabilities",
+                where=where,
+                found=f"status {status}",
+                do="ask for sampled answers: samples=8",
+            ) from error
+        if status in (400, 403, 413, 422):
+            if "content" in message.lower() and "filter" in message.lower():
+                return Scored.none("filtered", text=message)
+            raise InputError(
+                "the server refuses the request", where=where, found=f"status {status}: {message}"
+            ) from error
+        return Scored.none("error", text=f"status {status}: {message}")
+
+
+def _with_usage(answer: Scored, usage: Mapping[str, float]) -> Scored:
+    from dataclasses import replace
+
+    return replace(answer, usage=dict(usage))
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "text":
+        return part
+    return {"type": "image_url", "image_url": {"url": data_url(part["image"])}}
+
+
+def data_url(image: Pixels) -> str:
+    """A PNG file of the pixels as a data URL."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _public(url: str) -> str:
+    """An address without credentials or query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit((parts.scheme, f"{host}{port}", parts.path, "", ""))

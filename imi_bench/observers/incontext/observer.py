@@ -1,0 +1,361 @@
+"""The few-shot observer: each trial in both orders, after the same solved trials."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.arrays import Floats
+from imi_bench.errors import InputError, LeakageError, UnknownNameError
+from imi_bench.observers.incontext.ledger import Ledger
+from imi_bench.observers.incontext.prompt import (
+    LAYOUTS,
+    WORDING_VERSION,
+    Layout,
+    Prompt,
+    Shown,
+    lay_out,
+)
+from imi_bench.observers.incontext.scoring import Model, Scored, of_trial, scored
+from imi_bench.observers.incontext.shots import Ablation, Shots
+from imi_bench.observers.protocol import Answers, Codes
+from imi_bench.provenance import sha256_json
+from imi_bench.tables import BlindTrials, Trials
+
+VERSION = 1
+
+
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """A model that answers several prompts at once, such as a server."""
+
+    def ask(self, prompts: Sequence[Prompt], *, got: Callable[[int, Scored], None]) -> None:
+        """Answer each prompt; `got` is told its place and answer as soon as it is there."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BothOrders:
+    """What a model gave for trials, order by order.
+
+    Attributes
+    ----------
+    first, second : tuple of Scored
+        (T,) with the query shown first as A, and as B.
+    """
+
+    first: tuple[Scored, ...]
+    second: tuple[Scored, ...]
+
+    def differences(self) -> Floats:
+        """(T, 2) ``l(A) - l(B)`` in either order, NaN without an answer."""
+        pairs = zip(self.first, self.second, strict=True)
+        return np.array([[a.difference, b.difference] for a, b in pairs]).reshape(-1, 2)
+
+    def report(self) -> dict[str, Any]:
+        """Habits of the model that need no key.
+
+        Returns
+        -------
+        dict
+            ``says_a``: share of answers that are A, over both orders; ``orders_agree``: share of
+            trials where both orders name the same query; ``mass``: mean probability of the
+            options; ``bounded``: share of answers where one option was not listed; ``outcomes``.
+            NaN where no trial has an answer.
+        """
+        found = self.differences()
+        both = ~np.isnan(found).any(axis=1)
+        answered = found[~np.isnan(found)]
+        every = [*self.first, *self.second]
+        mass = [one.mass for one in every if not math.isnan(one.mass)]
+        ok = [one for one in every if one.outcome == "ok"]
+        outcomes: dict[str, int] = {}
+        for one in every:
+            outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
+        agree = np.sign(found[both, 0]) == -np.sign(found[both, 1])
+        return {
+            "says_a": float(np.mean(answered > 0)) if len(answered) else math.nan,
+            "orders_agree": float(np.mean(agree)) if both.any() else math.nan,
+            "mass": float(np.mean(mass)) if mass else math.nan,
+            "bounded": sum(one.bounded for one in ok) / len(ok) if ok else math.nan,
+            "outcomes": outcomes,
+        }
+
+
+class InContext:
+    """A vision-language model that sees K solved trials and answers one.
+
+    Parameters
+    ----------
+    model : callable or ManyAtOnce
+        ``prompt -> Scored`` or a mapping of ``A`` and ``B`` to log-likelihoods.
+    identity : mapping
+        What the model is, as a JSON object: all that can change its answers.
+    name : str
+    shots : Shots, optional
+        The solved trials; None: zero-shot.
+    layout : {"sheets", "separate"}
+    side : int
+        Pixels of an image's side.
+    ledger : Ledger, optional
+        Where answers are kept.
+    batch_size : int
+        Trials handed to the model at once.
+
+    Notes
+    -----
+    Swapping the queries flips the sign exactly, since both orders are asked; what happens when the
+    two sides of references change places is the model's affair, so the contract check exempts it
+    from the swaps.
+    """
+
+    symmetric = False
+
+    def __init__(
+        self,
+        model: Model | ManyAtOnce,
+        *,
+        identity: Mapping[str, Any],
+        name: str = "in-context",
+        shots: Shots | None = None,
+        layout: Layout = "sheets",
+        side: int = 224,
+        ledger: Ledger | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        if layout not in LAYOUTS:
+            raise InputError("unknown layout", found=layout, wanted=" or ".join(LAYOUTS))
+        if shots is not None and (shots.layout, shots.side) != (layout, side):
+            raise InputError("shots and question are laid out differently", found=shots.layout)
+        self.name, self.model, self.identity = name, model, dict(identity)
+        self.shots, self.layout, self.side = shots, layout, side
+        self.ledger, self.batch_size = ledger, batch_size
+
+    def __repr__(self) -> str:
+        count = 0 if self.shots is None else self.shots.count
+        return f"InContext({self.name!r}, {count} shots, {self.layout})"
+
+    def describe(self) -> dict[str, Any]:
+        """Model, layout, wording and shots."""
+        return {
+            "kind": "in context",
+            "version": VERSION,
+            "wording": WORDING_VERSION,
+            "layout": self.layout,
+            "side": self.side,
+            "orders": "both",
+            "shots": None if self.shots is None else self.shots.describe(),
+            "model": self.identity,
+        }
+
+    def decide(self, trials: BlindTrials, codes: Codes | None = None) -> Answers:
+        """Half the difference of the evidence in the two orders, in nats."""
+        found = self.both_orders(trials)
+        pairs = [of_trial(a, b) for a, b in zip(found.first, found.second, strict=True)]
+        return Answers(
+            np.array([value for value, _ in pairs], dtype=np.float64),
+            np.array([status for _, status in pairs], dtype=object),
+        )
+
+    def both_orders(self, trials: BlindTrials) -> BothOrders:
+        """Every trial in both orders; what the ledger knows is not asked again.
+
+        Raises
+        ------
+        LeakageError
+            A trial shows a picture of the shots.
+        """
+        if self.shots is not None:
+            used = np.unique(
+                np.concatenate(
+                    [trials.positive.ravel(), trials.negative.ravel(), trials.queries.ravel()]
+                )
+            )
+            self.shots.require_disjoint(trials.images.hashes[used].tolist())
+        prompts = [self.prompt(trials, row, swap=s) for row in range(len(trials)) for s in (0, 1)]
+        answers = self._ask(prompts)
+        return BothOrders(tuple(answers[0::2]), tuple(answers[1::2]))
+
+    def prompt(self, trials: BlindTrials, row: int, *, swap: int = 0) -> Prompt:
+        """The prompt of one trial; `swap` puts the query shown first in place of B."""
+        images = trials.images
+
+        def by_content(rows: Any) -> list[Any]:
+            ordered = sorted(map(int, rows), key=lambda place: str(images.hashes[place]))
+            return [images.decode(place) for place in ordered]
+
+        first, second = (images.decode(int(place)) for place in trials.queries[row])
+        question: Shown = lay_out(
+            by_content(trials.positive[row]),
+            by_content(trials.negative[row]),
+            (second, first) if swap else (first, second),
+            layout=self.layout,
+            side=self.side,
+        )
+        return Prompt(() if self.shots is None else self.shots.shown, question)
+
+    def _ask(self, prompts: Sequence[Prompt]) -> list[Scored]:
+        keys = [sha256_json([self.identity, prompt.key()]) for prompt in prompts]
+        answers: list[Scored | None] = [
+            None if self.ledger is None else self.ledger.known(key) for key in keys
+        ]
+        todo = [place for place, answer in enumerate(answers) if answer is None]
+        if isinstance(self.model, ManyAtOnce):
+
+            def got(number: int, answer: Scored) -> None:
+                place = todo[number]
+                answers[place] = answer
+                self._keep(keys[place], answer, seconds=answer.usage.get("seconds", 0.0))
+
+            self.model.ask([prompts[place] for place in todo], got=got)
+        else:
+            for place in todo:
+                if self.ledger is not None:
+                    self.ledger.allow()
+                started = time.perf_counter()
+                answer = scored(self.model(prompts[place]), where=f"model of '{self.name}'")
+                answers[place] = answer
+                self._keep(keys[place], answer, seconds=time.perf_counter() - started)
+        return [answer for answer in answers if answer is not None]
+
+    def _keep(self, key: str, answer: Scored, *, seconds: float) -> None:
+        if self.ledger is not None:
+            name = str(self.identity.get("model", self.name))
+            self.ledger.keep(key, answer, model=name, seconds=seconds)
+
+
+def order_table(found: BothOrders, first_is_strong: Any) -> pd.DataFrame:
+    """Whether each order was answered rightly, once the key may be seen.
+
+    Parameters
+    ----------
+    found : BothOrders
+    first_is_strong : (T,) bool
+        Whether the query shown first is the strongly activating one.
+
+    Returns
+    -------
+    DataFrame
+        One row a trial: ``strong_as_a``, ``strong_as_b`` (1.0 right, 0.0 wrong, 0.5 tie, NaN no
+        answer) by which letter the strong query had.
+    """
+    strong = np.asarray(first_is_strong, dtype=bool)
+    found_values = found.differences()
+    right = np.where(np.isnan(found_values), np.nan, 0.5 + 0.5 * np.sign(found_values))
+    # in the first order A is the query shown first
+    as_a = np.where(strong, right[:, 0], right[:, 1])
+    as_b = np.where(strong, 1 - right[:, 1], 1 - right[:, 0])
+    return pd.DataFrame({"strong_as_a": as_a, "strong_as_b": as_b})
+
+
+def from_name(
+    architecture: str,
+    name: str = "",
+    *,
+    shots: int = 0,
+    pool: str = "",
+    draw: int = 0,
+    layout: Layout = "sheets",
+    side: int = 224,
+    ablation: Ablation = "none",
+    ledger: str = "",
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    batch_size: int = 8,
+    max_requests: int | None = None,
+    max_cost: float | None = None,
+    **options: Any,
+) -> InContext:
+    """Build from ``vlm:openai/MODEL?…`` or ``vlm:hf/PATH-OR-ID?…``.
+
+    Parameters
+    ----------
+    architecture : str
+        ``openai/MODEL`` or ``hf/PATH-OR-ID``.
+    name : str
+    shots, draw, ablation
+        As in `Shots`; shots above 0 need `pool`.
+    pool : str
+        Folder or table of the trials that shots are drawn from.
+    layout, side
+        As in `InContext`.
+    ledger : str
+        File of answers; the user's cache folder by default.
+    seed, device, dtype, batch_size, max_requests, max_cost
+    options
+        Of the back end: see `imi_bench.observers.incontext.chat.Chat` and
+        `imi_bench.observers.incontext.transformer.Transformer`.
+
+    Raises
+    ------
+    InputError
+        An unknown back end or option, no pool for shots.
+    """
+    kind, _, model_name = architecture.partition("/")
+    if kind not in ("openai", "hf") or not model_name:
+        raise UnknownNameError.among(
+            architecture, ["openai/MODEL", "hf/PATH-OR-ID"], kind="vision-language back end"
+        )
+    drawn = None
+    if shots:
+        drawn = Shots(
+            _pool(pool, shots),
+            shots,
+            draw=draw,
+            seed=seed,
+            layout=layout,
+            side=side,
+            ablation=ablation,
+        )
+    kept = Ledger(ledger or _default_ledger(), max_requests=max_requests, max_cost=max_cost)
+    model: Any
+    if kind == "openai":
+        from imi_bench.observers.incontext.chat import Chat
+
+        model = Chat.from_options(model_name, options, seed=seed, ledger=kept)
+    else:
+        from imi_bench.observers.incontext.transformer import Transformer
+
+        model = Transformer.from_options(model_name, options, device=device, dtype=dtype)
+    return InContext(
+        model,
+        identity=model.identity,
+        name=name or f"vlm:{architecture}",
+        shots=drawn,
+        layout=layout,
+        side=side,
+        ledger=kept,
+        batch_size=batch_size,
+    )
+
+
+def _pool(path: str, count: int) -> Trials:
+    if not path:
+        raise InputError(
+            "solved trials need a pool",
+            found=f"shots={count}",
+            wanted="pool=FOLDER, trials of other units",
+        )
+    from imi_bench.stimuli.trial_files import read_trials
+
+    return read_trials(path)
+
+
+def _default_ledger() -> Path:
+    import os
+
+    import platformdirs
+
+    folder = os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_dir("imi-bench")
+    return Path(folder) / "incontext.db"
+
+
+__all__ = ["BothOrders", "InContext", "LeakageError", "ManyAtOnce", "from_name", "order_table"]
