@@ -222,6 +222,18 @@ def compare(
         No such score; a calibration of an observer that is not compared.
     NotComparableError
         No main trial with human answers was shown to all of them.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> from imi_bench.observers.reference import ideal
+    >>> from imi_bench.simulation.demo import demo_data
+    >>> trials, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
+    >>> best = ideal(trials, trials.blind(seed=0).key)
+    >>> twin = dataclasses.replace(best, observer="twin")
+    >>> found = compare([best, twin], people, scores=["bits"], n_resamples=20)
+    >>> found.differences[0].difference.value
+    0.0
     """
     compared = [DecisionVariables.read(one) for one in decisions]
     study = read_answers(study)

@@ -323,6 +323,15 @@ def score(
         No trial in common, or the calibration is another observer's.
     LeakageError
         A trial would be scored by a fit that saw its unit.
+
+    Examples
+    --------
+    >>> from imi_bench.simulation.demo import demo_data
+    >>> from imi_bench.observers.reference import ideal
+    >>> trials, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
+    >>> best = ideal(trials, trials.blind(seed=0).key)
+    >>> score(best, people, by=(), n_resamples=0)["proportion_correct"].estimate.value
+    1.0
     """
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
     columns = columns if columns is None else read_columns(columns)

@@ -1,0 +1,315 @@
+"""`import imi_bench as imi`: the names, what results can do, and the example of the docs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from support.small_study import SmallStudy, small_study
+
+import imi_bench as imi
+from imi_bench.results import Result, Shown
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FUNCTIONS = (
+    "demo_data",
+    "read_trials",
+    "read_answers",
+    "load_observer",
+    "answer",
+    "calibrate",
+    "score",
+    "compare",
+    "effects",
+    "fit",
+    "gate",
+    "build_trials",
+    "machine_interpretability",
+    "report",
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
+    return small_study(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def results(study: SmallStudy) -> dict[str, Any]:
+    """What every public function gives."""
+    effects = imi.effects(study.wide, decisions=[study.machine])
+    return {
+        "trials": study.trials,
+        "people": study.people,
+        "answer": study.runs[0],
+        "calibrate": imi.calibrate(study.runs[0], study.people),
+        "score": imi.score(study.runs[0], study.people, n_resamples=20),
+        "compare": imi.compare(study.runs, study.people, n_resamples=20),
+        "gate": imi.gate(study.runs[0], against=study.runs[1], by="mode"),
+        "effects": effects,
+        "fit": imi.fit("correct ~ synthetic + (1 | unit)", effects.answers),
+        "report": imi.report(study.folder / "pixel-l2", out=study.folder / "page.html"),
+    }
+
+
+class TestNames:
+    def test_every_name_resolves_and_is_documented(self) -> None:
+        assert set(FUNCTIONS) <= set(imi.__all__) <= set(dir(imi))
+        for name in FUNCTIONS:
+            function = inspect.unwrap(getattr(imi, name))
+            assert inspect.isfunction(function)
+            assert "Examples" in (function.__doc__ or ""), name
+        errors = [n for n in imi.__all__ if inspect.isclass(getattr(imi, n))]
+        assert len(errors) == 17
+        assert all(issubclass(getattr(imi, name), imi.ImiBenchError) for name in errors)
+
+    def test_a_room_of_the_same_name_is_still_a_package(self) -> None:
+        import imi_bench.gate.verdict
+
+        assert callable(imi.gate)
+        assert imi_bench.gate.verdict.gate is inspect.unwrap(imi.gate)
+        assert "max_drop" in inspect.signature(imi.gate).parameters
+
+    def test_a_misspelt_name(self) -> None:
+        with pytest.raises(AttributeError, match="no attribute 'scroe'"):
+            imi.scroe  # type: ignore[attr-defined]  # noqa: B018
+
+    def test_the_import_loads_nothing(self) -> None:
+        program = "import sys; before = set(sys.modules); import imi_bench as imi; dir(imi)\n"
+        program += "print(*sorted(set(sys.modules) - before))"
+        ran = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert ran.stdout.split() == ["imi_bench"]
+
+    def test_as_a_module(self) -> None:
+        ran = subprocess.run(
+            [sys.executable, "-m", "imi_bench", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.strip() == f"imi-bench {imi.__version__}"
+
+    @pytest.mark.slow
+    def test_type_checkers_see_what_is_there(self, tmp_path: Path) -> None:
+        pytest.importorskip("mypy")
+        (tmp_path / "user.py").write_text(
+            "import imi_bench as imi\nimport imi_bench.gate.verdict\n"
+            "trials, people = imi.demo_data()\nrun = imi.answer('chance', trials)\n"
+            "reveal_type(imi.gate(run, against=run).passed)\nimi.scroe\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-m", "mypy", "--follow-imports=silent", str(tmp_path / "user.py")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 'Revealed type is "bool"' in ran.stdout or 'builtins.bool"' in ran.stdout
+        assert 'Module has no attribute "scroe"' in ran.stdout
+
+
+def reachable(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Every object of this package that hangs on a result."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if type(value).__module__.startswith("imi_bench"):
+            yield value
+        for one in dataclasses.fields(value):
+            yield from reachable(getattr(value, one.name), seen)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from reachable(part, seen)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from reachable(part, seen)
+
+
+class TestResults:
+    def test_every_repr_is_short(self, results: dict[str, Any]) -> None:
+        seen: set[int] = set()
+        found = [one for result in results.values() for one in reachable(result, seen)]
+        assert len({type(one) for one in found}) > 25
+        long = {type(one).__name__: len(repr(one)) for one in found if len(repr(one)) >= 2000}
+        assert not long
+
+    def test_they_render_as_tables_with_text_escaped(self, results: dict[str, Any]) -> None:
+        shown = {name: one for name, one in results.items() if isinstance(one, Shown)}
+        assert set(results) - set(shown) == {"report"}
+        for one in shown.values():
+            assert isinstance(one.to_frame(), pd.DataFrame)
+            assert one.title in one.summary() or one.summary()
+            assert one._repr_html_().count("<table") == 1
+        renamed = dataclasses.replace(results["score"], observer="<b>&")
+        assert "<b>" not in renamed._repr_html_()
+
+    def test_json_goes_both_ways(self, results: dict[str, Any]) -> None:
+        from imi_bench.provenance import plain
+
+        there = {name: one for name, one in results.items() if isinstance(one, Result)}
+        assert set(there) == {"calibrate", "score", "compare", "gate", "effects", "fit"}
+        for one in there.values():
+            text = json.dumps(plain(one), allow_nan=False)
+            again = type(one).from_json(json.loads(text))
+            assert plain(again) == plain(one)
+            assert plain(type(one).from_json(text)) == plain(one)
+            with pytest.raises(imi.InputError):
+                type(one).from_json({"unknown": 1})
+
+    def test_plots_are_axes_and_leave_the_session_alone(self, results: dict[str, Any]) -> None:
+        import matplotlib.pyplot as plt
+        from matplotlib.axes import Axes
+
+        backend, settings = mpl.get_backend(), dict(mpl.rcParams)
+        mine, own = plt.subplots()
+        drawn = [one for one in results.values() if hasattr(one, "plot")]
+        assert len(drawn) == 7
+        for one in drawn:
+            ax = one.plot()
+            assert isinstance(ax, Axes)
+            ax.figure.canvas.draw()
+            assert plt.get_fignums() == [mine.number]
+        assert results["gate"].plot(ax=own) is own
+        assert mpl.get_backend() == backend
+        assert dict(mpl.rcParams) == settings
+        plt.close(mine)
+
+    def test_simulated_data_say_so(self, results: dict[str, Any]) -> None:
+        for name in ("trials", "people", "answer", "calibrate", "score", "compare", "effects"):
+            assert "simulated" in repr(results[name]), name
+
+
+class TestTrials:
+    def test_index_and_slice(self, study: SmallStudy) -> None:
+        trials = study.trials
+        assert trials[3].index.trial_id.tolist() == [trials.index.trial_id[3]]
+        assert trials[-2:].index.trial_id.tolist() == trials.index.trial_id[-2:].tolist()
+        assert len(trials[trials.index.mode == "natural"]) == 30
+        assert len(list(trials)) == len(trials)
+        with pytest.raises(IndexError):
+            trials[len(trials)]
+
+    def test_query_and_where(self, study: SmallStudy) -> None:
+        natural = study.trials.query("mode == 'natural'")
+        assert set(natural.index.mode) == {"natural"}
+        same = study.trials.where(mode="natural")
+        assert same.hash == natural.hash
+        with pytest.raises(imi.TrialError, match="condition on trial_id"):
+            study.trials.query("mood == 'natural'")
+        with pytest.raises(imi.UnknownNameError, match="'mode'"):
+            study.trials.where(mood="natural")
+
+    def test_show(self, study: SmallStudy) -> None:
+        one, all_of_them = study.trials.show(3), study.trials[:2].show()
+        assert one.width == all_of_them.width
+        assert one.height < all_of_them.height
+        with pytest.raises(imi.NotEnoughDataError, match="no such trial"):
+            study.trials.where(mode="none").show()
+
+
+class TestSources:
+    """Paths as text, tables and objects give the same numbers."""
+
+    def test_answers(self, study: SmallStudy) -> None:
+        frame = study.people.to_frame().assign(simulated=True)
+        for source in (str(study.folder / "people"), study.folder / "people", frame, study.people):
+            read = imi.read_answers(source)
+            assert read.hash == study.people.hash
+            assert read.responses.simulated
+        with pytest.raises(imi.InputError, match="missing columns"):
+            imi.read_answers(frame.drop(columns="correct"))
+        with pytest.raises(imi.InputError, match="not human answers"):
+            imi.read_answers(3)  # type: ignore[arg-type]
+
+    def test_decisions(self, study: SmallStudy) -> None:
+        run = study.runs[0]
+        sources = (str(study.folder / "pixel-l2"), run, run.decisions, run.decisions.to_frame())
+        found = [imi.score(one, study.people, by=(), n_resamples=0).to_json() for one in sources]
+        assert all(one == found[0] for one in found)
+        with pytest.raises(imi.InputError, match="not an observer's answers"):
+            imi.score(3, study.people)  # type: ignore[arg-type]
+
+    def test_gate(self, study: SmallStudy) -> None:
+        new, old = study.runs
+        by_path = imi.gate(str(study.folder / "pixel-l2"), against=str(study.folder / "chance"))
+        assert by_path == imi.gate(new, against=old)
+        given = imi.gate(new.decisions, against=old.decisions, trials=study.trials)
+        assert given.comparisons == by_path.comparisons
+        with pytest.raises(imi.InputError, match="no trial table"):
+            imi.gate(new.decisions, against=old.decisions)
+
+
+def example() -> list[str]:
+    """The blocks of Python in the page about the library."""
+    return re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text("utf-8"), re.S)
+
+
+class MeanColour:
+    """An observer of one's own, as in the docs."""
+
+    name = "mean-colour"
+
+    def describe(self) -> dict[str, Any]:
+        return {"version": 1}
+
+    def encode(self, images: Any) -> np.ndarray:
+        return np.stack([image.mean(axis=(0, 1)) for image in images])
+
+    def decide(self, trials: Any, codes: Any) -> np.ndarray:
+        from imi_bench.observers.pooling import decide
+
+        return decide(codes, trials, similarity="l2")
+
+
+def test_the_example_runs_as_it_stands(
+    study: SmallStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verbatim but for sizes: a small demo, a small CSV, a small network with random weights."""
+    from PIL import Image
+    from support.small_study import COUNTS, SIZE
+
+    from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
+
+    block = example()[0]
+    assert "imi.gate(mine, against=base, max_drop=0.01).passed" in block
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path / "cache"))
+    release = simulate_release(ReleaseParameters.from_json({"study": COUNTS}), seed=1)
+    write_release(release, tmp_path / "responses_main.csv")
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number:03d}.png")
+    small = "pretrained=False, input_size=32, device='cpu', references=2"
+    for there, here in (
+        ("imi.demo_data()", f"imi.demo_data(**{SIZE})"),
+        (
+            'units=84, difficulties=["easy", "hard95"]',
+            f"units=2, batches=1, crop=None, difficulties=['easy', 'hard95'], {small}",
+        ),
+        (
+            'observer="clip-vit-b32"',
+            f"observer='pixel-cosine', tasks=2, quantile=0.1, layers='conv1.*', {small}",
+        ),
+    ):
+        assert there in block
+        block = block.replace(there, here)
+    pytest.importorskip("torch")
+    space: dict[str, Any] = {"MeanColour": MeanColour}
+    exec(compile(block, "docs/library.md", "exec"), space)
+    assert set(space["trials"].index.difficulty) == {"easy", "hard95"}
+    assert space["scores"]["network"].unique().tolist() == ["resnet10t-random0"]
