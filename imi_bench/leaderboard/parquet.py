@@ -216,13 +216,15 @@ def _pages(data: bytes, chunk: Any, column: str) -> Iterator[_Page]:
 
 def _checked_page(header: Mapping[int, Any], column: str) -> _Page:
     kind, decoded, stored = (header.get(field) for field in (1, 2, 3))
-    about = header.get({_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}.get(kind or 0, 0))
+    if not isinstance(kind, int):
+        raise RefusedError(column, "page without a header that can be read")
+    about = header.get({_DATA_PAGE: 5, _DICTIONARY_PAGE: 7, _DATA_PAGE_V2: 8}.get(kind, 0))
     if not isinstance(about, dict) or not isinstance(decoded, int) or not isinstance(stored, int):
         raise RefusedError(column, "page without a header that can be read")
     values, encoding = about.get(1), about.get(4 if kind == _DATA_PAGE_V2 else 2)
     if not isinstance(values, int) or min(values, decoded, stored) < 0:
         raise RefusedError(column, "page of negative size")
-    if encoding not in _ENCODINGS:
+    if not isinstance(encoding, int) or encoding not in _ENCODINGS:
         raise RefusedError(column, f"encoding {encoding}, wanted plain or dictionary pages")
     dictionary = kind == _DICTIONARY_PAGE
     if dictionary and values > decoded:  # each entry takes a byte at least

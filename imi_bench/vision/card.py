@@ -13,6 +13,7 @@ Nothing here imports torch; `imi_bench.vision.loading.load_network` does the loa
 from __future__ import annotations
 
 import re
+import warnings
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -99,8 +100,10 @@ class LayerRule(_Part):
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
-            re.compile(pattern)
-        except re.error as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of a set that will mean something else one day
+                re.compile(pattern)
+        except (re.error, RecursionError, OverflowError, Warning) as error:
             raise ValueError(f"not a regular expression: {error}") from error
         return pattern
 

@@ -67,7 +67,7 @@ def spoiled(record: Any, draw: random.Random) -> Any:
             parent[f"{last}_"] = parent.pop(last)
         elif action == 2 and isinstance(parent, list):
             parent.append(copy.deepcopy(parent[last]))
-        elif action == 3 and isinstance(parent[last], float | int):
+        elif action == 3 and isinstance(parent[last], float):
             parent[last] = parent[last] * draw.choice((-1, 1e9, 1e-9, 0.5))
         else:
             parent[last] = copy.deepcopy(draw.choice(STRANGE))
