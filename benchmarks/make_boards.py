@@ -23,12 +23,13 @@ import tomli_w
 from PIL import Image
 
 from imi_bench.choice.calibrate import calibrate
+from imi_bench.documents import read_toml
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import COLUMNS, TILE
 from imi_bench.leaderboard.pack import new, slugify
 from imi_bench.leaderboard.site import build_board
 from imi_bench.observers import catalogue
-from imi_bench.provenance import atomic_path
+from imi_bench.provenance import atomic_path, sha256_file
 from imi_bench.release.published import published
 from imi_bench.release.study_files import write_study
 from imi_bench.replay.runner import replay
@@ -125,7 +126,7 @@ def observers_mini(world: World, nets: Path | None) -> None:
     rules = {
         "format": 1,
         "board": "observers-mini",
-        "version": 1,
+        "version": 2,
         "kind": "observers",
         "title": "Observers on the mini-benchmark",
         "question": "How well does a machine predict what people answer?",
@@ -133,15 +134,15 @@ def observers_mini(world: World, nets: Path | None) -> None:
         "with known truth, so that every observer here can be run offline and every number "
         "recomputed. The board of the released human answers is observers-imi.",
         "simulated": True,
-        "published": str(datetime.date(2026, 11, 22)),
+        "published": str(datetime.date(2026, 11, 25)),
         "study_hash": world.study.hash,
         "trials_hash": world.trials.hash,
         "sides_seed": SIDES_SEED,
-        "references": list(REFERENCES),
+        "references": [reference(name, world.trials, folder) for name in REFERENCES],
         "ranking": {"score": "bits", "rule": RULE, "n_resamples": 2000},
     }
     (folder / "board.toml").write_text(tomli_w.dumps(rules))
-    names = [*TORCH_FREE, "timm:test_resnet?pretrained=false"]
+    names = [*(n for n in TORCH_FREE if n not in REFERENCES), "timm:test_resnet?pretrained=false"]
     if nets is not None:
         names += [f"timm:{n}?checkpoint={nets / n}.safetensors" for n in TRAINED]
     for name in names:
@@ -164,7 +165,7 @@ def networks_cifar(world: World, nets: Path, archive: Path) -> None:
     rules = {
         "format": 1,
         "board": PANEL_BOARD,
-        "version": 1,
+        "version": 2,
         "kind": "networks",
         "title": "Small networks on CIFAR-10",
         "question": "How interpretable are a network's units?",
@@ -175,9 +176,17 @@ def networks_cifar(world: World, nets: Path, archive: Path) -> None:
         "brightness, which a panel of colour and pixels sees easily: a reason to calibrate on "
         "people before judging networks.",
         "simulated": True,
-        "published": str(datetime.date(2026, 11, 22)),
+        "published": str(datetime.date(2026, 11, 25)),
         "sides_seed": SIDES_SEED,
         "panel": list(PANEL),
+        "evidence": {
+            "drawn": UNITS,
+            "seed": 0,
+            "least_units": 10,
+            "least_layers": 5,
+            "least_trials": 100,
+            "reach": 10.0,
+        },
         "ranking": {
             "score": "interpretability",
             "rule": RULE.replace("paired ", ""),
@@ -223,9 +232,18 @@ def submit_network(name: str, images: np.ndarray, board: Path, *, checkpoint: Pa
         pd.concat(frames).to_parquet(Path(scratch) / "decisions.parquet", index=False)
         record = {"panel": [run.record for run in runs]}
         (Path(scratch) / "run.json").write_text(json.dumps(record, indent=1))
+        trials.index.to_frame().to_parquet(Path(scratch) / "trials.parquet", index=False)
         facts = declared(f"timm:{name}?{'checkpoint' if checkpoint else 'random'}", board.name)
-        new(Path(scratch), out=out, declared=facts | {"name": slug})
-    trials.index.to_frame().to_parquet(out / "trials.parquet", index=False, compression="zstd")
+        shown = set(zip(trials.index.layer, trials.index.unit, strict=True))
+        facts["sampling"] = {
+            "layers": {layer.name: layer.width for layer in network.layers},
+            "left_out": sorted(
+                f"{unit.layer}/{unit.channel}"
+                for unit in units
+                if (unit.layer, unit.channel) not in shown
+            ),
+        }
+        new(Path(scratch), out=out, declared=facts | {"name": slug}, with_trials=True)
     print("submitted", slug, len(trials), flush=True)
 
 
@@ -272,7 +290,6 @@ def imi_boards() -> None:
             "data fetch`, and the authors' stimuli), write trials.parquet, responses.parquet "
             "and their hashes here; every observer's run can then be submitted.",
             "ranking": {"score": "bits", "folds_by": "network", "n_folds": 9, "rule": RULE},
-            "references": list(REFERENCES),
         },
     }
     for name, rules in boards.items():
@@ -282,10 +299,19 @@ def imi_boards() -> None:
         finish(folder)
 
 
-def submit(name: str, trials: Trials, board: Path) -> None:
+def reference(name: str, trials: Trials, board: Path) -> dict[str, str]:
+    """A yardstick of the board's own, and what its rules say of it."""
+    out = board / "references" / name
+    submit(name, trials, board, out=out)
+    table = read_toml(out / "submission.toml")
+    digest = sha256_file(out / "decisions.parquet")
+    return {"name": name, "title": str(table["title"]), "sha256": digest}
+
+
+def submit(name: str, trials: Trials, board: Path, *, out: Path | None = None) -> None:
     facts = declared(name, board.name)
     slug = str(facts.get("name", slugify(name)))
-    out = board / "submissions" / slug / "1"
+    out = out or board / "submissions" / slug / "1"
     if out.exists():
         return
     with tempfile.TemporaryDirectory() as scratch:

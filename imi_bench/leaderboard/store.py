@@ -82,7 +82,8 @@ class Store:
     def get(self, key: str) -> Scored | list[Problem] | None:
         """What was kept; None where nothing is, or where it is damaged."""
         try:
-            with np.load(self._file(key), allow_pickle=False) as archive:
+            stream = io.BytesIO(self._file(key).read_bytes())
+            with np.load(stream, allow_pickle=False) as archive:
                 record = json.loads(archive["record"].tobytes())
                 kept = {name: archive[name] for name in _ARRAYS}
             if record["key"] != key:
