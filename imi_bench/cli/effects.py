@@ -52,6 +52,12 @@ def effects_command(
     ordinal: Annotated[
         bool, typer.Option("--ordinal", help="Six ordered answers: side and confidence.")
     ] = False,
+    times: Annotated[
+        bool, typer.Option("--times", help="Response times instead: what makes people slow.")
+    ] = False,
+    slowest: Annotated[
+        float | None, typer.Option(help="With --times: leave out slower answers (seconds).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for CSV, LaTeX, R script, JSON and figure.")
     ] = None,
@@ -66,6 +72,9 @@ def effects_command(
     from imi_bench.effects.study import effects
 
     say_which(responses)
+    if times:
+        _times(responses, slowest, as_json=as_json)
+        return
     found = effects(
         responses,
         decisions=decisions or (),
@@ -90,6 +99,42 @@ def effects_command(
     for one in found.observers:
         _print_effects(one.effects)
         _print_differences(one)
+
+
+def _times(responses: Answers, slowest: float | None, *, as_json: bool) -> None:
+    from imi_bench.effects.times import response_times
+
+    found = response_times(responses, slowest=slowest)
+    if as_json:
+        record = found.to_frame().to_dict("records")
+        print_json(
+            {
+                "tests": record,
+                "medians": found.medians,
+                "excluded": found.excluded,
+                "n": found.n,
+                "formula": found.formula,
+                "simulated": found.simulated,
+            }
+        )
+        return
+    print_table(
+        ["effect", "times as long", "95% interval", "p"],
+        [
+            [
+                row["effect"],
+                f"{row['ratio']:.3f}",
+                f"[{row['low']:.3f}, {row['high']:.3f}]",
+                _p(row["p"]),
+            ]
+            for row in found.to_frame().to_dict("records")
+        ],
+        title=found.title,
+        right=("times as long", "p"),
+    )
+    for name, value in found.medians.items():
+        typer.echo(f"median, {name}: {value:.2f} s")
+    typer.echo(f"model: {found.formula} (Gaussian, REML; Wald z)")
 
 
 def _print_effects(effects: Effects) -> None:

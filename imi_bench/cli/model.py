@@ -62,23 +62,26 @@ def _p(value: float) -> str:
 def _print_tests(tests: Iterable[Inference], *, title: str, value: str = "estimate") -> None:
     tests = list(tests)
     bounds = any(not math.isnan(test.low) for test in tests)
-    columns = ["", value, *(["low", "high"] if bounds else []), "statistic", "df", "p", "method"]
+    finite = any(math.isfinite(test.df) for test in tests)
+    methods = {test.method for test in tests if math.isfinite(test.p)}
+    said = len(methods) > 1 or any(math.isnan(test.p) for test in tests)
+    columns = ["", value, *(["low", "high"] * bounds), "statistic", *(["df"] * finite), "p"]
     print_table(
-        columns,
+        [*columns, *(["method"] * said)],
         [
             [
                 test.name,
                 _n(test.estimate),
-                *([_n(test.low), _n(test.high)] if bounds else []),
+                *([_n(test.low), _n(test.high)] * bounds),
                 _n(test.statistic),
-                "-" if not math.isfinite(test.df) else f"{test.df:g}",
+                *([f"{test.df:g}" if math.isfinite(test.df) else "-"] * finite),
                 _p(test.p),
-                test.method if math.isfinite(test.p) else test.reason,
+                *([test.method if math.isfinite(test.p) else test.reason] * said),
             ]
             for test in tests
         ],
-        title=title,
-        right=columns[1:-1],
+        title=title if said or not methods else f"{title} ({next(iter(methods))})",
+        right=columns[1:],
     )
 
 
