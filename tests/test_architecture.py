@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -99,6 +101,25 @@ def test_no_circle_inside_a_room() -> None:
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(f"circle of imports: {' imports '.join(reversed(error.args[1]))}")
+
+
+def test_the_page_draws_the_imports_as_they_are() -> None:
+    """After a change: ``python docs/draw_architecture.py``."""
+    docs = PACKAGE.parent / "docs"
+    drawn = runpy.run_path(str(docs / "draw_architecture.py"))["page"]()
+    assert (docs / "architecture.md").read_text(encoding="utf-8") == drawn
+
+
+@pytest.mark.parametrize(
+    ("page", "folder"),
+    [("docs/architecture.md", "imi_bench"), ("imi_bench/glmm/MAP.md", "imi_bench/glmm")],
+)
+def test_files_that_pages_name_are_there(page: str, folder: str) -> None:
+    text = (PACKAGE.parent / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 15
+    places = (PACKAGE.parent, PACKAGE.parent / folder)
+    assert [n for n in sorted(named) if not any((p / n).is_file() for p in places)] == []
 
 
 def loaded_after(code: str) -> set[str]:
