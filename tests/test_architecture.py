@@ -107,7 +107,8 @@ def test_the_page_draws_the_imports_as_they_are() -> None:
     """After a change: ``python docs/draw_architecture.py``."""
     docs = PACKAGE.parent / "docs"
     drawn = runpy.run_path(str(docs / "draw_architecture.py"))["page"]()
-    assert (docs / "architecture.md").read_text(encoding="utf-8") == drawn
+    same = (docs / "architecture.md").read_text(encoding="utf-8") == drawn
+    assert same, "imports changed: run `python docs/draw_architecture.py` and commit the page"
 
 
 @pytest.mark.parametrize(
