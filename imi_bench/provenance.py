@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _REPORTED_PACKAGES = (
     "imi-bench",
@@ -59,7 +60,7 @@ def sha256_json(value: object) -> str:
     return sha256_bytes(canonical.encode())
 
 
-Column = NDArray[Any] | Sequence[str]
+Column: TypeAlias = "NDArray[Any] | Sequence[str]"
 
 
 def sha256_columns(columns: Mapping[str, Column] | Iterable[tuple[str, Column]]) -> str:
@@ -69,6 +70,8 @@ def sha256_columns(columns: Mapping[str, Column] | Iterable[tuple[str, Column]])
     Text columns are hashed by their UTF-8 values, so that the storage (object, fixed width,
     pandas string) does not matter; floats by their IEEE bytes.
     """
+    import numpy as np
+
     digest = hashlib.sha256()
     for name, column in columns.items() if isinstance(columns, Mapping) else columns:
         values = np.asarray(column)
@@ -160,6 +163,8 @@ def generator(seed: int, *stream: str | int) -> np.random.Generator:
     >>> bool(generator(0, "a").random() == generator(0, "a").random())
     True
     """
+    import numpy as np
+
     key = int.from_bytes(hashlib.sha256(repr(stream).encode()).digest()[:16], "little")
     return np.random.default_rng(np.random.SeedSequence([seed, key]))
 
