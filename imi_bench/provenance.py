@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+from imi_bench.places import sweep, temporary_prefix
+
 _REPORTED_PACKAGES = (
     "imi-bench",
     "numpy",
@@ -91,7 +93,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it into place when the block ends well.
 
     A reader sees the old file or the whole new one, never a part; a block that raises leaves
-    nothing behind. The temporary file is flushed to disk before the move.
+    nothing behind. The temporary file is flushed to disk before the move. What a killed process
+    left in the folder is removed (`imi_bench.places.sweep`).
 
     Raises
     ------
@@ -108,7 +111,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    sweep(path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=temporary_prefix(path), suffix=path.suffix, dir=path.parent
+    )
     os.close(handle)
     temporary = Path(name)
     umask = os.umask(0)

@@ -77,6 +77,10 @@ def main() -> None:
         _end(f"error: {error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
+    except SystemExit as error:  # ours are codes that `app` gives back
+        traceback.print_exc()
+        what = f"code of an observer, or of what it loads, ended the program ({error.code!r})"
+        _end(f"error: {what}", _FAULT)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

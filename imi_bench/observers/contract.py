@@ -16,7 +16,12 @@ from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.examination import BrokenError, Probe
 from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES, SWAPS
-from imi_bench.observers.protocol import Observer, fingerprint
+from imi_bench.observers.protocol import (
+    Observer,
+    ObserverExitError,
+    fingerprint,
+    require_name,
+)
 from imi_bench.provenance import generator
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
@@ -122,6 +127,7 @@ def check(
     >>> check(Chance(), sample_trials()).passed
     True
     """
+    require_name(observer)
     if len(trials) == 0:
         raise InputError("no trials to check an observer on", where=observer.name)
     probe = Probe.of(observer, trials, seed=seed, tolerance=tolerance)
@@ -198,6 +204,8 @@ def _made_up(draw: np.random.Generator) -> Pixels:
 def _measured(name: str, measure: Callable[[Probe], str], probe: Probe) -> Property:
     try:
         return Property(name, "pass", measure(probe))
+    except ObserverExitError:
+        raise
     except BrokenError as broken:
         return Property(name, "fail", str(broken))
     except Exception as error:

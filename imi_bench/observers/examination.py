@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer
+from imi_bench.observers.protocol import (
+    Answers,
+    Codes,
+    Encoder,
+    Observer,
+    decision_values,
+    exits_are_faults,
+)
 from imi_bench.provenance import generator
 from imi_bench.tables import BlindTrials, Trials
 from imi_bench.tables.align import in_use
@@ -65,7 +72,8 @@ class Probe:
         """Codes of one batch."""
         if not isinstance(self.observer, Encoder):
             raise TypeError("the observer has no encode(images)")
-        return np.asarray(self.observer.encode(list(images)))
+        with exits_are_faults(self.observer):
+            return np.asarray(self.observer.encode(list(images)))
 
     @cached_property
     def codes(self) -> Codes | None:
@@ -83,9 +91,10 @@ class Probe:
         The observer gets copies: what it writes to one must not reach the next question.
         """
         shown = BlindTrials(trials.images, **columns_of(trials), key=None)
-        given = self.observer.decide(shown, None if codes is None else codes.copy())
+        with exits_are_faults(self.observer):
+            given = self.observer.decide(shown, None if codes is None else codes.copy())
         values = given.decision_variable if isinstance(given, Answers) else given
-        return np.array(values, dtype=np.float64)
+        return decision_values(values, len(trials), where=f"decide of '{self.observer.name}'")
 
     def changed(self, **columns: NDArray[Any]) -> Floats:
         """Answers to the same trials with some columns replaced."""

@@ -94,6 +94,8 @@ def _answers(probe: Probe) -> str:
         raise BrokenError(f"{np.isinf(values).sum()} infinite decision variables")
     if np.isnan(values).all():
         raise BrokenError("no trial was answered")
+    if len(values) > 1 and not np.nan_to_num(values).any():
+        raise BrokenError(f"a tie on each of {len(values)} trials")
     return f"{np.isnan(values).sum()} without answer, {(values == 0).sum()} ties of {len(values)}"
 
 

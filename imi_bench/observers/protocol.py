@@ -13,7 +13,8 @@ An observer that must see a whole trial at once (a vision-language model) has no
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -102,6 +103,60 @@ class Answers:
 
     decision_variable: NDArray[np.float64]
     status: NDArray[np.object_]
+
+
+class ObserverExitError(Exception):
+    """An observer's code called ``sys.exit``: a fault of it, not an answer."""
+
+
+@contextmanager
+def exits_are_faults(observer: object) -> Iterator[None]:
+    """Turn ``sys.exit`` inside an observer's code into `ObserverExitError`."""
+    try:
+        yield
+    except SystemExit as error:
+        name = getattr(observer, "name", observer)
+        raise ObserverExitError(
+            f"observer '{name}' ended the program (sys.exit({error.code!r}))"
+        ) from error
+
+
+def require_name(observer: Observer) -> str:
+    """The observer's name.
+
+    Raises
+    ------
+    InputError
+        If it is no text, or an empty one.
+    """
+    name = getattr(observer, "name", None)
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(
+            "an observer without a name",
+            where=type(observer).__name__,
+            found=f"name = {name!r}",
+            wanted="a text that stands in tables and reports",
+        )
+    return name
+
+
+def decision_values(value: object, count: int, *, where: str) -> NDArray[np.float64]:
+    """What `decide` gave, as (count,) float64.
+
+    Raises
+    ------
+    InputError
+        Another shape, or no numbers; truth values are none: they have no tie and no strength.
+    """
+    given = np.asarray(value)
+    if given.shape != (count,) or given.dtype.kind not in "fiu":
+        raise InputError(
+            "not one number a trial",
+            where=where,
+            found=f"{given.dtype} {given.shape}",
+            wanted=f"float64 ({count},)",
+        )
+    return given.astype(np.float64)
 
 
 def fingerprint(observer: Observer) -> str:

@@ -21,6 +21,7 @@ import platformdirs
 import pooch
 
 from imi_bench.errors import DownloadError, InputError
+from imi_bench.places import exclusive, require_plain
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.release.cells import header
 from imi_bench.release.download import Patience, get, transfer
@@ -104,8 +105,9 @@ def fetch(
     record = _get_record(url, patience)
     files = parse_record(record, where=url)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECORD_FILE, record)
-    return tuple(_fetch_file(file, folder, patience) for file in files)
+    with exclusive(folder, wait=True):
+        write_json(folder / RECORD_FILE, record)
+        return tuple(_fetch_file(file, folder, patience) for file in files)
 
 
 def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
@@ -124,7 +126,7 @@ def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
         If a file is no released table.
     """
     folder = cache_folder() if folder is None else folder
-    tables = sorted(source.glob("*.csv"))
+    tables = _tables(source, links=True)
     if not tables:
         raise InputError(
             "no CSV table in this folder",
@@ -132,6 +134,11 @@ def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
             wanted="responses_main.csv or its fellows",
             do=f"download them from https://doi.org/{DOI}",
         )
+    with exclusive(folder, wait=True):
+        return _take(source, folder, tables)
+
+
+def _take(source: Path, folder: Path, tables: list[Path]) -> tuple[Fetched, ...]:
     known = {file.name: file for file in _stored_record(source) or _stored_record(folder)}
     taken = []
     for table in tables:
@@ -160,7 +167,7 @@ def stored(folder: Path | None = None) -> tuple[Fetched, ...]:
         If a table is not what its checksum says.
     """
     folder = cache_folder() if folder is None else folder
-    tables = sorted(folder.glob("*.csv"))
+    tables = _tables(folder)
     if not tables:
         raise InputError(
             "no released table here",
@@ -222,6 +229,14 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
             "the record lists no CSV table", where=where, found=", ".join(names) or "no file"
         )
     return tuple(sorted(files, key=lambda file: file.name))
+
+
+def _tables(folder: Path, *, links: bool = False) -> list[Path]:
+    """The CSV files of a folder; hidden ones are what a killed process left half-written."""
+    found = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+    return [
+        require_plain(path, within=path.resolve().parent if links else folder) for path in found
+    ]
 
 
 def _by_hand() -> str:

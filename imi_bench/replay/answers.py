@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Ints, Strings
 from imi_bench.errors import ImiBenchError, InputError
-from imi_bench.observers.protocol import Answers, Codes, Observer
+from imi_bench.observers.protocol import (
+    Answers,
+    Codes,
+    Observer,
+    ObserverExitError,
+    decision_values,
+    exits_are_faults,
+)
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
-from imi_bench.tables import STATUSES, BlindTrials
-from imi_bench.tables.decisions import ANSWERED
+from imi_bench.tables import ANSWERED, STATUSES, BlindTrials
 
 _GIVE_UP_AFTER = 20
 
@@ -100,6 +106,15 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
             wanted="a finite number on some trial",
             do="check what `encode` and `decide` give: `imi-bench doctor`",
         )
+    given = answered.status[np.isin(answered.status.astype(str), ANSWERED)]
+    if len(given) > 1 and (given == "tie").all():
+        raise InputError(
+            "the observer ties on every trial",
+            where=f"observer '{observer.name}'",
+            found=f"decision variable 0 on {len(given)} trials",
+            wanted="a preference on some trial",
+            do="check what `encode` and `decide` give: `imi-bench doctor`",
+        )
     return answered
 
 
@@ -121,7 +136,7 @@ def _decide(
         answered.value[rows], answered.status[rows] = _ask(observer, trials, codes)
         answered.seconds[rows] = (time.perf_counter() - started) / len(rows)
         return
-    except ImiBenchError:
+    except (ImiBenchError, ObserverExitError):
         raise
     except Exception as error:
         if len(rows) == 1:
@@ -132,7 +147,7 @@ def _decide(
         try:
             one = trials.without_key(np.array([place]))
             (answered.value[row],), (answered.status[row],) = _ask(observer, one, codes)
-        except ImiBenchError:
+        except (ImiBenchError, ObserverExitError):
             raise
         except Exception as error:
             _failed(observer, row, error, answered, plan)
@@ -155,18 +170,12 @@ def _failed(observer: Observer, row: int, error: Exception, answered: Answered, 
 def _ask(
     observer: Observer, trials: BlindTrials, codes: Codes | None
 ) -> tuple[Floats, NDArray[np.object_]]:
-    answer = observer.decide(trials, codes)
+    with exits_are_faults(observer):
+        answer = observer.decide(trials, codes)
     stated = answer.status if isinstance(answer, Answers) else None
-    value = np.asarray(answer.decision_variable if isinstance(answer, Answers) else answer)
+    given = answer.decision_variable if isinstance(answer, Answers) else answer
     where = f"decide of observer '{observer.name}'"
-    if value.shape != (len(trials),) or value.dtype.kind not in "fiub":
-        raise InputError(
-            "not one number a trial",
-            where=where,
-            found=f"{value.dtype} {value.shape}",
-            wanted=f"float64 ({len(trials)},)",
-        )
-    value = value.astype(np.float64)
+    value = decision_values(given, len(trials), where=where)
     if np.isinf(value).any():
         raise InputError(
             "infinite decision variable",

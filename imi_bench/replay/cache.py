@@ -21,6 +21,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
+from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes, sha256_file, write_json
 
 FLUSH_SECONDS = 5.0
@@ -166,6 +167,7 @@ class Store:
             if path.name.startswith("."):
                 _remove_if_stale(path)
                 continue
+            require_plain(path, within=self.folder)
             try:
                 records = np.load(path, mmap_mode="r", allow_pickle=False)
                 keys = np.ascontiguousarray(records["key"])

@@ -11,7 +11,7 @@ import numpy as np
 
 from imi_bench.arrays import Ints, Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Encoder
+from imi_bench.observers.protocol import Encoder, exits_are_faults
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
@@ -40,7 +40,8 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> int:
     with progress(f"{encoder.name}: images", total=int(todo.sum()), unit="images") as advance:
         try:
             for rows, pixels in _decoded(plan.images, batches):
-                values = np.asarray(encoder.encode(pixels))
+                with exits_are_faults(encoder):
+                    values = np.asarray(encoder.encode(pixels))
                 if values.ndim < 1 or len(values) != len(rows):
                     raise InputError(
                         "not one code an image",

@@ -29,8 +29,11 @@ def write_run(
         The record as written: with the hash of ``decisions.parquet`` and the folder that the
         image paths of ``trials.parquet`` are relative to.
     """
-    (out / "run.json").unlink(missing_ok=True)
+    refuse_foreign(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _UNFINISHED).touch()
     image_root = _write_table(out, trials)
+    (out / "run.json").unlink(missing_ok=True)
     with atomic_path(out / "decisions.parquet") as temporary:
         decisions.to_frame().to_parquet(temporary, index=False)
     record = {
@@ -39,7 +42,30 @@ def write_run(
         "decisions_sha256": sha256_file(out / "decisions.parquet"),
     }
     write_json(out / "run.json", record)
+    (out / _UNFINISHED).unlink(missing_ok=True)
     return record
+
+
+_UNFINISHED = "run.unfinished"
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse a folder with decisions or a trial table that no run of ours has left.
+
+    Raises
+    ------
+    InputError
+    """
+    foreign = [n for n in ("trials.parquet", "decisions.parquet") if (out / n).exists()]
+    if not foreign or (out / _UNFINISHED).is_file():
+        return
+    if "decisions_sha256" not in (read_record(out) or {}):
+        raise InputError(
+            "the folder holds files that no run has written",
+            where=out,
+            found=" and ".join(foreign),
+            do="choose another --out: they would be overwritten",
+        )
 
 
 def _write_table(out: Path, trials: Trials) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 
 from imi_bench.errors import InputError
 from imi_bench.observers.catalogue import load_observer
-from imi_bench.observers.protocol import Encoder, Observer, fingerprint
+from imi_bench.observers.protocol import Encoder, Observer, fingerprint, require_name
+from imi_bench.places import exclusive, refuse_inside
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import encode_all
-from imi_bench.replay.output import find_finished, write_run
+from imi_bench.replay.output import find_finished, refuse_foreign, write_run
 from imi_bench.replay.plan import Plan, make_plan
 from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials
@@ -134,8 +135,9 @@ def replay(
     Raises
     ------
     InputError
-        `out` holds another run; a bad batch size; an observer that breaks its contract or
-        answers no trial at all.
+        `out` holds another run or files of somebody else, lies within the trials, or is being
+        written by another process; a bad batch size; an observer without a name, or that breaks
+        its contract, answers no trial at all, or ties on all of them.
     ImageError
         An image that cannot be decoded, or changed since it was read.
     Exception
@@ -155,6 +157,25 @@ def replay(
     >>> done.decisions.status.tolist()
     ['ok']
     """
+    require_name(observer)
+    if out is None:
+        return _replayed(observer, trials, seed, None, cache, batch_size, force, about)
+    if "path" in trials.source:
+        refuse_inside(out, inputs=[Path(str(trials.source["path"]))])
+    with exclusive(out):
+        return _replayed(observer, trials, seed, out, cache, batch_size, force, about)
+
+
+def _replayed(
+    observer: Observer,
+    trials: Trials,
+    seed: int,
+    out: Path | None,
+    cache: Path | None,
+    batch_size: int | str,
+    force: bool,
+    about: Mapping[str, Any] | None,
+) -> Run:
     clock = _Clock()
     identity: dict[str, Any] = {
         "observer": fingerprint(observer),
@@ -164,6 +185,8 @@ def replay(
     if out is not None and (finished := find_finished(out, identity, force=force)) is not None:
         decisions, record = finished
         return Run(decisions, trials, record, reused=True)
+    if out is not None:
+        refuse_foreign(out)
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
     folder = cache or default_folder()
     clock.stage("plan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from imi_bench.errors import NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.vision.card import LayerRule
+
+_LONGEST_MATCH = 1.0  # seconds for one name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -168,10 +169,27 @@ def list_layers(
     return tuple(layers)
 
 
+def _fits(pattern: str, name: str) -> bool:
+    """Whether the pattern is that of the whole name; one that backtracks without end is refused.
+
+    `regex` reads what `re` reads, and can be told to stop.
+    """
+    import regex
+
+    try:
+        return regex.fullmatch(pattern, name, timeout=_LONGEST_MATCH) is not None
+    except TimeoutError:
+        raise NetworkError(
+            "a pattern that does not come to an end",
+            found=f"'{pattern}' on '{name}' after {_LONGEST_MATCH:g} s",
+            wanted="a pattern without nested repetitions, such as 'layer4_.*'",
+        ) from None
+
+
 def _matching(module: nn.Module, rule: LayerRule, classifier: Sequence[str]) -> list[str]:
     paths = path_of_names(module)
     if rule.pattern:
-        return [path for name, path in paths.items() if re.fullmatch(rule.pattern, name)]
+        return [path for name, path in paths.items() if _fits(rule.pattern, name)]
     return [
         path
         for path, part in module.named_modules()

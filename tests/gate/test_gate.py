@@ -65,8 +65,8 @@ def test_forty_equal_answers_show_little() -> None:
     result = gate(run, against=run, trials=small, max_drop=0.01)
     whole = result.comparisons[0]
     assert result.verdict == "cannot tell"
-    assert whole.drop.high == pytest.approx(3 / 40 * 1.02, rel=0.01)  # rule of three
-    assert 299 <= (whole.trials_to_settle or 0) <= 310
+    assert whole.drop.high == pytest.approx(3 / 40 * 1.04, rel=0.01)  # rule of three
+    assert 299 <= (whole.trials_to_settle or 0) <= 316
 
 
 def test_clustered_error_is_that_of_statsmodels() -> None:

@@ -204,7 +204,7 @@ def test_an_observer_from_a_file(outside) -> None:
 def test_an_edit_to_the_file_makes_another_observer(outside, tmp_path) -> None:
     before = fingerprint(catalogue.load_observer(f"{outside}:Brightness"))
     assert before == fingerprint(catalogue.load_observer(f"{outside}:Brightness"))
-    outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
+    outside.write_text(OUTSIDER.replace("image.mean()", "-image.mean() ** 2"))
     edited = catalogue.load_observer(f"{outside}:Brightness")
     assert edited.describe() == {"version": 1, "power": 1.0, "seed": 0}
     assert fingerprint(edited) != before
@@ -212,7 +212,7 @@ def test_an_edit_to_the_file_makes_another_observer(outside, tmp_path) -> None:
     fresh = replay(edited, trials, cache=tmp_path / "fresh").decisions
     outside.write_text(OUTSIDER)
     replay(catalogue.load_observer(f"{outside}:Brightness"), trials, cache=tmp_path / "used")
-    outside.write_text(OUTSIDER.replace("image.mean()", "image.std()"))
+    outside.write_text(OUTSIDER.replace("image.mean()", "-image.mean() ** 2"))
     again = replay(
         catalogue.load_observer(f"{outside}:Brightness"), trials, cache=tmp_path / "used"
     )

@@ -445,6 +445,7 @@ def test_an_unfinished_folder_is_finished(tmp_path: Path) -> None:
     (out / "run.json").unlink()
     with pytest.raises(InputError, match="no finished run"):
         read_run(out)
+    (out / "run.unfinished").touch()
     again = replay(MeanColour(), trials, out=out, cache=cache)
     assert not again.reused
     assert np.array_equal(done.decisions.decision_variable, again.decisions.decision_variable)
