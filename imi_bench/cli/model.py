@@ -182,7 +182,7 @@ def intervals_command(
     if as_json:
         print_json({"method": method, "level": level, "tests": tests})
     else:
-        _print_tests(tests, title=f"{level:.0%} intervals by {method}")
+        _print_tests(tests, title=f"{level:.0%} intervals")
 
 
 @model.command("variance")

@@ -75,7 +75,9 @@ def draw_caterpillar(
     half = float(special.ndtri(0.5 + 0.5 * level))
     for ax, (effect, index) in zip(axes[0], panels, strict=True):
         _panel(ax, effect, index, half)
-    canvas.supxlabel(f"effect on the linear predictor, {level:.0%} interval given the data")
+    canvas.supxlabel(
+        f"effect on the linear predictor\n({level:.0%} interval given the data)", fontsize=9
+    )
     return canvas
 
 

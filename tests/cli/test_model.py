@@ -53,7 +53,7 @@ def test_every_verb_prints(folder) -> None:
     full, small = folder / "full.json", folder / "small.json"
     assert "2 against 1" in run("model", "anova", full, small)
     assert "likelihood ratio" in run("model", "drop1", full)
-    assert "wald" in run("model", "intervals", full, "--method", "wald")
+    assert "Wald z" in run("model", "intervals", full, "--method", "wald")
     assert "R2 (Nakagawa)" in run("model", "variance", small)
     assert "2 of 2 starts" in run("model", "starts", small, "--n", 2)
     assert "modesynthetic" in run("model", "correlation", small)
