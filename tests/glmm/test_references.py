@@ -16,7 +16,8 @@ from imi_bench.glmm import GlmmResult, fit
 from imi_bench.glmm.tables import read_table
 
 HERE = Path(__file__).parent / "references"
-STORED = sorted(path.stem for path in HERE.glob("*.json"))
+MORE = json.loads((HERE / "more.json").read_text())
+STORED = sorted(path.stem for path in HERE.glob("*.json") if path.stem != "more")
 SHARED = (
     "cbpp",
     "verbagg",
@@ -79,6 +80,49 @@ def test_stored_triangle(name: str) -> None:
     result = fit_reference(reference, read_table(HERE / f"{DATA_OF.get(name, name)}.csv"))
     assert_agrees(result, reference)
     assert result.singular == reference["singular"]
+
+
+def fit_more(reference: dict[str, Any], data: pd.DataFrame) -> GlmmResult:
+    gaussian = reference["kind"] in ("ML", "REML")
+    return fit(
+        reference["formula"],
+        data.assign(p=data["s"] / data["t"]),
+        family="gaussian" if gaussian else "binomial",
+        link=None if gaussian else reference["kind"],
+        method=reference["kind"] if gaussian else "ML",
+        weights=reference["weights"],
+    )
+
+
+def assert_as_good(result: GlmmResult, reference: dict[str, Any]) -> None:
+    """Converged, at or above lme4's likelihood, with its names, estimates and errors."""
+    assert result.converged, result.reason
+    assert result.n == reference["n"]
+    assert result.log_likelihood > reference["logLik"] - 1e-4
+    assert list(result.names) == list(reference["fixed"])
+    better = result.log_likelihood > reference["logLik"] + 1e-3
+    for name, estimate, se in zip(result.names, result.estimate, result.se, strict=True):
+        row = reference["fixed"][name]
+        assert abs(estimate - row["estimate"]) < (0.1 if better else 0.01) * row["se"], name
+        assert better or abs(se / row["se"] - 1) < 0.01, name
+    if better or result.singular:
+        return
+    assert not reference["singular"]
+    ours = random_rows(result)
+    for row in reference["random"]:
+        # lme4 numbers the parts of a double bar: g, g.1, g.2.
+        value = ours[row["group"].split(".")[0], row["var1"], row["var2"]]
+        assert value == pytest.approx(row["sdcor"], rel=0.01, abs=0.005), row
+
+
+@pytest.fixture(scope="module")
+def more_data() -> pd.DataFrame:
+    return read_table(HERE / "more.csv")
+
+
+@pytest.mark.parametrize("reference", MORE, ids=lambda one: f"{one['formula']} {one['kind']}")
+def test_more_formulas(reference, more_data) -> None:
+    assert_as_good(fit_more(reference, more_data), reference)
 
 
 @pytest.mark.parametrize("name", SHARED)
