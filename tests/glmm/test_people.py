@@ -65,9 +65,9 @@ def test_two_alternatives(shared) -> None:
     """Borowski and others, experiment I: natural against synthetic references."""
     folder = shared / "people" / "borowski2021"
     table = read_table(folder / "experiment_I_main_practice_catch_repeated_trials_preprocessed.csv")
-    main = table[
-        (table["trial_type"] == "main") & table["instr_type"].isin(["natural", "optimized"])
-    ]
+    shown = table["instr_type"].isin(["natural", "optimized"])
+    counted = (table["trial_type"] == "main") & ~table["catch_trial"].astype(bool)
+    main = table[shown & counted]
     main = main.assign(
         y=main["correct"].astype(bool).astype(int),
         synthetic=(main["instr_type"] == "optimized").astype(int),
