@@ -13,12 +13,28 @@ import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imi_bench.errors import ImiBenchError, InputError
 
-__all__ = ["MAX_JSON", "MAX_TOML", "parse_json", "parse_toml", "read_json", "read_toml", "reading"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+
+__all__ = [
+    "MAX_JSON",
+    "MAX_TOML",
+    "parse_json",
+    "parse_model",
+    "parse_toml",
+    "read_json",
+    "read_model",
+    "read_toml",
+    "reading",
+]
 
 MAX_TOML = 256 << 10
 MAX_JSON = 64 << 20
@@ -187,3 +203,55 @@ def _text(path: Path, limit: int, kind: str) -> str:
         raise InputError(f"not {kind}", where=path, found=found) from error
     except OSError as error:
         raise InputError(f"cannot read {kind}", where=path, found=error.strerror) from error
+
+
+def parse_model(
+    text: str, model: type[Model], *, what: str, where: object, error: type[InputError] = InputError
+) -> Model:
+    """Read TOML into a pydantic model: cards, rules of boards.
+
+    Parameters
+    ----------
+    text : str
+    model : type
+        A pydantic model.
+    what : str
+        What it should be, such as ``observer card``.
+    where : object
+        The file.
+    error : type
+        Which `InputError`.
+
+    Raises
+    ------
+    InputError
+        Not TOML, too large, or a field that is missing, unknown or of another kind.
+    """
+    from pydantic import ValidationError
+
+    with reading(what, where=where, error=error):
+        table = parse_toml(text, where=where, error=error)
+    try:
+        return model.model_validate(table)
+    except ValidationError as bad:
+        first = bad.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "whole"
+        more = f" ({bad.error_count()} faults)" if bad.error_count() > 1 else ""
+        raise error(
+            f"invalid {what}{more}", where=f"{where}, field '{field}'", found=first["msg"]
+        ) from bad
+
+
+def read_model(
+    path: Path | Traversable,
+    model: type[Model],
+    *,
+    what: str,
+    error: type[InputError] = InputError,
+) -> Model:
+    """Read a TOML file into a pydantic model; as `parse_model`, and the file may be missing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as bad:
+        raise error(f"{what} cannot be read", where=path, found=bad) from bad
+    return parse_model(text, model, what=what, where=path, error=error)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, MissingExtraError
@@ -53,8 +54,12 @@ def test_every_part_is_made(done: StudySoFar) -> None:
 def test_ideal_at_its_ceiling_and_one_side_at_one_half(done: StudySoFar) -> None:
     credit = {run.name: run.decisions.credit.mean() for run in done.runs}
     assert credit["ideal"] == 1.0
-    assert 0.3 < credit["one-side"] < 0.7
-    assert 0.3 < credit["chance"] < 0.7
+    decided = {run.name: run.decisions for run in done.runs}
+    first = decided["one-side"].shown_first.astype(str) == "positive"
+    assert credit["one-side"] == first.mean()
+    right = decided["chance"].credit
+    assert set(right) == {0.0, 1.0}
+    assert binomtest(int(right.sum()), len(right)).pvalue > 1e-3
 
 
 def test_no_calibration_saw_the_unit_it_predicts(done: StudySoFar) -> None:

@@ -40,7 +40,7 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
     covariance = fit.covariance[:count, :count]
     if count < 2 or not np.isfinite(covariance).all():
         return fit
-    tau2 = _between_groups(value, np.diag(covariance))
+    tau2 = between_groups(value, np.diag(covariance))
     ones = np.ones(count)
     precision = np.linalg.inv(covariance + tau2 * np.eye(count))
     variance_of_mean = 1 / (ones @ precision @ ones)
@@ -69,7 +69,7 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
     return replace(fit, slopes=slopes, covariance=combined)
 
 
-def _between_groups(value: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def between_groups(value: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """DerSimonian and Laird's tau^2, cut at 0.
 
     Written out because `statsmodels.stats.meta_analysis.combine_effects` warns and returns NaN

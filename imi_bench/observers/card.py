@@ -7,9 +7,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from imi_bench.documents import parse_toml, reading
+from imi_bench.documents import read_model
 from imi_bench.errors import CardError
 from imi_bench.vision.weight_files import WeightFile
 
@@ -91,17 +91,7 @@ def read_card(path: Path | Traversable) -> ObserverCard:
     CardError
         Not TOML, a field missing, unknown or of the wrong kind, or a name other than the file's.
     """
-    try:
-        with reading("card", where=path, error=CardError):
-            table = parse_toml(path.read_text(encoding="utf-8"), where=path, error=CardError)
-        card = ObserverCard.model_validate(table)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or "card"
-        more = f" ({error.error_count()} faults)" if error.error_count() > 1 else ""
-        raise CardError(
-            f"invalid card{more}", where=f"{path}, field '{field}'", found=first["msg"]
-        ) from error
+    card = read_model(path, ObserverCard, what="card", error=CardError)
     if f"{card.name}.toml" != path.name:
         raise CardError("card and file differ in name", where=path, found=card.name)
     return card

@@ -150,7 +150,7 @@ def left_out_answers(matched: Matched) -> Columns:
     gave to it; the beta prior (a, b) of each mode and difficulty has the mean and the
     binomial-corrected variance of its conditions. The trial is predicted by
     ``(k_t + s c) / (n_t + s)`` of the others' answers to the very trial, with s from how much more
-    people agree on one trial than on two trials of a condition (`_trial_prior`). Both priors are
+    people agree on one trial than on two trials of a condition (`trial_prior`). Both priors are
     held fixed when a unit is left out.
     """
     condition = matched.condition[matched.trial]
@@ -160,9 +160,9 @@ def left_out_answers(matched: Matched) -> Columns:
     own = own.ravel()
     others = n[condition] - np.bincount(own)[own]
     right = k[condition] - np.bincount(own, matched.correct)[own]
-    a, b = _beta_priors(matched, n, k)
+    a, b = beta_priors(matched, n, k)
     expected = (right + a[condition]) / (others + a[condition] + b[condition])
-    size = _trial_prior(matched, n, k)
+    size = trial_prior(matched, n, k)
     in_trial = matched.answers[matched.trial] - 1
     right_in_trial = matched.hits[matched.trial] - matched.correct
     p = (right_in_trial + size * expected) / (in_trial + size)
@@ -172,7 +172,7 @@ def left_out_answers(matched: Matched) -> Columns:
     }
 
 
-def _trial_prior(matched: Matched, n: Floats, k: Floats) -> float:
+def trial_prior(matched: Matched, n: Floats, k: Floats) -> float:
     """Weight, in answers, of a condition's proportion as the prior of its trials'.
 
     ``s = (1 - r) / r`` with r the correlation of two answers to one trial within a condition:
@@ -195,7 +195,7 @@ def _pairs(n: Floats, k: Floats) -> tuple[float, float]:
     return float((n * (n - 1)).sum()), float(alike.sum())
 
 
-def _beta_priors(matched: Matched, n: Floats, k: Floats) -> tuple[Floats, Floats]:
+def beta_priors(matched: Matched, n: Floats, k: Floats) -> tuple[Floats, Floats]:
     """(C,) parameters a, b of each condition's beta prior, by moments."""
     rows = np.unique(matched.condition, return_index=True)[1]
     kinds = [f"{matched.index.mode[r]}/{matched.index.difficulty[r]}" for r in rows]

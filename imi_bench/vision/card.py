@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from imi_bench.documents import parse_toml, reading
+from imi_bench.documents import read_model
 from imi_bench.errors import CardError, UnknownNameError
 
 Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_resnet", "python"]
@@ -163,7 +163,7 @@ def card(name: str) -> NetworkCard:
     if name not in names():
         raise UnknownNameError.among(name, names(), kind="network")
     file = resources.files("imi_bench.vision").joinpath("cards", f"{name}.toml")
-    return _parse(file.read_text(encoding="utf-8"), where=f"{name}.toml")
+    return read_model(file, NetworkCard, what="network card", error=CardError)
 
 
 def read_card(path: Path) -> NetworkCard:
@@ -174,25 +174,7 @@ def read_card(path: Path) -> NetworkCard:
     CardError
         If the file is missing, is not TOML, or has an unknown or invalid field.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CardError("network card cannot be read", where=path, found=error) from error
-    return _parse(text, where=path)
-
-
-def _parse(text: str, *, where: object) -> NetworkCard:
-    try:
-        with reading("network card", where=where, error=CardError):
-            table = parse_toml(text, where=where, error=CardError)
-        return NetworkCard.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CardError(
-            "network card is invalid",
-            where=f"{where}, field {'.'.join(map(str, first['loc']))}",
-            found=first["msg"],
-        ) from error
+    return read_model(path, NetworkCard, what="network card", error=CardError)
 
 
 def resolve(reference: str) -> tuple[NetworkCard, Path | None]:

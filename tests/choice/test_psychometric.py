@@ -22,7 +22,7 @@ from imi_bench.choice.fitting import (
     fit_psychometric,
 )
 from imi_bench.choice.likelihood import BinomialRows
-from imi_bench.choice.pooling import _between_groups, partially_pooled
+from imi_bench.choice.pooling import between_groups, partially_pooled
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.stats.links import LINKS, Link
 
@@ -299,8 +299,8 @@ class TestPooling:
     def test_between_group_variance_is_that_of_statsmodels(self):
         value, variance = np.array([0.3, 0.5, 1.4]), np.array([0.01, 0.02, 0.04])
         reference = combine_effects(value, variance, method_re="dl")
-        assert _between_groups(value, variance) == pytest.approx(reference.tau2, rel=1e-12)
-        assert _between_groups(np.array([1.0, 1.01]), np.array([1.0, 1.0])) == 0.0
+        assert between_groups(value, variance) == pytest.approx(reference.tau2, rel=1e-12)
+        assert between_groups(np.array([1.0, 1.01]), np.array([1.0, 1.0])) == 0.0
 
     def test_hand_derived(self, rng):
         # two groups, equal variance v, values -1 and 1: Q = 2/v, c = 1/v, tau^2 = 2 - v;

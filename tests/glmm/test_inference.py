@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import binomtest
 
 from imi_bench.errors import InputError, ModelError, NotEnoughDataError, UnknownNameError
 from imi_bench.glmm import GlmmResult, Options, build_design, fit, fit_design
@@ -262,8 +263,9 @@ def test_bootstrap_likelihood_ratio_finds_a_large_effect(fitted: GlmmResult) -> 
     test = bootstrap_likelihood_ratio(fitted, "mode", n=19, seed=0, workers=1)
     chi2 = likelihood_ratio(fitted, "mode")
     assert test.statistic == pytest.approx(chi2.statistic, abs=1e-3)
-    assert 1 / 20 <= test.p <= 1
-    assert abs(test.p - chi2.p) < 0.3
+    beyond = round(20 * test.p) - 1  # of 19 responses drawn without the effect
+    assert test.p == pytest.approx((1 + beyond) / 20)
+    assert binomtest(beyond, 19, chi2.p).pvalue > 0.01
 
 
 def test_bootstrap_needs_the_data(fitted: GlmmResult) -> None:

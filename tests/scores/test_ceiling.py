@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import statistics
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration
 from imi_bench.scores.alignment import Matched, match
-from imi_bench.scores.ceiling import left_out_answers, spearman_brown, split_half_sums
+from imi_bench.scores.ceiling import beta_priors, left_out_answers, spearman_brown, split_half_sums
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.correlation import pearson
 from imi_bench.stats.intervals import estimate
@@ -102,6 +104,40 @@ def test_people_who_guess_have_no_ceiling():
     assert found["left_out_bits"].value == pytest.approx(0, abs=0.01)
 
 
+def priors_by_loops(matched, condition):
+    """Beta prior of each condition: mean and variance over conditions of its mode and difficulty.
+
+    The variance of the observed proportions less that of drawing n answers each.
+    """
+    kinds = {}
+    for code in range(condition.max() + 1):
+        row = next(t for t, c in zip(matched.trial, condition, strict=True) if c == code)
+        kinds.setdefault((matched.index.mode[row], matched.index.difficulty[row]), []).append(code)
+    a, b = {}, {}
+    for codes in kinds.values():
+        answers = [matched.correct[condition == code] for code in codes]
+        mean = (sum(map(sum, answers)) + 1) / (sum(map(len, answers)) + 2)
+        drawn = np.mean([y.var(ddof=1) / len(y) for y in answers])
+        between = statistics.variance([y.mean() for y in answers]) - drawn
+        between = min(max(between, 1e-6), 0.99 * mean * (1 - mean))
+        size = mean * (1 - mean) / between - 1
+        for code in codes:
+            a[code], b[code] = mean * size, (1 - mean) * size
+    return a, b
+
+
+def trial_prior_by_pairs(matched, condition):
+    same, different = [], []
+    for code in range(condition.max() + 1):
+        rows = np.flatnonzero(condition == code)
+        for one, other in itertools.combinations(rows.tolist(), 2):
+            alike = matched.correct[one] == matched.correct[other]
+            (same if matched.trial[one] == matched.trial[other] else different).append(alike)
+    chance = np.mean(different)
+    correlation = (np.mean(same) - chance) / (1 - chance)
+    return (1 - correlation) / correlation
+
+
 class TestLeftOut:
     def test_a_participants_answers_do_not_predict_themselves(self, matched):
         person = matched.participant[0]
@@ -119,12 +155,10 @@ class TestLeftOut:
         assert before + after == pytest.approx(np.ones(mine.sum()), abs=0.02)
 
     def test_brute_force(self, matched):
-        from imi_bench.scores.ceiling import _beta_priors, _trial_prior
-
+        """One answer at a time, with priors from loops over pairs of answers and conditions."""
         condition = matched.condition[matched.trial]
-        n, k = np.bincount(condition).astype(float), np.bincount(condition, matched.correct)
-        a, b = _beta_priors(matched, n, k)
-        size = _trial_prior(matched, n, k)
+        a, b = priors_by_loops(matched, condition)
+        size = trial_prior_by_pairs(matched, condition)
         found = left_out_answers(matched)["left out squared error"]
         for row in (0, 17, 401):
             rest = (condition == condition[row]) & (matched.participant != matched.participant[row])
@@ -135,11 +169,9 @@ class TestLeftOut:
             assert found[row] == pytest.approx((p - matched.correct[row]) ** 2, abs=1e-12)
 
     def test_hand_derived_beta_prior(self):
-        from imi_bench.scores.ceiling import _beta_priors
-
         matched = matched_of(units=4, batches=1, people=4, modes=("natural",), networks=1)
         # y = 0, 1, 0, 1: variance 1/3 beyond the largest a beta of mean 1/2 allows, 0.25
-        a, b = _beta_priors(matched, np.full(4, 4.0), np.array([0.0, 4.0, 0.0, 4.0]))
+        a, b = beta_priors(matched, np.full(4, 4.0), np.array([0.0, 4.0, 0.0, 4.0]))
         assert a == pytest.approx(np.full(4, 0.5 * (1 / 0.99 - 1)))
         assert b == pytest.approx(a)
 

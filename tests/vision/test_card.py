@@ -107,10 +107,10 @@ def test_a_card_of_ones_own(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("name = ", "not TOML"),
-        ('name = "a"\nsource = "timm"', "field architecture"),
-        ('name = "a"\nsource = "timm"\narchitecture = "b"\nwidth = 3', "field width"),
+        ('name = "a"\nsource = "timm"', "field 'architecture'"),
+        ('name = "a"\nsource = "timm"\narchitecture = "b"\nwidth = 3', "field 'width'"),
         ('name = "a"\nsource = "timm"\narchitecture = "b"\nlayers.pattern = "("', "layers.pattern"),
-        ('name = "a/b"\nsource = "timm"\narchitecture = "b"', "field name"),
+        ('name = "a/b"\nsource = "timm"\narchitecture = "b"', "field 'name'"),
     ],
 )
 def test_bad_cards_are_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
