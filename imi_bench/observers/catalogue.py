@@ -21,19 +21,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
 from imi_bench.observers.protocol import Observer
+from imi_bench.vision.references import option_value, split_reference
 
 GROUP = "imi_bench.observers"
 
@@ -112,18 +111,18 @@ def load_observer(
     if not isinstance(name, str):
         return _in_memory(name, device=device, dtype=dtype)
     runtime = {"device": device, "dtype": dtype, "seed": seed}
-    if in_file := re.fullmatch(r"(.+?\.py):([A-Za-z_]\w*)(?:\?(.*))?", name):
-        file, attribute, query = Path(in_file[1]), in_file[2], in_file[3] or ""
-        options = _options(query, where=name)
-        return _observer(_from_file(file, attribute), options, runtime, where=name)
-    if name.endswith(".py"):
+    base, options = _split(name)
+    if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", base):
+        found_there = _from_file(Path(in_file[1]), in_file[2])
+        return _observer(found_there, options, runtime, where=name)
+    if base.endswith(".py"):
         raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
-    base, _, query = name.partition("?")
-    options = _options(query, where=name)
     # the name of an observer travels to reports; folders of this machine do not
     shown = re.sub(r"(?<=checkpoint=)[^&]*[/\\]", "", name)
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
+        if "input_size" in options:  # as networks say it
+            options["image_size"] = options.pop("input_size")
         options |= {"architecture": architecture, "name": shown}
         return _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
     known = cards()
@@ -155,24 +154,9 @@ def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
     raise _not_an_observer(found, "load_observer")
 
 
-def _options(query: str, *, where: str) -> dict[str, Any]:
-    """Options after the question mark; values are JSON where they can be, else text."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise InputError(
-            "options cannot be read", where=where, found=error, wanted="name?key=value&key=value"
-        ) from error
-    return {key: _value(text) for key, text in pairs}
-
-
-def _value(text: str) -> Any:
-    for form in (text, f"[{text}]") if "," in text else (text,):
-        try:
-            return json.loads(form)
-        except json.JSONDecodeError:
-            continue
-    return text
+def _split(name: str) -> tuple[str, dict[str, Any]]:
+    base, options = split_reference(name)
+    return base, {key: option_value(text) for key, text in options.items()}
 
 
 def _imported(loader: str) -> Any:

@@ -18,13 +18,13 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import parse_qsl
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imi_bench.documents import read_model
 from imi_bench.errors import CardError, UnknownNameError
+from imi_bench.vision.references import option_value, split_reference
 
 Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_resnet", "python"]
 Triple = tuple[float, float, float]
@@ -52,6 +52,9 @@ class Weights(_Part):
         The entry of the file that holds the state dict, and the prefix of its keys to strip.
     origin : str
         Who published them, in words.
+    random : bool
+        Ask for random weights (``pretrained=false`` in a reference); not part of the record, which
+        names the seed of random weights.
     """
 
     tag: str | None = None
@@ -59,6 +62,7 @@ class Weights(_Part):
     key: str | None = None
     key_prefix: str = ""
     origin: str = ""
+    random: bool = Field(default=False, exclude=True)
 
 
 class Preprocessing(_Part):
@@ -184,9 +188,10 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     ----------
     reference : str
         See the module's docstring. Options of a one-line reference: ``checkpoint``, ``pretrained``
-        (tag), ``name``, ``layers`` (pattern), ``input_size`` (of input and image: nothing is
-        cropped away, unless ``resize`` says how far to scale), ``resize``, ``mode``,
-        ``interpolation``, ``mean``, ``std``; all others go to the model's constructor.
+        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern), ``input_size`` (of
+        input and image: nothing is cropped away, unless ``resize`` says how far to scale),
+        ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all others go to the model's
+        constructor.
 
     Returns
     -------
@@ -212,8 +217,9 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
 
 
 def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, Path | None]:
-    architecture, _, query = rest.partition("?")
-    options: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+    architecture, options = split_reference(rest)
+    tag = options.pop("pretrained", None)
+    switch = None if tag is None else option_value(tag)
     checkpoint = options.pop("checkpoint", None)
     size = options.pop("input_size", None)
     preprocessing: dict[str, Any] = {
@@ -230,14 +236,17 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
         "source": source,
         "architecture": f"{file}:{architecture}" if file else architecture,
         "name": options.pop("name", re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])),
-        "weights": {"tag": options.pop("pretrained", None)},
+        "weights": {
+            "tag": None if isinstance(switch, bool) else tag,
+            "random": switch is False,
+        },
         "layers": {
             "pattern": options.pop("layers", ""),
             "inside": tower,
             "prefix": f"{tower}_" if tower else "",
         },
         "preprocessing": preprocessing,
-        "arguments": {key: _literal(value) for key, value in options.items()},
+        "arguments": {key: option_value(value) for key, value in options.items()},
     }
     try:
         described = NetworkCard.model_validate(fields)
@@ -249,17 +258,6 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
             found=first["msg"],
         ) from error
     return described, Path(checkpoint) if checkpoint else None
-
-
-def _literal(text: str) -> int | float | bool | str:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def covariates() -> pd.DataFrame:

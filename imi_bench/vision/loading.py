@@ -125,6 +125,7 @@ def load_network(
     else:
         card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
         checkpoint = checkpoint or named
+        pretrained = pretrained and not card.weights.random
         random = checkpoint is None and not pretrained and not structure
         download = checkpoint is None and pretrained and not structure
         if card.source == "open_clip" and checkpoint is not None:

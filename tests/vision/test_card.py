@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imi_bench.errors import CardError, UnknownNameError
+from imi_bench.errors import CardError, InputError, UnknownNameError
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.vision import card
 
 NINE = {
@@ -129,3 +130,17 @@ def test_unknown_names_and_options_are_refused() -> None:
         card.resolve("timm:test_resnet?mean=1,2")
     with pytest.raises(CardError, match="cannot be read"):
         card.resolve("nowhere.toml")
+
+
+def test_networks_and_observers_share_one_language() -> None:
+    found, _ = card.resolve("timm:test_resnet?num_classes=10&input_size=32&pretrained=false")
+    assert (found.arguments, found.preprocessing.crop) == ({"num_classes": 10}, 32)
+    assert found.weights.random
+    assert found.weights.tag is None
+    assert "random" not in found.model_dump(mode="json")["weights"]
+    assert card.resolve("open_clip:RN50?pretrained=openai")[0].weights.tag == "openai"
+    for wrong in ("timm:test_resnet?num_classes", "timm:test_resnet?a=1&a=2"):
+        with pytest.raises(InputError, match=r"options cannot be read|option given twice"):
+            card.resolve(wrong)
+        with pytest.raises(InputError, match=r"options cannot be read|option given twice"):
+            load_observer(wrong)
