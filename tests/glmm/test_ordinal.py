@@ -249,3 +249,29 @@ def test_recovery_coverage_and_precision(link) -> None:
     assert 0.90 < hits / fits < 0.985
     assert abs(np.mean(errors)) < 0.3
     assert np.mean(ratios) > 1.15
+
+
+def test_real_people_against_clmm(shared: Path) -> None:
+    """Side and confidence of ten people (Borowski et al. 2021); R: ordinal 2022.11.16.
+
+    ``clmm(factor(rating, ordered = TRUE) ~ synthetic + depth + (1|s) + (1|u))``.
+    """
+    name = "experiment_I_main_practice_catch_repeated_trials_preprocessed.csv"
+    data = pd.read_csv(shared / "people" / "borowski2021" / name)
+    data = data[(data["trial_type"] == "main") & data["instr_type"].isin(["natural", "optimized"])]
+    steps = data["abs_conf_rating"]
+    data["rating"] = np.where(data["correct"].astype(bool), 3 + steps, 4 - steps)
+    data["synthetic"] = (data["instr_type"] == "optimized").astype(int)
+    order = {layer: place for place, layer in enumerate(sorted(data["layer"].unique()))}
+    data["depth"] = data["layer"].map(order) / 8 - 0.5
+    data["s"] = data["subject_id"].astype(str)
+    data["u"] = data["unit_name"].astype(str) + data["channel"].astype(str)
+    six = fit("rating ~ synthetic + depth + (1|s) + (1|u)", data, family="ordinal")
+    assert six.log_likelihood == pytest.approx(-1169.826, abs=1e-3)
+    np.testing.assert_allclose(six.estimate, [-1.5673913, 2.1433601], atol=1e-3)
+    np.testing.assert_allclose(six.se, [0.1386515, 0.3173412], rtol=2e-3)
+    wanted = [-5.9991616, -4.4454650, -3.6134560, -2.2189210, -0.6775798]
+    np.testing.assert_allclose(six.shape, wanted, atol=2e-3)
+    data["correct"] = data["correct"].astype(int)
+    two = fit("correct ~ synthetic + depth + (1|s) + (1|u)", data)
+    assert abs(six.z[0]) > 2 * abs(two.z[1])
