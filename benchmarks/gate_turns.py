@@ -65,6 +65,8 @@ def main() -> None:
         whole = result.comparisons[0]
         drop = f"{whole.drop.value:+.3f} [{whole.drop.low:+.3f}, {whole.drop.high:+.3f}]"
         settle = "" if whole.trials_to_settle is None else f"{whole.trials_to_settle:,}"
+        if whole.verdict == "cannot tell" and not settle:
+            settle = "no number"
         print(f"| {step.name} | {whole.new.value:.3f} | {drop} | {result.verdict} | {settle} |")
 
 

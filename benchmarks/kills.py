@@ -1,0 +1,135 @@
+"""SIGKILL at random instants over long commands: what a kill leaves, and whether the next goes on.
+
+Each command first runs to its end; its outputs (but for times) are the reference. Then, each time
+in a fresh folder, it is killed with its children after a random part of that time and started
+again: it must end with 0, give the reference's outputs bit for bit, and leave no temporary file.
+
+    python benchmarks/kills.py [--kills 10] [--only run]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.leaderboard.board import find
+from imi_bench.provenance import sha256_columns, sha256_file
+from imi_bench.simulation.release import simulate_release, write_release
+from imi_bench.simulation.world import build
+from imi_bench.stimuli.trial_files import write_trials
+
+PROGRAM = [sys.executable, "-c", "from imi_bench.cli.app import main; main()"]
+IGNORED = {"run.json", "about.json", "record.json"}
+
+
+def commands(inputs: Path) -> dict[str, Callable[[Path], list[str]]]:
+    """Arguments of each command, given the folder it works in."""
+    trials = inputs / "stimuli"
+    return {
+        "run": lambda w: [
+            *("run", "--observer", "oriented-energy", "--trials", str(trials)),
+            *("--out", str(w / "out"), "--cache", str(w / "cache")),
+        ],
+        "fetch": lambda w: ["data", "fetch", "--from", str(inputs / "release"), "--to", str(w)],
+        "simulate": lambda w: ["data", "simulate", "--out", str(w / "made.csv"), "--force"],
+        "build": lambda w: ["leaderboard", "build", str(w / "observers-mini")],
+    }
+
+
+def prepare(name: str, work: Path) -> None:
+    work.mkdir(parents=True)
+    if name == "build":
+        shutil.copytree(find("observers-mini").folder, work / "observers-mini")
+        for path in (work / "observers-mini").glob("board.*"):
+            if path.suffix != ".toml":
+                path.unlink()
+
+
+def outputs(name: str, work: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(p for p in work.rglob("*") if p.is_file()):
+        if path.name in IGNORED or "cache" in path.relative_to(work).parts:
+            continue
+        if path.name == "decisions.parquet":
+            frame = pd.read_parquet(path)
+            found[path.name] = sha256_columns({c: frame[c] for c in frame if c != "seconds"})
+        else:
+            found[path.relative_to(work).as_posix()] = sha256_file(path)
+    return found
+
+
+def leftovers(work: Path) -> list[Path]:
+    return [p for p in work.rglob(".*") if p.is_file() and p.name != ".DS_Store"]
+
+
+def once(arguments: list[str], *, kill_after: float | None = None) -> int:
+    process = subprocess.Popen(
+        PROGRAM + arguments,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        _, said = process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return -signal.SIGKILL
+    if process.returncode:
+        print(said.decode(errors="replace")[-400:], file=sys.stderr)
+    return process.returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=10, help="of each command")
+    parser.add_argument("--only")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(arguments.seed)
+    print("| command | seconds | killed | went on | the same outputs | nothing left over |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_trials(build(seed=0).trials, root / "in" / "stimuli")
+        (root / "in" / "release").mkdir()
+        write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
+        for name, make in commands(root / "in").items():
+            if arguments.only not in (None, name):
+                continue
+            prepare(name, root / name / "reference")
+            started = time.perf_counter()
+            if code := once(make(root / name / "reference")):
+                raise SystemExit(f"{name} ends with {code}")
+            seconds = time.perf_counter() - started
+            wanted = outputs(name, root / name / "reference")
+            killed = went_on = same = clean = 0
+            for number in range(arguments.kills):
+                work = root / name / str(number)
+                prepare(name, work)
+                ended = once(make(work), kill_after=rng.uniform(0.05, 1.0) * seconds)
+                killed += ended == -signal.SIGKILL
+                went_on += once(make(work)) == 0
+                same += outputs(name, work) == wanted
+                clean += not leftovers(work)
+            of = arguments.kills
+            print(
+                f"| {name} | {seconds:.1f} | {killed} of {of} | {went_on} | {same} | {clean} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
