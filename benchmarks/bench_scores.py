@@ -23,7 +23,7 @@ from sklearn.metrics import brier_score_loss, cohen_kappa_score, log_loss
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.provenance import write_json
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
@@ -75,7 +75,7 @@ def simulated(*, answers_per_trial: int, seed: int) -> tuple[DecisionVariables, 
     return decisions, Study(index, answers)
 
 
-def answer_table(matched: Matched) -> pd.DataFrame:
+def answer_table(matched: AlignedAnswers) -> pd.DataFrame:
     """One row a human answer."""
     t = matched.trial
     return pd.DataFrame(
@@ -147,7 +147,9 @@ def looped_answers(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def looped(matched: Matched, *, units: int, people: int, seed: int) -> dict[str, list[float]]:
+def looped(
+    matched: AlignedAnswers, *, units: int, people: int, seed: int
+) -> dict[str, list[float]]:
     """Scores without each of the first units, and those over answers without the first people."""
     table = answer_table(matched)
     rng = np.random.default_rng(seed)
@@ -189,7 +191,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     decisions, study = simulated(answers_per_trial=3, seed=0)
-    matched = match(decisions, study, calibration=calibrate(decisions, study))
+    matched = align_answers(decisions, study, calibration=calibrate(decisions, study))
     many, more = simulated(answers_per_trial=8, seed=1)
     fast, slow, fits = [], [], []
     for _ in range(arguments.repeats):

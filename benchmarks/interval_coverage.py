@@ -36,7 +36,7 @@ from scipy.special import expit
 
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.provenance import generator
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap
 from imi_bench.stats.jackknife import Jackknife
@@ -75,7 +75,7 @@ def simulate(
     networks: int,
     worse: tuple[float, ...],
     rng: np.random.Generator,
-) -> list[Matched]:
+) -> list[AlignedAnswers]:
     """One study: an observer for each of `worse`, the SD of noise that it has beyond the others."""
     shape = (units, len(MODES), len(design.difficulties), design.batches)
     unit, mode, hard, batch = (axis.ravel() for axis in np.indices(shape))
@@ -108,7 +108,7 @@ def simulate(
         evidence = (seen + _noise(math.hypot(0.6, more), 0.4, unit, rng))[used]
         right = evidence > 0
         found.append(
-            Matched(
+            AlignedAnswers(
                 observer=f"observer {number}",
                 index=index,
                 credit=right.astype(float),
@@ -228,7 +228,7 @@ def ranks(design: Design, *, units: int, studies: int, seed: int) -> dict[str, o
     }
 
 
-def _bits(matched: Matched) -> Jackknife:
+def _bits(matched: AlignedAnswers) -> Jackknife:
     return leave_out(matched, seed=0, n_draws=0)["bits"]
 
 

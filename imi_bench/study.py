@@ -27,7 +27,7 @@ from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
 from imi_bench.replay.output import write_run
 from imi_bench.replay.runner import replay
-from imi_bench.report.contents import Exhibit, ObserverRun, write_study
+from imi_bench.report.contents import ObserverRun, ReportData, write_study
 from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
@@ -101,9 +101,9 @@ class StudySoFar:
     page: Path | None = None
 
     @property
-    def exhibit(self) -> Exhibit:
+    def exhibit(self) -> ReportData:
         """What the report shows."""
-        return Exhibit(
+        return ReportData(
             TITLE,
             made(self.trials),
             self.runs,

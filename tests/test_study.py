@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, MissingExtraError
-from imi_bench.report.contents import read_exhibit
+from imi_bench.report.contents import read_report_data
 from imi_bench.report.page import write_page
 from imi_bench.study import STEPS, Plan, StudySoFar, light_observers, made, run_study
 
@@ -83,7 +83,7 @@ def test_folders_hold_what_they_should(done: StudySoFar) -> None:
 
 
 def test_the_report_from_disk_is_the_report_of_the_run(done: StudySoFar, tmp_path: Path) -> None:
-    page = write_page(read_exhibit(done.plan.folder), tmp_path / "again.html")
+    page = write_page(read_report_data(done.plan.folder), tmp_path / "again.html")
     assert page.read_bytes() == made(done.page).read_bytes()
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.errors import InputError
-from imi_bench.scores.alignment import match
+from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
 from imi_bench.tables.align import rows_of
@@ -102,7 +102,7 @@ def _bits(
     label = "none"
     for run in runs:
         calibration = calibrate(run, study)
-        matched = match(run, study, calibration=calibration)
+        matched = align_answers(run, study, calibration=calibration)
         bits = bits_above_chance(matched.p_correct[matched.trial], matched.correct)
         sums = np.bincount(matched.trial, bits, minlength=len(matched.index))
         means = pd.Series(sums / matched.answers, index=matched.index.trial_id)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from imi_bench.leaderboard.plots import scatter
 from imi_bench.leaderboard.rows import Detail
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.scores.likelihood import reliability_diagram
 from imi_bench.stats.proportions import wilson
 
@@ -45,7 +45,7 @@ def read_sheet(folder: Path) -> Sheet | None:
     return Sheet({t: (list(p), list(n), list(q)) for t, p, n, q in zip(*columns, strict=True)})
 
 
-def observer_detail(matched: Matched, folder: Path) -> Detail:
+def observer_detail(matched: AlignedAnswers, folder: Path) -> Detail:
     """Observer against people by unit, calibration, and trials from easiest to hardest."""
     observer, human = matched.condition_means()
     diagram = reliability_diagram(matched)
@@ -84,7 +84,7 @@ def network_figures(points: list[tuple[float, float]]) -> tuple[Markup, ...]:
     )
 
 
-def _spread(matched: Matched) -> list[int]:
+def _spread(matched: AlignedAnswers) -> list[int]:
     """Rows of `SHOWN` trials evenly spaced from those people found easiest to hardest."""
     ease = matched.hits / np.maximum(matched.answers, 1)
     order = np.lexsort((matched.index.trial_id.astype(str), -ease))
@@ -92,7 +92,7 @@ def _spread(matched: Matched) -> list[int]:
     return [int(order[place]) for place in places]
 
 
-def _trial(matched: Matched, row: int, sheet: Sheet) -> dict[str, object]:
+def _trial(matched: AlignedAnswers, row: int, sheet: Sheet) -> dict[str, object]:
     trial = str(matched.index.trial_id[row])
     positive, negative, queries = sheet.tiles[trial]
     right, people = int(matched.hits[row]), int(matched.answers[row])

@@ -18,7 +18,7 @@ from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.rows import Row, Scored, choice_model, facts_of
 from imi_bench.leaderboard.validate import Entry, Expected
 from imi_bench.scores import agreement, ceiling, consistency, likelihood
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.strata import levels, stratum_labels
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate
@@ -89,7 +89,7 @@ class ObserverScores:
         board = self.board
         calibration = self._calibrated(decisions)
         row = replace(row, facts=row.facts | choice_model([calibration]))
-        matched = match(decisions, self.study, calibration=calibration)
+        matched = align_answers(decisions, self.study, calibration=calibration)
         parts = {
             f"{by}={level}": labels == level
             for by in ("mode", "difficulty")
@@ -120,7 +120,9 @@ class ObserverScores:
         )
 
 
-def _all_scores(matched: Matched, board: Board, parts: Mapping[str, Bools]) -> dict[str, Jackknife]:
+def _all_scores(
+    matched: AlignedAnswers, board: Board, parts: Mapping[str, Bools]
+) -> dict[str, Jackknife]:
     """All scores without each cluster; bits also within each part of the trials."""
     bits = likelihood.likelihood_answers(matched)["bits"]
     answers: dict[str, Floats | Placed] = {
@@ -154,7 +156,7 @@ def _bits_within(part: str) -> Score:
 
 
 def _left_out(
-    matched: Matched,
+    matched: AlignedAnswers,
     board: Board,
     *,
     units: Mapping[str, Floats],
@@ -173,7 +175,7 @@ def _left_out(
 
 
 def _estimate(
-    found: Jackknife, matched: Matched, board: Board, *, part: Bools | None = None
+    found: Jackknife, matched: AlignedAnswers, board: Board, *, part: Bools | None = None
 ) -> Estimate:
     if part is not None:
         n, clusters = int(part[matched.trial].sum()), len(np.unique(matched.unit[part]))
@@ -199,7 +201,7 @@ def _people(humans: ObserverScores) -> Scored:
         np.where(first, "positive", "negative"),
         np.zeros(len(index)),
     )
-    matched = match(anyone, humans.study, calibration=Calibration.identity())
+    matched = align_answers(anyone, humans.study, calibration=Calibration.identity())
     answers = {**consistency.consistency_answers(matched), **ceiling.left_out_answers(matched)}
     found = _left_out(
         matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.provenance import plain
-from imi_bench.report.contents import Exhibit, ObserverRun
+from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.stats.proportions import wilson
 from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images
@@ -46,7 +46,7 @@ class Browser:
     order: str
 
 
-def make_browser(exhibit: Exhibit) -> Browser:
+def make_browser(exhibit: ReportData) -> Browser:
     """Order the trials from easiest to hardest and gather what is shown of each."""
     ease, meaning = ease_of(exhibit)
     order = np.argsort(-ease, kind="stable")
@@ -84,7 +84,7 @@ def make_browser(exhibit: Exhibit) -> Browser:
     return Browser(payload, len(order), len(trials), meaning)
 
 
-def ease_of(exhibit: Exhibit) -> tuple[NDArray[np.float64], str]:
+def ease_of(exhibit: ReportData) -> tuple[NDArray[np.float64], str]:
     """(T,) larger for easier trials, and in words what it is.
 
     The panel's proportion correct where a panel answered; else the mean rank, over machine
@@ -131,7 +131,7 @@ def _split(correct: int, answers: int) -> list[float] | None:
     return [correct, answers, round(float(low), 3), round(float(high), 3)]
 
 
-def _answers(exhibit: Exhibit, run: ObserverRun, order: NDArray[np.int64]) -> dict[str, Any]:
+def _answers(exhibit: ReportData, run: ObserverRun, order: NDArray[np.int64]) -> dict[str, Any]:
     decisions, rows = run.decisions, exhibit.rows_of(run)[order]
     answered = decisions.answered[rows]
     marks = [

@@ -71,7 +71,7 @@ class ObserverRun(Brief):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Exhibit(Brief):
+class ReportData(Brief):
     """Everything a page shows.
 
     Attributes
@@ -164,7 +164,7 @@ class Exhibit(Brief):
         return correct.astype(np.int64), np.bincount(rows[known], minlength=count)
 
 
-def read_exhibit(folder: Path, *, seed: int = 0) -> Exhibit:
+def read_report_data(folder: Path, *, seed: int = 0) -> ReportData:
     """Read what a demo or a single run left in its folder.
 
     Raises
@@ -185,7 +185,7 @@ def read_exhibit(folder: Path, *, seed: int = 0) -> Exhibit:
     alone = ObserverRun(run.decisions, run.record)
     runs = [alone, *_references(run.trials, seed=int(run.record.get("seed", 0)))]
     others = tuple(other for other in runs[1:] if other.name != alone.name)
-    return Exhibit(f"The answers of {alone.name}", run.trials, (alone, *others), seed=seed)
+    return ReportData(f"The answers of {alone.name}", run.trials, (alone, *others), seed=seed)
 
 
 def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
@@ -203,7 +203,7 @@ def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
     return [ObserverRun(decisions) for decisions in found]
 
 
-def _read_study(folder: Path) -> Exhibit:
+def _read_study(folder: Path) -> ReportData:
     about = _read_json(folder / STUDY_FILE)
     trials = read_trials(folder / "trials.parquet")
     try:
@@ -216,7 +216,7 @@ def _read_study(folder: Path) -> Exhibit:
     study = None
     if (folder / "responses.parquet").is_file():
         study = Study(trials.index, _read_responses(folder))
-    return Exhibit(trials=trials, runs=tuple(map(_read_run, places)), study=study, **facts)
+    return ReportData(trials=trials, runs=tuple(map(_read_run, places)), study=study, **facts)
 
 
 def _read_run(place: Path) -> ObserverRun:
@@ -225,8 +225,8 @@ def _read_run(place: Path) -> ObserverRun:
     return ObserverRun(run.decisions, run.record, calibration)
 
 
-def write_study(exhibit: Exhibit, folder: Path) -> None:
-    """Write what `read_exhibit` needs beside ``trials.parquet`` and ``runs``.
+def write_study(exhibit: ReportData, folder: Path) -> None:
+    """Write what `read_report_data` needs beside ``trials.parquet`` and ``runs``.
 
     That is ``responses.parquet`` with its source, the calibration of each run, and last
     ``study.json``, which says that the folder is whole.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from imi_bench.release.published import published
-from imi_bench.report.contents import Exhibit
+from imi_bench.report.contents import ReportData
 from imi_bench.report.figures import (
     MOST_OBSERVERS,
     PANEL,
@@ -31,7 +31,7 @@ _INTERVALS = (
 _MOST_UNITS = 40
 
 
-def draw_figures(exhibit: Exhibit, summary: Summary) -> list[Figure]:
+def draw_figures(exhibit: ReportData, summary: Summary) -> list[Figure]:
     """All figures of a report, in reading order.
 
     Observers beyond the first `MOST_OBSERVERS` are in the table alone; the page says so.
@@ -59,23 +59,23 @@ def draw_figures(exhibit: Exhibit, summary: Summary) -> list[Figure]:
     return figures
 
 
-def drawn_observers(exhibit: Exhibit, summary: Summary) -> list[str]:
+def drawn_observers(exhibit: ReportData, summary: Summary) -> list[str]:
     """Names of the observers in figures, best first: machines, or references if there are none."""
     runs = exhibit.machines or exhibit.runs
     return summary.best_first(run.name for run in runs)[:MOST_OBSERVERS]
 
 
-def _series(exhibit: Exhibit, names: list[str]) -> list[str]:
+def _series(exhibit: ReportData, names: list[str]) -> list[str]:
     return [PANEL, *names] if exhibit.study is not None else names
 
 
-def _intervals(exhibit: Exhibit) -> str:
+def _intervals(exhibit: ReportData) -> str:
     people = "; for the panel, over units and participants" if exhibit.study is not None else ""
     return _INTERVALS.format(people=people)
 
 
 def _by_network(
-    exhibit: Exhibit, summary: Summary, names: list[str], labels: Mapping[str, str]
+    exhibit: ReportData, summary: Summary, names: list[str], labels: Mapping[str, str]
 ) -> Figure:
     points = [
         Dot(name, network, mode, summary.correct[name, stratum])
@@ -112,7 +112,7 @@ def _published(points: list[Dot]) -> list[Dot]:
 
 
 def _by_difficulty(
-    exhibit: Exhibit, summary: Summary, names: list[str], labels: Mapping[str, str]
+    exhibit: ReportData, summary: Summary, names: list[str], labels: Mapping[str, str]
 ) -> Figure:
     points = [
         Dot(name, level, mode, summary.correct[name, stratum])
@@ -136,7 +136,7 @@ def _by_difficulty(
     )
 
 
-def _by_unit(exhibit: Exhibit, names: list[str], labels: Mapping[str, str]) -> Figure:
+def _by_unit(exhibit: ReportData, names: list[str], labels: Mapping[str, str]) -> Figure:
     index = exhibit.trials.index
     points = []
     for unit in dict.fromkeys(index.unit_id.tolist()):
@@ -160,7 +160,7 @@ def _by_unit(exhibit: Exhibit, names: list[str], labels: Mapping[str, str]) -> F
     )
 
 
-def _short_units(exhibit: Exhibit) -> dict[str, str]:
+def _short_units(exhibit: ReportData) -> dict[str, str]:
     """Units without the network's name where there is one network."""
     units, networks = exhibit.trials.index.unit_id.tolist(), set(exhibit.trials.index.network)
     return {unit: unit.partition("/")[2] for unit in units} if len(networks) == 1 else {}

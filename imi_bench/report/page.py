@@ -10,7 +10,7 @@ from imi_bench import text
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.report.browser import Browser, make_browser
-from imi_bench.report.contents import Exhibit, read_exhibit
+from imi_bench.report.contents import ReportData, read_report_data
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.summary import Summary, summarise
@@ -25,12 +25,12 @@ class ReportPage(Brief):
     Attributes
     ----------
     path : Path
-    exhibit : Exhibit
+    exhibit : ReportData
         What it shows.
     """
 
     path: Path
-    exhibit: Exhibit
+    exhibit: ReportData
 
     def _repr_html_(self) -> str:
         """A link to the page."""
@@ -63,17 +63,17 @@ def report(folder: str | Path, *, out: str | Path | None = None, seed: int = 0) 
     --------
     ``report("runs/mine").path``
     """
-    exhibit = read_exhibit(Path(folder), seed=seed)
+    exhibit = read_report_data(Path(folder), seed=seed)
     path = Path(folder) / "report.html" if out is None else Path(out)
     return ReportPage(write_page(exhibit, path), exhibit)
 
 
-def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) -> Path:
+def write_page(exhibit: ReportData, path: Path, *, summary: Summary | None = None) -> Path:
     """Write the report.
 
     Parameters
     ----------
-    exhibit : Exhibit
+    exhibit : ReportData
     path : Path
         Of the HTML file.
     summary : Summary, optional
@@ -90,7 +90,7 @@ def write_page(exhibit: Exhibit, path: Path, *, summary: Summary | None = None) 
     return path
 
 
-def render(exhibit: Exhibit, summary: Summary) -> str:
+def render(exhibit: ReportData, summary: Summary) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
     browser = make_browser(exhibit)
     page = {
@@ -110,7 +110,7 @@ def render(exhibit: Exhibit, summary: Summary) -> str:
     return environment("imi_bench.report").get_template("page.html").render(page=page)
 
 
-def _simulated(exhibit: Exhibit) -> str:
+def _simulated(exhibit: ReportData) -> str:
     if not exhibit.simulated:
         return ""
     people = exhibit.study is not None and exhibit.study.responses.simulated
@@ -122,7 +122,7 @@ def _simulated(exhibit: Exhibit) -> str:
     )
 
 
-def _lead(exhibit: Exhibit) -> str:
+def _lead(exhibit: ReportData) -> str:
     index, observers = exhibit.trials.index, len(exhibit.machines)
     units, networks = len(set(index.unit_id)), len(set(index.network))
     text = (
@@ -135,7 +135,7 @@ def _lead(exhibit: Exhibit) -> str:
     return text + f", and are held against the answers of {people}."
 
 
-def _tiles(exhibit: Exhibit) -> list[dict[str, str]]:
+def _tiles(exhibit: ReportData) -> list[dict[str, str]]:
     index = exhibit.trials.index
     tiles = {
         "networks": len(set(index.network)),
@@ -154,7 +154,7 @@ def _tiles(exhibit: Exhibit) -> list[dict[str, str]]:
     ]
 
 
-def _example(exhibit: Exhibit, browser: Browser) -> dict[str, Any]:
+def _example(exhibit: ReportData, browser: Browser) -> dict[str, Any]:
     """The easiest trial with natural references."""
     trials = browser.payload["trials"]
     easy = next((trial for trial in trials if trial["mode"] == "natural"), trials[0])
@@ -179,7 +179,7 @@ def _browser_lead(browser: Browser) -> str:
     return f"Sorted by {browser.order}. {some}".strip()
 
 
-def _made(exhibit: Exhibit) -> list[str]:
+def _made(exhibit: ReportData) -> list[str]:
     texts = [
         "Each observer was shown every trial blind: the images without names, the two queries in "
         "an order drawn from the seed. It gave one number a trial, its decision variable: "
@@ -199,7 +199,7 @@ def _made(exhibit: Exhibit) -> list[str]:
     return texts
 
 
-def _facts(exhibit: Exhibit) -> list[tuple[str, str]]:
+def _facts(exhibit: ReportData) -> list[tuple[str, str]]:
     facts = [("Trial table, SHA-256", exhibit.trials.hash)]
     if exhibit.study is not None:
         facts += [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imi_bench.arrays import Bools, Floats, Ints
-from imi_bench.report.contents import Exhibit, ObserverRun
+from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.report.figures import PANEL
 from imi_bench.scores.agreement import TRIALS
 from imi_bench.scores.consistency import CONSISTENCY
@@ -62,12 +62,12 @@ class Summary:
         return list(dict.fromkeys(getattr(s, part) for s in self.strata if getattr(s, part) != ALL))
 
 
-def summarise(exhibit: Exhibit, *, n_resamples: int = N_RESAMPLES) -> Summary:
+def summarise(exhibit: ReportData, *, n_resamples: int = N_RESAMPLES) -> Summary:
     """Compute all numbers; catch trials are left out of all of them.
 
     Parameters
     ----------
-    exhibit : Exhibit
+    exhibit : ReportData
     n_resamples : int
         Draws behind scores that are not smooth; see `imi_bench.scores.report.score`.
     """
@@ -95,7 +95,7 @@ def summarise(exhibit: Exhibit, *, n_resamples: int = N_RESAMPLES) -> Summary:
 
 
 def proportion_correct(
-    exhibit: Exhibit,
+    exhibit: ReportData,
     keep: Bools,
     *,
     run: ObserverRun | None = None,
@@ -104,7 +104,7 @@ def proportion_correct(
 
     Parameters
     ----------
-    exhibit : Exhibit
+    exhibit : ReportData
     keep : (T,) bool
     run : ObserverRun, optional
         The panel if None: then n counts answers, and participants are a sample as well.
@@ -133,7 +133,7 @@ def proportion_correct(
     return estimate(found, n=n, clusters=clusters)
 
 
-def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:
+def _panel_answers(exhibit: ReportData, keep: Bools) -> tuple[Ints, Ints, Floats]:
     """Row among the kept trials, participant and correctness of each answer."""
     if exhibit.study is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
@@ -144,7 +144,7 @@ def _panel_answers(exhibit: Exhibit, keep: Bools) -> tuple[Ints, Ints, Floats]:
     return row[used], codes(responses.participant[used]), hits
 
 
-def _strata(exhibit: Exhibit) -> tuple[Stratum, ...]:
+def _strata(exhibit: ReportData) -> tuple[Stratum, ...]:
     index = exhibit.trials.index
     networks = sorted(set(index.network))
     wanted = [
@@ -157,7 +157,7 @@ def _strata(exhibit: Exhibit) -> tuple[Stratum, ...]:
     return tuple(stratum for stratum in wanted if _rows(exhibit, stratum).any())
 
 
-def _rows(exhibit: Exhibit, stratum: Stratum) -> Bools:
+def _rows(exhibit: ReportData, stratum: Stratum) -> Bools:
     index = exhibit.trials.index
     keep = ~index.catch
     for part in ("network", "mode", "difficulty"):

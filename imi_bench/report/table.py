@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from imi_bench.report.contents import Exhibit, ObserverRun
+from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.report.figures import PANEL
 from imi_bench.report.summary import Stratum, Summary
 from imi_bench.stats.estimate import Estimate
@@ -26,7 +26,7 @@ _NOTES = {
 _EVERYTHING = Stratum()
 
 
-def observer_table(exhibit: Exhibit, summary: Summary) -> dict[str, Any]:
+def observer_table(exhibit: ReportData, summary: Summary) -> dict[str, Any]:
     """Columns, groups of rows, and remarks, for the template."""
     known = {run.name: run for run in exhibit.machines}
     machines = [known[name] for name in summary.best_first(known)]
@@ -66,7 +66,7 @@ def _columns(summary: Summary) -> list[dict[str, str]]:
     return columns
 
 
-def _row(exhibit: Exhibit, run: ObserverRun, summary: Summary) -> dict[str, Any]:
+def _row(exhibit: ReportData, run: ObserverRun, summary: Summary) -> dict[str, Any]:
     cells = [_cell(summary.correct[run.name, stratum]) for stratum in _strata(summary)]
     if summary.scores:
         lines = summary.scores[run.name].scores
@@ -74,7 +74,7 @@ def _row(exhibit: Exhibit, run: ObserverRun, summary: Summary) -> dict[str, Any]
     return {"name": exhibit.labels[run.name], "note": _note(run), "cells": cells}
 
 
-def _panel_row(exhibit: Exhibit, summary: Summary) -> dict[str, Any]:
+def _panel_row(exhibit: ReportData, summary: Summary) -> dict[str, Any]:
     cells = [_cell(summary.correct[PANEL, stratum]) for stratum in _strata(summary)]
     ceilings = next(iter(summary.scores.values())).ceilings
     cells += [
@@ -118,7 +118,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _lead(exhibit: Exhibit, summary: Summary, machines: list[ObserverRun]) -> str:
+def _lead(exhibit: ReportData, summary: Summary, machines: list[ObserverRun]) -> str:
     if not machines:
         return "Only reference observers answered these trials."
     best = summary.correct[machines[0].name, _EVERYTHING]
@@ -131,7 +131,7 @@ def _lead(exhibit: Exhibit, summary: Summary, machines: list[ObserverRun]) -> st
     return text
 
 
-def _caption(exhibit: Exhibit, summary: Summary) -> str:
+def _caption(exhibit: ReportData, summary: Summary) -> str:
     some = summary.correct[exhibit.runs[0].name, _EVERYTHING]
     text = (
         f"Values with 95% intervals in brackets. n = {some.n:,} main trials of {some.clusters} "
@@ -148,7 +148,7 @@ def _caption(exhibit: Exhibit, summary: Summary) -> str:
     return text
 
 
-def _coverage(exhibit: Exhibit) -> str:
+def _coverage(exhibit: ReportData) -> str:
     """Who left trials open, and how these count."""
     open_ = {
         exhibit.labels[run.name]: (
@@ -167,7 +167,7 @@ def _coverage(exhibit: Exhibit) -> str:
     return f"Trials left open count one half, what a guess earns: {'; '.join(told)}."
 
 
-def _remarks(exhibit: Exhibit, summary: Summary, machines: list[ObserverRun]) -> list[str]:
+def _remarks(exhibit: ReportData, summary: Summary, machines: list[ObserverRun]) -> list[str]:
     remarks = [_coverage(exhibit)]
     if exhibit.study is None:
         remarks.append(

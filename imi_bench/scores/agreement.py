@@ -1,6 +1,6 @@
 """Whether observer and people find the same units, networks and trials easy.
 
-Each family of scores is a function that turns `Matched` data into columns to be summed, and a
+Each family of scores turns `AlignedAnswers` into columns to be summed, and is a
 tuple of `Score` that reads the sums.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearman
 from imi_bench.stats.sums import Placed, Score, Totals
 
@@ -27,12 +27,12 @@ __all__ = [
 Columns = dict[str, Floats]
 
 
-def sum_trials(matched: Matched, column: Floats) -> Floats:
+def sum_trials(matched: AlignedAnswers, column: Floats) -> Floats:
     """(U,) sums of a column of trials (T,) over each unit."""
     return np.bincount(matched.unit, column, minlength=matched.n_units).astype(np.float64)
 
 
-def trial_sums(matched: Matched) -> Columns:
+def trial_sums(matched: AlignedAnswers) -> Columns:
     """Sums over trials: how many, answered, right, and the observer's side by the true side."""
     first = matched.first_is_positive.astype(np.float64)
     ones = np.ones(len(first))
@@ -65,7 +65,7 @@ one side only because the correct query stood there more often has none.
 """
 
 
-def unit_sums(matched: Matched) -> Columns:
+def unit_sums(matched: AlignedAnswers) -> Columns:
     """Moments over conditions of the observer's mean prediction (x) and people's mean (y).
 
     A point is a condition (unit, mode, difficulty), the level at which about 30 people answered;
@@ -75,7 +75,7 @@ def unit_sums(matched: Matched) -> Columns:
     return {"moments": sum_conditions(matched, moments(x - x.mean(), y - y.mean()))}
 
 
-def unit_scores(matched: Matched) -> tuple[Score, ...]:
+def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
     """Pearson and Spearman correlation over conditions, clustered by unit."""
     x, y = matched.condition_means()
     unit = matched.unit_of_condition
@@ -110,14 +110,14 @@ def _moments_r(t: Totals) -> Floats:
     return pearson(t["moments"])
 
 
-def sum_conditions(matched: Matched, columns: Floats) -> Floats:
+def sum_conditions(matched: AlignedAnswers, columns: Floats) -> Floats:
     """(U, …) sums over each unit's conditions of columns (C, …)."""
     summed = np.zeros((matched.n_units, *columns.shape[1:]))
     np.add.at(summed, matched.unit_of_condition, columns)
     return summed
 
 
-def network_answers(matched: Matched) -> dict[str, Placed]:
+def network_answers(matched: AlignedAnswers) -> dict[str, Placed]:
     """Answers, sum of predictions and correct answers for each of G network conditions, (G, 3).
 
     A network condition (network, mode, difficulty) is a bar of the paper's figure.
@@ -126,7 +126,7 @@ def network_answers(matched: Matched) -> dict[str, Placed]:
     return {"networks": Placed(place[matched.trial], told_and_heard(matched), int(place.max()) + 1)}
 
 
-def told_and_heard(matched: Matched) -> Floats:
+def told_and_heard(matched: AlignedAnswers) -> Floats:
     """(R, 3) for each human answer: one, the prediction, and whether it is correct."""
     told = matched.p_correct[matched.trial]
     return np.column_stack([np.ones_like(told), told, matched.correct])

@@ -15,11 +15,11 @@ from imi_bench.errors import NotComparableError
 from imi_bench.tables import DecisionVariables, Study, TrialIndex, codes
 from imi_bench.tables.align import rows_of
 
-__all__ = ["Matched", "match"]
+__all__ = ["AlignedAnswers", "align_answers"]
 
 
 @dataclass(frozen=True, eq=False)
-class Matched:
+class AlignedAnswers:
     """Trials that an observer was shown and people answered, catch trials left out.
 
     Attributes
@@ -58,12 +58,12 @@ class Matched:
     correct: Floats
     left_out: int
 
-    def take(self, keep: NDArray[np.bool_]) -> Matched:
+    def take(self, keep: NDArray[np.bool_]) -> AlignedAnswers:
         """The trials where `keep` (T,) is true, with their answers."""
         row = np.cumsum(keep) - 1
         kept = keep[self.trial]
         per_trial = ("credit", "first", "first_is_positive", "answered", "p_correct")
-        return Matched(
+        return AlignedAnswers(
             observer=self.observer,
             index=self.index.take(keep),
             trial=row[self.trial[kept]],
@@ -143,7 +143,9 @@ class Matched:
         )
 
 
-def match(decisions: DecisionVariables, study: Study, *, calibration: Calibration) -> Matched:
+def align_answers(
+    decisions: DecisionVariables, study: Study, *, calibration: Calibration
+) -> AlignedAnswers:
     """Line an observer up with people, and predict them by `calibration`.
 
     Raises
@@ -171,7 +173,7 @@ def match(decisions: DecisionVariables, study: Study, *, calibration: Calibratio
     place[kept] = np.arange(len(kept))
     used = place[study.rows] >= 0
     value = np.nan_to_num(decisions.decision_variable[of_decision])
-    return Matched(
+    return AlignedAnswers(
         observer=decisions.observer,
         index=study.trials.take(kept),
         credit=decisions.credit[of_decision],

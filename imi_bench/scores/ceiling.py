@@ -11,7 +11,7 @@ import numpy as np
 from imi_bench.arrays import Floats
 from imi_bench.provenance import generator
 from imi_bench.scores.agreement import sum_conditions
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.scores.consistency import pooled_kappa, stratified_kappa
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.stats.correlation import moments, pearson
@@ -46,7 +46,7 @@ def spearman_brown(r: Floats, *, factor: float = 2.0) -> Floats:
     return np.asarray(factor * r / (1 + (factor - 1) * r))
 
 
-def split_half_sums(matched: Matched, *, seed: int, n_splits: int = N_SPLITS) -> Columns:
+def split_half_sums(matched: AlignedAnswers, *, seed: int, n_splits: int = N_SPLITS) -> Columns:
     """(U, n_splits, 6) moments over conditions of the two halves' proportions correct.
 
     Each split deals the answers of every condition at random into halves (an odd one to either).
@@ -72,7 +72,7 @@ def _split_half(t: Totals) -> Floats:
     return spearman_brown(pearson(t["halves"]).mean(axis=-1))
 
 
-def binomial_sums(matched: Matched) -> Columns:
+def binomial_sums(matched: AlignedAnswers) -> Columns:
     """(U, 4) over conditions: one, y, y squared, and the binomial variance of y.
 
     y is people's proportion correct; ``y (1 - y) / (n - 1)`` is the unbiased estimate of its
@@ -94,7 +94,7 @@ def _binomial(t: Totals) -> Floats:
     return np.asarray(1 - noise / n / observed)
 
 
-def pair_sums(matched: Matched) -> Columns:
+def pair_sums(matched: AlignedAnswers) -> Columns:
     """(U, G, 3) agreement of two people on the same trial, each answer against the trial's others.
 
     By network condition: answers in trials with two or more, correct ones, and for each answer the
@@ -142,7 +142,7 @@ all trials have as many answers). An observer that predicts the majority can sta
 """
 
 
-def left_out_answers(matched: Matched) -> Columns:
+def left_out_answers(matched: AlignedAnswers) -> Columns:
     """(R,) columns of human answers, each predicted from other participants alone.
 
     Two steps of shrinkage. The condition (unit, mode, difficulty) is predicted by the posterior
@@ -172,7 +172,7 @@ def left_out_answers(matched: Matched) -> Columns:
     }
 
 
-def trial_prior(matched: Matched, n: Floats, k: Floats) -> float:
+def trial_prior(matched: AlignedAnswers, n: Floats, k: Floats) -> float:
     """Weight, in answers, of a condition's proportion as the prior of its trials'.
 
     ``s = (1 - r) / r`` with r the correlation of two answers to one trial within a condition:
@@ -195,7 +195,7 @@ def _pairs(n: Floats, k: Floats) -> tuple[float, float]:
     return float((n * (n - 1)).sum()), float(alike.sum())
 
 
-def beta_priors(matched: Matched, n: Floats, k: Floats) -> tuple[Floats, Floats]:
+def beta_priors(matched: AlignedAnswers, n: Floats, k: Floats) -> tuple[Floats, Floats]:
     """(C,) parameters a, b of each condition's beta prior, by moments."""
     rows = np.unique(matched.condition, return_index=True)[1]
     kinds = [f"{matched.index.mode[r]}/{matched.index.difficulty[r]}" for r in rows]

@@ -17,7 +17,7 @@ from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import HEADLINE, leave_out
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import gap
@@ -262,7 +262,7 @@ def compare(
         )
         for one in compared
     }
-    matched = [match(one, study, calibration=used[one.observer]) for one in compared]
+    matched = [align_answers(one, study, calibration=used[one.observer]) for one in compared]
     shared = _on_shared_trials(matched)
     left_out = [leave_out(one, seed=seed, n_draws=n_resamples) for one in shared]
     found = [
@@ -286,7 +286,7 @@ def compare(
     )
 
 
-def _on_shared_trials(matched: Sequence[Matched]) -> list[Matched]:
+def _on_shared_trials(matched: Sequence[AlignedAnswers]) -> list[AlignedAnswers]:
     common = set.intersection(*(set(one.index.trial_id.tolist()) for one in matched))
     if not common:
         raise NotComparableError(
@@ -301,7 +301,7 @@ def _difference(
     name: str,
     observers: tuple[str, str],
     pair: tuple[Jackknife, Jackknife],
-    shared: Matched,
+    shared: AlignedAnswers,
     level: float,
 ) -> Difference:
     found = gap(*pair, n=len(shared.trial), clusters=shared.n_units, level=level)

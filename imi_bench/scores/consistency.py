@@ -19,7 +19,7 @@ import pandas as pd
 
 from imi_bench.arrays import Array, Floats
 from imi_bench.errors import InputError
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.sums import Placed, Score, Totals
 
 __all__ = [
@@ -102,7 +102,7 @@ def pooled_kappa(*, count: Floats, alike: Floats, first: Floats, second: Floats)
     )
 
 
-def consistency_answers(matched: Matched) -> dict[str, Floats | Placed]:
+def consistency_answers(matched: AlignedAnswers) -> dict[str, Floats | Placed]:
     """One and correct, (R,); and by network condition (G, 4): one, alike, either one correct."""
     credit = matched.credit[matched.trial]
     ones = np.ones(len(matched.trial))

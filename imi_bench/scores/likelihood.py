@@ -16,7 +16,7 @@ from imi_bench.arrays import Floats
 from imi_bench.provenance import plain
 from imi_bench.results import Brief
 from imi_bench.scores.agreement import told_and_heard
-from imi_bench.scores.alignment import Matched
+from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.sums import Placed, Score, Totals
 
 __all__ = [
@@ -48,7 +48,7 @@ def bits_above_chance(p: Floats, correct: Floats) -> Floats:
     return np.asarray(1 + np.log2(np.maximum(told, _LEAST)))
 
 
-def likelihood_answers(matched: Matched) -> Columns:
+def likelihood_answers(matched: AlignedAnswers) -> Columns:
     """(R,) columns of human answers: bits above chance and squared error of the prediction."""
     p = matched.p_correct[matched.trial]
     return {
@@ -87,18 +87,18 @@ class ReliabilityDiagram(Brief):
         return record
 
 
-def _bins(matched: Matched) -> NDArray[np.int64]:
+def _bins(matched: AlignedAnswers) -> NDArray[np.int64]:
     """(T,) bin of each trial's prediction: equal widths, the upper edge belonging to the bin."""
     inner = np.linspace(0, 1, N_BINS + 1)[1:-1]
     return np.asarray(np.searchsorted(inner, matched.p_correct, side="left"), dtype=np.int64)
 
 
-def reliability_answers(matched: Matched) -> dict[str, Placed]:
+def reliability_answers(matched: AlignedAnswers) -> dict[str, Placed]:
     """Answers, sum of predictions and correct answers in each bin, (N_BINS, 3)."""
     return {"reliability": Placed(_bins(matched)[matched.trial], told_and_heard(matched), N_BINS)}
 
 
-def reliability_diagram(matched: Matched) -> ReliabilityDiagram:
+def reliability_diagram(matched: AlignedAnswers) -> ReliabilityDiagram:
     """Read the diagram off the data."""
     everyone = np.zeros(len(matched.trial), dtype=np.int64)
     answers, told, hits = reliability_answers(matched)["reliability"].sums(everyone, 1)[0].T

@@ -21,7 +21,7 @@ from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
 from imi_bench.scores import agreement, ceiling, consistency, likelihood
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.estimate import Estimate
@@ -140,7 +140,7 @@ class ScoreReport(Result):
         By stratum (``mode`` …), then level (``natural`` …), then score.
     reliability : ReliabilityDiagram
     conditions : DataFrame
-        One row a condition; see `Matched.by_condition`. Not part of the JSON, so empty in a
+        One row a condition; see `AlignedAnswers.by_condition`. Not part of the JSON, so empty in a
         report that was read from it.
     level : float
     n_resamples, seed : int
@@ -338,7 +338,7 @@ def score(
     used = calibration_for(
         decisions, study, calibration, uncalibrated=uncalibrated, by=calibrate_by, seed=seed
     )
-    matched = match(decisions, study, calibration=used)
+    matched = align_answers(decisions, study, calibration=used)
     settings: dict[str, Any] = {"seed": seed, "n_resamples": n_resamples, "level": level}
     scores, ceilings = _score_all(matched, **settings)
     strata: dict[str, dict[str, Mapping[str, ScoreLine]]] = {}
@@ -367,7 +367,7 @@ def score(
     )
 
 
-def leave_out(matched: Matched, *, seed: int, n_draws: int) -> dict[str, Jackknife]:
+def leave_out(matched: AlignedAnswers, *, seed: int, n_draws: int) -> dict[str, Jackknife]:
     """Every score and ceiling on the data and without each cluster, the derived ones included.
 
     Derived: ``unit_ceiling``, the root of the split-half reliability; both unit correlations over
@@ -439,7 +439,7 @@ SHARE_OF_CEILING = _line(
 
 
 def _score_all(
-    matched: Matched, *, seed: int, n_resamples: int, level: float
+    matched: AlignedAnswers, *, seed: int, n_resamples: int, level: float
 ) -> tuple[dict[str, ScoreLine], dict[str, Estimate]]:
     found = leave_out(matched, seed=seed, n_draws=n_resamples)
     of_trials = ("proportion_correct", "coverage", "side_bias")

@@ -12,7 +12,7 @@ from support.made_trials import make_index, make_trials
 
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.report.browser import ease_of, make_browser
-from imi_bench.report.contents import Exhibit, ObserverRun, read_exhibit, write_study
+from imi_bench.report.contents import ObserverRun, ReportData, read_report_data, write_study
 from imi_bench.report.figures import PANEL, Dot, Figure, Pairs, dots, looks_of, scatter
 from imi_bench.report.page import render
 from imi_bench.report.summary import Stratum, Summary, proportion_correct, summarise
@@ -61,14 +61,14 @@ def renamed(trials: Trials, **columns: object) -> Trials:
 
 
 @pytest.fixture(scope="module")
-def alone(trials: Trials) -> Exhibit:
+def alone(trials: Trials) -> ReportData:
     """One observer, nobody else."""
     right = np.arange(COUNT) % 4 != 0
-    return Exhibit("A page", trials, (make_run(trials, "a-machine", right),))
+    return ReportData("A page", trials, (make_run(trials, "a-machine", right),))
 
 
 @pytest.fixture(scope="module")
-def held(trials: Trials) -> Exhibit:
+def held(trials: Trials) -> ReportData:
     """Three observers and a panel."""
     rng = np.random.default_rng(0)
     runs = tuple(
@@ -77,16 +77,16 @@ def held(trials: Trials) -> Exhibit:
     )
     study = make_study(trials, share=rng.uniform(0.4, 1, COUNT))
     notes = {str(unit): "planted" for unit in trials.index.unit_id}
-    return Exhibit("A page with people", trials, runs, study, notes)
+    return ReportData("A page with people", trials, runs, study, notes)
 
 
 @pytest.fixture(scope="module")
-def summary(held: Exhibit) -> Summary:
+def summary(held: ReportData) -> Summary:
     return summarise(held, n_resamples=200)
 
 
 @pytest.fixture(scope="module")
-def page(held: Exhibit, summary: Summary) -> str:
+def page(held: ReportData, summary: Summary) -> str:
     return render(held, summary)
 
 
@@ -95,7 +95,7 @@ def page(held: Exhibit, summary: Summary) -> str:
 
 def test_proportions_by_hand(trials: Trials) -> None:
     credit = np.tile([1.0, 0.0, 0.5, 1.0], COUNT // 4)
-    exhibit = Exhibit("x", trials, (make_run(trials, "o", credit),))
+    exhibit = ReportData("x", trials, (make_run(trials, "o", credit),))
     found = proportion_correct(exhibit, np.ones(COUNT, bool), run=exhibit.runs[0])
     assert found.value == 0.625
     assert (found.n, found.clusters) == (COUNT, COUNT // 2)
@@ -104,7 +104,7 @@ def test_proportions_by_hand(trials: Trials) -> None:
 
 def test_catch_trials_do_not_count() -> None:
     trials = renamed(make_trials(4), catch=[False, False, False, True])
-    exhibit = Exhibit("x", trials, (make_run(trials, "o", np.array([1, 0, 1, 0])),))
+    exhibit = ReportData("x", trials, (make_run(trials, "o", np.array([1, 0, 1, 0])),))
     found = summarise(exhibit, n_resamples=20).correct["o", Stratum()]
     assert found.value == pytest.approx(2 / 3)
     assert found.n == 3
@@ -112,25 +112,25 @@ def test_catch_trials_do_not_count() -> None:
 
 def test_an_observer_without_error_gets_the_exact_interval(trials: Trials) -> None:
     """All of 12 units right: the exact 95% interval begins at 0.025 ** (1 / 12)."""
-    exhibit = Exhibit("x", trials, (make_run(trials, "o", np.ones(COUNT)),))
+    exhibit = ReportData("x", trials, (make_run(trials, "o", np.ones(COUNT)),))
     found = proportion_correct(exhibit, np.ones(COUNT, bool), run=exhibit.runs[0])
     assert found.low == pytest.approx(0.025 ** (1 / 12))
     assert found.high == 1.0
-    wrong = Exhibit("x", trials, (make_run(trials, "o", np.zeros(COUNT)),))
+    wrong = ReportData("x", trials, (make_run(trials, "o", np.zeros(COUNT)),))
     found = proportion_correct(wrong, np.ones(COUNT, bool), run=wrong.runs[0])
     assert (found.low, found.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 12)))
 
 
 def test_units_all_alike_give_no_interval(trials: Trials) -> None:
     """Every unit has one of its two trials right: units cannot show any spread."""
-    exhibit = Exhibit("x", trials, (make_run(trials, "o", np.tile([1, 0], COUNT // 2)),))
+    exhibit = ReportData("x", trials, (make_run(trials, "o", np.tile([1, 0], COUNT // 2)),))
     found = proportion_correct(exhibit, np.ones(COUNT, bool), run=exhibit.runs[0])
     assert found.value == 0.5
     assert np.isnan(found.low)
     assert "same in every unit" in found.reason
 
 
-def test_strata_add_up(held: Exhibit, summary: Summary) -> None:
+def test_strata_add_up(held: ReportData, summary: Summary) -> None:
     """Trials of the modes add up to all, and so does credit."""
     for name in ("good", PANEL):
         whole = summary.correct[name, Stratum()]
@@ -139,18 +139,18 @@ def test_strata_add_up(held: Exhibit, summary: Summary) -> None:
         assert sum(part.n * part.value for part in parts) == pytest.approx(whole.n * whole.value)
 
 
-def test_the_panel_by_hand(held: Exhibit, summary: Summary) -> None:
+def test_the_panel_by_hand(held: ReportData, summary: Summary) -> None:
     assert held.study is not None
     found = summary.correct[PANEL, Stratum()]
     assert found.value == pytest.approx(held.study.responses.correct.mean())
     assert found.n == len(held.study.responses)
 
 
-def test_no_seed_moves_a_proportion(held: Exhibit) -> None:
+def test_no_seed_moves_a_proportion(held: ReportData) -> None:
     keep = np.ones(COUNT, bool)
 
     def with_seed(seed: int) -> Estimate:
-        exhibit = Exhibit("x", held.trials, held.runs, held.study, seed=seed)
+        exhibit = ReportData("x", held.trials, held.runs, held.study, seed=seed)
         return proportion_correct(exhibit, keep, run=held.runs[1])
 
     assert with_seed(1) == with_seed(2)
@@ -162,32 +162,32 @@ def test_no_seed_moves_a_proportion(held: Exhibit) -> None:
 def test_runs_on_other_trials_are_refused(trials: Trials) -> None:
     fewer = trials.take(np.arange(COUNT - 1))
     with pytest.raises(NotComparableError, match="run on other trials"):
-        Exhibit("x", trials, (make_run(fewer, "o", np.ones(COUNT - 1)),))
+        ReportData("x", trials, (make_run(fewer, "o", np.ones(COUNT - 1)),))
 
 
 def test_two_runs_of_one_name_are_refused(trials: Trials) -> None:
     run = make_run(trials, "o", np.ones(COUNT))
     with pytest.raises(InputError, match="one run an observer"):
-        Exhibit("x", trials, (run, run))
+        ReportData("x", trials, (run, run))
 
 
 def test_labels_drop_options_while_that_is_unique(trials: Trials) -> None:
     names = ("timm:a?seed=0", "clip?pooling=max", "clip?pooling=mean")
     runs = tuple(make_run(trials, name, np.ones(COUNT)) for name in names)
-    assert list(Exhibit("x", trials, runs).labels.values()) == ["timm:a", *names[1:]]
+    assert list(ReportData("x", trials, runs).labels.values()) == ["timm:a", *names[1:]]
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give the folder that `imi-bench demo` or"):
-        read_exhibit(tmp_path)
+        read_report_data(tmp_path)
 
 
-def test_a_study_folder_that_is_damaged(tmp_path: Path, held: Exhibit) -> None:
+def test_a_study_folder_that_is_damaged(tmp_path: Path, held: ReportData) -> None:
     write_trials(held.trials, tmp_path)
     write_study(held, tmp_path)
     (tmp_path / "study.json").write_text("[]")
     with pytest.raises(InputError):
-        read_exhibit(tmp_path)
+        read_report_data(tmp_path)
 
 
 # ---------------------------------------------------------------- browser
@@ -196,7 +196,7 @@ def test_a_study_folder_that_is_damaged(tmp_path: Path, held: Exhibit) -> None:
 def test_easiest_first_by_the_panel(trials: Trials) -> None:
     share = np.linspace(0, 1, COUNT)
     run = make_run(trials, "o", np.ones(COUNT))
-    exhibit = Exhibit("x", trials, (run,), make_study(trials, share=share, people=COUNT - 1))
+    exhibit = ReportData("x", trials, (run,), make_study(trials, share=share, people=COUNT - 1))
     browser = make_browser(exhibit)
     shown = [trial["id"] for trial in browser.payload["trials"]]
     assert shown == list(reversed(trials.index.trial_id.tolist()))
@@ -205,7 +205,7 @@ def test_easiest_first_by_the_panel(trials: Trials) -> None:
     assert "panel" in browser.order
 
 
-def test_easiest_first_by_evidence_without_people(alone: Exhibit) -> None:
+def test_easiest_first_by_evidence_without_people(alone: ReportData) -> None:
     ease, meaning = ease_of(alone)
     toward = alone.runs[0].decisions.toward_correct
     assert np.argsort(-ease, kind="stable").tolist() == np.argsort(-toward).tolist()
@@ -218,7 +218,7 @@ def test_marks_say_right_wrong_tie_and_none(trials: Trials) -> None:
     sign = np.where(key.first_is_positive, 1.0, -1.0)
     values = sign * np.tile([3.0, 0.0, np.nan, -3.0], COUNT // 4)
     run = ObserverRun(DecisionVariables.from_values(values, observer="o", key=key))
-    payload = make_browser(Exhibit("x", trials, (run,))).payload
+    payload = make_browser(ReportData("x", trials, (run,))).payload
     of_trial = {
         t["id"]: m for t, m in zip(payload["trials"], payload["observers"][0]["marks"], strict=True)
     }
@@ -229,7 +229,7 @@ def test_marks_say_right_wrong_tie_and_none(trials: Trials) -> None:
     assert [first[f"t{i}"] == "1" for i in range(COUNT)] == key.first_is_positive.tolist()
 
 
-def test_pictures_of_a_trial_are_its_own(alone: Exhibit) -> None:
+def test_pictures_of_a_trial_are_its_own(alone: ReportData) -> None:
     payload = make_browser(alone).payload
     trial = payload["trials"][0]
     assert len(trial["positive"]) == len(trial["negative"]) == 3
@@ -359,11 +359,11 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert "@import" not in style
 
 
-def test_the_page_is_the_same_bytes_again(held: Exhibit, page: str) -> None:
+def test_the_page_is_the_same_bytes_again(held: ReportData, page: str) -> None:
     assert render(held, summarise(held, n_resamples=200)) == page
 
 
-def test_the_page_says_that_it_is_simulated(page: str, alone: Exhibit) -> None:
+def test_the_page_says_that_it_is_simulated(page: str, alone: ReportData) -> None:
     assert "Simulated data." in page
     assert "participants on this page were made up" in page
     plain = render(alone, summarise(alone, n_resamples=20))
@@ -382,7 +382,7 @@ def test_table_rows_and_order(page: str) -> None:
 def test_names_cannot_become_markup(trials: Trials) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     hostile = renamed(trials, network=[evil] * COUNT)
-    exhibit = Exhibit(evil, hostile, (make_run(hostile, evil, np.ones(COUNT)),), unit_notes={})
+    exhibit = ReportData(evil, hostile, (make_run(hostile, evil, np.ones(COUNT)),), unit_notes={})
     html = render(exhibit, summarise(exhibit, n_resamples=20))
     assert "<script>alert" not in html
     assert "<img src=x" not in html
@@ -391,7 +391,7 @@ def test_names_cannot_become_markup(trials: Trials) -> None:
 
 def test_published_means_stand_beside_a_network_of_the_paper(trials: Trials) -> None:
     known = renamed(trials, network=["googlenet"] * COUNT)
-    exhibit = Exhibit("x", known, (make_run(known, "o", np.arange(COUNT) % 3 > 0),))
+    exhibit = ReportData("x", known, (make_run(known, "o", np.arange(COUNT) % 3 > 0),))
     html = render(exhibit, summarise(exhibit, n_resamples=20))
     assert "People, as published" in html
     assert "0.879 [0.852, 0.900]" in html
@@ -400,7 +400,7 @@ def test_published_means_stand_beside_a_network_of_the_paper(trials: Trials) -> 
 def test_one_trial_of_one_unit(trials: Trials) -> None:
     """The smallest run there is."""
     few = trials.take(np.arange(1))
-    exhibit = Exhibit("x", few, (make_run(few, "o", np.ones(1)),))
+    exhibit = ReportData("x", few, (make_run(few, "o", np.ones(1)),))
     html = render(exhibit, summarise(exhibit, n_resamples=20))
     assert "no interval" in html or "[0.025, 1.000]" in html
 

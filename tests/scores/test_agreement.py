@@ -15,7 +15,7 @@ from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration, calibrate
 from imi_bench.errors import NotComparableError, UnknownNameError
-from imi_bench.scores.alignment import match
+from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.consistency import cohen_kappa
 from imi_bench.scores.report import HEADLINE, leave_out, score
 from imi_bench.scores.strata import levels, stratum_labels
@@ -29,7 +29,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def matched(study):
-    return match(*study, calibration=calibrate(*study))
+    return align_answers(*study, calibration=calibrate(*study))
 
 
 @pytest.fixture(scope="module")
@@ -267,12 +267,12 @@ def test_catch_trials_and_trials_without_answers_are_left_out(study):
         trials=dataclasses.replace(shown.trials, catch=catch),
         responses=shown.responses.take(rows),
     )
-    found = match(decisions, part, calibration=Calibration.identity())
+    found = align_answers(decisions, part, calibration=Calibration.identity())
     assert len(found.index) == 600
     assert len(found.trial) == 1800
     alone = dataclasses.replace(part, trials=dataclasses.replace(part.trials, catch=catch | True))
     with pytest.raises(NotComparableError, match="no main trial"):
-        match(decisions, alone, calibration=Calibration.identity())
+        align_answers(decisions, alone, calibration=Calibration.identity())
 
 
 def test_order_of_rows_does_not_matter(study):

@@ -13,20 +13,20 @@ from statsmodels.stats.inter_rater import fleiss_kappa
 from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.ceiling import beta_priors, left_out_answers, spearman_brown, split_half_sums
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.correlation import pearson
 from imi_bench.stats.intervals import estimate
 
 
-def matched_of(**settings) -> Matched:
+def matched_of(**settings) -> AlignedAnswers:
     decisions, study = panel(rng=np.random.default_rng(2), **settings)
-    return match(decisions, study, calibration=Calibration.identity())
+    return align_answers(decisions, study, calibration=Calibration.identity())
 
 
 @pytest.fixture(scope="module")
-def matched() -> Matched:
+def matched() -> AlignedAnswers:
     return matched_of(units=50, unit_sd=1.0, evidence_sd=0.3)
 
 
@@ -98,7 +98,7 @@ def test_one_answer_a_trial_gives_no_human_consistency():
 def test_people_who_guess_have_no_ceiling():
     decisions, study = panel(rng=np.random.default_rng(0), units=30, lapse=1.0)
     found = leave_out(
-        match(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
+        align_answers(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
     )
     assert abs(found["human_consistency"].value) < 0.1
     assert found["left_out_bits"].value == pytest.approx(0, abs=0.01)
@@ -178,7 +178,7 @@ class TestLeftOut:
     def test_it_lies_below_the_truth_and_above_chance(self):
         decisions, study = panel(rng=np.random.default_rng(4), units=300, unit_sd=1.0)
         found = leave_out(
-            match(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
+            align_answers(decisions, study, calibration=Calibration.identity()), seed=0, n_draws=0
         )
         assert found["left_out_bits"].value > 0
         # the generating evidence knows the trial, but not the unit's effect

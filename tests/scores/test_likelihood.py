@@ -10,7 +10,7 @@ from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration, calibrate
 from imi_bench.choice.fitting import PsychometricParameters
-from imi_bench.scores.alignment import match
+from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.likelihood import bits_above_chance, reliability_diagram
 from imi_bench.scores.report import leave_out, score
 
@@ -22,7 +22,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def matched(study):
-    return match(*study, calibration=calibrate(*study))
+    return align_answers(*study, calibration=calibrate(*study))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_interval_of_the_calibration_error_holds_it(study):
 
 def test_an_empty_bin_is_not_zero(study):
     timid = Calibration.fixed(PsychometricParameters(0.1), label="timid")
-    diagram = reliability_diagram(match(*study, calibration=timid))
+    diagram = reliability_diagram(align_answers(*study, calibration=timid))
     empty = diagram.answers == 0
     assert empty.any()
     assert np.isnan(diagram.observed[empty]).all()

@@ -11,7 +11,7 @@ from statsmodels.api import OLS
 from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import calibrate
-from imi_bench.scores.alignment import Matched, match
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, Spread, combined, jackknives
@@ -29,7 +29,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def matched(study):
-    return match(*study, calibration=calibrate(*study))
+    return align_answers(*study, calibration=calibrate(*study))
 
 
 def of_units(x: np.ndarray, stratum: np.ndarray | None = None) -> Jackknife:
@@ -46,7 +46,7 @@ def of_answers(x: np.ndarray, unit: np.ndarray, person: np.ndarray) -> Jackknife
     return jackknives(sums, [MEAN], n_draws=0, seed=0)["mean"]
 
 
-def without_answers(matched: Matched, keep: np.ndarray) -> Matched:
+def without_answers(matched: AlignedAnswers, keep: np.ndarray) -> AlignedAnswers:
     import dataclasses
 
     return dataclasses.replace(
