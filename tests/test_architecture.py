@@ -31,6 +31,7 @@ ORDER = (
     "glmm",
     "effects",
     "collect",
+    "fewshot",
     "leaderboard gate",
     "report",
     "study",

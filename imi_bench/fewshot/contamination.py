@@ -1,0 +1,241 @@
+"""Was the answer seen before? Equal and nearly equal pictures across what must be apart.
+
+After Brown et al. (2020, section 4 and appendix C): every score stands beside the same score on the
+trials that are clean. Pictures are equal when their pixels are; nearly equal when their perceptual
+hashes (pHash, 64 bits, mirrored too) differ in at most eight bits. What a closed model was trained
+on cannot be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from imi_bench.arrays import Bools, Pixels
+from imi_bench.errors import InputError
+from imi_bench.extras import require
+from imi_bench.progress import progress
+from imi_bench.results import Result
+from imi_bench.tables import Trials
+from imi_bench.tables.images import Images, decode_bytes, read_image_file
+
+BITS = 8  # at most so many of 64 differ
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, repr=False)
+class Contamination(Result):
+    """Pairs of pictures that should be apart and are not.
+
+    Attributes
+    ----------
+    pairs : DataFrame
+        ``where`` (``shots and tests``, ``query and references``, ``stimuli and FOLDER``),
+        ``trial_id``, ``first``, ``second`` (content hashes, or a file's name), ``kind`` (``equal``,
+        ``near``, ``near, mirrored``), ``bits`` that differ.
+    clean : mapping of str to bool
+        By trial: no pair concerns it.
+    checked : tuple of str
+        What was compared.
+    """
+
+    pairs: pd.DataFrame
+    clean: Mapping[str, bool]
+    checked: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """How many trials are clean."""
+        return (
+            f"Contamination: {sum(self.clean.values())} of {len(self.clean)} trials are clean "
+            f"({', '.join(self.checked)})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a pair."""
+        return self.pairs
+
+
+def check(
+    trials: Trials, *, pool: Trials | None = None, folder: str | Path | None = None
+) -> Contamination:
+    """Compare queries with references, tests with a pool of shots, and stimuli with a folder.
+
+    Parameters
+    ----------
+    trials : Trials
+        What is tested.
+    pool : Trials, optional
+        Where solved trials come from.
+    folder : str or Path, optional
+        Pictures that a model was trained on.
+
+    Returns
+    -------
+    Contamination
+
+    Raises
+    ------
+    MissingExtraError
+        Without the package ``imagehash`` (extra ``vlm``).
+    """
+    rows = trials.image_rows
+    seen = _hashes(trials.images, rows)
+    found: list[dict[str, Any]] = []
+    checked = ["queries against their own references"]
+    found += _within(trials, seen)
+    if pool is not None:
+        checked.append("shots against tests")
+        other = _hashes(pool.images, pool.image_rows)
+        found += _across(trials, seen, other, pool.images.hashes, where="shots and tests")
+    if folder is not None:
+        checked.append(f"stimuli against {Path(folder).name}")
+        files, other = _folder(Path(folder))
+        names = np.array([file.name for file in files], dtype=object)
+        found += _across(trials, seen, other, names, where=f"stimuli and {Path(folder).name}")
+    columns = ["where", "trial_id", "first", "second", "kind", "bits"]
+    pairs = pd.DataFrame(found, columns=columns).drop_duplicates(ignore_index=True)
+    touched = set(pairs["trial_id"])
+    clean = {str(t): t not in touched for t in trials.index.trial_id}
+    return Contamination(pairs, clean, tuple(checked))
+
+
+@dataclass(frozen=True, eq=False)
+class _Hashes:
+    """Perceptual hashes of N pictures: (N, 64) bool as they are, and mirrored."""
+
+    rows: Any
+    plain: Bools
+    mirrored: Bools
+    exact: tuple[str, ...]
+
+
+def _hashes(images: Images, rows: Any) -> _Hashes:
+    with progress("perceptual hashes", total=len(rows), unit="images") as advance:
+        return _made([images.decode(int(row)) for row in rows], rows, advance)
+
+
+def _made(pixels: Sequence[Pixels], rows: Any, advance: Any) -> _Hashes:
+    import hashlib
+
+    imagehash = require("imagehash", for_="a study of contamination")
+    plain, mirrored, exact = [], [], []
+    for image in pixels:
+        picture = Image.fromarray(image)
+        plain.append(imagehash.phash(picture).hash.ravel())
+        mirrored.append(imagehash.phash(ImageOps.mirror(picture)).hash.ravel())
+        exact.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest())
+        advance(1)
+    shape = (len(pixels), 64)
+    return _Hashes(
+        np.asarray(rows),
+        np.array(plain, dtype=bool).reshape(shape),
+        np.array(mirrored, dtype=bool).reshape(shape),
+        tuple(exact),
+    )
+
+
+def _folder(folder: Path) -> tuple[list[Path], _Hashes]:
+    files = (
+        sorted(
+            f
+            for f in folder.rglob("*")
+            if f.suffix.lower() in _SUFFIXES and not f.name.startswith(".")
+        )
+        if folder.is_dir()
+        else []
+    )
+    if not files:
+        raise InputError("no pictures", where=folder, wanted=", ".join(_SUFFIXES))
+    with progress("training images", total=len(files), unit="images") as advance:
+        pixels = [decode_bytes(read_image_file(file), where=file) for file in files]
+        return files, _made(pixels, np.arange(len(files)), advance)
+
+
+def _pairs(first: _Hashes, second: _Hashes) -> Iterable[tuple[int, int, str, int]]:
+    """(place in first, place in second, kind, bits) of every pair at most `BITS` apart."""
+    a = np.where(first.plain, 1.0, -1.0).astype(np.float32)
+    for name, other in (("near", second.plain), ("near, mirrored", second.mirrored)):
+        b = np.where(other, 1.0, -1.0).astype(np.float32)
+        differ = (64 - a @ b.T) / 2
+        for i, j in zip(*np.nonzero(differ <= BITS), strict=True):
+            equal = name == "near" and first.exact[i] == second.exact[j]
+            yield int(i), int(j), "equal" if equal else name, int(differ[i, j])
+
+
+def _within(trials: Trials, seen: _Hashes) -> list[dict[str, Any]]:
+    """Queries that are, or nearly are, among the references of their own trial."""
+    place = {int(row): i for i, row in enumerate(seen.rows)}
+    close: dict[tuple[int, int], tuple[str, int]] = {}
+    for i, j, kind, bits in _pairs(seen, seen):
+        close.setdefault((i, j), (kind, bits))
+    hashes = trials.images.hashes
+    found = []
+    for row, trial in enumerate(trials.index.trial_id):
+        references = (*trials.positive[row].tolist(), *trials.negative[row].tolist())
+        for query in trials.queries[row].tolist():
+            for reference in references:
+                if (pair := close.get((place[query], place[reference]))) is not None:
+                    kind, bits = pair
+                    found.append(
+                        {
+                            "where": "query and references",
+                            "trial_id": str(trial),
+                            "first": str(hashes[query])[:16],
+                            "second": str(hashes[reference])[:16],
+                            "kind": kind,
+                            "bits": bits,
+                        }
+                    )
+    return found
+
+
+def _across(
+    trials: Trials, seen: _Hashes, other: _Hashes, names: Any, *, where: str
+) -> list[dict[str, Any]]:
+    users: dict[int, list[str]] = {}
+    place = {int(row): i for i, row in enumerate(seen.rows)}
+    cells = np.hstack([trials.positive, trials.negative, trials.queries])
+    for row, trial in zip(cells, trials.index.trial_id, strict=True):
+        for image in set(row.tolist()):
+            users.setdefault(place[image], []).append(str(trial))
+    hashes = trials.images.hashes
+    return [
+        {
+            "where": where,
+            "trial_id": trial,
+            "first": str(hashes[int(seen.rows[i])])[:16],
+            "second": str(names[int(other.rows[j])])[:64],
+            "kind": kind,
+            "bits": bits,
+        }
+        for i, j, kind, bits in _pairs(seen, other)
+        for trial in users.get(i, ())
+    ]
+
+
+def on_clean(answers: pd.DataFrame, found: Contamination) -> pd.DataFrame:
+    """Proportion correct on all trials and on the clean ones, by observer and number of shots.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        As `FewShot.answers`.
+    found : Contamination
+
+    Returns
+    -------
+    DataFrame
+        ``observer, shots, ablation, all, clean, trials, clean_trials``.
+    """
+    clean = answers["trial_id"].map(lambda t: found.clean.get(str(t), True)).astype(bool)
+    keys = ["observer", "shots", "ablation"]
+    every = answers.groupby(keys)["credit"].agg(all="mean", trials="size")
+    kept = answers[clean].groupby(keys)["credit"].agg(clean="mean", clean_trials="size")
+    return every.join(kept).reset_index()
