@@ -22,7 +22,6 @@ from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images
 
-
 # of a trial: the mean of the noise of both orders
 NOISE = np.random.default_rng(1).logistic(scale=math.sqrt(2), size=(2, 400_000)).mean(axis=0)
 
@@ -66,7 +65,7 @@ def test_the_curve_is_that_of_the_model(found: FewShot) -> None:
     for point in found.points:
         assert point.coverage == 1
         assert point.says_a > 0.6
-        truth = np.mean(NOISE > -0.6 * math.log2(1 + point.shots))
+        truth = np.mean(-0.6 * math.log2(1 + point.shots) < NOISE)
         error = math.sqrt(truth * (1 - truth) / point.accuracy.n)
         assert abs(point.accuracy.value - truth) < 4 * error
         assert point.strong_as_a > point.strong_as_b
