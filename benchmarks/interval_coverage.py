@@ -37,9 +37,11 @@ from scipy.special import expit
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.provenance import generator
 from imi_bench.scores.alignment import AlignedAnswers
+from imi_bench.scores.likelihood import LIKELIHOOD, likelihood_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap
-from imi_bench.stats.jackknife import Jackknife
+from imi_bench.stats.jackknife import Jackknife, jackknives
+from imi_bench.stats.sums import Sums
 from imi_bench.tables import TrialIndex
 
 MODES = ("natural", "synthetic")
@@ -229,7 +231,14 @@ def ranks(design: Design, *, units: int, studies: int, seed: int) -> dict[str, o
 
 
 def _bits(matched: AlignedAnswers) -> Jackknife:
-    return leave_out(matched, seed=0, n_draws=0)["bits"]
+    answers = {
+        "bits": likelihood_answers(matched)["bits"],
+        "answers": np.ones(len(matched.trial)),
+    }
+    sums = Sums(
+        {}, answers, matched.unit[matched.trial], matched.participant, matched.network_of_unit
+    )
+    return jackknives(sums, LIKELIHOOD[:1], n_draws=0, seed=0)["bits"]
 
 
 def shown(row: Mapping[str, object]) -> str:

@@ -40,7 +40,10 @@ def effects_command(
         Path | None, typer.Option(help="CSV: network, layer (unit), depth, type, width.")
     ] = None,
     interest: Annotated[
-        float, typer.Option(help="Smallest effect of interest: log-odds over a property's span.")
+        float,
+        typer.Option(
+            help="Smallest effect of interest: log-odds for tenfold, ten points or ten years."
+        ),
     ] = 0.35,
     lapse: Annotated[
         str,
@@ -169,7 +172,7 @@ def _print_effects(effects: Effects) -> None:
     typer.echo(
         f"\nmodel: {effects.formula}\ninference: {DEFAULT_METHOD}\n"
         "p (Holm): adjusted within scale and family, within interactions with scale, and within "
-        "all others; the sentences state p unadjusted\n"
+        "all others; a sentence claims only what survives that\n"
     )
 
 

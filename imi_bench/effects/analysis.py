@@ -4,7 +4,8 @@ A mixed model gives every network its own level, its own effect of synthetic exe
 effect of depth, with units, units shown in a condition, and participants as random effects. What
 differs between networks is then explained by their properties in a second stage
 (`imi_bench.glmm.between`), one property at a time, with a t on networks minus two degrees of
-freedom. Layer type and width vary inside networks and have a Wald z. Difficulty has an effect of
+freedom. Layer type and width vary between layers, which are a random effect, and have a Wald z.
+Difficulty has an effect of
 its own in every network that was shown harder queries; where those are fewer than four (the
 paper's: two) its mean has a Wald z, which speaks of those networks only.
 """
@@ -20,7 +21,7 @@ import pandas as pd
 
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.left_out import LeftOut, estimable
-from imi_bench.effects.questions import of_common, of_mean, of_property
+from imi_bench.effects.questions import ON_SYNTHETIC, of_mean, of_property
 from imi_bench.effects.scale import (
     INTEREST,
     PROPERTIES,
@@ -43,6 +44,7 @@ from imi_bench.glmm.inference import (
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
 from imi_bench.stats.multiplicity import holm
+from imi_bench.tables import MODES
 from imi_bench.vision.card import FAMILIES
 
 __all__ = ["analyse", "first_stage"]
@@ -54,22 +56,47 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     Raises
     ------
     NotEnoughDataError
-        With fewer than three networks.
+        Without any network.
     """
     frame = table.frame
-    if frame["network"].nunique() < 3:
-        raise NotEnoughDataError(
-            "too few networks", found=frame["network"].nunique(), wanted="at least 3"
-        )
+    if (count := frame["network"].nunique()) < 2:
+        raise NotEnoughDataError("too few networks", found=count, wanted="at least 2")
     options = Options(lapse=table.lapse)
     if table.ordinal:
         ordered = ordinal_design(table.formula, frame)
-        return level_estimates(ordered, group="network", varying=table.varying, options=options)
+        return _with_synthetic(
+            level_estimates(ordered, group="network", varying=table.varying, options=options)
+        )
     whole = (frame["correct"] >= 0.5).astype(int)
     design = build_design(table.formula, frame.assign(correct=whole))
     if not (frame["correct"] == whole).all():
         design = design.with_response(frame["correct"].to_numpy())
-    return level_estimates(design, group="network", varying=table.varying, options=options)
+    return _with_synthetic(
+        level_estimates(design, group="network", varying=table.varying, options=options)
+    )
+
+
+def _with_synthetic(stages: Mapping[str, LevelEstimates]) -> Mapping[str, LevelEstimates]:
+    """Add the networks' levels on synthetic exemplars, where both kinds were shown."""
+    if "synthetic" not in stages:
+        return stages
+    return {**stages, ON_SYNTHETIC: _on_synthetic(stages[INTERCEPT], stages["synthetic"])}
+
+
+def _on_synthetic(level: LevelEstimates, more: LevelEstimates) -> LevelEstimates:
+    """Levels on synthetic exemplars: those on natural ones and what synthetic ones add."""
+    fit, group = level.fit, level.group
+    natural = [fit.index(f"{group}[{name}]") for name in more.levels]
+    added = [fit.index(f"{group}[{name}]:{more.base}") for name in more.levels]
+    parts = [np.ix_(a, b) for a in (natural, added) for b in (natural, added)]
+    return LevelEstimates(
+        group,
+        ON_SYNTHETIC,
+        more.levels,
+        fit.estimate[natural] + fit.estimate[added],
+        np.sum([fit.covariance[part] for part in parts], axis=0),
+        fit,
+    )
 
 
 def analyse(
@@ -90,13 +117,14 @@ def analyse(
     table : of `people_table` or `observer_table`.
     networks : properties of networks of one's own; see `network_table`.
     truth : of a simulated study; its true values stand beside the estimates.
-    interest : smallest effect of interest, in log-odds over a property's span in the study.
+    interest : smallest effect of interest, in log-odds for ten times as many parameters or images,
+        ten points of accuracy, or ten years.
     level : of the intervals.
 
     Raises
     ------
     NotEnoughDataError
-        With fewer than three networks.
+        Without any network that can be estimated.
     ModelError
         If the model does not fit.
 
@@ -110,18 +138,21 @@ def analyse(
     stages = _stages(table, left_out)
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
-    make = _Maker(stages, properties, truth, interest, level)
+    make = _Maker(stages, properties, truth, interest, level, table.modes[0])
     effects = [make.of_property(one.name, INTERCEPT) for one in PROPERTIES]
+    if ON_SYNTHETIC in stages:
+        effects += [make.of_property(one.name, ON_SYNTHETIC) for one in PROPERTIES]
     effects += [make.of_family(name) for name in FAMILIES]
-    slopes = [base for base in stages if base != INTERCEPT]
+    slopes = [base for base in stages if base not in (INTERCEPT, ON_SYNTHETIC)]
     effects += [make.mean(base) for base in slopes]
     effects += [make.common(name, fit) for name in table.within if name in fit.names]
     compared = [base for base in slopes if base not in HARDER or make.enough(base)]
     effects += [make.of_property(one.name, base) for base in compared for one in PROPERTIES]
     if not set(compared) & set(HARDER):
         effects.append(make.difficulty_by_scale(table))
-    adjusted = holm([one.test.p for one in effects], [one.family for one in effects])
-    effects = [replace(one, p_holm=p) for one, p in zip(effects, adjusted.tolist(), strict=True)]
+    if len(table.modes) < len(MODES):
+        effects.append(make.one_mode(table))
+    effects = _adjusted(effects)
     return Effects(
         table.who,
         table.simulated,
@@ -136,6 +167,18 @@ def analyse(
         properties,
         left_out,
     )
+
+
+def _adjusted(effects: list[Effect]) -> list[Effect]:
+    """Adjust the tests of every family, and its tests of equivalence, by Holm's method."""
+    families = [one.family for one in effects]
+    tests = holm([one.test.p for one in effects], families).tolist()
+    within = [math.nan if e.equivalence is None else e.equivalence.p for e in effects]
+    bounds = holm(within, families).tolist()
+    return [
+        replace(one, p_holm=p, equivalence_p_holm=q)
+        for one, p, q in zip(effects, tests, bounds, strict=True)
+    ]
 
 
 def _stages(table: AnswerTable, left_out: tuple[LeftOut, ...]) -> Mapping[str, LevelEstimates]:
@@ -159,6 +202,7 @@ class _Maker:
     truth: TrueEffects | None
     interest: float
     level: float
+    exemplars: str
 
     def _second(
         self, base: str, columns: Mapping[str, pd.Series], name: str, *, joint: bool = False
@@ -205,13 +249,19 @@ class _Maker:
         """Project the true values of the networks on a property, or average them."""
         if self.truth is None:
             return math.nan
-        true = pd.Series(dict(self.truth.by_network.get(base, {})), dtype=float)
+        true = self._true_values(self.truth, base)
         if column is None:
             return float(true.reindex(list(self.stages[base].levels)).mean())
         both = pd.DataFrame({"x": column, "y": true}).dropna()
         return (
             float(np.polyfit(both["x"], both["y"], 1)[0]) if both["x"].nunique() > 1 else math.nan
         )
+
+    def _true_values(self, truth: TrueEffects, base: str) -> pd.Series:
+        if base == ON_SYNTHETIC:
+            both = (self._true_values(truth, part) for part in (INTERCEPT, "synthetic"))
+            return sum(both, start=pd.Series(0.0, index=self.properties.index))
+        return pd.Series(dict(truth.by_network.get(base, {})), dtype=float)
 
     def of_property(self, name: str, base: str) -> Effect:
         one = next(p for p in PROPERTIES if p.name == name)
@@ -221,10 +271,8 @@ class _Maker:
         test, tau, count = self._second(base, {name: column}, name)
         bounded: Equivalence | None = None
         if not test.reason:
-            used = column.reindex(list(self.stages[base].levels)).dropna()
-            values = np.asarray(used, dtype=np.float64)
-            bounded = equivalence(test, bound=smallest_effect(values, interest=self.interest))
-        words = of_property(base, one.label, one.step)
+            bounded = equivalence(test, bound=smallest_effect(one, interest=self.interest))
+        words = of_property(base, one.label, one.step, exemplars=self.exemplars)
         return Effect(
             key=name if base == INTERCEPT else f"{base}:{name}",
             topic=words.topic,
@@ -236,7 +284,14 @@ class _Maker:
             bayes_null=bayes_factor_null(test, n=count),
             truth=self._true(base, column),
             tau=tau,
+            exemplars=self._about(base),
         )
+
+    def _about(self, base: str) -> str:
+        """Which exemplars alone a coefficient is about."""
+        if base == ON_SYNTHETIC:
+            return "synthetic"
+        return self.exemplars if base in (INTERCEPT, *HARDER) else ""
 
     def of_family(self, name: str) -> Effect:
         labels = self.properties[name]
@@ -250,7 +305,9 @@ class _Maker:
             truth = self._true(INTERCEPT, next(iter(columns.values())))
         kinds = sorted(labels.dropna().unique())
         rest = ", ".join(kind for kind in kinds if kind not in columns)
-        question = f"Do networks differ by {name} ({', '.join(kinds)})?"
+        question = (
+            f"Do networks differ by {name} ({', '.join(kinds)}) with {self.exemplars} exemplars?"
+        )
         return Effect(
             key=name,
             topic="family",
@@ -260,6 +317,7 @@ class _Maker:
             networks=count,
             tau=tau,
             truth=truth,
+            exemplars=self.exemplars,
         )
 
     def enough(self, base: str) -> bool:
@@ -267,7 +325,8 @@ class _Maker:
         return len(self.stages[base].levels) >= ENOUGH_NETWORKS
 
     def mean(self, base: str) -> Effect:
-        if base in HARDER and not self.enough(base):
+        few = len(self.stages[base].levels) < 3
+        if few or (base in HARDER and not self.enough(base)):
             test, tau, count = self._mean_of_these(base)
         else:
             test, tau, count = self._second(base, {}, base)
@@ -281,10 +340,11 @@ class _Maker:
             networks=count,
             tau=tau,
             truth=self._true(base),
+            exemplars=self._about(base),
         )
 
     def common(self, name: str, fit: GlmmResult) -> Effect:
-        words = of_common(name)
+        words = of_mean(name)
         true = math.nan
         if self.truth is not None:
             true = self.truth.common.get(name, 0.0 if name.startswith("type_") else math.nan)
@@ -297,6 +357,19 @@ class _Maker:
             test=wald(fit, name, level=self.level),
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
             truth=true,
+        )
+
+    def one_mode(self, table: AnswerTable) -> Effect:
+        """Say why exemplars of two kinds cannot be compared."""
+        words = of_mean("synthetic")
+        reason = f"only {table.modes[0]} exemplars were shown"
+        return Effect(
+            key="synthetic",
+            topic=words.topic,
+            question=words.question,
+            step=words.step,
+            test=self._none("synthetic", reason),
+            networks=0,
         )
 
     def difficulty_by_scale(self, table: AnswerTable) -> Effect:

@@ -52,6 +52,8 @@ class Effect(Brief):
     tau : standard deviation between networks left unexplained; NaN within networks.
     p_holm : p-value adjusted by Holm (1979) for the questions of its `family`; NaN where there is
         no test.
+    equivalence_p_holm : that of the test of equivalence, for those of the family.
+    exemplars : ``natural`` or ``synthetic`` where it is about one kind of exemplars alone.
     """
 
     key: str
@@ -65,6 +67,18 @@ class Effect(Brief):
     truth: float = math.nan
     tau: float = math.nan
     p_holm: float = math.nan
+    equivalence_p_holm: float = math.nan
+    exemplars: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is an effect once its p-value is adjusted for its family."""
+        return self.p_holm < 1 - self.test.level
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it is smaller than the smallest of interest, likewise adjusted."""
+        return self.equivalence_p_holm < 1 - self.test.level
 
     @property
     def family(self) -> str:
@@ -109,6 +123,7 @@ class Effect(Brief):
             "topic": self.topic,
             "question": self.question,
             "step": self.step,
+            "exemplars": self.exemplars,
             **{f"test_{k}" if k == "name" else k: v for k, v in self.test.to_json().items()},
             "family": self.family,
             "p_holm": self.p_holm,
@@ -118,6 +133,7 @@ class Effect(Brief):
             "truth": self.truth,
             "sentence": self.sentence,
             "equivalence": self.equivalence and self.equivalence.to_json(),
+            "equivalence_p_holm": self.equivalence_p_holm,
         }
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from imi_bench.effects.table import HARDER
 from imi_bench.glmm.between import INTERCEPT
 
-__all__ = ["Wording", "of_common", "of_mean", "of_property"]
+__all__ = ["ON_SYNTHETIC", "Wording", "of_common", "of_mean", "of_property"]
+
+ON_SYNTHETIC = "synthetic exemplars"
+"""Name of the networks' levels on synthetic exemplars, beside those on natural ones."""
 
 _PERCENTILES = {name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER}
 _BASES = {
-    INTERCEPT: "the log-odds of a correct answer",
+    ON_SYNTHETIC: "the log-odds of a correct answer with synthetic exemplars",
     "synthetic": "the effect of synthetic exemplars",
     "depth": "the effect of depth",
     **{name: f"the effect of {said}" for name, said in _PERCENTILES.items()},
@@ -34,10 +37,14 @@ class Wording:
     step: str
 
 
-def of_property(base: str, label: str, step: str) -> Wording:
-    """Whether a coefficient of the networks changes with one of their properties."""
-    topic = "scale" if base == INTERCEPT else "interaction with scale"
-    return Wording(topic, f"Does {_BASES[base]} change with {label}?", step)
+def of_property(base: str, label: str, step: str, *, exemplars: str = "natural") -> Wording:
+    """Whether a coefficient of the networks changes with one of their properties.
+
+    The networks' own levels are those with `exemplars`.
+    """
+    topic = "scale" if base in (INTERCEPT, ON_SYNTHETIC) else "interaction with scale"
+    own = f"the log-odds of a correct answer with {exemplars} exemplars"
+    return Wording(topic, f"Does {_BASES.get(base, own)} change with {label}?", step)
 
 
 def of_mean(base: str) -> Wording:

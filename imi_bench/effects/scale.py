@@ -22,11 +22,11 @@ __all__ = [
 ]
 
 INTEREST = 0.35
-"""Smallest effect of interest in log-odds over the whole span of a property in the study.
+"""Smallest effect of interest in log-odds: for ten times as many, ten points, or ten years.
 
 From 80% to 85% correct is logit(0.85) - logit(0.80) = 0.348: about half of the published spread
-between the best and the worst network on natural exemplars. A property that moves people by less
-than that, over everything between the smallest and the largest network, does not matter much.
+between the best and the worst network on natural exemplars. It is stated for a step of a property,
+whichever networks the study has, so that leaving one out does not move it.
 """
 
 
@@ -42,6 +42,7 @@ class Property:
     logarithm : whether the model takes log10.
     scale : what the number is multiplied by otherwise.
     largest : what the number cannot exceed.
+    of_interest : share of the smallest effect of interest that belongs to one step.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Property:
     logarithm: bool = False
     scale: float = 1.0
     largest: float = math.inf
+    of_interest: float = 1.0
 
     @property
     def wanted(self) -> str:
@@ -67,7 +69,7 @@ PROPERTIES = (
     Property(
         "top1", "ImageNet accuracy", "10 points of ImageNet accuracy", scale=10.0, largest=1.0
     ),
-    Property("year", "year of publication", "one later year"),
+    Property("year", "year of publication", "one later year", of_interest=0.1),
 )
 
 
@@ -139,12 +141,12 @@ def _checked(own: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def smallest_effect(values: NDArray[np.float64], *, interest: float = INTEREST) -> float:
-    """Smallest effect of interest for one unit of a property: `interest` over its span.
+def smallest_effect(one: Property, *, interest: float = INTEREST) -> float:
+    """Smallest effect of interest for one step of a property; the same in every study.
 
     Examples
     --------
-    >>> smallest_effect(np.array([7.0, 8.0]))
-    0.35
+    >>> [round(smallest_effect(one), 3) for one in PROPERTIES]
+    [0.35, 0.35, 0.35, 0.035]
     """
-    return interest / float(np.ptp(values))
+    return interest * one.of_interest

@@ -23,36 +23,38 @@ def p_text(p: float) -> str:
 
 
 def sentence(effect: Effect) -> str:
-    """Say what was found, with estimate, interval and test, and what cannot be said."""
+    """Say what was found, with estimate, interval and test, and what cannot be said.
+
+    It claims an effect, or that there is none of interest, only where that survives the adjustment
+    for all questions of the effect's family.
+    """
     test = effect.test
     if math.isnan(test.p):
         return f"Cannot be answered: {test.reason}."
-    shown = "differ" if test.p < 1 - test.level else "are not shown to differ"
+    p = f"{p_text(test.p)}, adjusted {p_text(effect.p_holm)}"
+    tested = f"{test.method} = {test.statistic:.2f}, {p}, {_count(effect.networks)}"
+    about = f" with {effect.exemplars} exemplars" if effect.exemplars else ""
     if math.isnan(test.estimate):
-        return (
-            f"Networks {shown} by {effect.key} "
-            f"({test.method} = {test.statistic:.2f}, {p_text(test.p)}, {_count(effect.networks)})."
-        )
-    numbers = (
-        f"{test.estimate:+.3f} log-odds for {effect.step} "
-        f"[{test.low:+.3f}, {test.high:+.3f}], {test.method} = {test.statistic:.2f}, "
-        f"{p_text(test.p)}, {_count(effect.networks)}"
-    )
-    verdict = "An effect" if test.p < 1 - test.level else "No effect shown"
-    return f"{verdict}: {numbers}.{_equivalence(effect)}"
+        shown = "differ" if effect.shown else "are not shown to differ"
+        return f"Networks {shown} by {effect.key}{about} ({tested})."
+    interval = f"[{test.low:+.3f}, {test.high:+.3f}]"
+    numbers = f"{test.estimate:+.3f} log-odds for {effect.step}{about} {interval}"
+    verdict = "An effect" if effect.shown else "No effect shown"
+    return f"{verdict}: {numbers}, {tested}.{_equivalence(effect)}"
 
 
 def _equivalence(effect: Effect) -> str:
     found = effect.equivalence
     if found is None or math.isnan(found.p):
         return ""
-    within = f"±{found.bound:.3f}, the smallest effect of interest ({p_text(found.p)})"
-    return {
-        "equivalent": f" Equivalent to none: it lies within {within}.",
-        "trivial": f" Too small to matter: it lies within {within}.",
-        "different": f" Not shown to lie within {within}.",
-        "inconclusive": f" Nor is it shown to lie within {within}: these networks cannot tell.",
-    }.get(found.verdict, "")
+    adjusted = p_text(effect.equivalence_p_holm)
+    within = f"±{found.bound:.3f}, the smallest effect of interest (adjusted {adjusted})"
+    if effect.bounded:
+        said = "Too small to matter" if effect.shown else "Equivalent to none"
+        return f" {said}: it lies within {within}."
+    if effect.shown:
+        return f" Not shown to lie within {within}."
+    return f" Nor is it shown to lie within {within}: these networks cannot tell."
 
 
 def _count(networks: int) -> str:

@@ -55,7 +55,7 @@ def effects(
     truth : TrueEffects, optional
         True values of a simulated study; by default those that lie beside a simulated table.
     interest : float
-        Smallest effect of interest: log-odds over a property's span in the study.
+        Smallest effect of interest: log-odds for ten times as many, ten points, ten years.
     lapse : float or str
         Share of people's answers given blindly, in the model's link; ``estimate`` finds it with
         everything else, ``catch`` takes twice the error rate on catch trials.

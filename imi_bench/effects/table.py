@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NotEnoughDataError
-from imi_bench.tables import DecisionVariables, Study, TrialIndex
+from imi_bench.tables import MODES, DecisionVariables, Study, TrialIndex
 from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
 __all__ = ["ENOUGH_NETWORKS", "HARDER", "AnswerTable", "observer_table", "people_table"]
@@ -32,7 +32,7 @@ class AnswerTable:
     ----------
     who : ``people`` or the observer's name.
     simulated : whether these are made-up answers.
-    frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`,
+    frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`, `layer`,
         `condition` (unit shown in a mode at a difficulty), `participant`, `confidence` and
         `seconds` (people only),
         `synthetic` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their products), `depth`
@@ -61,7 +61,21 @@ class AnswerTable:
             factors.append("condition")
         if "participant" in self.frame:
             factors.append("participant")
+        if self.of_layers and self.frame["layer"].nunique() < self.frame["unit"].nunique():
+            factors.append("layer")
         return tuple(factors)
+
+    @property
+    def of_layers(self) -> tuple[str, ...]:
+        """Fixed effects that vary only between layers: their types and width."""
+        return tuple(n for n in self.within if n.startswith("type_") or n == "width")
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Kinds of exemplars shown."""
+        return tuple(
+            mode for code, mode in enumerate(MODES) if (self.frame["synthetic"] == code).any()
+        )
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
@@ -170,6 +184,7 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
             "correct": frame["correct"].astype(float),
             "network": frame["network"].astype(str),
             "unit": frame["unit_id"].astype(str),
+            "layer": frame["network"].astype(str) + "/" + frame["layer"].astype(str),
             "condition": frame["unit_id"].astype(str) + "/" + mode + "/" + difficulty,
             "synthetic": (mode == "synthetic").astype(float),
             **{name: (difficulty == name).astype(float) for name in HARDER},

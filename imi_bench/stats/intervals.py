@@ -1,7 +1,9 @@
 """Intervals and tests of scores and of their differences, from what each cluster moves them by.
 
 Student's t with the jackknife's two-way variance (`imi_bench.stats.jackknife`), on the scale on
-which the score has no end. Two kinds of score are not smooth and have intervals from draws:
+which the score has no end; elsewhere around the score less what few units push it by (the
+jackknife's bias), so that an interval of few units need not lie evenly about its score. Two kinds
+of score are not smooth and have intervals from draws:
 
 - ``drawn``: correlations of a few network conditions. Percentiles of the draws, moved by the
   bootstrap's estimate of bias.
@@ -61,7 +63,8 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     if math.sqrt(spread.variance) <= _EXACT * (1 + abs(found.value)):
         why = "the same in every unit, so that units show no spread"
         return Estimate(found.value, reason=why, **facts)
-    low, high = _t_interval(found.value, spread, level, score.scale)
+    centre = found.value - (found.bias if score.scale == "identity" else 0.0)
+    low, high = _t_interval(centre, spread, level, score.scale)
     return Estimate(found.value, low, high, method=_method(found), **facts)
 
 

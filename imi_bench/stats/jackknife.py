@@ -127,6 +127,15 @@ class Jackknife:
         )
         return Spread(by_unit, person, cell, self.stratum)
 
+    @cached_property
+    def bias(self) -> float:
+        """What few units push the score by on average (Quenouille 1956), strata apart."""
+        pushed = 0.0
+        for code in np.unique(self.stratum):
+            rows = self.stratum == code
+            pushed += (rows.sum() - 1) * float(self.without_unit[rows].mean() - self.value)
+        return pushed
+
     @property
     def clusters(self) -> str:
         """What was left out, for the method of an `Estimate`."""

@@ -2,7 +2,8 @@
 
 Units count by what they deviate from their stratum's mean, participants by what they add beyond the
 answers themselves; counts of answers are held. Normal weights on clusters are the multiplier
-bootstrap (Wu 1986, *Annals of Statistics* 14, 1261-1295), in one product of matrices.
+bootstrap (Wu 1986, *Annals of Statistics* 14, 1261-1295), in one product of matrices; each draw is
+scaled as Student's t is, for the few units that its variance comes from.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.provenance import generator
@@ -50,6 +52,7 @@ def draw(
     n_units, n_people = len(stratum), int(person.max()) + 1
     of_unit = generator(seed, "units").standard_normal((n_draws, n_units))
     of_person = generator(seed, "participants").standard_normal((n_draws, n_people))
+    heavy = _heavier(n_draws, df=n_units - len(np.unique(stratum)), seed=seed)
     noisy = {}
     for name, table in sums.answers.items():
         if not isinstance(table, Placed):
@@ -63,9 +66,18 @@ def draw(
         more = np.sqrt(np.maximum(0, 1 - of_cell / np.where(squares > 0, squares, np.inf)))
         noise = of_unit @ by_unit + of_person @ (by_person * more)
         everyone = table.sums(np.zeros_like(table.place), 1)
-        noisy[name] = everyone + noise.reshape(n_draws, *shape)
+        noisy[name] = everyone + heavy[:, None, None] * noise.reshape(n_draws, *shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {s.name: (s.of if s.parts is None else s.parts)(noisy) for s in scores}
+
+
+def _heavier(n_draws: int, *, df: int, seed: int) -> Floats:
+    """(n_draws,) what makes normal noise Student's: the variance of few units is not known."""
+    if df < 1:
+        return np.ones(n_draws)
+    chances = (np.arange(n_draws) + 0.5) / n_draws
+    ratios = np.sqrt(df / stats.chi2.ppf(chances, df))
+    return np.asarray(generator(seed, "scale").permutation(ratios))
 
 
 def _centred(by_unit: Floats, stratum: Ints) -> Floats:

@@ -19,7 +19,7 @@ from imi_bench.effects.effect import Effects
 from imi_bench.effects.export import export, latex_table, r_script
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
-from imi_bench.effects.scale import network_table
+from imi_bench.effects.scale import PROPERTIES, network_table, smallest_effect
 from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import true_effects
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -109,11 +109,65 @@ def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
     assert answers.groupby("network")["parameters"].first().mean() == pytest.approx(0.0, abs=1e-9)
 
 
-def test_two_networks_are_too_few(table: AnswerTable) -> None:
-    frame = table.frame[table.frame["network"].isin(["resnet50", "googlenet"])]
-    few = AnswerTable("people", True, frame.reset_index(drop=True), table.within)
-    with pytest.raises(NotEnoughDataError, match="too few networks"):
-        analyse(few)
+def test_two_networks_answer_what_two_can(table: AnswerTable) -> None:
+    keep = table.frame["network"].isin(["resnet50", "clip-resnet50"]).to_numpy()
+    few = analyse(table.without(~keep))
+    assert few["synthetic"].test.p < 0.05
+    assert few["synthetic"].networks == 2
+    for key in ("parameters", "synthetic exemplars:parameters", "synthetic:parameters"):
+        assert few[key].sentence.startswith("Cannot be answered")
+
+
+def test_one_mode_answers_what_it_can(table: AnswerTable) -> None:
+    one = analyse(table.without(table.frame["synthetic"].to_numpy() == 0))
+    assert "only synthetic exemplars were shown" in one["synthetic"].sentence
+    assert "with synthetic exemplars" in one["parameters"].sentence
+    assert np.isfinite(one["parameters"].test.p)
+
+
+def test_scale_is_answered_for_both_kinds_of_exemplars(people: Effects) -> None:
+    """Levels on synthetic exemplars: those on natural ones and what synthetic ones change."""
+    stages = people.stages
+    on = stages["synthetic exemplars"]
+    place = [stages["(Intercept)"].levels.index(name) for name in on.levels]
+    added = stages["(Intercept)"].estimate[place] + stages["synthetic"].estimate
+    assert on.estimate == pytest.approx(added)
+    weights = np.linspace(-1, 1, len(on.levels))
+    names = [f"network[{n}]" for n in on.levels] + [f"network[{n}]:synthetic" for n in on.levels]
+    rows = [on.fit.index(name) for name in names]
+    twice = np.concatenate([weights, weights])
+    variance = twice @ on.fit.covariance[np.ix_(rows, rows)] @ twice
+    assert weights @ on.covariance @ weights == pytest.approx(variance)
+    effect = people["synthetic exemplars:parameters"]
+    assert "synthetic exemplars" in effect.sentence
+    assert effect.equivalence is not None
+    assert "natural exemplars" in people["parameters"].sentence
+
+
+def test_the_margin_does_not_depend_on_the_networks(people: Effects) -> None:
+    margins = {one.name: smallest_effect(one) for one in PROPERTIES}
+    for key, margin in margins.items():
+        bounded = people[key].equivalence
+        assert bounded is None or bounded.bound == margin
+    assert margins["parameters"] == 0.35
+
+
+def test_a_sentence_claims_what_survives_the_adjustment(people: Effects) -> None:
+    effect = people["depth"]
+    alone = dataclasses.replace(effect, test=dataclasses.replace(effect.test, p=0.01), p_holm=0.2)
+    assert alone.sentence.startswith("No effect shown")
+    assert "p = 0.010, adjusted p = 0.200" in alone.sentence
+    assert dataclasses.replace(alone, p_holm=0.04).sentence.startswith("An effect")
+    bounded = people["parameters"]
+    within = dataclasses.replace(bounded, p_holm=0.9, equivalence_p_holm=0.01)
+    assert "Equivalent to none" in within.sentence
+    assert "cannot tell" in dataclasses.replace(within, equivalence_p_holm=0.2).sentence
+
+
+def test_layer_type_is_tested_against_layers(table: AnswerTable) -> None:
+    fewer = table.frame["layer"].nunique() < table.frame["unit"].nunique()
+    assert ("layer" in table.random) == fewer
+    assert table.frame.groupby("layer")["network"].nunique().max() == 1
 
 
 def test_networks_of_ones_own_stand_before_the_cards() -> None:
