@@ -56,7 +56,7 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     Raises
     ------
     NotEnoughDataError
-        Without any network.
+        With fewer than two networks.
     """
     frame = table.frame
     if (count := frame["network"].nunique()) < 2:
@@ -124,7 +124,7 @@ def analyse(
     Raises
     ------
     NotEnoughDataError
-        Without any network that can be estimated.
+        With fewer than two networks.
     ModelError
         If the model does not fit.
 

@@ -72,7 +72,7 @@ def effects(
     Raises
     ------
     NotEnoughDataError
-        With fewer than three networks.
+        With fewer than two networks.
     NotComparableError
         An observer that answered none of people's trials.
     ModelError

@@ -280,11 +280,9 @@ def test_a_network_shown_synthetic_exemplars_only_is_left_out(table: AnswerTable
 
 
 def test_too_few_networks_after_leaving_out_says_so(table: AnswerTable) -> None:
-    three = table.without(
-        ~table.frame["network"].isin(["resnet50", "googlenet", "convnext_b"]).to_numpy()
-    )
-    with pytest.raises(NotEnoughDataError, match=r"2 after leaving out googlenet"):
-        analyse(with_answers(three, three.frame["network"] == "googlenet", 1.0))
+    two = table.without(~table.frame["network"].isin(["resnet50", "googlenet"]).to_numpy())
+    with pytest.raises(NotEnoughDataError, match=r"1 after leaving out googlenet"):
+        analyse(with_answers(two, two.frame["network"] == "googlenet", 1.0))
 
 
 def test_holm_is_within_families_and_keeps_what_is_unadjusted(people: Effects) -> None:
@@ -294,11 +292,12 @@ def test_holm_is_within_families_and_keeps_what_is_unadjusted(people: Effects) -
         "training_images",
         "top1",
         "year",
+        *(f"synthetic exemplars:{one.name}" for one in PROPERTIES),
         "architecture",
         "training",
     ]
     smallest = min(scale, key=lambda e: e.test.p)
-    assert smallest.p_holm == pytest.approx(min(1.0, 6 * smallest.test.p))
+    assert smallest.p_holm == pytest.approx(min(1.0, 10 * smallest.test.p))
     for effect in people.effects:
         assert np.isnan(effect.p_holm) == np.isnan(effect.test.p)
         assert np.isnan(effect.p_holm) or effect.p_holm >= effect.test.p
