@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "forest", "new_axes"]
 
 BLUE = "#0173b2"
+_TITLE = 46  # characters that fit beside long labels
 
 
 class Interval(NamedTuple):
@@ -80,6 +82,6 @@ def forest(
     ax.set_yticks(list(places), [row.label for row in listed])
     ax.set_ylim(len(listed) - 0.5, -0.5)
     ax.set_xlabel(xlabel)
-    ax.set_title(title, loc="left", fontsize="medium")
+    ax.set_title(fill(title, _TITLE), loc="left", fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
