@@ -130,6 +130,8 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
         EOFError,
         NotImplementedError,
         struct.error,
+        LookupError,  # zipfile takes an entry without a name for granted
+        ArithmeticError,
     ) as error:
         return {}, [Problem(".", "", f"not a readable zip file ({error})")]
 
