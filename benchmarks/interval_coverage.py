@@ -15,8 +15,8 @@ noisy the conditions are, the mean over the studies.
 
 For every score, alone and as the paired difference of the two observers: coverage, the mean half
 width as a share of 1.96 true standard deviations (1 is right for many units), and for differences
-how often p <= 0.05 although there is none. ``ranks``: six observers whose truth lies between 0 and
-0.01 bits apart; how often the rank interval holds the true rank, of each and of all at once.
+how often p <= 0.05 although there is none. ``ranks``: six observers from 0 to 0.027
+bits apart; how often the rank interval holds the true rank, of each and of all at once.
 
 Run: ``python benchmarks/interval_coverage.py --studies 400 --json out.json``
 """
