@@ -12,6 +12,7 @@ from imi_bench.leaderboard.render import number, render, render_pages, write
 from imi_bench.leaderboard.rows import Table
 from imi_bench.leaderboard.verify import verify
 from imi_bench.pages.shell import environment
+from imi_bench.places import exclusive
 
 __all__ = ["Entry", "build_board", "build_site"]
 
@@ -69,8 +70,9 @@ def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str]
     board.require_writable()
     board.require_frozen()
     board.require_evidence(withdrawn=withdrawn)
-    table, _ = verify(board, fresh=fresh)
-    write(render(table), board.folder)
+    with exclusive(board.folder, wait=True):
+        table, _ = verify(board, fresh=fresh)
+        write(render(table), board.folder)
     return table
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,6 +143,25 @@ def test_csv_tables_and_nothing_else(record: Record, tmp_path: Path) -> None:
     for name in NAMES:
         assert (tmp_path / name).read_bytes() == record.files[name]
     assert not any("pkl" in path for path, _ in record.requests)
+
+
+def test_eight_at_once_leave_whole_tables(record: Record, tmp_path: Path) -> None:
+    url = f"{record.url}/api/records/8131197"
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda _: fetch(tmp_path, url=url, patience=SWIFT), range(8)))
+    assert sum(one.how == "downloaded" for fetched in done for one in fetched) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {*NAMES, RECORD_FILE}
+    assert all((tmp_path / name).read_bytes() == record.files[name] for name in NAMES)
+
+
+def test_what_a_killed_copy_left_is_no_table(by_hand: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / f".{NAMES[0]}.0a1b2c3d-1-x.csv").write_text("half")
+    with pytest.raises(InputError, match="no released table here"):
+        stored(folder)
+    fetch_from(by_hand, folder)
+    assert [one.path.name for one in stored(folder)] == [NAMES[0]]
 
 
 def test_what_is_there_is_not_fetched_again(record: Record, tmp_path: Path) -> None:
