@@ -34,9 +34,11 @@ def doctor(
     """Check the contract of an observer; exit with 1 where it fails."""
     from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.contract import check
+    from imi_bench.observers.instances import Recipe
 
     chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
-    report = check(chosen, _trials(trials, limit=limit, seed=seed), seed=seed)
+    recipe = Recipe(observer, device=device, dtype=dtype, seed=seed)
+    report = check(chosen, _trials(trials, limit=limit, seed=seed), seed=seed, recipe=recipe)
     if as_json:
         print_json(report)
     else:

@@ -6,7 +6,7 @@ They depend on the images and the observer alone, so that runs of several networ
 from __future__ import annotations
 
 import json
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError
 from imi_bench.executors import Piece
 from imi_bench.mis.job import MisJob, open_job
+from imi_bench.observers.instances import refuse_another_instance
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.provenance import atomic_path, write_json
 
@@ -41,6 +42,19 @@ def claim_embeddings(job: MisJob) -> None:
             wanted=f"those of '{opened.observer.name}' and {len(opened.images)} images",
             do="choose another folder",
         )
+
+
+@lru_cache(maxsize=1)
+def _same_instance(job: MisJob) -> None:
+    """Refuse, once in a process, to add to embeddings of another instance of the observer."""
+    opened, path = open_job(job), _folder(job) / "embeddings-instance.npy"
+    image = opened.images.read(0)
+    if path.is_file():
+        refuse_another_instance(opened.observer, image, np.load(path), where=path)
+        return
+    code = np.asarray(opened.observer.encode([image]))[0]
+    with atomic_path(path) as temporary:
+        np.save(temporary, code, allow_pickle=False)
 
 
 def embedding_pieces(job: MisJob) -> list[Piece]:
@@ -81,6 +95,7 @@ def _merge(job: MisJob, shards: tuple[range, ...]) -> None:
 def _embed(job: MisJob, shard: range) -> None:
     if _merged(job).is_file():  # by another run, meanwhile
         return
+    _same_instance(job)
     opened = open_job(job)
     parts = []
     for start in range(shard.start, shard.stop, job.batch_size):

@@ -108,7 +108,7 @@ def run_shard(
     )
     with hooked(network.module, recorder.paths, recorder.seen):
         for size in forward:
-            recorder.filled += size
+            recorder.advance(size)
             if recorder.filled == block:
                 flush()
     if recorder.filled:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.errors import NetworkError
 from imi_bench.extras import require
 from imi_bench.networks.units import Layer, Unit
 
@@ -90,6 +91,7 @@ class Recorder:
                 channels = [channel for _, channel in chosen]
                 self._channels[layer.name] = torch.tensor(channels, device=device)
         self._measured: dict[str, Tensor] = {}
+        self._read: set[str] = set()
         self._count = len(sampled)
 
     @property
@@ -97,9 +99,22 @@ class Recorder:
         """Module paths to hook."""
         return list(self._by_path)
 
+    def advance(self, images: int) -> None:
+        """A batch of that many images has run."""
+        self.filled += images
+        self._read.clear()
+
     def seen(self, path: str, output: Tensor) -> None:
         """What a hook calls: reduce the output into the block."""
         layer = self._by_path[path]
+        if path in self._read:
+            raise NetworkError(
+                "layer runs more than once for an image",
+                where=layer.name,
+                wanted="one activation an image",
+                do="leave it out by --layers",
+            )
+        self._read.add(path)
         values = layer.reduce(output)
         first = self.rows.first[layer.name]
         into = self.block[first : first + layer.width]
@@ -107,7 +122,8 @@ class Recorder:
         if layer.name in self._channels:
             # Not index_select: it copies a whole channels-last map to pick one channel.
             maps = layer.maps(output)[:, self._channels[layer.name]].float()
-            self._add(layer.name, maps)
+            # positions that are not those of a map have no neighbours
+            self._add(layer.name, maps if layer.spatial else maps.flatten(2))
 
     def _add(self, name: str, maps: Tensor) -> None:
         torch = require("torch", for_="recording activations")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imi_bench.errors import NetworkError, NotEnoughDataError
 from imi_bench.provenance import generator
-from imi_bench.vision.layers import Layer, find_layer, hooked, list_layers
+from imi_bench.vision.layers import Layer, find_layer, hooked
 
 __all__ = [
     "Layer",
@@ -16,7 +16,6 @@ __all__ = [
     "draw_units",
     "find_layer",
     "hooked",
-    "list_layers",
     "sample_units",
 ]
 

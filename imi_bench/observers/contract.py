@@ -14,7 +14,8 @@ import numpy as np
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.examination import BrokenError, Probe
+from imi_bench.observers.examination import BrokenError, ExemptError, Probe
+from imi_bench.observers.instances import Recipe
 from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES, SWAPS
 from imi_bench.observers.protocol import (
     Observer,
@@ -95,6 +96,7 @@ def check(
     seed: int = 0,
     symmetric: bool | None = None,
     tolerance: float | None = None,
+    recipe: Recipe | None = None,
 ) -> ContractReport:
     """Run the metamorphic and adversarial checks.
 
@@ -111,6 +113,9 @@ def check(
         attribute, True without one.
     tolerance : float, optional
         By default what ``describe()["tolerance"]`` says, one millionth without it.
+    recipe : Recipe, optional
+        How to build the observer again, for the comparison with a second instance in a second
+        process; without it that property is exempt, and says so.
 
     Returns
     -------
@@ -130,7 +135,7 @@ def check(
     require_name(observer)
     if len(trials) == 0:
         raise InputError("no trials to check an observer on", where=observer.name)
-    probe = Probe.of(observer, trials, seed=seed, tolerance=tolerance)
+    probe = Probe.of(observer, trials, seed=seed, tolerance=tolerance, recipe=recipe)
     if symmetric is None:
         symmetric = bool(getattr(observer, "symmetric", True))
     properties = []
@@ -206,6 +211,8 @@ def _measured(name: str, measure: Callable[[Probe], str], probe: Probe) -> Prope
         return Property(name, "pass", measure(probe))
     except ObserverExitError:
         raise
+    except ExemptError as reason:
+        return Property(name, "exempt", str(reason))
     except BrokenError as broken:
         return Property(name, "fail", str(broken))
     except Exception as error:

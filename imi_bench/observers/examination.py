@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
+from imi_bench.observers.instances import DEFAULT_TOLERANCE, Recipe
 from imi_bench.observers.protocol import (
     Answers,
     Codes,
@@ -24,12 +25,15 @@ from imi_bench.provenance import generator
 from imi_bench.tables import BlindTrials, Trials
 from imi_bench.tables.align import in_use
 
-DEFAULT_TOLERANCE = 1e-6
 LARGEST_TOLERANCE = 0.1
 
 
 class BrokenError(Exception):
     """A property does not hold."""
+
+
+class ExemptError(Exception):
+    """A property cannot be tried."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,18 @@ class Probe:
     pixels: tuple[Pixels, ...]
     seed: int
     tolerance: float
+    recipe: Recipe | None = None
 
     @classmethod
-    def of(cls, observer: Observer, trials: Trials, *, seed: int, tolerance: float | None) -> Self:
+    def of(
+        cls,
+        observer: Observer,
+        trials: Trials,
+        *,
+        seed: int,
+        tolerance: float | None,
+        recipe: Recipe | None = None,
+    ) -> Self:
         """Blind the trials, decode their images, settle the tolerance."""
         if tolerance is None:
             described = observer.describe()
@@ -57,7 +70,7 @@ class Probe:
             )
         blind = _only_used_images(trials.blind(seed=seed))
         pixels = tuple(blind.images.decode(row).copy() for row in range(len(blind.images)))
-        return cls(observer, blind, pixels, seed, tolerance)
+        return cls(observer, blind, pixels, seed, tolerance, recipe)
 
     @property
     def encodes(self) -> bool:

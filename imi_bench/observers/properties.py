@@ -14,11 +14,19 @@ from typing import Any
 import numpy as np
 
 from imi_bench.arrays import Pixels
-from imi_bench.observers.examination import BrokenError, Probe, columns_of, copies_of
+from imi_bench.observers.examination import (
+    BrokenError,
+    ExemptError,
+    Probe,
+    columns_of,
+    copies_of,
+)
+from imi_bench.observers.instances import second_instance
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.images import Images
 
 _FEW = 8  # images, where a sample is enough
+_FEW_TRIALS = 4  # of an observer that sees whole trials, which may be slow
 
 
 def _describes_itself(probe: Probe) -> str:
@@ -109,6 +117,24 @@ def _runs_twice(probe: Probe) -> str:
     return probe.agree(probe.answers, values)
 
 
+def _second_process(probe: Probe) -> str:
+    """Built again in a second process, in another order and other batches."""
+    if probe.recipe is None:
+        raise ExemptError("an object in memory cannot be built again: check it by its name")
+    trials = probe.trials if probe.encodes else probe.trials.without_key(slice(0, _FEW_TRIALS))
+    given = second_instance(
+        probe.recipe, probe.pixels, probe.trials.images.hashes, columns_of(trials)
+    )
+    found = probe.agree(probe.answers[: len(trials)], given.answers) if not probe.encodes else ""
+    if probe.codes is None:
+        return found
+    if given.codes is None:
+        raise BrokenError("no codes in a second process")
+    found = probe.agree_codes(np.asarray(probe.codes), given.codes)
+    probe.agree(probe.answers, given.answers)
+    return found
+
+
 @contextmanager
 def _other_global_randomness(seed: int) -> Iterator[None]:
     saved, saved_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -195,5 +221,6 @@ PROPERTIES: Mapping[str, Callable[[Probe], str]] = {
     "pixels alone": _pixels_alone,
     "any number of trials": _any_number_of_trials,
     "run twice": _runs_twice,
+    "second process": _second_process,
     "describes itself": _describes_itself,
 }

@@ -11,6 +11,7 @@ import numpy as np
 
 from imi_bench.arrays import Ints, Pixels
 from imi_bench.errors import InputError
+from imi_bench.observers.instances import refuse_another_instance
 from imi_bench.observers.protocol import Encoder, exits_are_faults
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
@@ -33,9 +34,15 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> int:
     ImageError
         An image that cannot be decoded; the codes before it are kept.
     InputError
-        An encoder that does not give one code an image.
+        An encoder that does not give one code an image, or gives another than an earlier process
+        has kept of one of these images.
     """
     todo = ~codes.known
+    known = np.flatnonzero(codes.known)
+    if todo.any() and len(known):
+        row = known[:1]
+        image = plan.images.decode(int(row[0]))
+        refuse_another_instance(encoder, image, codes.take(row)[0], where=codes.folder)
     batches = list(plan.batches(todo))
     with progress(f"{encoder.name}: images", total=int(todo.sum()), unit="images") as advance:
         try:

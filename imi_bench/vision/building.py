@@ -59,7 +59,12 @@ def build_module(
         if card.source == "python":
             return _from_file(card)
         try:
-            return cast("nn.Module", weights.BUILDERS[card.source](card, download))
+            try:
+                return cast("nn.Module", weights.BUILDERS[card.source](card, download))
+            except NotImplementedError:  # it computes with its weights, which meta has not
+                with torch.device("cpu"):
+                    built = weights.BUILDERS[card.source](card, download)
+                return cast("nn.Module", built.to(place))
         except ImiBenchError:
             raise
         except OSError as error:
@@ -101,4 +106,13 @@ def _from_file(card: NetworkCard) -> nn.Module:
     spec.loader.exec_module(namespace)
     if not hasattr(namespace, function):
         raise UnknownNameError.among(function, vars(namespace), kind=f"function of {path.name}")
-    return cast("nn.Module", getattr(namespace, function)(**card.arguments))
+    built = getattr(namespace, function)(**card.arguments)
+    torch = require("torch", for_=f"network '{card.name}'")
+    if not isinstance(built, torch.nn.Module):
+        raise NetworkError(
+            "function gives no network",
+            where=f"{path}:{function}",
+            found=type(built).__name__,
+            wanted="a torch.nn.Module",
+        )
+    return cast("nn.Module", built)

@@ -231,15 +231,14 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
     for name in ("mean", "std"):
         if name in options:
             preprocessing[name] = tuple(options.pop(name).split(","))
+    named = None if isinstance(switch, bool) else tag
+    plain = re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])
     tower = "visual" if source == "open_clip" else ""
     fields = {
         "source": source,
         "architecture": f"{file}:{architecture}" if file else architecture,
-        "name": options.pop("name", re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])),
-        "weights": {
-            "tag": None if isinstance(switch, bool) else tag,
-            "random": switch is False,
-        },
+        "name": options.pop("name", f"{plain}.{named}" if named else plain),
+        "weights": {"tag": named, "random": switch is False},
         "layers": {
             "pattern": options.pop("layers", ""),
             "inside": tower,

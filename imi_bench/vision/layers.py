@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imi_bench.errors import NetworkError, UnknownNameError
-from imi_bench.extras import require
-from imi_bench.vision.card import LayerRule
-
-_LONGEST_MATCH = 1.0  # seconds for one name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,13 +27,17 @@ class Layer:
     type : str
         Class of the module: ``Conv2d``, ``BatchNorm2d``, ``LayerNorm``, ``Linear``, …
     depth : float
-        Of its block among those of the network, 0 to 1; see `imi_bench.vision.layer_names`.
+        Of its block among those of the network, 0 to 1, whichever of its layers a pattern picks;
+        see `imi_bench.vision.layer_names`.
     width : int
         Number of units.
     batch_axis, channel_axis : int
         Which axes of the module's output count images and units; the mean runs over the others.
     shape : tuple of int
-        The module's output shape for one image, batch axis included.
+        The module's output shape for one image, batch axis included. That axis is longer than 1
+        where each image's windows or tokens stand one after another on it (Swin, LeViT).
+    spatial : bool
+        Whether the positions are those of a two-dimensional map.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Layer:
     batch_axis: int
     channel_axis: int
     shape: tuple[int, ...]
+    spatial: bool = True
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -62,6 +64,9 @@ class Layer:
         import torch
 
         dtype = torch.float32 if output.element_size() < 4 else output.dtype
+        if self._parts > 1:
+            maps = self.maps(output)
+            return maps.mean(dim=tuple(range(2, maps.ndim)), dtype=dtype)
         if not self.positions:
             means = output.to(dtype)
         else:
@@ -70,7 +75,33 @@ class Layer:
 
     def maps(self, output: Tensor) -> Tensor:
         """The output as (images, units, …positions), a view."""
-        return output.permute(self.batch_axis, self.channel_axis, *self.positions)
+        if self._parts == 1:
+            return output.permute(self.batch_axis, self.channel_axis, *self.positions)
+        batch = self.batch_axis
+        moved = [axis + (axis > batch) for axis in (self.channel_axis, *self.positions)]
+        parted = output.unflatten(batch, (-1, self._parts))
+        return parted.permute(batch, moved[0], batch + 1, *moved[1:])
+
+    @property
+    def _parts(self) -> int:
+        """Rows of the batch axis that belong to one image."""
+        return self.shape[self.batch_axis]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A module that looks like a layer, and why its units cannot be read.
+
+    Attributes
+    ----------
+    name, type : str
+        As in `Layer`.
+    reason : str
+    """
+
+    name: str
+    type: str
+    reason: str
 
 
 def released_name(path: str, *, prefix: str = "") -> str:
@@ -87,133 +118,36 @@ def released_name(path: str, *, prefix: str = "") -> str:
 def path_of_names(module: nn.Module, *, prefix: str = "") -> dict[str, str]:
     """Module path of every released name; the way back, which needs the module tree.
 
+    Where two paths would have one name (``repeat.1`` and ``repeat_1``), their dots become hyphens.
+
     Raises
     ------
     NetworkError
-        If two modules share an underscore name.
+        If two modules share a name even so.
+
+    Examples
+    --------
+    >>> import torch
+    >>> both = torch.nn.ModuleDict({"a_b": torch.nn.ReLU(), "a": torch.nn.ModuleDict()})
+    >>> both["a"]["b"] = torch.nn.ReLU()
+    >>> path_of_names(both)
+    {'a_b': 'a_b', 'a': 'a', 'a-b': 'a.b'}
     """
-    paths: dict[str, str] = {}
-    for path, _ in module.named_modules():
-        if not path:
-            continue
-        name = released_name(path, prefix=prefix)
-        if name in paths:
+    paths = [path for path, _ in module.named_modules() if path]
+    counts = Counter(released_name(path) for path in paths)
+    names: dict[str, str] = {}
+    for path in paths:
+        plain = released_name(path)
+        name = prefix + (plain if counts[plain] == 1 else path.replace(".", "-"))
+        if name in names:
             raise NetworkError(
                 "two modules have one name",
                 where=f"'{name}'",
-                found=f"{paths[name]} and {path}",
-                wanted="names that differ when joined by underscores",
+                found=f"{names[name]} and {path}",
+                wanted="names that differ when joined by underscores or hyphens",
             )
-        paths[name] = path
-    return paths
-
-
-def list_layers(
-    module: nn.Module, *, rule: LayerRule, size: tuple[int, int], classifier: Sequence[str] = ()
-) -> tuple[Layer, ...]:
-    """Find a network's layers by its rule, and their form by two small forward passes.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In evaluation mode; on the meta device nothing is computed.
-    rule : LayerRule
-    size : (int, int)
-        Height and width of the input image in pixels.
-    classifier : sequence of str
-        Paths of modules that the default rule leaves out.
-
-    Returns
-    -------
-    tuple of Layer
-        In the order they run.
-
-    Raises
-    ------
-    NetworkError
-        If no module matches the rule.
-    """
-    wanted = _matching(module, rule, classifier)
-    one = _output_shapes(module, wanted, size=size, images=1)
-    two = _output_shapes(module, wanted, size=size, images=2)
-    found = []
-    for path, shape in one.items():
-        axes = [a for a, (n, m) in enumerate(zip(shape, two[path], strict=True)) if m == 2 * n]
-        if len(axes) != 1 or len(shape) < 2 or shape[axes[0]] != 1:
-            continue
-        found.append((path, shape, axes[0]))
-    if not found:
-        wish = f"a name like {rule.pattern!r}" if rule.pattern else "a convolution or linear map"
-        raise NetworkError(
-            "no layer matches",
-            where=type(module).__name__,
-            found=f"{sum(1 for _ in module.modules())} modules",
-            wanted=wish,
-        )
-    layers = []
-    for position, (path, shape, batch) in enumerate(found):
-        part = module.get_submodule(path)
-        channel = _channel_axis(part, shape, batch)
-        layers.append(
-            Layer(
-                name=released_name(path, prefix=rule.prefix),
-                path=path,
-                type=type(part).__name__,
-                depth=position / max(len(found) - 1, 1),
-                width=shape[channel],
-                batch_axis=batch,
-                channel_axis=channel,
-                shape=shape,
-            )
-        )
-    return tuple(layers)
-
-
-def _fits(pattern: str, name: str) -> bool:
-    """Whether the pattern is that of the whole name; one that backtracks without end is refused.
-
-    `regex` reads what `re` reads, and can be told to stop.
-    """
-    import regex
-
-    try:
-        return regex.fullmatch(pattern, name, timeout=_LONGEST_MATCH) is not None
-    except TimeoutError:
-        raise NetworkError(
-            "a pattern that does not come to an end",
-            found=f"'{pattern}' on '{name}' after {_LONGEST_MATCH:g} s",
-            wanted="a pattern without nested repetitions, such as 'layer4_.*'",
-        ) from None
-
-
-def _matching(module: nn.Module, rule: LayerRule, classifier: Sequence[str]) -> list[str]:
-    paths = path_of_names(module)
-    if rule.pattern:
-        return [path for name, path in paths.items() if _fits(rule.pattern, name)]
-    return [
-        path
-        for path, part in module.named_modules()
-        if path
-        and any(kind in type(part).__name__ for kind in ("Conv", "Linear", "Norm"))
-        and next(part.parameters(recurse=False), None) is not None
-        and not any(path == c or path.startswith(f"{c}.") for c in classifier)
-    ]
-
-
-def _output_shapes(
-    module: nn.Module, paths: Iterable[str], *, size: tuple[int, int], images: int
-) -> dict[str, tuple[int, ...]]:
-    torch = require("torch", for_="listing the layers of a network")
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def seen(path: str, output: Any) -> None:
-        if isinstance(output, torch.Tensor):
-            shapes[path] = tuple(output.shape)
-
-    like = next(module.parameters(), torch.zeros(()))
-    with hooked(module, paths, seen), torch.no_grad():
-        module(torch.zeros(images, 3, *size, device=like.device, dtype=like.dtype))
-    return shapes
+        names[name] = path
+    return names
 
 
 @contextmanager
@@ -232,24 +166,6 @@ def hooked(module: nn.Module, paths: Iterable[str], seen: Any) -> Iterator[None]
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _channel_axis(part: nn.Module, shape: tuple[int, ...], batch: int) -> int:
-    """Which axis counts the units.
-
-    Tokens have their channels last. In a map the module's type decides (convolutions and batch
-    normalisations first, linear maps last); for any other module the axis that differs from the
-    two sides of the square map.
-    """
-    kind = type(part).__name__
-    if len(shape) != 4:
-        first = len(shape) == 3 and kind in ("Conv1d", "BatchNorm1d")
-        return 1 if first else len(shape) - 1
-    if kind.startswith("Linear") or kind == "LayerNorm":
-        return 3
-    if kind.startswith(("Conv", "BatchNorm", "GroupNorm")) or kind == "LayerNorm2d":
-        return 1
-    return 3 if shape[1] == shape[2] != shape[3] else 1
 
 
 def find_layer(layers: Sequence[Layer], name: str) -> Layer:

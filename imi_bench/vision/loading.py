@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.errors import NetworkError
@@ -16,13 +17,14 @@ from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
 from imi_bench.vision.encoder import pick_device
-from imi_bench.vision.layer_names import depths_in_order
-from imi_bench.vision.layers import Layer, find_layer, list_layers
+from imi_bench.vision.layers import Layer, LeftOut, find_layer
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
 from imi_bench.vision.weight_files import state_hash
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from imi_bench.vision.listing import Listing
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,12 @@ class LoadedNetwork:
         In the order they run.
     device : str
     record : dict
-        What was loaded, as a JSON object: card, hash of the weights, seed, preprocessing.
+        What was loaded, as a JSON object: card, hash of the weights, seed, preprocessing, layers
+        left out.
+    left_out : tuple of LeftOut
+        Modules that look like layers, and why their units cannot be read.
+    remarks : tuple of str
+        What was changed or chosen on the way and should be known, one line each.
     """
 
     name: str
@@ -49,6 +56,8 @@ class LoadedNetwork:
     layers: tuple[Layer, ...]
     device: str
     record: Mapping[str, Any]
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -121,7 +130,7 @@ def load_network(
     random = False
     if isinstance(network, torch.nn.Module):
         module = copy.deepcopy(cast("nn.Module", network))
-        card = NetworkCard(name=name or type(module).__name__, source="python", architecture="")
+        card = _card_of(name or type(module).__name__)
     else:
         card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
         checkpoint = checkpoint or named
@@ -138,22 +147,59 @@ def load_network(
     if checkpoint is not None and not structure:
         weights.load_checkpoint(module, checkpoint, rule=card.weights, inside=card.layers.inside)
     target = device if structure else pick_device(device)
+    module, remarks = _single_precision(module)
     module = module.to(target).eval().requires_grad_(False)
-    rule = card.layers if layers is None else _rule(card, layers)
+    chosen = None if layers is None else _rule(card, layers)
+    listing = _listed(module, card, chosen, preprocess.size)
+    if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
+        remarks += (f"preprocessing: {preprocess.settings['maker']}",)
+    shown = name or card.name
+    if checkpoint is not None and name is None and isinstance(network, str) and ":" in network:
+        shown = _named_after(checkpoint, shown, network)
     return LoadedNetwork(
-        name=name or (f"{card.name}-random{seed}" if random else card.name),
+        name=name or (f"{card.name}-random{seed}" if random else shown),
         module=module,
         preprocess=preprocess,
-        layers=_layers(module, rule, preprocess.size, card),
+        layers=listing.layers,
         device=target,
         record={
             "card": card.model_dump(mode="json"),
             "random_seed": seed if random else None,
             "state_sha256": None if structure else state_hash(module.state_dict()),
-            "layers": rule.pattern,
+            "layers": (chosen or card.layers).pattern,
+            "left_out": [asdict(one) for one in listing.left_out],
             "preprocess": dict(preprocess.settings),
         },
+        left_out=listing.left_out,
+        remarks=remarks,
     )
+
+
+def _named_after(checkpoint: Path, name: str, reference: str) -> str:
+    """Name of an architecture with local weights: two files of one architecture differ."""
+    stem = re.sub(r"[^\w.\-]", "_", checkpoint.stem)
+    return name if "name=" in reference or stem in (name, "") else f"{name}-{stem}"
+
+
+def _card_of(name: str) -> NetworkCard:
+    """The card of a module that has none."""
+    try:
+        return NetworkCard(name=name, source="python", architecture="")
+    except ValueError as error:
+        raise NetworkError(
+            "not a name for a network",
+            found=repr(name),
+            wanted="letters, digits, '.', '-' and '_'",
+        ) from error
+
+
+def _single_precision(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module with parameters of 32 bits, and a remark where they had others."""
+    found = {str(p.dtype) for p in module.parameters() if p.is_floating_point()} - {"torch.float32"}
+    if not found:
+        return module, ()
+    kinds = ", ".join(sorted(kind.removeprefix("torch.") for kind in found))
+    return module.float(), (f"weights of {kinds} run in float32",)
 
 
 def _rule(card: NetworkCard, pattern: str) -> LayerRule:
@@ -169,23 +215,44 @@ def _rule(card: NetworkCard, pattern: str) -> LayerRule:
     return card.layers.model_copy(update={"pattern": pattern})
 
 
-def _layers(
-    module: nn.Module, rule: LayerRule, size: tuple[int, int], card: NetworkCard
-) -> tuple[Layer, ...]:
+def _listed(
+    module: nn.Module, card: NetworkCard, chosen: LayerRule | None, size: tuple[int, int]
+) -> Listing:
+    from imi_bench.vision.listing import HEADS, list_layers
+
     settings = getattr(module, "default_cfg", None) or getattr(module, "pretrained_cfg", None) or {}
-    classifier = settings.get("classifier") or ("fc", "classifier", "head")
+    classifier = settings.get("classifier") or HEADS
     named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     try:
-        found = list_layers(module, rule=rule, size=size, classifier=named)
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        return list_layers(
+            module, rule=card.layers, size=size, classifier=named, chosen=chosen, network=card.name
+        )
+    except NotImplementedError:
+        if next(module.parameters()).device.type != "meta":
+            raise
+        built = build_module(card, download=False, seed=0).eval()
+        inside = card.layers.inside
+        built = built.get_submodule(inside) if inside and hasattr(built, inside) else built
+        return list_layers(
+            built, rule=card.layers, size=size, classifier=named, chosen=chosen, network=card.name
+        )
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         if isinstance(error, NetworkError):
             raise
         raise NetworkError(
             "network does not run on its input",
             where=card.name,
-            found=error,
-            wanted=f"images of {size[0]} x {size[1]} pixels",
-            do="set input_size",
+            found=shorten(str(error), 240),
+            wanted=f"one batch of images of 3 x {size[0]} x {size[1]}",
+            do=_remedy(module, str(error)),
         ) from error
-    depths = depths_in_order(card.name, [layer.name for layer in found]).tolist()
-    return tuple(replace(one, depth=depth) for one, depth in zip(found, depths, strict=True))
+
+
+def _remedy(module: nn.Module, said: str) -> str:
+    first = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
+    channels = 3 if first is None else int(first.in_channels)
+    if "positional argument" in said or "missing" in said:
+        return "it takes several inputs: wrap it in a function of a Python file that takes one"
+    if channels != 3 and "channels" in said:
+        return f"it takes {channels} channel(s): wrap it in a module that takes colour images"
+    return "set input_size"

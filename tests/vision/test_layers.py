@@ -183,12 +183,14 @@ def test_a_function_in_a_file_is_a_network(tmp_path: Path) -> None:
     assert network.width == 5
 
 
-def test_names_that_collide_are_refused() -> None:
+def test_names_that_collide_have_hyphens() -> None:
     module = torch.nn.Module()
     module.add_module("a_b", torch.nn.Conv2d(3, 2, 1))
     module.add_module("a", torch.nn.Module())
     module.a.add_module("b", torch.nn.Conv2d(3, 2, 1))
-    with pytest.raises(NetworkError, match="two modules have one name: 'a_b'"):
+    assert path_of_names(module, prefix="v_") == {"v_a_b": "a_b", "v_a": "a", "v_a-b": "a.b"}
+    module.add_module("a-b", torch.nn.Conv2d(3, 2, 1))
+    with pytest.raises(NetworkError, match="two modules have one name: 'a-b'"):
         path_of_names(module)
 
 

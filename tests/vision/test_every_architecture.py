@@ -1,0 +1,333 @@
+"""Layers of many architectures against hooks of torch's own, and nothing left out unsaid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imi_bench.errors import ImiBenchError
+from imi_bench.vision.card import LayerRule
+from imi_bench.vision.layers import Layer
+from imi_bench.vision.listing import Listing, list_layers
+from imi_bench.vision.loading import LoadedNetwork, load_network
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+pytestmark = pytest.mark.vision
+
+CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+)
+REASONS = (
+    "classifier head",
+    "never runs as a module of its own",
+    "runs ",
+    "its output is no tensor",
+    "its output does not grow with the number of images",
+    "its rows belong to several images at a time",
+    "its parameters have ",
+    "normalises over axes of ",
+)
+
+
+def candidates(module: Any) -> set[str]:
+    """Convolutions, linear maps and normalisations with parameters, by their class."""
+    return {
+        path
+        for path, part in module.named_modules()
+        if path
+        and any(kind in type(part).__name__ for kind in ("Conv", "Linear", "Norm"))
+        and any(True for _ in part.parameters(recurse=False))
+    }
+
+
+def says_what_it_leaves_out(network: LoadedNetwork) -> None:
+    listed = {layer.path for layer in network.layers}
+    names = {name.name for name in network.left_out}
+    assert len(listed) + len(names) == len(candidates(network.module))
+    assert all(one.reason.startswith(REASONS) for one in network.left_out)
+    for layer in network.layers:
+        part = network.module.get_submodule(layer.path)
+        sizes = {size for p in part.parameters(recurse=False) for size in p.shape}
+        assert layer.width in sizes, layer
+
+
+def plainly(network: LoadedNetwork, images: Any) -> dict[str, Any]:
+    """Mean over positions of every plain torch module, by its class's documented axes."""
+    found: dict[str, Any] = {}
+
+    def keep(path: str, part: Any) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            if isinstance(part, CHANNELS_FIRST) or "2d" in type(part).__name__:
+                rows = output.flatten(2).mean(2) if output.ndim > 2 else output
+            elif output.ndim == 3 and output.shape[1] == len(images) != output.shape[0]:
+                rows = output.mean(0)  # the sequence first
+            else:
+                rows = output.flatten(1, -2).mean(1) if output.ndim > 2 else output
+            found[path] = rows.unflatten(0, (len(images), -1)).mean(1)
+
+        return hook
+
+    handles = [
+        network.module.get_submodule(layer.path).register_forward_hook(
+            keep(layer.path, network.module.get_submodule(layer.path))
+        )
+        for layer in network.layers
+        if "Block" not in layer.type
+    ]
+    with torch.inference_mode():
+        network.module(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def reduced(network: LoadedNetwork, images: Any) -> dict[str, Any]:
+    from imi_bench.vision.layers import hooked
+
+    by_path = {layer.path: layer for layer in network.layers}
+    found: dict[str, Any] = {}
+
+    def seen(path: str, output: Any) -> None:
+        found[path] = by_path[path].reduce(output)
+        maps = by_path[path].maps(output)
+        assert maps.shape[:2] == (len(images), by_path[path].width)
+
+    with hooked(network.module, by_path, seen), torch.inference_mode():
+        network.module(images)
+    return found
+
+
+SWIN = "embed_dim=24&img_size=56"
+QUICK = [
+    "timm:test_vit2",
+    "timm:test_convnext2?input_size=64",
+    "timm:test_mambaout?input_size=32",
+    "timm:test_byobnet?input_size=32",
+    f"timm:swin_tiny_patch4_window7_224?{SWIN}&input_size=56",
+    "timm:mobilevitv2_050?input_size=64",
+    "torchvision:squeezenet1_1?input_size=64",
+]
+LONGER = [
+    "timm:test_resnet?input_size=32",
+    "timm:test_vit",
+    "timm:test_efficientnet?input_size=32",
+    f"timm:swinv2_tiny_window8_256?{SWIN.replace('56', '64')}&input_size=64",
+    "timm:levit_128s",
+    "timm:mobilevit_xxs?input_size=64",
+    "timm:xcit_nano_12_p16_224?input_size=64",
+    "timm:tnt_s_legacy_patch16_224",
+    "timm:davit_tiny?input_size=64",
+    "timm:maxvit_rmlp_pico_rw_256",
+    "timm:vit_base_patch16_xp_224",
+    "torchvision:shufflenet_v2_x0_5?input_size=64",
+    "torchvision:mnasnet0_5?input_size=64",
+    "torchvision:swin_t?input_size=64",
+]
+
+
+@pytest.mark.parametrize(
+    "reference", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)]
+)
+def test_activations_are_those_of_independent_hooks(reference: str) -> None:
+    network = load_network(reference, pretrained=False, device="cpu")
+    says_what_it_leaves_out(network)
+    images = torch.rand((3, 3, *network.preprocess.size), generator=torch.manual_seed(0))
+    ours, theirs = reduced(network, images), plainly(network, images)
+    assert len(theirs) > 5
+    for path, wanted in theirs.items():
+        torch.testing.assert_close(ours[path], wanted, rtol=1e-4, atol=1e-5, msg=path)
+
+
+@pytest.mark.parametrize(
+    ("reference", "count", "some"),
+    [
+        ("timm:swin_tiny_patch4_window7_224", 81, {}),
+        ("torchvision:vit_b_16", 50, {"heads_head": "classifier head"}),
+        ("torchvision:vgg11", 10, {"classifier_6": "classifier head"}),
+        ("timm:beit_base_patch16_224", 62, {"blocks_0_attn_qkv": "never runs"}),
+        ("open_clip:ViT-B-32", 51, {"visual_transformer_resblocks_0_attn_out_proj": "never runs"}),
+        ("torchvision:regnet_y_400mf", None, {}),
+        ("timm:inception_resnet_v2", None, {}),
+    ],
+)
+def test_layers_left_out_are_named_with_a_reason(
+    reference: str, count: int | None, some: dict[str, str]
+) -> None:
+    network = load_network(reference, device="meta")
+    assert count is None or len(network.layers) == count
+    said = {one.name: one.reason for one in network.left_out}
+    assert {name: said[name].startswith(reason) for name, reason in some.items()} == dict.fromkeys(
+        some, True
+    )
+    assert network.record["left_out"][:1] == [vars(one) for one in network.left_out[:1]]
+    says_what_it_leaves_out(network)
+
+
+@pytest.mark.parametrize("size", [56, 112, 224])
+def test_the_number_of_layers_does_not_depend_on_the_input_size(size: int) -> None:
+    network = load_network(
+        f"timm:swin_tiny_patch4_window7_224?img_size={size}&input_size={size}", device="meta"
+    )
+    assert len(network.layers) == 81
+
+
+class Odd(nn.Module):
+    """Every form whose axes have been read wrongly, and what cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.group = nn.GroupNorm(4, 16)
+        self.instance = nn.InstanceNorm1d(16, affine=True)
+        self.cube, self.cube_norm = nn.Conv3d(16, 6, 1), nn.BatchNorm3d(6)
+        self.last_norm = nn.LayerNorm(16)  # on (B, 16, 16, 16): as many channels as rows
+        self.twice = nn.Linear(16, 16)
+        self.query_norm = nn.LayerNorm(4)
+        self.table = nn.Linear(2, 3)
+        self.unused = nn.Linear(2, 2)
+        self.both = nn.LayerNorm((16, 16))
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x)
+        tokens = self.instance(self.group(x.flatten(2)))
+        self.cube_norm(self.cube(x.unsqueeze(2)))
+        self.both(x)
+        y = self.last_norm(x.permute(0, 2, 3, 1))
+        y = self.twice(self.twice(y))
+        self.query_norm(tokens.transpose(1, 2).unflatten(2, (4, 4)).transpose(1, 2))
+        self.table(torch.zeros(7, 2, device=x.device))
+        return self.head(y.mean((1, 2)))
+
+
+def odd() -> Listing:
+    return list_layers(Odd().eval(), rule=LayerRule(), size=(16, 16))
+
+
+def test_units_are_those_of_the_modules_own_parameters() -> None:
+    found = {layer.name: layer for layer in odd().layers}
+    forms: dict[str, tuple[int, int, bool]] = {
+        "first": (16, 1, True),
+        "group": (16, 1, False),
+        "instance": (16, 1, False),
+        "cube": (6, 1, False),
+        "cube_norm": (6, 1, False),
+        "last_norm": (16, 3, True),
+        "query_norm": (4, 3, False),
+    }
+    assert {
+        name: (layer.width, layer.channel_axis, layer.spatial) for name, layer in found.items()
+    } == forms
+
+
+def test_what_cannot_be_read_is_left_out_with_its_reason() -> None:
+    assert {one.name: one.reason for one in odd().left_out} == {
+        "twice": "runs 2 times for an image",
+        "table": "its output does not grow with the number of images",
+        "unused": "never runs as a module of its own",
+        "both": "normalises over axes of (16, 16) together",
+        "head": "classifier head",
+    }
+
+
+class Mixed(nn.Module):
+    """Windows of all images one after another, those of an image not together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.windows = nn.Conv2d(3, 4, 1), nn.Linear(4, 6)
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x).flatten(2).permute(2, 0, 1)  # positions, images, channels
+        return self.windows(x.flatten(0, 1))
+
+
+def test_rows_that_belong_to_several_images_are_left_out() -> None:
+    found = list_layers(Mixed().eval(), rule=LayerRule(), size=(4, 4))
+    assert [layer.name for layer in found.layers] == ["first"]
+    assert found.left_out[0].reason == "its rows belong to several images at a time"
+
+
+def test_depth_is_that_of_the_whole_network_whichever_layers_are_chosen() -> None:
+    whole = load_network("timm:test_resnet", device="meta")
+    some = load_network("timm:test_resnet", device="meta", layers="layer[23].*conv1")
+    depths: dict[str, float] = {layer.name: layer.depth for layer in whole.layers}
+    assert some.layers
+    assert {layer.name: layer.depth for layer in some.layers} == {
+        layer.name: depths[layer.name] for layer in some.layers
+    }
+    blocks: tuple[Layer, ...] = load_network(
+        "timm:test_resnet", device="meta", layers=r"layer\d_\d"
+    ).layers
+    assert all(0 < layer.depth < 1 or layer is blocks[-1] for layer in blocks)
+
+
+def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
+    names = {
+        load_network(reference, device="meta").name
+        for reference in (
+            "open_clip:RN50?pretrained=openai",
+            "open_clip:RN50?pretrained=yfcc15m",
+            "torchvision:resnet18?pretrained=IMAGENET1K_V1",
+            "timm:test_resnet?checkpoint=one.safetensors",
+            "timm:test_resnet?checkpoint=two.safetensors",
+            "timm:test_resnet?checkpoint=test_resnet.safetensors",
+        )
+    }
+    assert names == {
+        "RN50.openai",
+        "RN50.yfcc15m",
+        "resnet18.IMAGENET1K_V1",
+        "test_resnet-one",
+        "test_resnet-two",
+        "test_resnet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3)), "takes 1 channel.*wrap it in a module"),
+        (nn.Bilinear(3, 3, 2), "takes several inputs: wrap it"),
+    ],
+)
+def test_networks_of_another_input_get_a_remedy(module: Any, said: str) -> None:
+    with pytest.raises(ImiBenchError, match=said):
+        load_network(module, device="cpu", input_size=8)
+
+
+def test_half_precision_runs_in_single_and_says_so() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 2, 3)).half()
+    network = load_network(module, device="cpu", input_size=8, name="half")
+    assert "weights of float16 run in float32" in network.remarks
+    with pytest.raises(ImiBenchError, match="not a name for a network: found 'my net'"):
+        load_network(module, device="cpu", name="my net")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["timm", "torchvision", "open_clip"])
+def test_the_whole_registry_says_what_it_leaves_out(source: str) -> None:
+    """Structure alone, on the meta device; what does not run says so in one line."""
+    import open_clip
+    import timm
+    from torchvision import models
+
+    names = {
+        "timm": timm.list_models,
+        "torchvision": models.list_models,
+        "open_clip": open_clip.list_models,
+    }[source]()
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            network = load_network(f"{source}:{name}", device="meta")
+        except ImiBenchError as error:
+            refused[name] = str(error)
+            continue
+        says_what_it_leaves_out(network)
+    assert not [said for said in refused.values() if "\n" in said]
+    assert len(refused) < 0.2 * len(names), refused
