@@ -14,10 +14,13 @@ from imi_bench.cli.network_options import (
     InputSize,
     Layers,
     NetworkOption,
+    Precision,
     Random,
+    Unique,
     Workers,
 )
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
     from imi_bench.mis.run import MisRun
@@ -38,6 +41,10 @@ def mis(
         typer.Option(
             help="From margin to probability; belongs to the observer. DreamSim's 0.16 if left out."
         ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Take the slope from a calibration of this observer (`score`'s file)."),
     ] = None,
     embeddings: Annotated[
         Path | None,
@@ -64,7 +71,7 @@ def mis(
     shard_size: Annotated[
         int | None, typer.Option(help="Images a piece; about 64 pieces of 512 or more if left out.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    precision: Precision = "float32",
     memory: Annotated[
         float | None,
         typer.Option(help="Gigabytes for units' extremes; more passes where they are too few."),
@@ -72,6 +79,10 @@ def mis(
     workers: Workers = 0,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,
+    unique: Unique = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace another run that --out holds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score every unit of a network by how well an observer tells the ends of it apart.
@@ -82,11 +93,17 @@ def mis(
     from imi_bench.executors import choose
     from imi_bench.mis.interpretability import machine_interpretability
 
+    source = None
+    if calibration is not None:
+        slope, source = _calibrated(calibration, observer, given=slope)
+    if force and shard is not None:
+        raise InputError("a share cannot replace a run", found="--force", do="leave one out")
     done = machine_interpretability(
         network,
         images,
         observer=observer,
         slope=slope,
+        slope_source=source,
         tasks=tasks,
         references=references,
         quantile=quantile,
@@ -104,6 +121,8 @@ def mis(
         seed=seed,
         out=out,
         embeddings=embeddings,
+        unique=unique,
+        force=force,
         executor=choose(executor, shard=shard, gpus=gpus),
         tell=note,
     )
@@ -113,6 +132,16 @@ def mis(
             print_json({"out": out, "finished": False})
         return
     _show(done, out, as_json=as_json)
+
+
+def _calibrated(path: Path, observer: str, *, given: float | None) -> tuple[float, str]:
+    from imi_bench.choice.calibration import Calibration
+    from imi_bench.choice.natural_slope import natural_slope
+    from imi_bench.observers.catalogue import load_observer
+
+    if given is not None:
+        raise InputError("two slopes", found="--slope and --calibration", do="leave one out")
+    return natural_slope(Calibration.read(path), observer=load_observer(observer).name, where=path)
 
 
 def _show(done: MisRun, out: Path, *, as_json: bool) -> None:

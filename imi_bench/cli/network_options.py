@@ -34,6 +34,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
 
 
+Unique = Annotated[
+    bool,
+    typer.Option("--unique", help="Keep one image of each content; repeated ones are counted."),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16 or float16; below float32 single units' scores move (docs/mis.md)."
+    ),
+]
+
+
 def load(
     network: str,
     *,

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.network_options import Checkpoint, InputSize, Layers, Network, Random, Seed, load
-from imi_bench.cli.output import AsJson, print_json, print_table
+from imi_bench.cli.network_options import (
+    Checkpoint,
+    InputSize,
+    Layers,
+    Network,
+    Random,
+    Seed,
+    load,
+)
+from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 group = typer.Typer(no_args_is_help=True, help="Networks whose units are judged.")
 
@@ -107,6 +115,8 @@ def units(
         return
     if as_json:
         print_json([asdict(layer) for layer in loaded.layers])
+        for line in loaded.cautions:
+            note(line)
         return
     print_table(
         ("layer", "type", "depth", "width", "map"),
@@ -123,3 +133,12 @@ def units(
         title=f"{loaded.name}: {len(loaded.layers)} layers, {loaded.width:,} units",
         right=("depth", "width", "map"),
     )
+    if loaded.left_out:
+        print_table(
+            ("left out", "type", "why"),
+            [(one.name, one.type, one.reason) for one in loaded.left_out],
+            title=f"{len(loaded.left_out)} modules whose units cannot be read",
+        )
+    for line in loaded.cautions:
+        if not line.startswith("left out"):
+            note(line)

@@ -13,8 +13,10 @@ from imi_bench.cli.network_options import (
     InputSize,
     Layers,
     NetworkOption,
+    Precision,
     Random,
     Seed,
+    Unique,
     Workers,
 )
 from imi_bench.cli.output import AsJson, note, print_json, print_table
@@ -43,20 +45,31 @@ def build(
     batches: Annotated[int, typer.Option(help="Main trials a unit.")] = 10,
     references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
     crop: Annotated[
-        int, typer.Option(help="Side of the centre crop; 0: images as they are.")
-    ] = 224,
+        int | None,
+        typer.Option(
+            help="Side of the centre crop that trials show, 0: whole images; what the network saw "
+            "if left out."
+        ),
+    ] = None,
+    design: Annotated[
+        str, typer.Option(help="paper, or script: as the authors' published script reads.")
+    ] = "paper",
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Add trials with feature visualisations.")
     ] = False,
     steps: Annotated[
         int, typer.Option(help="Most steps of gradient ascent, for --synthetic.")
     ] = 192,
+    group: Annotated[
+        int | None, typer.Option(help="Units visualised at a time; bounds memory.")
+    ] = None,
+    unique: Unique = False,
     checkpoint: Checkpoint = None,
     random: Random = False,
     layers: Layers = None,
     input_size: InputSize = None,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    precision: Precision = "float32",
     workers: Workers = 0,
     device: Device = "auto",
     seed: Seed = 0,
@@ -77,7 +90,10 @@ def build(
         difficulties=difficulty or ("easy",),
         batches=batches,
         references=references,
-        crop=crop or None,
+        crop="seen" if crop is None else crop or None,
+        design=design,
+        unique=unique,
+        group=group,
         synthetic=synthetic,
         steps=steps,
         checkpoint=checkpoint,

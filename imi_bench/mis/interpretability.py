@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imi_bench.executors import Executor, choose
 from imi_bench.mis.job import MisJob, open_job
-from imi_bench.mis.run import MisRun, run_job
+from imi_bench.mis.run import MisRun, clear, run_job
 from imi_bench.networks.collection import open_images
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def machine_interpretability(
     *,
     observer: str | Observer,
     slope: float | None = None,
+    slope_source: str | None = None,
     tasks: int = 20,
     references: int = 9,
     quantile: float = 0.02,
@@ -45,6 +46,8 @@ def machine_interpretability(
     seed: int = 0,
     out: str | Path | None = None,
     embeddings: str | Path | None = None,
+    unique: bool = False,
+    force: bool = False,
     executor: str | Executor = "local",
     tell: Callable[[str], None] = lambda line: None,
 ) -> MisRun:
@@ -61,6 +64,8 @@ def machine_interpretability(
     slope : float, optional
         From margin to probability; belongs to the observer. The one published with DreamSim by
         default, with a warning in the record for any other observer.
+    slope_source : str, optional
+        Where the slope comes from, for the record (see `imi_bench.choice.natural_slope`).
     tasks, references : int
         Tasks a unit; reference images a side.
     quantile : float
@@ -77,6 +82,10 @@ def machine_interpretability(
         Folder of results, from which a call that was killed goes on; a temporary one by default.
     embeddings : str or Path, optional
         Folder of the observer's embeddings, shared by runs on the same images.
+    unique : bool
+        Keep one image of each content; repeated ones are counted.
+    force : bool
+        Replace another run that `out` holds.
     executor : str or Executor
         ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`. Networks,
         observers and images in memory need ``local``.
@@ -110,6 +119,7 @@ def machine_interpretability(
             observer=observer,
             out=Path(folder).absolute(),
             slope=slope,
+            slope_source=slope_source,
             seed=seed,
             n_tasks=tasks,
             n_references=references,
@@ -126,11 +136,18 @@ def machine_interpretability(
             workers=workers,
             memory=memory,
             embeddings=None if embeddings is None else Path(embeddings).absolute(),
+            unique=unique,
         )
+        if force:
+            clear(job)
         opened = open_job(job)
         tell(
             f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
             f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} pass(es) over the images"
         )
+        for line in (*opened.network.cautions, *opened.images.cautions):
+            tell(line)
+        if precision != "float32":
+            tell(f"{precision}: activations are rounded, so single units' hard score can move")
         chosen = choose(executor) if isinstance(executor, str) else executor
         return run_job(job, executor=chosen)

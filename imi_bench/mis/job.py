@@ -43,6 +43,8 @@ class MisJob:
     slope : float or None
         From margin to probability; belongs to the observer. None: the one published with
         DreamSim (see `imi_bench.mis.similarity.Slope`).
+    slope_source : str or None
+        Where a given slope comes from, for the record.
     seed : int
         Of the tasks' draws, and of random weights.
     n_tasks, n_references, quantile
@@ -82,6 +84,7 @@ class MisJob:
     memory: float | None = None
     embeddings: Path | None = None
     unique: bool = False
+    slope_source: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

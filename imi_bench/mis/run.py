@@ -13,6 +13,7 @@ so that among equal activations the kept ones do not follow the names of files.
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -141,6 +142,23 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
     return _finish(job, seconds={"pieces": time.perf_counter() - started})
 
 
+def clear(job: MisJob) -> None:
+    """Remove what an earlier run has left in the folder of results, and nothing else there.
+
+    Embeddings in a folder of their own are shared, and stay.
+    """
+    for folder in ("activations", "embeddings"):
+        shutil.rmtree(job.out / folder, ignore_errors=True)
+    for file in (
+        "embeddings.json",
+        "embeddings.npy",
+        "embeddings-instance.npy",
+        "scores.parquet",
+        "run.json",
+    ):
+        (job.out / file).unlink(missing_ok=True)
+
+
 def pieces(job: MisJob) -> list[Piece]:
     """The independent parts of a job that are not merged yet."""
     passes = range(len(open_job(job).plans))
@@ -177,7 +195,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     opened = open_job(job)
     started = time.perf_counter()
     embeddings = merged_embeddings(job)
-    slope = Slope.choose(job.slope, observer=opened.observer.name)
+    slope = Slope.choose(job.slope, observer=opened.observer.name, source_of_given=job.slope_source)
     passes = range(len(opened.plans))
     scores = pd.concat(
         [_scores_of_pass(opened, number, embeddings, slope.value) for number in passes],

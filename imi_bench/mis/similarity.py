@@ -46,7 +46,9 @@ class Slope:
     warning: str | None = None
 
     @classmethod
-    def choose(cls, given: float | None, *, observer: str) -> Slope:
+    def choose(
+        cls, given: float | None, *, observer: str, source_of_given: str | None = None
+    ) -> Slope:
         """The given slope, or else the published one, with a warning unless it is DreamSim's."""
         known = observer.startswith("dreamsim")
         warning = (
@@ -56,6 +58,8 @@ class Slope:
         if given is None:
             source = "published with DreamSim (Zimmermann, Klindt, Brendel 2024)"
             return cls(PUBLISHED_SLOPE, source, None if known else warning)
+        if source_of_given is not None:
+            return cls(given, source_of_given)
         return cls(given, "given", warning if given == PUBLISHED_SLOPE and not known else None)
 
 

@@ -92,6 +92,13 @@ def plan_activations(
     InputError
         For numbers below 1 or an unknown precision.
     """
+    if network.device == "meta":
+        raise InputError(
+            "a network without weights cannot run",
+            where=network.name,
+            found="device meta, the structure alone",
+            wanted="auto, cpu or cuda",
+        )
     for name, number in (("keep", keep), ("batch_size", batch_size), ("shard_size", shard_size)):
         if number is not None and number < 1:
             raise InputError(f"{name} out of range", found=number, wanted="1 or more")

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import collect_activations
 from imi_bench.networks.collection import open_images
-from imi_bench.networks.exemplars import Design
+from imi_bench.networks.exemplars import Design, Reading
 from imi_bench.networks.featurevis import Ascent
+from imi_bench.networks.memory import check_ascent
 from imi_bench.networks.synthetic import References, compared, synthetic_references
-from imi_bench.networks.trial_folder import CROP, assemble_trials
+from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import Unit, sample_units
 from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.tables import Skipped, Trials
@@ -38,9 +39,12 @@ def build_trials(
     difficulties: Sequence[str] = ("easy",),
     batches: int = 10,
     references: int = 9,
-    crop: int | None = CROP,
+    crop: int | Literal["seen"] | None = "seen",
+    design: str = "paper",
+    unique: bool = False,
     synthetic: bool = False,
     steps: int = Ascent.steps,
+    group: int | None = None,
     checkpoint: str | Path | None = None,
     pretrained: bool = True,
     layers: str | None = None,
@@ -66,13 +70,19 @@ def build_trials(
         ``easy``, ``hard99``, ``hard95``, ``hard85``.
     batches, references : int
         Main trials a unit; reference images a side.
-    crop : int or None
-        Side of the centre crop in pixels; None leaves the images as they are.
+    crop : "seen", int or None
+        What the trials show: what the network saw, a centre crop of that side, the whole images.
+    design : {"paper", "script"}
+        See `imi_bench.networks.exemplars.Design`.
+    unique : bool
+        Keep one image of each content; repeated ones are counted in the record and the notes.
     synthetic : bool
         Put beside every natural trial one whose references are feature visualisations, at the
         size of the network's input, and whose queries are the same.
     steps : int
         Most steps of gradient ascent of a visualisation.
+    group : int, optional
+        Units visualised at a time, which bounds the memory; by default what the batch size holds.
     checkpoint, pretrained, layers, input_size, device
         As in `imi_bench.vision.loading.load_network`; not used for one that is loaded.
     batch_size, precision, workers
@@ -99,10 +109,14 @@ def build_trials(
     --------
     ``build_trials("timm:resnet10t", "photos/", units=8, difficulties=["easy", "hard95"])``
     """
-    designs = [Design(name, batches, references) for name in dict.fromkeys(difficulties)]
+    designs = [
+        Design(name, batches, references, cast("Reading", design))
+        for name in dict.fromkeys(difficulties)
+    ]
     opened = open_images(images)
-    for design in designs:
-        design.check(len(opened))
+    opened = opened.unique() if unique else opened
+    for one in designs:
+        one.check(len(opened))
     loaded = _loaded(
         network,
         checkpoint=None if checkpoint is None else Path(checkpoint),
@@ -112,6 +126,9 @@ def build_trials(
         seed=seed,
         device=device,
     )
+    at_a_time = group or max(1, batch_size // references)
+    if synthetic:
+        check_ascent(loaded, group=at_a_time, images=references)
     started = time.perf_counter()
     chosen = _units(loaded, units, seed)
     folder = None if out is None else Path(out)
@@ -139,7 +156,7 @@ def build_trials(
                     n_images=references,
                     seed=seed,
                     ascent=Ascent(steps=steps),
-                    units_per_group=max(1, batch_size // references),
+                    units_per_group=at_a_time,
                 )
             )
             return made
@@ -161,10 +178,14 @@ def build_trials(
         "seed": seed,
         "network": dict(loaded.record),
         "images": len(opened),
-        "difficulties": [design.difficulty for design in designs],
+        "images_repeated": opened.repeated,
+        "images_fingerprint": opened.fingerprint,
+        "difficulties": [one.difficulty for one in designs],
+        "design": design,
         "batches": batches,
         "references": references,
         "crop": crop or 0,
+        "cautions": [*loaded.cautions, *opened.cautions, _shown(crop, loaded)],
         "units": [str(one) for one in chosen],
         "synthetic": shares or None,
         "left_out": [
@@ -191,13 +212,21 @@ def _with_findings(
             Skipped(f"{one['unit']} ({one['difficulty']})", one["reason"])
             for one in record["left_out"]
         ),
-        notes=tuple(
+        notes=(*record["cautions"],)
+        + tuple(
             f"visualisations ({direction}): {share['beyond']:.0%} of units beyond natural images, "
             f"{share['level']:.0%} level with them"
             for direction, share in shares.items()
         ),
         source=record,
     )
+
+
+def _shown(crop: int | str | None, loaded: LoadedNetwork) -> str:
+    height, width = loaded.preprocess.size
+    if crop == "seen":
+        return f"trials show what the network saw, {width} x {height} pixels"
+    return f"trials show {f'a centre crop of {crop} pixels' if crop else 'whole images'}"
 
 
 def _loaded(

@@ -68,6 +68,17 @@ class ImageSet:
         """How many images have the content of an earlier one."""
         return len(self) - len(set(self.hashes.tolist()))
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What should be known of the images, one line each; they are hashed for it."""
+        if not self.repeated:
+            return self.remarks
+        return (
+            *self.remarks,
+            f"warning: {self.repeated} of {len(self)} images repeat another one: they raise scores "
+            "and stand among their own references; leave them out by --unique",
+        )
+
     def take(self, numbers: NDArray[np.int64]) -> ImageSet:
         """Some of the images, in that order."""
 

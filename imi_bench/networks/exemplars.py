@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ from imi_bench.provenance import generator
 from imi_bench.tables import DIFFICULTIES
 
 CATCH_LIST = 0
+Reading = Literal["paper", "script"]
+READINGS: tuple[Reading, ...] = get_args(Reading)
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,26 @@ class Design:
         Main trials a unit; one more list makes its catch trial.
     references : int
         Reference images a side.
+    reading : {"paper", "script"}
+        ``paper``: queries of easy trials are the most extreme images, as the paper says; hard
+        ones end at floor(P N / 100). ``script``: as the published script has it, references are
+        always the most extreme images, queries of easy trials stand next to them (with one image
+        between, which the script asks for), and hard ones end at ceil(P N / 100).
     """
 
     difficulty: str = "easy"
     batches: int = 10
     references: int = 9
+    reading: Reading = "paper"
 
     def __post_init__(self) -> None:
         if self.difficulty not in DIFFICULTIES:
             raise InputError(
                 "unknown difficulty", found=repr(self.difficulty), wanted=" or ".join(DIFFICULTIES)
+            )
+        if self.reading not in READINGS:
+            raise InputError(
+                "unknown design", found=repr(self.reading), wanted=" or ".join(READINGS)
             )
         for name in ("batches", "references"):
             if getattr(self, name) < 1:
@@ -83,12 +96,27 @@ class Design:
         (220, 1980)
         """
         if self.percentile is None:
-            return 2 * self.lists * (self.references + 1)
+            between = 2 if self.reading == "script" else 0
+            return 2 * self.lists * (self.references + 1) + between
         beyond, inside = 100 - self.percentile, 2 * self.percentile - 100
         return max(
             math.ceil(100 * self.lists * self.references / beyond),
             math.ceil(100 * 2 * self.lists / inside),
         )
+
+    def stop(self, images: int) -> int | None:
+        """Where the queries end among ascending activations; None: at the last image.
+
+        Examples
+        --------
+        >>> Design("hard95").stop(1_281_167), Design("hard95", reading="script").stop(1_281_167)
+        (1217108, 1217109)
+        """
+        if self.percentile is None:
+            between = self.lists * self.references + 1
+            return None if self.reading == "paper" else images - between
+        exact = self.percentile * images
+        return exact // 100 if self.reading == "paper" else -(-exact // 100)
 
     def check(self, images: int) -> None:
         """Raise `NotEnoughDataError` if that many images are too few."""
@@ -149,11 +177,9 @@ def deal_images(values: NDArray[np.floating], design: Design, *, rng: np.random.
     ascending = np.lexsort((rng.permutation(count), values))
     ends = []
     for order in (ascending, ascending[::-1]):
-        if design.percentile is None:
+        if (stop := design.stop(count)) is None:
             pool = order[count - references - lists :]
         else:
-            # The authors' window: the `lists` images before index percentile x N.
-            stop = design.percentile * count // 100
             pool = np.concatenate([order[count - references :], order[stop - lists : stop]])
         bins = pool.reshape(design.references + 1, lists)
         ends.append(rng.permuted(bins, axis=1).T)

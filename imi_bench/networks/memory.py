@@ -9,7 +9,8 @@ from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.networks.activation_plan import block_size
 from imi_bench.networks.extremes import UNITS_AT_A_TIME
-from imi_bench.vision.layers import Layer
+from imi_bench.vision.layers import Layer, hooked
+from imi_bench.vision.loading import LoadedNetwork
 
 
 def pass_bytes(units: int, *, keep: int, batch_size: int, device: str = "cpu") -> int:
@@ -87,6 +88,55 @@ def layers_by_pass(
             units = layer.width
         passes[-1].append(layer.name)
     return tuple(tuple(names) for names in passes)
+
+
+def ascent_bytes(network: LoadedNetwork, images: int) -> int:
+    """What a step of gradient ascent keeps for its way back, about: every module's output.
+
+    Measured by one image through the network.
+
+    Parameters
+    ----------
+    network : LoadedNetwork
+    images : int
+        Optimised at the same time.
+    """
+    torch = require("torch", for_="feature visualisation")
+    kept: dict[int, int] = {}
+
+    def seen(_path: str, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            kept[output.data_ptr()] = output.numel() * output.element_size()
+            alive.append(output)  # an address is used again once its tensor is gone
+
+    alive: list[object] = []
+    leaves = [p for p, part in network.module.named_modules() if p and not [*part.children()]]
+    drawn = torch.zeros((1, 3, *network.preprocess.size), device=network.device)
+    with hooked(network.module, leaves, seen), torch.no_grad():
+        network.module(drawn)
+    return images * sum(kept.values())
+
+
+def check_ascent(network: LoadedNetwork, *, group: int, images: int) -> None:
+    """Raise `InputError` if a group of units takes more memory than there is.
+
+    Parameters
+    ----------
+    network : LoadedNetwork
+    group : int
+        Units optimised at a time.
+    images : int
+        Images a unit.
+    """
+    one, free = ascent_bytes(network, images), available_bytes(network.device)
+    if free is not None and group * one > free:
+        raise InputError(
+            "not enough memory for feature visualisation",
+            where=f"{network.name} on {network.device}, {group} units of {images} images at a time",
+            found=f"{free / 1e9:.1f} GB free",
+            wanted=f"about {group * one / 1e9:.1f} GB",
+            do=f"--group {max(1, int(free // one))}" if one <= free else "use a machine with more",
+        )
 
 
 def check_available(needed: int, *, device: str) -> None:

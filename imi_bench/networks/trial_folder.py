@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,9 +31,8 @@ from imi_bench.stimuli.layouts import NATURAL, SYNTHETIC
 from imi_bench.stimuli.trial_table import NAMES, to_table, write_trials
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
-from imi_bench.vision.preprocessing import centre_crop
+from imi_bench.vision.preprocessing import Preprocess, centre_crop, from_settings
 
-CROP = 224
 LAYOUT = "stimuli"
 _RESIZE_OVER_CROP = 256 / 224
 
@@ -60,7 +59,7 @@ def assemble_trials(
     units: Iterable[Unit] | None = None,
     designs: Sequence[Design] = (Design(),),
     catch: bool = True,
-    crop: int | None = CROP,
+    crop: int | Preprocess | Literal["seen"] | None = "seen",
     seed: int = 0,
     out: Path | None = None,
     synthetic: Callable[[Sequence[Unit]], Mapping[Unit, References]] | None = None,
@@ -74,17 +73,19 @@ def assemble_trials(
     images : ImageSet or anything `open_images` takes
     units, designs, catch, seed
         As for `choose_exemplars`.
-    crop : int or None
-        Side of the centre crop, after scaling the shorter side to 256/224 of it; None leaves the
-        images as they are.
+    crop : "seen", Preprocess, int or None
+        What the trials show. ``seen``: the pixels that the network saw, by the record of the pass;
+        a number: a centre crop of that side, after scaling the shorter side to 256/224 of it, as
+        the authors' scripts have it (224), whatever the network saw; None: the whole images.
     out : Path, optional
         Folder for ``trials.parquet`` and, with nine references, the authors' layout
         ``stimuli/NETWORK[_hardP]/LAYER/channel_N/natural_images/batch_K/{max,min}_I.png``
         (another number of references: ``images/HASH.png``). Equal calls give equal bytes.
     synthetic : callable, optional
         Given the units that have natural trials, their synthetic references, as many as natural
-        ones. Every natural trial then has a synthetic one beside it, with the same queries; the
-        references lie in ``optimized_images/{max,min}_I.png``.
+        ones. Every natural trial then has a synthetic one beside it, with the same queries (of a
+        catch trial the last reference of either side); the references lie in
+        ``optimized_images/{max,min}_I.png``.
 
     Raises
     ------
@@ -102,12 +103,16 @@ def assemble_trials(
     exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
     shown = exemplars.index[["layer", "unit"]].drop_duplicates()
     made = synthetic([Unit(*row) for row in shown.itertuples(index=False)]) if synthetic else {}
+    if crop == "seen":
+        crop = _seen(activations)
     crops = _crops(exemplars, opened, crop)
     drawn = [image for one in made.values() for side in one.images for image in side]
     collected, rows = Images.collect([*crops.values(), *drawn])
     row_of = dict(zip(crops, rows.tolist(), strict=False))
     drawn_rows = rows[len(crops) :].reshape(len(made), 2, designs[0].references)
-    trials = _to_trials(exemplars, collected, row_of, dict(zip(made, drawn_rows, strict=True)))
+    trials = _to_trials(
+        exemplars, collected, row_of, dict(zip(made, drawn_rows, strict=True)), made
+    )
     if out is not None and designs[0].references == 9:
         _write_layout(exemplars, trials, row_of, out)
     elif out is not None:
@@ -115,13 +120,28 @@ def assemble_trials(
     return BuiltTrials(trials, exemplars.left_out)
 
 
-def _crops(exemplars: Exemplars, images: ImageSet, crop: int | None) -> dict[int, Pixels]:
+def _seen(activations: Activations) -> Preprocess:
+    settings = activations.record.get("network", {}).get("preprocess")
+    if not settings:
+        raise InputError(
+            "the pass does not say what the network saw",
+            where=activations.network,
+            do="give crop: a number of pixels, or None for whole images",
+        )
+    return from_settings(settings)
+
+
+def _crops(
+    exemplars: Exemplars, images: ImageSet, crop: int | Preprocess | None
+) -> dict[int, Pixels]:
     shown = list(images_shown(exemplars))
     crops: dict[int, Pixels] = {}
     with progress("cropping images", total=len(shown), unit="images") as advance:
         for number in shown:
             pixels = images.read(number)
-            if crop is not None:
+            if isinstance(crop, Preprocess):
+                pixels = crop.pixels(pixels)
+            elif crop is not None:
                 pixels = centre_crop(pixels, crop=crop, resize=round(crop * _RESIZE_OVER_CROP))
             crops[number] = pixels
             advance(1)
@@ -133,6 +153,7 @@ def _to_trials(
     images: Images,
     row_of: dict[int, int],
     drawn: Mapping[Unit, NDArray[np.int64]],
+    made: Mapping[Unit, References],
 ) -> Trials:
     """Natural trials, then the same with the drawn references, (2, K) image rows a unit."""
 
@@ -141,12 +162,21 @@ def _to_trials(
         return np.array(flat, dtype=np.int64).reshape(numbers.shape)
 
     sides = [(rows(exemplars.high[:, :-1]), rows(exemplars.low[:, :-1]))]
+    queries, activations = [rows(exemplars.queries)], [exemplars.query_activations]
     frames = [exemplars.index]
     if drawn:
-        units = zip(exemplars.index["layer"], exemplars.index["unit"], strict=True)
-        synthetic = np.stack([drawn[Unit(*unit)] for unit in units])
+        units = [
+            Unit(*unit)
+            for unit in zip(exemplars.index["layer"], exemplars.index["unit"], strict=True)
+        ]
+        synthetic = np.stack([drawn[unit] for unit in units])
         sides.append((synthetic[:, 0], synthetic[:, 1]))
         frames.append(exemplars.index.assign(mode="synthetic"))
+        # a catch trial's queries are the last of its own references, as the authors' max_8, min_8
+        catch = exemplars.index["catch"].to_numpy(dtype=bool)[:, None]
+        queries.append(np.where(catch, synthetic[:, :, -1], queries[0]))
+        reached = np.stack([made[unit].activation[:, -1] for unit in units])
+        activations.append(np.where(catch, reached, activations[0]))
     frame = pd.concat(frames, ignore_index=True)
     frame.insert(0, "trial_id", TrialIndex.canonical_ids(frame))
     return Trials(
@@ -154,8 +184,8 @@ def _to_trials(
         images=images,
         positive=np.concatenate([positive for positive, _ in sides]),
         negative=np.concatenate([negative for _, negative in sides]),
-        queries=np.tile(rows(exemplars.queries), (len(sides), 1)),
-        query_activations=np.tile(exemplars.query_activations, (len(sides), 1)),
+        queries=np.concatenate(queries),
+        query_activations=np.concatenate(activations),
     )
 
 

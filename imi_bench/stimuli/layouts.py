@@ -53,8 +53,9 @@ def read_stimuli(root: Path, *, network: str, findings: Findings) -> Iterator[Dr
 
     Natural trials: ``*_9`` are the queries, ``*_0`` to ``*_8`` of the same batch the references.
     Synthetic trials: the nine optimized images are the references, the queries come from the
-    natural batch of the same unit. Batch 0 makes catch trials: ``*_8`` are the queries and stay
-    among the references. Without batch folders the batch is 1 and no trial is a catch trial.
+    natural batch of the same unit. Batch 0 makes catch trials: ``*_8`` of the references are the
+    queries, optimized ones in a synthetic trial, and stay among the references. Without batch
+    folders the batch is 1 and no trial is a catch trial.
 
     A network folder named ``…_hard95`` without optimized images of its own borrows those of the
     network folder without the suffix, as the authors' generator does.
@@ -190,7 +191,7 @@ def _unit_trials(
                 )
                 for side in ("max", "min")
             }
-            queries = natural.need(
+            queries = (listing if catch else natural).need(
                 [f"max_{shown}.png", f"min_{shown}.png"], count=f"queries *_{shown}.png"
             )
         except InputError as error:

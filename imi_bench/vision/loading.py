@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -67,6 +68,18 @@ class LoadedNetwork:
     def layer(self, name: str) -> Layer:
         """The layer of that released name or module path; `UnknownNameError` otherwise."""
         return find_layer(self.layers, name)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What should be known before its numbers are read, one line each."""
+        settings = self.record["preprocess"]
+        instead = ", ".join(
+            f"{name} {settings[name]} for {own}" for name, own in settings["instead_of"].items()
+        )
+        changed = [f"preprocessing of {settings['maker']}, but {instead}"] if instead else []
+        reasons = Counter(one.reason for one in self.left_out)
+        without = [f"left out: {n} module(s) of {self.name}: {why}" for why, n in reasons.items()]
+        return (*self.remarks, *changed, *without)
 
     @property
     def width(self) -> int:

@@ -303,6 +303,28 @@ def plain_preprocess(wanted: Preprocessing | None = None) -> Preprocess:
     return _built(NO_MAKER, settings, _override(dict(settings), wanted), _plain_geometry)
 
 
+def from_settings(settings: Mapping[str, Any]) -> Preprocess:
+    """The preprocessing of a record, without the network.
+
+    Parameters
+    ----------
+    settings : mapping
+        As `Preprocess.settings`.
+    """
+    chosen = {
+        "crop" if name == "size" else name: tuple(value) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name not in ("maker", "instead_of")
+    }
+    own_way = chosen["crop"] == chosen["resize"] and chosen["interpolation"] != "lanczos"
+    geometry = {
+        "open_clip": _open_clip_geometry if own_way else _timm_geometry,
+        "timm": _timm_geometry,
+    }.get(str(settings["maker"]).partition(":")[0], _plain_geometry)
+    made = _built(settings["maker"], chosen, chosen, geometry)
+    return Preprocess(made.size, made.geometry, made.mean, made.std, dict(settings))
+
+
 def centre_crop(
     image: Pixels, *, crop: int, resize: int, interpolation: str = "bilinear"
 ) -> Pixels:

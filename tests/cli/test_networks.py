@@ -50,6 +50,7 @@ def test_units_lists_layers_and_draws_units_without_weights() -> None:
         "batch_axis": 0,
         "channel_axis": 1,
         "shape": 0,
+        "spatial": True,
     }
     assert "112 layers, 60,416 units" in invoke("networks", "units", "resnet50").stdout
     drawn = invoke("networks", "units", "resnet50", "--sample", 5, "--seed", 3).stdout.split()
@@ -88,6 +89,7 @@ def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
     record = json.loads(invoke(*build, "--out", tmp_path / "a", "--json").stdout)
     invoke(*build, "--out", tmp_path / "b")
     assert record["trials"] == 3 * 2 * 2
+    assert (record["images_repeated"], record["design"], record["crop"]) == (0, "paper", 24)
     one, two = (read_trials(tmp_path / name) for name in "ab")
     assert one.hash == two.hash == record["trials_hash"]
     assert (tmp_path / "a" / "run.json").is_file()
@@ -142,6 +144,13 @@ def test_synthetic_trials_are_built_resumed_and_answered(
     layout = read_trials(tmp_path / "a" / "stimuli")
     assert layout.hash == table.hash == record["trials_hash"]
     assert layout.notes == layout.skipped == ()
+    catch = table.index.catch & (table.index.mode == "synthetic")
+    assert catch.sum() == 3
+    for query, references in zip(
+        table.queries[catch].T, (table.positive, table.negative), strict=True
+    ):
+        # as the authors' max_8 and min_8: among the references, which a look can tell
+        assert (references[catch][:, -1] == query).all()
     folder = next((tmp_path / "a" / "stimuli").rglob("optimized_images"))
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         f"{end}_{rank}.png" for end in ("max", "min") for rank in range(9)
@@ -233,7 +242,7 @@ def test_bad_input_is_one_line_and_a_code(tmp_path: Path) -> None:
         (
             ("--checkpoint", "nan.safetensors"),
             2,
-            r"activation is not a finite number: test_resnet, unit conv1_0__2, image .*found nan",
+            r"not a finite number: test_resnet-nan, unit conv1_0__2, image .*found nan",
         ),
         (
             ("--checkpoint", "seven.safetensors"),

@@ -205,6 +205,7 @@ def test_networks_share_embeddings(job, whole, tmp_path):
     done = mis_run.run_job(other, executor=Local())
     assert (done.scores["score"] != whole.scores["score"]).any()
     assert sorted(path.name for path in (tmp_path / "shared").iterdir() if path.is_file()) == [
+        "embeddings-instance.npy",
         "embeddings.json",
         "embeddings.npy",
     ]

@@ -15,7 +15,9 @@ from imi_bench.networks.exemplars import Dealt, Design, choose_exemplars, deal_i
 from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import Unit
 from imi_bench.stimuli.trial_files import read_trials
+from imi_bench.vision.card import Preprocessing
 from imi_bench.vision.layers import Layer
+from imi_bench.vision.preprocessing import plain_preprocess
 
 LAYER = Layer("block_conv", "block.conv", "Conv2d", 0.5, 4, 0, 1, (1, 4, 2, 2))
 N = 320
@@ -215,7 +217,7 @@ def test_both_layouts_read_back_as_the_same_trials(
     )
     assert one == two
     with pytest.raises(InputError, match="folder holds other stimuli"):
-        assemble_trials(activations, pictures, designs=designs, out=tmp_path / "one")
+        assemble_trials(activations, pictures, designs=designs, crop=None, out=tmp_path / "one")
     # Killed before the table, the same build goes on with what is there; it may also be repeated.
     (tmp_path / "one" / "trials.parquet").unlink()
     image = next((tmp_path / "one" / "stimuli").rglob("max_0.png"))
@@ -255,3 +257,46 @@ def test_bad_requests_are_refused(activations: Activations, pictures: np.ndarray
         Design(batches=0)
     with pytest.raises(InputError, match="designs differ in their number of references"):
         choose_exemplars(activations, designs=[Design("easy", 1, 2), Design("hard85", 1, 3)])
+
+
+def test_the_scripts_reading_keeps_the_extremes_for_references() -> None:
+    count = 10_000
+    for difficulty in ("easy", "hard95"):
+        design = Design(difficulty, reading="script")
+        dealt = deal_images(np.arange(float(count)), design, rng=np.random.default_rng(0))
+        high, low = ranks(dealt, count)
+        for end in (high, low):
+            assert sorted(end[:, :-1].ravel().tolist()) == list(range(99))
+            if difficulty == "easy":  # beside the references, as the script's assertion has it
+                assert sorted(end[:, -1].tolist()) == list(range(100, 111))
+    with pytest.raises(NotEnoughDataError):
+        deal_images(np.arange(221.0), Design(reading="script"), rng=np.random.default_rng(0))
+    deal_images(np.arange(222.0), Design(reading="script"), rng=np.random.default_rng(0))
+    with pytest.raises(InputError, match="unknown design: found 'book'"):
+        Design(reading="book")
+
+
+def test_hard_queries_end_at_the_ceiling_by_the_script_and_the_floor_by_the_paper() -> None:
+    count = 1981  # 95 % are 1881.95
+    for reading, stop in (("paper", 1881), ("script", 1882)):
+        design = Design("hard95", reading=reading)
+        dealt = deal_images(np.arange(float(count)), design, rng=np.random.default_rng(0))
+        assert dealt.high[:, -1].max() == stop - 1
+        assert dealt.low[:, -1].min() == count - stop
+
+
+def test_trials_show_what_the_network_saw(activations: Activations, pictures: np.ndarray) -> None:
+    with pytest.raises(InputError, match="does not say what the network saw"):
+        assemble_trials(activations, pictures, designs=[Design("easy", 1, 1)])
+    seen = plain_preprocess(Preprocessing(crop=10, resize=11))
+    record = {"network": {"preprocess": dict(seen.settings)}}
+    told = replace(activations, record=record)
+    trials = assemble_trials(told, pictures, designs=[Design("easy", 1, 1)]).trials
+    shapes = {trials.images.decode(row).shape for row in range(len(trials.images))}
+    assert shapes == {(10, 10, 3)}
+    with pytest.raises(InputError, match=r"not those of the activation pass.*unchanged"):
+        assemble_trials(
+            replace(told, record={**record, "images": "other"}),
+            pictures,
+            designs=[Design("easy", 1, 1)],
+        )
