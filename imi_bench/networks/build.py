@@ -212,11 +212,13 @@ def _with_findings(
             Skipped(f"{one['unit']} ({one['difficulty']})", one["reason"])
             for one in record["left_out"]
         ),
-        notes=(*record["cautions"],)
-        + tuple(
-            f"visualisations ({direction}): {share['beyond']:.0%} of units beyond natural images, "
-            f"{share['level']:.0%} level with them"
-            for direction, share in shares.items()
+        notes=(
+            *record["cautions"],
+            *(
+                f"visualisations ({direction}): {share['beyond']:.0%} of units beyond natural "
+                f"images, {share['level']:.0%} level with them"
+                for direction, share in shares.items()
+            ),
         ),
         source=record,
     )
