@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Protocol
 
 from imi_bench.errors import CheckFailedError, ImiBenchError, InputError
@@ -131,7 +132,15 @@ class Ray:
         ray = require("ray", for_="running on a Ray cluster")
         started = not ray.is_initialized()
         if started:
-            ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
+            try:
+                ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                raise InputError(
+                    "Ray does not start",
+                    where=self.address or "this machine",
+                    found=f"{type(error).__name__}: {shorten(str(error), 160)}",
+                    do="check the address, or run with --executor local",
+                ) from error
         try:
             self._run(ray, [piece for piece in pieces if not piece.finished], label)
         finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imi_bench.errors import CheckFailedError, ImiBenchError
 from imi_bench.extras import require
 from imi_bench.networks.collection import ImageSet
 from imi_bench.vision.loading import LoadedNetwork
@@ -42,7 +44,7 @@ def forward_batches(
         pin_memory=cuda,
     )
     kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
-    for pixels in loader:
+    for pixels in _read(loader):
         with (
             torch.inference_mode(),
             torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
@@ -52,6 +54,23 @@ def forward_batches(
                 batch = batch.contiguous(memory_format=torch.channels_last)
             network.module(batch)
         yield len(pixels)
+
+
+def _read(loader: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Batches; what goes wrong in a process that decodes is told as in this one."""
+    try:
+        yield from loader
+    except ImiBenchError as error:  # torch has put the traceback of the other process into it
+        _, marker, line = str(error).rpartition(f"{type(error).__name__}: ")
+        raise type(error)(line if marker else str(error)) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CheckFailedError(
+            "a process that decodes images died",
+            found=shorten(str(error), 160),
+            do="run the command again with fewer --workers: what is finished is kept",
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imi_bench.errors import InputError
+from imi_bench.errors import ImageError, InputError
 from imi_bench.networks.collection import open_images
 from imi_bench.networks.file_hashes import FileHashes
 
@@ -127,3 +127,18 @@ def test_some_images_in_an_order_keep_their_content() -> None:
     np.testing.assert_array_equal(some.read(0), PICTURES[4])
     assert some.hashes.tolist() == images.hashes[[4, 1]].tolist()
     assert some.fingerprint != images.take(np.array([1, 4])).fingerprint
+
+
+@pytest.mark.vision
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_one_line_whoever_decodes_it(tmp_path: Path, workers: int) -> None:
+    pytest.importorskip("torch")
+    from imi_bench.networks.forward import forward_batches
+    from imi_bench.vision.loading import load_network
+
+    folder = written(tmp_path / "a")
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:60])
+    network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
+    with pytest.raises(ImageError, match=r"^image is damaged or truncated: .*3\.png") as caught:
+        list(forward_batches(network, open_images(folder), range(6), batch_size=2, workers=workers))
+    assert "Traceback" not in str(caught.value)
