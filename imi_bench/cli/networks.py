@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from imi_bench.cli.network_options import (
     load,
 )
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from imi_bench.vision.layers import Layer
 
 group = typer.Typer(no_args_is_help=True, help="Networks whose units are judged.")
 
@@ -81,6 +84,13 @@ def _value(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.10g}"
 
 
+def _map(layer: Layer) -> str:
+    """Sizes of a layer's positions; windows of an image that share the batch axis come first."""
+    windows = layer.shape[layer.batch_axis]
+    sides = [layer.shape[axis] for axis in layer.positions]
+    return "x".join(map(str, ([windows] if windows > 1 else []) + sides))
+
+
 @group.command()
 def units(
     network: Network,
@@ -126,7 +136,7 @@ def units(
                 layer.type,
                 f"{layer.depth:.3f}",
                 layer.width,
-                "x".join(str(layer.shape[axis]) for axis in layer.positions),
+                _map(layer),
             )
             for layer in loaded.layers
         ],
