@@ -55,9 +55,6 @@ def mis(
     quantile: Annotated[
         float, typer.Option(help="Share of the images at each end that tasks are drawn from.")
     ] = 0.02,
-    unique: Annotated[
-        bool, typer.Option("--unique", help="Keep one image of each content.")
-    ] = False,
     shard: Annotated[
         str | None, typer.Option(help="i/n: run every n-th piece, from i = 0 (job arrays).")
     ] = None,
@@ -107,7 +104,6 @@ def mis(
         tasks=tasks,
         references=references,
         quantile=quantile,
-        unique=unique,
         checkpoint=checkpoint,
         pretrained=not random,
         layers=layers,

@@ -32,7 +32,6 @@ def machine_interpretability(
     tasks: int = 20,
     references: int = 9,
     quantile: float = 0.02,
-    unique: bool = False,
     checkpoint: str | Path | None = None,
     pretrained: bool = True,
     layers: str | None = None,
@@ -70,8 +69,6 @@ def machine_interpretability(
         Tasks a unit; reference images a side.
     quantile : float
         Share of the images at each end that tasks are drawn from.
-    unique : bool
-        Keep one image of each content; the others would be their own references.
     checkpoint, pretrained, layers, input_size, device
         As in `imi_bench.vision.loading.load_network`.
     batch_size, shard_size, precision, memory, workers
@@ -124,7 +121,6 @@ def machine_interpretability(
             n_tasks=tasks,
             n_references=references,
             quantile=quantile,
-            unique=unique,
             checkpoint=None if checkpoint is None else Path(checkpoint).absolute(),
             pretrained=pretrained,
             layers=layers,
