@@ -1,8 +1,14 @@
 """Speed of the mixed models: against lme4, with the number of rows, at a million, in a bootstrap.
 
     python benchmarks/bench_glmm.py [--shared FOLDER] [--repeats 3] [--million] [--json PATH]
+                                    [--peers VENV]
 
-Every ratio comes from runs interleaved on the same machine. lme4 runs where Rscript is present.
+Every ratio comes from runs interleaved on the same machine. lme4 and glmmTMB run where R has
+them; the Python packages glmm and mixedlm in a virtual environment of their own, which
+
+    python -m venv VENV && VENV/bin/pip install glmm==0.6.2 mixedlm==1.3.0 pandas
+
+makes. What is absent is skipped, with a word.
 """
 
 from __future__ import annotations
@@ -29,8 +35,31 @@ suppressMessages(library(lme4))
 d <- read.csv(commandArgs(TRUE)[1])
 t <- system.time(m <- glmer({formula}, d, binomial,
   control = glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))))
-cat(t[["elapsed"]], as.numeric(logLik(m)))
+cat(t[["elapsed"]], sprintf("%.6f", as.numeric(logLik(m))))
 """
+
+TMB_SCRIPT = """
+suppressMessages(library(glmmTMB))
+d <- read.csv(commandArgs(TRUE)[1])
+t <- system.time(m <- glmmTMB({formula}, d, binomial))
+cat(t[["elapsed"]], sprintf("%.6f", as.numeric(logLik(m))))
+"""
+PYTHON_PEERS = {
+    "glmm": """
+import sys, time, glmm, pandas
+d = pandas.read_csv(sys.argv[1])
+began = time.perf_counter()
+m = glmm.fit(d, "{formula}", "binomial")
+print(time.perf_counter() - began, m.loglik)
+""",
+    "mixedlm": """
+import sys, time, mixedlm, pandas
+d = pandas.read_csv(sys.argv[1])
+began = time.perf_counter()
+m = mixedlm.glmer("{formula}", d, family=mixedlm.families.Binomial())
+print(time.perf_counter() - began, -0.5 * m.deviance)
+""",
+}
 
 _fitted: GlmmResult | None = None
 
@@ -44,14 +73,44 @@ def timed(formula: str, data: pd.DataFrame) -> tuple[float, GlmmResult]:
 
 
 def lme4(path: Path) -> tuple[float, float]:
-    done = subprocess.run(
-        ["Rscript", "-e", R_SCRIPT.format(formula=FORMULA), str(path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    return numbers(["Rscript", "-e", R_SCRIPT.format(formula=FORMULA), str(path)])
+
+
+def numbers(command: list[str]) -> tuple[float, float]:
+    """Run a peer; its last two words are seconds and log-likelihood."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, log_likelihood = map(float, done.stdout.split()[-2:])
     return seconds, log_likelihood
+
+
+def against_peers(path: Path, repeats: int, venv: Path | None) -> dict[str, float]:
+    """glmmTMB, glmm and mixedlm, interleaved with ours; times ours, and likelihood short of it."""
+    commands = {"glmmTMB": ["Rscript", "-e", TMB_SCRIPT.format(formula=FORMULA), str(path)]}
+    for name, script in PYTHON_PEERS.items():
+        if venv is not None:
+            commands[name] = [str(venv / "bin/python"), "-c"]
+            commands[name] += [script.format(formula=FORMULA), str(path)]
+        else:
+            print(f"skipped: {name} (no --peers VENV)")
+    data = pd.read_csv(path)
+    fit(FORMULA, data)
+    row: dict[str, float] = {}
+    for name, command in commands.items():
+        ours, theirs, short = [], [], float("nan")
+        try:
+            for _ in range(repeats):
+                seconds, result = timed(FORMULA, data)
+                ours.append(seconds)
+                seconds, reached = numbers(command)
+                theirs.append(seconds)
+                short = result.log_likelihood - reached
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"skipped: {name} ({type(error).__name__})")
+            continue
+        row[f"{name}_s"] = statistics.median(theirs)
+        row[f"{name} times"] = row[f"{name}_s"] / statistics.median(ours)
+        row[f"{name} short"] = short
+    return row
 
 
 def against_lme4(path: Path, repeats: int) -> dict[str, float]:
@@ -154,11 +213,13 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=default)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--million", action="store_true", help="also the fit of a million answers")
+    parser.add_argument("--peers", type=Path, help="virtual environment with glmm and mixedlm")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     path = arguments.shared / "glmm" / "crossed_50k.csv"
     table = {
         "crossed_50k against lme4": against_lme4(path, arguments.repeats),
+        "crossed_50k against others": against_peers(path, arguments.repeats, arguments.peers),
         "ten times the rows": tenfold(path, arguments.repeats),
         "bootstrap of crossed_50k, two processes": bootstrap(path),
     }
