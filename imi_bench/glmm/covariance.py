@@ -74,6 +74,26 @@ class Template(Brief):
         """Return the elements of theta in a (width, width) matrix."""
         return np.asarray(factor[self.positions])
 
+    def concentrated(self, theta: Floats, modes: Floats, bound: float) -> tuple[Floats, Floats]:
+        """Return an equivalent theta, and modes, with the later columns moved into empty places.
+
+        Where a diagonal element is zero, the columns from there on can be rotated among each
+        other without changing the covariance. With as much as possible in the first of them, the
+        deviance has a slope in that diagonal element if the effect is correlated with others;
+        with nothing there it has none, whatever the correlation.
+        """
+        factor, modes, start = self.matrix(theta), modes.copy(), 0
+        for size in self.blocks:
+            end = start + size
+            for k in range(start, end - 1):
+                if abs(factor[k, k]) <= bound:
+                    factor[k, k] = 0.0
+                    turn, upper = np.linalg.qr(factor[k + 1 : end, k:end].T, mode="complete")
+                    factor[k + 1 : end, k:end] = upper.T
+                    modes[:, k:end] = modes[:, k:end] @ turn
+            start = end
+        return self.vector(factor), modes
+
     def canonical(self, theta: Floats) -> Floats:
         """Return the equivalent theta with a non-negative diagonal."""
         factor = self.matrix(theta)

@@ -22,6 +22,7 @@ __all__ = ["SINGULAR", "Search"]
 SINGULAR = 1e-4
 _TOLERANCE = 1e-6
 _NEWTON_STEPS = 4
+_ESCAPES = 3
 _ROUNDING, _CLOSE = 1e-10, 1e-7
 
 
@@ -52,7 +53,7 @@ class Search:
             tolerance=_TOLERANCE,
             max_iterations=self.max_iterations,
         )
-        minimum = self._settle(minimum)
+        minimum = self._escape(self._settle(minimum))
         if not self.wants_hessian or not minimum.converged:
             return minimum, None
         return self._polish(minimum)
@@ -95,6 +96,51 @@ class Search:
         if point is minimum.point:
             return minimum
         return _moved(minimum, point, tries, self.objective.curvature(point))
+
+    def _escape(self, minimum: Minimum) -> Minimum:
+        """Leave a saddle on the boundary, where a rotation of columns shows a way down."""
+        problem, size = self.problem, self.problem.theta_size
+        wide = any(block > 1 for template in problem.templates for block in template.blocks)
+        for _ in range(_ESCAPES if wide and self.free[:size].all() else 0):
+            point = minimum.point
+            if not (problem.theta_diagonal & (np.abs(point.parameters[:size]) < SINGULAR)).any():
+                break
+            moved = [
+                template.concentrated(point.parameters[part], modes, SINGULAR)
+                for template, part, modes in zip(
+                    problem.templates,
+                    problem.theta_slices,
+                    problem.random.split(point.modes),
+                    strict=True,
+                )
+            ]
+            theta = np.concatenate([one for one, _ in moved])
+            if np.allclose(np.abs(theta), np.abs(point.parameters[:size]), atol=SINGULAR):
+                break
+            start = self.objective.evaluate(
+                np.concatenate([theta, point.parameters[size:]]),
+                np.concatenate([modes.ravel() for _, modes in moved]),
+            )
+            if not start.finite:
+                break
+            again = self._settle(
+                minimise(
+                    self.objective,
+                    start,
+                    free=self.free,
+                    tolerance=_TOLERANCE,
+                    max_iterations=self.max_iterations,
+                )
+            )
+            spent = replace(
+                again,
+                iterations=minimum.iterations + again.iterations,
+                evaluations=minimum.evaluations + again.evaluations,
+            )
+            if again.point.value > point.value - _TOLERANCE:
+                break
+            minimum = spent
+        return minimum
 
     def _polish(self, minimum: Minimum) -> tuple[Minimum, Floats]:
         """Take the Hessian, and a Newton step with it where that helps."""
