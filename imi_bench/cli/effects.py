@@ -55,6 +55,9 @@ def effects_command(
     ordinal: Annotated[
         bool, typer.Option("--ordinal", help="Six ordered answers: side and confidence.")
     ] = False,
+    firth: Annotated[
+        bool, typer.Option("--firth", help="Bias-reduced: keep networks without a wrong answer.")
+    ] = False,
     times: Annotated[
         bool, typer.Option("--times", help="Response times instead: what makes people slow.")
     ] = False,
@@ -86,6 +89,7 @@ def effects_command(
         interest=interest,
         lapse=lapse_rate(lapse, "estimate", "catch"),
         ordinal=ordinal,
+        firth=firth,
         seed=seed,
     )
     for line in found.notes:

@@ -72,7 +72,9 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     if not (frame["correct"] == whole).all():
         design = design.with_response(frame["correct"].to_numpy())
     return _with_synthetic(
-        level_estimates(design, group="network", varying=table.varying, options=options)
+        level_estimates(
+            design, group="network", varying=table.varying, options=options, firth=table.firth
+        )
     )
 
 

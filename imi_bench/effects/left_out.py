@@ -89,7 +89,11 @@ def _troubles(table: AnswerTable) -> Iterator[tuple[NDArray[np.bool_], str, str]
             if said := _all_alike(frame[cell], table):
                 shown = [_NAMES[name] for name, on in zip(marks, key, strict=True) if on]
                 yield cell, ", ".join([str(network), *shown]), said
-        if "depth" in table.varying and not table.ordinal and _separated(part, [*marks, "depth"]):
+        if (
+            "depth" in table.varying
+            and not (table.ordinal or table.firth)
+            and _separated(part, [*marks, "depth"])
+        ):
             yield own, str(network), "depth separates its wrong answers from the correct ones"
     for name in table.within:
         rows = (frame[name] > 0.0).to_numpy()
@@ -103,6 +107,8 @@ def _separated(part: pd.DataFrame, names: list[str]) -> bool:
 
 
 def _all_alike(part: pd.DataFrame, table: AnswerTable) -> str:
+    if table.firth:
+        return ""
     if table.ordinal:
         alike = not part.empty and part["rating"].nunique() == 1
         return f"every answer is a {part['rating'].iloc[0]:g} of 6" if alike else ""

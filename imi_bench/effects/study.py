@@ -37,6 +37,7 @@ def effects(
     interest: float = INTEREST,
     lapse: float | Literal["estimate", "catch"] = 0.0,
     ordinal: bool = False,
+    firth: bool = False,
     seed: int = 0,
 ) -> Effects:
     """Answer the paper's questions by mixed models, beside the paper's own tests.
@@ -62,6 +63,8 @@ def effects(
     ordinal : bool
         Model six ordered answers, side and confidence, instead of correct and wrong. Effects
         stay log-odds of a better answer; observers have no confidence and are not compared.
+    firth : bool
+        Bias-reduced estimates: networks that nobody ever got wrong are kept.
     seed : int
         Of the bootstrap over units in the paper's own tests.
 
@@ -88,6 +91,11 @@ def effects(
     table, said = _modelled(study, people_table(study, columns=layers), lapse, ordinal)
     if ordinal and decisions:
         raise NotComparableError("observers have no confidence", do="compare correct and wrong")
+    if firth:
+        if ordinal or table.lapse:
+            raise InputError("bias reduction is for correct and wrong answers without lapses")
+        table = replace(table, firth=True)
+        said.append("bias-reduced estimates (Firth)")
     known = None if ordinal else truth or _truth_beside(answers)
     people = analyse(table, networks=own, truth=known, interest=interest)
     unused = set() if own is None else set(own["network"]) - set(people.properties.index)

@@ -42,6 +42,7 @@ class AnswerTable:
     lapse : share of answers given blindly, in the model's link; ``estimate`` finds it.
     ordinal : the model is of six ordered answers (`rating`: side and confidence, 1 sure and wrong
         to 6 sure and correct) rather than of correct and wrong ones.
+    firth : bias-reduced estimates, which need no answers left out for being all alike.
     excluded : answers without a confidence, which an ordinal table does not hold.
     """
 
@@ -51,6 +52,7 @@ class AnswerTable:
     within: tuple[str, ...]
     lapse: float | Literal["estimate"] = 0.0
     ordinal: bool = False
+    firth: bool = False
     excluded: int = 0
 
     @property
@@ -95,7 +97,13 @@ class AnswerTable:
     def without(self, rows: NDArray[np.bool_]) -> AnswerTable:
         """Return the table without some answers."""
         rest = _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
-        return replace(rest, lapse=self.lapse, ordinal=self.ordinal, excluded=self.excluded)
+        return replace(
+            rest,
+            lapse=self.lapse,
+            ordinal=self.ordinal,
+            firth=self.firth,
+            excluded=self.excluded,
+        )
 
     @property
     def formula(self) -> str:

@@ -25,6 +25,7 @@ from scipy import optimize, stats
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, NotEnoughDataError, UnknownNameError
 from imi_bench.glmm.design import Design, RandomFactor
+from imi_bench.glmm.firth import bias_reduced
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference
 from imi_bench.glmm.options import Options
@@ -195,6 +196,7 @@ def level_estimates(
     varying: Sequence[str] = (),
     options: Options | None = None,
     start: WarmStart | None = None,
+    firth: bool = False,
 ) -> Mapping[str, LevelEstimates]:
     """First stage: fit the model with a coefficient for each level.
 
@@ -206,6 +208,7 @@ def level_estimates(
         with between-level terms, and random slopes of `group`, are added.
     options : link and quadrature.
     start : of the first-stage fit, such as that of a similar data set.
+    firth : bias-reduced estimates, finite also for a level all of whose answers are alike.
 
     Returns
     -------
@@ -241,7 +244,10 @@ def level_estimates(
         names=names,
         terms={name: (index,) for index, name in enumerate(names)},
     )
-    result = fit_design(first, options=options, start=start)
+    if firth:
+        result = bias_reduced(first, options=options)
+    else:
+        result = fit_design(first, options=options, start=start)
     if not result.converged:
         raise ModelError("the first stage did not converge", found=result.reason)
     return _by_base(result, group, own)

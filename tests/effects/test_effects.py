@@ -391,3 +391,16 @@ def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) ->
     assert "clmm(" in r_script(found)
     assert found.fit is not None
     assert found.fit.shape[2] == 0.0  # network levels are log-odds of a correct answer
+
+
+def test_bias_reduction_keeps_a_perfect_network(table: AnswerTable) -> None:
+    frame = table.frame.copy()
+    name = frame["network"].iloc[0]
+    frame.loc[frame["network"] == name, "correct"] = 1.0
+    perfect = dataclasses.replace(table, frame=frame)
+    usual = analyse(perfect)
+    assert any(name in str(gone) for gone in usual.left_out)
+    kept = analyse(dataclasses.replace(perfect, firth=True))
+    assert not kept.left_out
+    assert kept["parameters"].networks == usual["parameters"].networks + 1
+    assert np.isfinite(kept["parameters"].test.estimate)
