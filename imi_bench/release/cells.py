@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ OPTIONAL = (
     *(f"{criterion}_details" for criterion in CRITERIA),
 )
 
+MAX_HEADER = 256 << 10
+MAX_COLUMNS = 2_000
+
 
 def header(path: Path) -> list[str]:
     """Column names of a released table.
@@ -85,10 +89,18 @@ def header(path: Path) -> list[str]:
         )
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            names = next(csv.reader(stream), [])
+            first = stream.readline(MAX_HEADER + 1)
+            names = next(csv.reader([first]), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise ResponseError("not a CSV table", where=path, found=error) from error
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if len(first) > MAX_HEADER or len(names) > MAX_COLUMNS:
+        raise ResponseError(
+            "header too wide",
+            where=path,
+            found=f"{len(names):,} columns or more",
+            wanted=f"at most {MAX_COLUMNS:,} in {MAX_HEADER:,} characters",
+        )
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ResponseError("column named twice", where=path, found=", ".join(twice))
     if missing := [name for name in REQUIRED if name not in names]:
         raise ResponseError(
