@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import sys
 import traceback
 from typing import Annotated, Any, NoReturn
@@ -71,6 +72,9 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line; every error that is not a bug is one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII alone shows "?"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False)
     except ImiBenchError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -14,9 +15,15 @@ from imi_bench.text import one_line, printable
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
+def _knows_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output."""
-    typer.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(
+        json.dumps(plain(value), indent=2, ensure_ascii=not _knows_unicode(), allow_nan=False)
+    )
 
 
 def print_table(
