@@ -241,3 +241,26 @@ def test_variance_test_holds_its_level() -> None:
         naive += stats.chi2.sf(test.statistic, 1) < 0.05
     assert 0.025 < mixed / fits < 0.08, mixed / fits
     assert naive < mixed
+
+
+@pytest.mark.r_live
+def test_live_against_r(tmp_path) -> None:
+    """Run the script anew: lme4, ordinal and emmeans still say what is stored."""
+    import shutil
+    import subprocess
+
+    if shutil.which("Rscript") is None:
+        pytest.skip("Rscript is not installed")
+    shutil.copy(HERE / "generate.R", tmp_path)
+    subprocess.run(["Rscript", "generate.R"], cwd=tmp_path, check=True, timeout=280)
+    for name in ("ordered", "lapse", "means"):
+        live = json.loads((tmp_path / f"{name}.json").read_text())
+        stored = json.loads((HERE / f"{name}.json").read_text())
+        assert _numbers(live) == pytest.approx(_numbers(stored), rel=2e-3, abs=2e-3)
+
+
+def _numbers(value) -> list[float]:
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [number for part in parts for number in _numbers(part)]
+    return [float(value)] if isinstance(value, int | float) else []
