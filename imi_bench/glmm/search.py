@@ -138,7 +138,7 @@ class Search:
                 evaluations=minimum.evaluations + again.evaluations,
             )
             if again.point.value > point.value - _TOLERANCE:
-                break
+                return replace(minimum, evaluations=spent.evaluations)
             minimum = spent
         return minimum
 

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.null_sets import null_set
 
-from imi_bench.glmm import GlmmResult, fit
+from imi_bench.glmm import GlmmResult, fit, fit_design
 
 HERE = Path(__file__).parent / "references"
 TOLERANCE = 1e-4
@@ -67,3 +68,17 @@ def test_r_gives_what_is_stored(stored, tmp_path) -> None:
     again = stored.loc[live.index]
     assert list(live["formula"]) == list(again["formula"])
     assert (live["logLik"] - again["logLik"]).abs().max() < 1e-4
+
+
+def test_a_saddle_on_the_boundary_is_left(stored) -> None:
+    """Without variance in the intercept, its covariances show only after a rotation."""
+    assert_not_below_lme4((478,), stored)
+
+
+def test_refits_of_a_fit_without_variance() -> None:
+    one = null_set(8 * 5 + 1)
+    result = fit("y ~ x + (1|g) + (1|h)", one.data, family="gaussian")
+    rng = np.random.default_rng(0)
+    again = [fit_design(result.design.with_response(result.simulate(rng))) for _ in range(5)]
+    assert result.converged
+    assert all(refit.converged for refit in again)
