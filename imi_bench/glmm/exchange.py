@@ -118,12 +118,12 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
                 )
                 for row in source["effects"]
             ),
-            lapse=source["lapse"],
-            categories=tuple(source["categories"]),
-            thresholds=source["thresholds"],
-            shape_names=tuple(source["shape"]),
-            shape=_array(list(source["shape"].values())),
-            joint_covariance=_square(source["joint_covariance"]),
+            lapse=source.get("lapse", 0.0),
+            categories=tuple(source.get("categories", ())),
+            thresholds=source.get("thresholds", "flexible"),
+            shape_names=tuple(source.get("shape", ())),
+            shape=_array(list(source.get("shape", {}).values())),
+            joint_covariance=_square(source.get("joint_covariance", [])),
             warnings=tuple(source["warnings"]),
             separated=tuple(source["separated"]),
             remarks=tuple(source.get("remarks", ())),
