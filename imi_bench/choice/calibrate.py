@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
@@ -45,6 +46,8 @@ __all__ = [
 CalibrationLike: TypeAlias = "Calibration | str | Path"
 
 
+# one thread: sums in one order, so that the hash does not depend on the number of cores
+@threadpool_limits.wrap(limits=1)
 def calibrate(
     decisions: DecisionsLike,
     study: AnswersLike,

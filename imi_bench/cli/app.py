@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from imi_bench import __version__
+from imi_bench.cli.guard import guard
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.text import printable
 
@@ -68,6 +69,7 @@ def _root(
 
 for group in GROUPS:
     importlib.import_module(f"imi_bench.cli.{group}").register(app)
+guard(app)
 
 
 def main() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imi_bench.cli.output import AsJson, print_json, print_table
+from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from imi_bench.observers.card import ObserverCard
 
 
@@ -24,12 +26,14 @@ def list_(as_json: AsJson = False) -> None:
     """List every observer by name."""
     from imi_bench.observers.card import cards
     from imi_bench.observers.catalogue import names
+    from imi_bench.observers.catalogue import plugins as entry_points
 
     known = cards()
     plugins = [name for name in names() if name not in known]
+    hidden = sorted(set(entry_points()) & set(known))
     if as_json:
         shipped = [card.to_json() for card in known.values()]
-        print_json({"cards": shipped, "plugins": plugins})
+        print_json({"cards": shipped, "plugins": plugins, "hidden_plugins": hidden})
         return
     rows: list[tuple[str, ...]] = [
         (name, card.kind, card.extra or "core", _pin(card), card.title)
@@ -37,6 +41,8 @@ def list_(as_json: AsJson = False) -> None:
     ]
     rows += [(name, "plug-in", "?", "?", "of another package") for name in plugins]
     print_table(["name", "kind", "needs", "weights", "title"], rows)
+    for name in hidden:
+        note(f"the plug-in '{name}' is not used: a shipped observer has its name")
 
 
 def show(
@@ -44,9 +50,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print one observer's card."""
-    from imi_bench.observers.catalogue import card
+    from imi_bench.observers.card import cards
+    from imi_bench.observers.catalogue import card, plugins
 
-    found = card(name).to_json()
+    entry = None if name in cards() else plugins().get(name)
+    found = card(name).to_json() if entry is None else _of_plugin(entry)
     if as_json:
         print_json(found)
         return
@@ -57,6 +65,18 @@ def show(
         if value is not None
     ]
     print_table(["field", "value"], [(field.rstrip("."), value) for field, value in rows])
+
+
+def _of_plugin(entry: EntryPoint) -> dict[str, Any]:
+    """What an installed package says of its observer; nothing of it is imported."""
+    package = entry.dist
+    return {
+        "name": entry.name,
+        "kind": "plug-in",
+        "loader": entry.value,
+        "package": None if package is None else package.name,
+        "version": None if package is None else package.version,
+    }
 
 
 def _pin(card: ObserverCard) -> str:

@@ -17,6 +17,7 @@ from imi_bench.executors import Piece
 from imi_bench.mis.job import MisJob, open_job
 from imi_bench.observers.instances import refuse_another_instance
 from imi_bench.observers.protocol import fingerprint
+from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, write_json
 
 
@@ -50,7 +51,8 @@ def _same_instance(job: MisJob) -> None:
     opened, path = open_job(job), _folder(job) / "embeddings-instance.npy"
     image = opened.images.read(0)
     if path.is_file():
-        refuse_another_instance(opened.observer, image, np.load(path), where=path)
+        before = np.load(require_plain(path, within=_folder(job)), allow_pickle=False)
+        refuse_another_instance(opened.observer, image, before, where=path)
         return
     code = np.asarray(opened.observer.encode([image]))[0]
     with atomic_path(path) as temporary:
@@ -79,7 +81,9 @@ def merged_embeddings(job: MisJob) -> NDArray[np.float32]:
                 raise
     for shard in shards:
         _file(job, shard).unlink(missing_ok=True)
-    merged: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    merged: NDArray[np.float32] = np.load(
+        require_plain(path, within=_folder(job)), mmap_mode="r", allow_pickle=False
+    )
     return merged
 
 

@@ -12,6 +12,7 @@ from imi_bench.executors import Executor, choose
 from imi_bench.mis.job import MisJob, open_job
 from imi_bench.mis.run import MisRun, clear, run_job
 from imi_bench.networks.collection import open_images
+from imi_bench.places import refuse_inside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,6 +107,10 @@ def machine_interpretability(
     --------
     ``machine_interpretability("timm:resnet10t", "photos/", observer="dreamsim").to_frame()``
     """
+    if isinstance(images, str | Path):
+        written = [Path(folder) for folder in (out, embeddings) if folder is not None]
+        for folder in written:
+            refuse_inside(folder, inputs=[Path(images)])
     with ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory())
         job = MisJob(

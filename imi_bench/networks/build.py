@@ -19,6 +19,7 @@ from imi_bench.networks.memory import check_ascent
 from imi_bench.networks.synthetic import References, compared, synthetic_references
 from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import Unit, sample_units
+from imi_bench.places import refuse_inside
 from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.tables import Skipped, Trials
 from imi_bench.vision.loading import LoadedNetwork, load_network
@@ -113,6 +114,8 @@ def build_trials(
         Design(name, batches, references, cast("Reading", design))
         for name in dict.fromkeys(difficulties)
     ]
+    if out is not None and isinstance(images, str | Path):
+        refuse_inside(Path(out), inputs=[Path(images)])
     opened = open_images(images)
     opened = opened.unique() if unique else opened
     for one in designs:

@@ -23,6 +23,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +54,14 @@ def names() -> list[str]:
     """
     shipped = list(cards())
     return shipped + sorted(set(metadata.entry_points(group=GROUP).names) - set(shipped))
+
+
+def plugins() -> dict[str, metadata.EntryPoint]:
+    """Entry points of other packages by name, those whose name a shipped observer has included.
+
+    A shipped observer wins; `load_observer` warns of one that it hides.
+    """
+    return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
 def card(name: str) -> ObserverCard:
@@ -127,6 +136,12 @@ def load_observer(
         return _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
     known = cards()
     if base in known:
+        if (hidden := plugins().get(base)) is not None:
+            warnings.warn(
+                f"the plug-in '{base}' ({hidden.value}) is not used: a shipped observer has its "
+                "name; give it by FILE.py:CLASS, or rename it",
+                stacklevel=2,
+            )
         found = known[base]
         given = {**found.parameters, **options}
         offered = {**runtime, "name": shown, "weights": found.weights}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from imi_bench.arrays import Floats, Ints, Strings
 from imi_bench.errors import ImiBenchError, InputError
@@ -90,9 +92,10 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
             if not (rows := chunk[todo[chunk]]).size:
                 continue
             used, trials = plan.shown(rows)
-            _decide(
-                observer, trials, None if codes is None else codes.take(used), rows, answered, plan
-            )
+            # codes are compared on one thread: sums in one order, whatever the machine
+            with threadpool_limits(limits=1) if codes is not None else nullcontext():
+                taken = None if codes is None else codes.take(used)
+                _decide(observer, trials, taken, rows, answered, plan)
             if kept is not None:
                 _to_disk(kept, rows, answered)
             advance(len(rows))

@@ -300,7 +300,8 @@ def test_an_entry_point_of_another_package() -> None:
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_cannot_stand_in_for_a_shipped_observer() -> None:
     assert catalogue.names().count("chance") == 1
-    assert catalogue.load_observer("chance").describe()["rule"] == "chance"
+    with pytest.warns(UserWarning, match="is not used: a shipped observer has its name"):
+        assert catalogue.load_observer("chance").describe()["rule"] == "chance"
 
 
 @pytest.mark.usefixtures("installed")
@@ -308,3 +309,39 @@ def test_an_entry_point_that_leads_nowhere() -> None:
     assert "lost" in metadata.entry_points(group=catalogue.GROUP).names
     with pytest.raises(InputError, match=r"lost.*found ModuleNotFoundError"):
         catalogue.load_observer("lost")
+
+
+class Entry:
+    """An entry point that hides behind a shipped name."""
+
+    name, value, dist = "classical", "outside:Classical", None
+
+
+def test_a_plug_in_with_a_shipped_name_is_said_to_be_unused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue.metadata, "entry_points", lambda **_: EntryList([Entry()]))
+    with pytest.warns(UserWarning, match="'classical' .* is not used"):
+        assert catalogue.load_observer("classical").name == "classical"
+    assert set(catalogue.plugins()) == {"classical"}
+
+
+class EntryList(list):  # type: ignore[type-arg]
+    """What `metadata.entry_points` gives."""
+
+    @property
+    def names(self) -> set[str]:
+        return {entry.name for entry in self}
+
+
+def test_a_plug_in_is_shown_without_being_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from imi_bench.cli.app import app
+
+    entry = Entry()
+    entry.name = "brightness"
+    monkeypatch.setattr(catalogue.metadata, "entry_points", lambda **_: EntryList([entry]))
+    shown = CliRunner().invoke(app, ["observers", "show", "brightness", "--json"])
+    assert '"loader": "outside:Classical"' in shown.output
+    assert '"kind": "plug-in"' in shown.output

@@ -273,12 +273,12 @@ def test_refusals_and_ties_are_counted(tmp_path: Path) -> None:
         return Answers(value, status)
 
     done = replay(answering(answer), make_trials(8), cache=tmp_path)
-    assert done.record["answers"]["by_status"] == {
+    counted = done.record["answers"]["by_status"]
+    assert {status: n for status, n in counted.items() if n} == {
         "ok": 2,
         "tie": 2,
         "refused": 2,
         "unparsed": 2,
-        "error": 0,
     }
 
 
