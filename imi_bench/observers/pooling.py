@@ -10,6 +10,9 @@ Klindt & Brendel, "Measuring Mechanistic Interpretability at Scale Without Human
 3). Swapping the queries, or the two sets of references, flips the sign to the last bit, and the
 order of references changes nothing to the last bit: each trial is brought to a canonical order
 before anything is added.
+
+Two further poolings, ``ridge`` and ``t-discriminant``, fit a discriminant to the trial's own
+references instead (`imi_bench.observers.discriminants`): no answer of people is needed.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.observers.discriminants import ridge_contrast, t_weights
 from imi_bench.tables import BlindTrials
 
-Pooling = Literal["mean", "max", "softmax", "prototype"]
+Pooling = Literal["mean", "max", "softmax", "prototype", "ridge", "t-discriminant"]
+OVER_SIMILARITIES = ("mean", "max", "softmax")
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 _Array = NDArray[np.float64]
@@ -36,6 +41,7 @@ _BYTES_AT_ONCE = 2 << 20
 # A matrix of all pairs pays while it holds at most this many entries for each pair that is asked
 # for: break-even at 512 dimensions on two cores (benchmarks/bench_pooling.py).
 _MATRIX_ADVANTAGE = 14
+_TRIALS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,12 @@ def decide(
         One code for each row of ``trials.images``; flattened to (N, D). Computed in double
         precision whatever their type: similarities of near images differ in late digits.
     trials : BlindTrials
-    pooling : {"mean", "max", "softmax", "prototype"}
+    pooling : {"mean", "max", "softmax", "prototype", "ridge", "t-discriminant"}
         Over the K references of a side: mean or maximum of the similarities; their mean weighted
         by ``softmax(s / temperature)``; or one similarity to the mean code (for the
-        cosine: to the mean of unit vectors).
+        cosine: to the mean of unit vectors). Or a discriminant fitted to the references: "ridge"
+        on their similarities, "t-discriminant" on the codes themselves (for the cosine: on unit
+        vectors), whose answers have no unit.
     similarity : {"cosine", "dot", "l2", "squared-l2"}
         Distances carry a minus sign. The cosine with a code of zeros is undefined: NaN.
     temperature : float
@@ -100,7 +108,8 @@ def decide(
     Returns
     -------
     (T,) float64
-        In units of the similarity; positive for the first query. NaN where undefined.
+        In units of the similarity (without a unit for the discriminants); positive for the first
+        query. NaN where undefined.
 
     Raises
     ------
@@ -135,6 +144,8 @@ def decide(
         )
     codes = codes.reshape(len(codes), -1)
     chosen, to_prototype = SIMILARITIES[similarity], pooling == "prototype"
+    if pooling in ("ridge", "t-discriminant"):
+        return _discriminate(codes, trials, chosen, ridge=pooling == "ridge")
 
     def similarities(queries: Rows, positive: Rows, negative: Rows) -> Sides:
         if not to_prototype and _matrix_pays(len(codes), queries, positive, negative):
@@ -152,7 +163,7 @@ def contrast(
     *,
     pooling: Pooling = "mean",
     temperature: float = 0.1,
-    at_once: int = 4096,
+    at_once: int = _TRIALS_AT_ONCE,
 ) -> NDArray[np.float64]:
     """Decision variables from any function that compares images.
 
@@ -214,7 +225,7 @@ def pool(similarities: _Array, *, pooling: Pooling, temperature: float = 0.1) ->
     if pooling == "max":
         return np.asarray(largest)
     if pooling != "softmax":
-        raise UnknownNameError.among(pooling, ["mean", "max", "softmax"], kind="pooling")
+        raise UnknownNameError.among(pooling, OVER_SIMILARITIES, kind="pooling")
     weights = np.exp((values - largest[..., None]) / temperature)
     return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))
 
@@ -227,6 +238,77 @@ def check_options(pooling: str, similarity: str, temperature: float) -> None:
         raise UnknownNameError.among(similarity, SIMILARITIES, kind="similarity")
     if not temperature > 0:
         raise InputError("bad temperature", where="pooling", found=temperature, wanted="above 0")
+
+
+def _discriminate(
+    codes: NDArray[Any], trials: BlindTrials, similarity: Similarity, *, ridge: bool
+) -> _Array:
+    """Decision variables of a discriminant, each trial in a canonical order of all its images.
+
+    The two sides are put in order as well: a system of equations that is written down in another
+    order has another rounding.
+    """
+    queries = np.sort(trials.queries, axis=1)
+    one, other = np.sort(trials.positive, axis=1), np.sort(trials.negative, axis=1)
+    differs = one != other
+    first = differs.argmax(axis=1)
+    rows = np.arange(len(one))
+    swapped = one[rows, first] > other[rows, first]
+    sides = np.where(swapped[:, None, None], np.stack([other, one], 1), np.stack([one, other], 1))
+    found = np.empty(len(one))
+    for part in _parts(len(one), _TRIALS_AT_ONCE):
+        solve = _by_ridge if ridge else _by_t
+        found[part] = solve(codes, queries[part], sides[part], similarity)
+    sign = np.where(trials.queries[:, 0] <= trials.queries[:, 1], 1.0, -1.0)
+    found *= np.where(swapped, -sign, sign)
+    return np.where(differs.any(axis=1) | np.isnan(found), found, 0.0)
+
+
+def _by_ridge(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> _Array:
+    shown = sides.reshape(len(sides), -1)
+    used, place = _distinct(len(codes), queries, shown)
+    pairs = shown.size * (shown.shape[1] + 2)
+    if len(used) ** 2 <= _MATRIX_ADVANTAGE * pairs:
+        vectors, squares = _vectors(codes, used)
+        matrix = similarity.finish(vectors @ vectors.T, squares[:, None], squares[None, :])
+        at = place[shown]
+        among = matrix[at[:, :, None], at[:, None, :]]
+        return ridge_contrast(among, matrix[place[queries][:, :, None], at[:, None, :]])
+    found = np.empty(len(queries))
+    for part in _parts(len(queries), _block(codes, shown.shape[1])):
+        asked, asked_squares = _vectors(codes, queries[part])
+        vectors, squares = _vectors(codes, shown[part])
+        other = vectors.transpose(0, 2, 1)
+        found[part] = ridge_contrast(
+            similarity.finish(vectors @ other, squares[:, :, None], squares[:, None, :]),
+            similarity.finish(asked @ other, asked_squares[:, :, None], squares[:, None, :]),
+        )
+    return found
+
+
+def _by_t(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> _Array:
+    found = np.empty(len(queries))
+    for part in _parts(len(queries), _block(codes, 2 * sides.shape[2])):
+        shown = [
+            _directions(codes, rows, unit=similarity.unit) for rows in sides[part].swapaxes(0, 1)
+        ]
+        asked = _directions(codes, queries[part], unit=similarity.unit)
+        weights = t_weights(shown[0], shown[1])
+        found[part] = np.einsum("cd,cd->c", weights, asked[:, 0] - asked[:, 1])
+    return found
+
+
+def _directions(codes: NDArray[Any], rows: Rows, *, unit: bool) -> _Array:
+    """Codes of the rows, of unit length where only their direction counts; NaN without one."""
+    vectors, squares = _vectors(codes, rows)
+    if not unit:
+        return vectors
+    return vectors / np.sqrt(np.where(squares > 0, squares, np.nan))[..., None]
+
+
+def _block(codes: NDArray[Any], references: int) -> int:
+    """Trials whose gathered codes fit the processor's cache."""
+    return max(1, _BYTES_AT_ONCE // (8 * codes.shape[1] * (2 + references)))
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
@@ -285,8 +367,7 @@ def _by_rows(
     """(C, 2, K) similarities to either side from gathered rows; K is 1 for prototypes."""
     count, references = positive.shape
     sides = tuple(np.empty((count, 2, 1 if to_prototype else references)) for _ in range(2))
-    block = max(1, _BYTES_AT_ONCE // (8 * codes.shape[1] * (2 + 2 * references)))
-    for part in _parts(count, block):
+    for part in _parts(count, _block(codes, 2 * references)):
         asked, asked_squares = _vectors(codes, queries[part])
         for side, rows in zip(sides, (positive[part], negative[part]), strict=True):
             shown, squares = _vectors(codes, rows)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Pixels
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.classical import luminance
-from imi_bench.observers.pooling import Pooling, Rows, Sides, contrast
+from imi_bench.observers.pooling import OVER_SIMILARITIES, Pooling, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes
 from imi_bench.tables import BlindTrials
 
@@ -39,6 +39,8 @@ class Ssim:
     ------
     InputError
         A window that is even or larger than the image.
+    UnknownNameError
+        A pooling that needs codes which are vectors.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Ssim:
     ) -> None:
         if window % 2 == 0 or window > size:
             raise InputError("bad window", where="ssim", found=window, wanted=f"odd, <= {size}")
+        if pooling not in OVER_SIMILARITIES:
+            raise UnknownNameError.among(pooling, OVER_SIMILARITIES, kind="pooling of SSIM")
         self.name, self.size, self.window = name, size, window
         self.pooling, self.temperature = pooling, temperature
 

@@ -56,6 +56,33 @@ NETWORKS = (
 )
 
 
+_TREES = (
+    *("alder", "birch", "cedar", "damson", "elder", "fir"),
+    *("gean", "hazel", "ilex", "juniper", "larch", "maple"),
+)
+
+
+def drawn_networks(count: int, *, seed: int) -> tuple[PlantedNetwork, ...]:
+    """Networks of a world of version 2, their parameters drawn; every fourth has no synthetic mode.
+
+    Noise is uniform between 0.06 and 0.28, the effect on log sensitivity normal with a standard
+    deviation of 0.25.
+    """
+    rng = generator(seed, "world", "networks")
+    networks = []
+    for number in range(count):
+        turn, tree = divmod(number, len(_TREES))
+        networks.append(
+            PlantedNetwork(
+                name=f"toy-{_TREES[tree]}" + (f"-{turn + 1}" if turn else ""),
+                noise=float(rng.uniform(0.06, 0.28)),
+                synthetic=number % 4 != 3,
+                log_sensitivity=float(rng.normal(0.0, 0.25)),
+            )
+        )
+    return tuple(networks)
+
+
 @dataclass(frozen=True, eq=False)
 class PlantedUnit:
     """A unit of known selectivity.
@@ -114,7 +141,7 @@ class PlantedUnit:
 def plant(network: PlantedNetwork, counts: Mapping[str, int], *, seed: int) -> list[PlantedUnit]:
     """Draw a network's units; single and mixed ones go round the attributes evenly."""
     rng = generator(seed, "world", "units", network.name)
-    channels = iter(rng.permutation(64).tolist())
+    channels = iter(rng.permutation(max(64, sum(counts.values()))).tolist())
     units = []
     for kind in KINDS:
         attributes = itertools.cycle(rng.permutation(list(ATTRIBUTES)).tolist())

@@ -25,9 +25,18 @@ from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.progress import progress
 from imi_bench.provenance import generator
-from imi_bench.simulation.panel import PanelTruth, answer, evidence
-from imi_bench.simulation.planted import KINDS, NETWORKS, PlantedUnit, plant
-from imi_bench.simulation.scenes import ATTRIBUTES, VARIED, Scenes, exaggerated
+from imi_bench.simulation.gallery import Gallery
+from imi_bench.simulation.panel import PanelTruth, answer, attribute_evidence, evidence
+from imi_bench.simulation.planted import (
+    KINDS,
+    NETWORKS,
+    PlantedNetwork,
+    PlantedUnit,
+    drawn_networks,
+    plant,
+)
+from imi_bench.simulation.scenes import ATTRIBUTES
+from imi_bench.simulation.truth import VISIBLE_EFFECTS, WorldTruth, visible_covariates
 from imi_bench.tables import Study, TrialIndex, Trials
 from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images
@@ -37,44 +46,9 @@ REFERENCES = 9
 # Percentile of the unit's activations around which the strong query is drawn; the weak one comes
 # from the mirrored percentile. Easy queries come from the extremes themselves.
 PERCENTILES = {"hard95": 95.0, "hard85": 85.0}
-_EXAGGERATED_PER_VALUE = 9
+# Of the logarithm of an attribute's salience, in worlds of version 2.
+_SALIENCE_SD = 0.7
 _INDEX = ("network", "layer", "unit", "mode", "difficulty", "batch", "catch")
-
-
-@dataclass(frozen=True, eq=False)
-class WorldTruth:
-    """What the mini-benchmark was made of.
-
-    Attributes
-    ----------
-    units : tuple of PlantedUnit
-    kind : (T,) str
-        Kind of each trial's unit.
-    evidence : (T,) float64
-        What a perfect reader of attributes sees in favour of the strongly activating query; see
-        `imi_bench.simulation.panel.evidence`.
-    panel : PanelTruth
-        The participants' choice model with all its effects.
-    """
-
-    units: tuple[PlantedUnit, ...]
-    kind: NDArray[np.object_]
-    evidence: NDArray[np.float64]
-    panel: PanelTruth
-
-    def units_frame(self) -> pd.DataFrame:
-        """One row a unit: id, network, layer, depth, kind, what it likes, its effect."""
-        return pd.DataFrame(
-            {
-                "unit_id": [u.unit_id for u in self.units],
-                "network": [u.network for u in self.units],
-                "layer": [u.layer for u in self.units],
-                "depth": [u.depth for u in self.units],
-                "kind": [u.kind for u in self.units],
-                "likes": [u.likes for u in self.units],
-                "log_sensitivity": [self.panel.unit[u.unit_id] for u in self.units],
-            }
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +63,21 @@ class World:
         The panel's answers to the same trials; ``simulated`` is true.
     truth : WorldTruth
     seed : int
+    version : int
     """
 
     trials: Trials
     study: Study
     truth: WorldTruth
     seed: int
+    version: int = 1
 
 
 def build(
     *,
     seed: int = 0,
-    n_networks: int = len(NETWORKS),
+    version: int = 1,
+    n_networks: int | None = None,
     n_single: int = 5,
     n_mixed: int = 3,
     n_noise: int = 2,
@@ -116,14 +93,19 @@ def build(
     ----------
     seed : int
         Everything drawn comes from it.
-    n_networks : int
-        1 to 4, the first of `NETWORKS`.
+    version : {1, 2}
+        1: four networks (`NETWORKS`) over one pool of scenes, all attributes equally salient.
+        2: any number of drawn networks, each with scenes of its own; how much an attribute counts
+        for people is drawn for the world, and their sensitivity is partly a function of what can
+        be seen.
+    n_networks : int, optional
+        4 (at most) in version 1, 8 in version 2.
     n_single, n_mixed, n_noise : int
         Units of each kind in every network.
     n_batches : int
         Trials of each unit, mode and difficulty.
     n_scenes : int
-        Natural pictures to choose from; at least 200 a batch.
+        Natural pictures to choose from (of each network in version 2); at least 200 a batch.
     n_participants, answers_per_trial : int
         Size of the panel, and how many of it answer each trial.
     size : int
@@ -140,82 +122,104 @@ def build(
     >>> len(world.trials), world.trials.simulated, len(world.study.responses)
     (60, True, 900)
     """
-    if not 1 <= n_networks <= len(NETWORKS):
-        raise InputError("n_networks out of range", found=n_networks, wanted=f"1-{len(NETWORKS)}")
+    networks = _networks(version, n_networks, seed=seed)
     if n_batches < 1 or n_scenes < 200 * n_batches:
         raise InputError(
             "too few scenes", found=f"{n_scenes} for {n_batches} batches", wanted="200 a batch"
         )
     if min(n_single, n_mixed, n_noise) < 0 or n_single + n_mixed + n_noise < 1:
         raise InputError("no units", found=(n_single, n_mixed, n_noise))
-    scenes = Scenes.draw(n_scenes, rng=generator(seed, "world", "scenes"))
     counts = dict(zip(KINDS, (n_single, n_mixed, n_noise), strict=True))
-    units = tuple(
-        unit for network in NETWORKS[:n_networks] for unit in plant(network, counts, seed=seed)
-    )
-    gallery = _Gallery(scenes, seed=seed, size=size)
+    units = tuple(unit for network in networks for unit in plant(network, counts, seed=seed))
+    pools = len(networks) if version > 1 else 1
+    gallery = Gallery.drawn(n_scenes, pools=pools, seed=seed, size=size)
+    pool_of = {n.name: place if version > 1 else 0 for place, n in enumerate(networks)}
+    synthetic = {network.name for network in networks if network.synthetic}
     rows = [
         row
         for unit in units
-        for row in _trials_of(unit, scenes, gallery, n_batches=n_batches, seed=seed)
+        for row in _trials_of(
+            unit,
+            gallery,
+            pool=pool_of[unit.network],
+            synthetic=unit.network in synthetic,
+            n_batches=n_batches,
+            seed=seed,
+        )
     ]
     shown = {
         name: np.stack([row[name] for row in rows]) for name in ("positive", "negative", "queries")
     }
     trials = _assemble(rows, shown, gallery)
-    seen = evidence(gallery.scenes, **shown)
+    rng = generator(seed, "world", "panel")
     panel = PanelTruth.draw(
-        network={n.name: n.log_sensitivity for n in NETWORKS[:n_networks]},
+        network={n.name: n.log_sensitivity for n in networks},
         units=[unit.unit_id for unit in units],
         n_participants=n_participants,
-        rng=generator(seed, "world", "panel"),
+        rng=rng,
+        visible=VISIBLE_EFFECTS if version > 1 else None,
+    )
+    depth = np.array([row["depth"] for row in rows])
+    told = attribute_evidence(gallery.scenes, **shown)
+    salience = _salience(version, seed=seed)
+    visible = visible_covariates(
+        gallery.scenes, depth=depth, positive=shown["positive"], negative=shown["negative"]
+    )
+    truth = WorldTruth(
+        units=units,
+        kind=np.array([row["kind"] for row in rows], dtype=object),
+        evidence=evidence(gallery.scenes, salience=salience, **shown),
+        panel=panel,
+        index=trials.index,
+        salience=salience,
+        by_attribute=told,
+        visible=visible,
     )
     responses = answer(
         trials.index,
         panel,
-        evidence=seen,
+        evidence=truth.evidence,
         each=answers_per_trial,
         rng=generator(seed, "world", "answers"),
+        visible=visible,
     )
-    kinds = np.array([row["kind"] for row in rows], dtype=object)
-    truth = WorldTruth(units=units, kind=kinds, evidence=seen, panel=panel)
-    return World(trials, Study(trials.index, responses), truth, seed)
+    return World(trials, Study(trials.index, responses), truth, seed, version)
 
 
-class _Gallery:
-    """All pictures that may be shown, drawn when first asked for; natural ones come first."""
+def _networks(version: int, count: int | None, *, seed: int) -> tuple[PlantedNetwork, ...]:
+    if version not in (1, 2):
+        raise InputError("no such version of the mini-benchmark", found=version, wanted="1 or 2")
+    if version == 1:
+        count = len(NETWORKS) if count is None else count
+        if not 1 <= count <= len(NETWORKS):
+            raise InputError(
+                "n_networks out of range",
+                found=count,
+                wanted=f"1-{len(NETWORKS)}",
+                do="take version=2 for more",
+            )
+        return NETWORKS[:count]
+    count = 8 if count is None else count
+    if count < 1:
+        raise InputError("n_networks out of range", found=count, wanted="1 or more")
+    return drawn_networks(count, seed=seed)
 
-    def __init__(self, scenes: Scenes, *, seed: int, size: int) -> None:
-        self._natural, self._seed, self._size = scenes, seed, size
-        values = [(a, v) for a, known in ATTRIBUTES.items() for v in known]
-        self._exaggerated = [key for key in values for _ in range(_EXAGGERATED_PER_VALUE)]
-        codes = np.full((len(self._exaggerated), len(ATTRIBUTES)), VARIED, dtype=np.int64)
-        names = list(ATTRIBUTES)
-        for row, (attribute, value) in enumerate(self._exaggerated):
-            codes[row, names.index(attribute)] = ATTRIBUTES[attribute].index(value)
-        self.scenes = Scenes(
-            np.concatenate([scenes.codes, codes]),
-            np.concatenate([scenes.vividness, np.ones(len(codes))]),
-        )
 
-    def exaggerated(self, attribute: str, value: str) -> list[int]:
-        """Rows of the pictures of one value."""
-        first = self._exaggerated.index((attribute, value)) + len(self._natural)
-        return list(range(first, first + _EXAGGERATED_PER_VALUE))
-
-    def draw(self, row: int) -> Pixels:
-        rng = generator(self._seed, "world", "picture", row)
-        if row < len(self._natural):
-            return self._natural.picture(row, size=self._size, rng=rng)
-        attribute, value = self._exaggerated[row - len(self._natural)]
-        return exaggerated(attribute, value, size=self._size, rng=rng)
+def _salience(version: int, *, seed: int) -> dict[str, float]:
+    """How much each attribute counts for people: 1, or log-normal with mean 1 over attributes."""
+    if version == 1:
+        return dict.fromkeys(ATTRIBUTES, 1.0)
+    rng = generator(seed, "world", "salience")
+    drawn = np.exp(_SALIENCE_SD * rng.standard_normal(len(ATTRIBUTES)))
+    return dict(zip(ATTRIBUTES, (drawn / drawn.mean()).tolist(), strict=True))
 
 
 def _trials_of(
-    unit: PlantedUnit, scenes: Scenes, gallery: _Gallery, *, n_batches: int, seed: int
+    unit: PlantedUnit, gallery: Gallery, *, pool: int, synthetic: bool, n_batches: int, seed: int
 ) -> list[dict[str, Any]]:
     """All trials of a unit: its index columns, and rows of the gallery."""
     rng = generator(seed, "world", "activations", unit.unit_id)
+    scenes, offset = gallery.natural(pool)
     activations = unit.activations(scenes, rng=rng)
     descending = np.argsort(-activations, kind="stable")
     ends = {"positive": descending, "negative": descending[::-1]}
@@ -228,8 +232,9 @@ def _trials_of(
             side: rng.permutation(order[first : first + n_batches]) for side, order in ends.items()
         }
     references = {"natural": {side: rows[:, :REFERENCES] for side, rows in extreme.items()}}
-    if next(n for n in NETWORKS if n.name == unit.network).synthetic:
-        shown = _visualised(unit, gallery, rng=rng)
+    references["natural"] = {s: rows + offset for s, rows in references["natural"].items()}
+    if synthetic:
+        shown = _visualised(unit, gallery, pool=pool, rng=rng)
         references["synthetic"] = {s: np.stack([rows] * n_batches) for s, rows in shown.items()}
     return [
         {
@@ -241,9 +246,10 @@ def _trials_of(
             "batch": batch + 1,
             "catch": False,
             "kind": unit.kind,
+            "depth": unit.depth,
             "positive": shown["positive"][batch],
             "negative": shown["negative"][batch],
-            "queries": np.array([chosen[side][batch] for side in ends]),
+            "queries": np.array([chosen[side][batch] + offset for side in ends]),
             "activations": activations[[chosen[side][batch] for side in ends]],
         }
         for mode, shown in references.items()
@@ -261,7 +267,7 @@ def _extremes(
 
 
 def _visualised(
-    unit: PlantedUnit, gallery: _Gallery, *, rng: np.random.Generator
+    unit: PlantedUnit, gallery: Gallery, *, pool: int, rng: np.random.Generator
 ) -> dict[str, NDArray[np.int64]]:
     """Nine exaggerated references a side, all different.
 
@@ -269,7 +275,10 @@ def _visualised(
     five unrelated ones, a noise unit's nine unrelated ones.
     """
     everything = [(a, v) for a, values in ATTRIBUTES.items() for v in values]
-    pools = {key: iter(rng.permutation(gallery.exaggerated(*key)).tolist()) for key in everything}
+    pools = {
+        key: iter(rng.permutation(gallery.exaggerated(*key, pool=pool)).tolist())
+        for key in everything
+    }
     unrelated = [everything[i] for i in rng.permutation(len(everything))]
     repeats = REFERENCES if unit.kind == "single" else 2
     shown = {}
@@ -281,7 +290,7 @@ def _visualised(
 
 
 def _assemble(
-    rows: list[dict[str, Any]], shown: dict[str, NDArray[np.int64]], gallery: _Gallery
+    rows: list[dict[str, Any]], shown: dict[str, NDArray[np.int64]], gallery: Gallery
 ) -> Trials:
     """Draw the pictures that are shown, and join them with the index."""
     used, parts = in_use(shown["positive"], shown["negative"], shown["queries"])

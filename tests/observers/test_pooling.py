@@ -7,24 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
+from support.made_trials import nameless_images, random_blind_trials
 
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers import pooling
 from imi_bench.observers.pooling import POOLINGS, SIMILARITIES, decide, pool
 from imi_bench.tables import BlindTrials
-from imi_bench.tables.images import Images
-
-
-def nameless_images(count: int) -> Images:
-    blank = np.zeros((1, 1, 3), np.uint8)
-    return Images((blank,) * count, np.array([f"{i:04d}" for i in range(count)], dtype=object))
-
-
-def random_trials(rng: np.random.Generator, *, images: int, count: int, k: int) -> BlindTrials:
-    queries = np.array([rng.choice(images, 2, replace=False) for _ in range(count)])
-    positive, negative = rng.integers(images, size=(2, count, k))
-    return BlindTrials(nameless_images(images), positive, negative, queries)
-
 
 # Rows 0 and 1 are the queries, 2 and 3 the positive references, 4 and 5 the negative ones.
 HAND = np.array([[1, 0], [0, 1], [3, 0], [0, 2], [0, 5], [-1, 0]], dtype=float)
@@ -76,7 +64,7 @@ def test_softmax_by_hand() -> None:
 )
 def test_agrees_with_scikit_learn(images, by, similarity, reference, monkeypatch) -> None:
     rng = np.random.default_rng(1)
-    trials = random_trials(rng, images=images, count=60, k=9)
+    trials = random_blind_trials(rng, images=images, count=60, k=9)
     codes = rng.normal(size=(images, 3, 5))
     used = []
     inner = getattr(pooling, by)
@@ -104,7 +92,7 @@ def test_agrees_with_scikit_learn(images, by, similarity, reference, monkeypatch
 )
 def test_symmetries_hold_to_the_last_bit(seed, images, count, k, chosen, similarity, dtype) -> None:
     rng = np.random.default_rng(seed)
-    trials = random_trials(rng, images=images, count=count, k=k)
+    trials = random_blind_trials(rng, images=images, count=count, k=k)
     codes = rng.normal(size=(images, 7)).astype(dtype)
 
     def answers(positive, negative, queries):
@@ -126,7 +114,7 @@ def test_symmetries_hold_to_the_last_bit(seed, images, count, k, chosen, similar
 @pytest.mark.parametrize("chosen", POOLINGS)
 def test_chunks_change_nothing_but_rounding(chosen, monkeypatch) -> None:
     rng = np.random.default_rng(3)
-    trials = random_trials(rng, images=300, count=40, k=4)
+    trials = random_blind_trials(rng, images=300, count=40, k=4)
     codes = rng.normal(size=(300, 16)).astype(np.float32)
     whole = decide(codes, trials, pooling=chosen)
     monkeypatch.setattr(pooling, "_BYTES_AT_ONCE", 3000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imi_bench.tables import TrialIndex, Trials
+from imi_bench.tables import BlindTrials, TrialIndex, Trials
 from imi_bench.tables.images import Images, png_bytes
 
 N_IMAGES = 40
@@ -83,3 +83,17 @@ def make_task(folder: Path, *, trials: int = 2, numbers: range = range(9), **ind
     facts = {"task_name": folder.name, "n_reference_images": 9, "n_trials": trials, **index}
     (folder / "index.json").write_text(json.dumps(facts))
     return folder
+
+
+def nameless_images(count: int) -> Images:
+    blank = np.zeros((1, 1, 3), np.uint8)
+    return Images((blank,) * count, np.array([f"{i:04d}" for i in range(count)], dtype=object))
+
+
+def random_blind_trials(
+    rng: np.random.Generator, *, images: int, count: int, k: int
+) -> BlindTrials:
+    """Trials over images without content; references of either side may repeat."""
+    queries = np.array([rng.choice(images, 2, replace=False) for _ in range(count)])
+    positive, negative = rng.integers(images, size=(2, count, k))
+    return BlindTrials(nameless_images(images), positive, negative, queries)
