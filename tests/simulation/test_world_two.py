@@ -69,7 +69,7 @@ def test_version_one_is_what_it_was() -> None:
 def test_the_best_score_is_what_the_best_prediction_earns_of_fresh_answers(
     world: World, known
 ) -> None:
-    """2,000 fresh panels' answers, scored one by one; tolerance four standard errors."""
+    """40 draws of 50 fresh answers a trial; tolerance four standard errors."""
     truth, best = world.truth, world.truth.predicted(known=known)
     scores = []
     for draw in range(40):
