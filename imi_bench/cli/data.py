@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from imi_bench.cli.data_pinned import forerunner, show_info, verified
+from imi_bench.cli.data_pinned import show_verified as show_forerunner
 from imi_bench.cli.data_shown import (
     cell,
     show_exclusions,
@@ -18,12 +20,15 @@ from imi_bench.cli.data_shown import (
 )
 from imi_bench.cli.output import AsJson, print_json, print_table
 from imi_bench.documents import read_json
-from imi_bench.errors import CheckFailedError, InputError
+from imi_bench.errors import CheckFailedError, InputError, UnknownNameError
 
 data = typer.Typer(no_args_is_help=True, help="Fetch, check, describe and simulate human answers.")
 
 File = Annotated[
-    Path | None, typer.Argument(help="A released CSV table; the fetched ones by default.")
+    Path | None,
+    typer.Argument(
+        help="A released CSV table, or borowski2021, borowski2021-II; the fetched ones by default."
+    ),
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out and count rows that break the schema.")
@@ -38,6 +43,9 @@ def register(app: typer.Typer) -> None:
 
 @data.command()
 def fetch(
+    dataset: Annotated[
+        str, typer.Argument(help="imi, or borowski2021 (the forerunner, 33 people).")
+    ] = "imi",
     from_: Annotated[
         Path | None, typer.Option("--from", help="Take CSV tables fetched by hand from here.")
     ] = None,
@@ -51,11 +59,19 @@ def fetch(
     attempts: Annotated[int, typer.Option(min=1, help="Failures in a row before giving up.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Download the released tables (DOI 10.5281/zenodo.8131197); interrupted, it goes on later."""
+    """Download the released tables (DOI 10.5281/zenodo.8131197); interrupted, it goes on later.
+
+    The forerunner's come from a pinned commit of its repository, by checksums shipped here.
+    """
     from imi_bench.release.download import Patience
     from imi_bench.release.fetch import RECORD_URL, fetch, fetch_from
+    from imi_bench.release.pinned import BOROWSKI, DATASETS, fetch_pinned
 
-    if from_ is not None:
+    if dataset not in DATASETS:
+        raise UnknownNameError.among(dataset, DATASETS, kind="dataset")
+    if dataset == BOROWSKI:
+        found = fetch_pinned(to, source=from_, patience=Patience(attempts=attempts))
+    elif from_ is not None:
         found = fetch_from(from_, to)
     else:
         found = fetch(to, url=url or RECORD_URL, patience=Patience(attempts=attempts))
@@ -70,6 +86,14 @@ def verify(file: File = None, as_json: AsJson = False) -> None:
     from imi_bench.release.fetch import stored
     from imi_bench.release.table import inspect_release
 
+    if (other := forerunner(file)) is not None:
+        if as_json:
+            print_json({"files": [verified(other)]})
+        else:
+            show_forerunner(other)
+        if not other.as_published:
+            raise CheckFailedError("not the pinned table", where=other.path)
+        return
     files = [(one.path, one.checksum) for one in stored()] if file is None else [(file, "")]
     checked, failed = [], []
     for path, checksum in files:
@@ -99,6 +123,9 @@ def info(
     from imi_bench.release.exclusions import exclude
     from imi_bench.release.table import read_release
 
+    if (other := forerunner(file)) is not None:
+        show_info(other, as_json=as_json)
+        return
     table = read_release(_table(file), skip_bad=skip_bad)
     excluded = exclude(table)
     study = table.study()
@@ -169,7 +196,9 @@ def simulate(
 @data.command()
 def multiverse(
     file: File = None,
-    analysis: Annotated[str, typer.Option(help="means, networks, scale or kruskal.")] = "means",
+    analysis: Annotated[
+        str, typer.Option(help="means, networks, scale, kruskal; references.")
+    ] = "means",
     rules: Annotated[
         str | None, typer.Option(help="Vary only these rules, separated by commas.")
     ] = None,
@@ -186,9 +215,16 @@ def multiverse(
     from imi_bench.release.multiverse import CHOICES, run_multiverse, universes
     from imi_bench.release.table import read_release
 
-    varied = tuple(rules.split(",")) if rules else tuple(CHOICES)
-    among = universes(varied)
-    found = run_multiverse(read_release(_table(file), skip_bad=skip_bad), analysis, among=among)
+    other = forerunner(file)
+    if other is not None:
+        from imi_bench.release.borowski_rules import RULES, borowski_multiverse
+
+        varied = tuple(rules.split(",")) if rules else tuple(RULES)
+        found = borowski_multiverse(other, analysis, rules=varied)
+    else:
+        varied = tuple(rules.split(",")) if rules else tuple(CHOICES)
+        among = universes(varied)
+        found = run_multiverse(read_release(_table(file), skip_bad=skip_bad), analysis, among=among)
     if out is not None:
         with atomic_path(out) as temporary:
             found.frame.to_csv(temporary, index=False)

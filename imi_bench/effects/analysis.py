@@ -31,9 +31,12 @@ from imi_bench.effects.scale import (
 )
 from imi_bench.effects.table import ENOUGH_NETWORKS, HARDER, AnswerTable
 from imi_bench.effects.truth import TrueEffects
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, ModelError, NotEnoughDataError
 from imi_bench.glmm import GlmmResult, build_design
 from imi_bench.glmm.between import INTERCEPT, LevelEstimates, level_estimates, regress
+from imi_bench.glmm.design import Design
+from imi_bench.glmm.firth import bias_reduced
+from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import (
     Equivalence,
     Inference,
@@ -49,33 +52,64 @@ from imi_bench.vision.card import FAMILIES
 
 __all__ = ["analyse", "first_stage"]
 
+ONE_NETWORK = "these are answers to one network"
+
 
 def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     """Fit the model in which each network has coefficients of its own.
 
+    A single network has the model's coefficients.
+
     Raises
     ------
-    NotEnoughDataError
-        With fewer than two networks.
+    ModelError
+        If the model does not fit.
     """
     frame = table.frame
-    if (count := frame["network"].nunique()) < 2:
-        raise NotEnoughDataError("too few networks", found=count, wanted="at least 2")
     options = Options(lapse=table.lapse)
+    if frame["network"].nunique() == 1:
+        return _one_network(table, options)
     if table.ordinal:
         ordered = ordinal_design(table.formula, frame)
         return _with_synthetic(
             level_estimates(ordered, group="network", varying=table.varying, options=options)
         )
+    return _with_synthetic(
+        level_estimates(
+            _design(table),
+            group="network",
+            varying=table.varying,
+            options=options,
+            firth=table.firth,
+        )
+    )
+
+
+def _design(table: AnswerTable) -> Design:
+    frame = table.frame
     whole = (frame["correct"] >= 0.5).astype(int)
     design = build_design(table.formula, frame.assign(correct=whole))
     if not (frame["correct"] == whole).all():
         design = design.with_response(frame["correct"].to_numpy())
-    return _with_synthetic(
-        level_estimates(
-            design, group="network", varying=table.varying, options=options, firth=table.firth
-        )
+    return design
+
+
+def _one_network(table: AnswerTable, options: Options) -> Mapping[str, LevelEstimates]:
+    """Fit the model of a single network; its level is the intercept."""
+    design = ordinal_design(table.formula, table.frame) if table.ordinal else _design(table)
+    fit = (
+        bias_reduced(design, options=options)
+        if table.firth
+        else fit_design(design, options=options)
     )
+    if not fit.converged:
+        raise ModelError("the model did not converge", found=fit.reason)
+    level, spread = np.array([math.nan]), np.array([[math.nan]])
+    if INTERCEPT in fit.names:
+        at = fit.index(INTERCEPT)
+        level, spread = fit.estimate[[at]], fit.covariance[np.ix_([at], [at])]
+    name = str(table.frame["network"].iloc[0])
+    return {INTERCEPT: LevelEstimates("network", INTERCEPT, (name,), level, spread, fit)}
 
 
 def _with_synthetic(stages: Mapping[str, LevelEstimates]) -> Mapping[str, LevelEstimates]:
@@ -126,7 +160,7 @@ def analyse(
     Raises
     ------
     NotEnoughDataError
-        With fewer than two networks.
+        Without an answer to a main trial.
     ModelError
         If the model does not fit.
 
@@ -137,7 +171,7 @@ def analyse(
     if not interest > 0:
         raise InputError("no smallest effect of interest", found=interest, wanted="above 0")
     table, left_out = estimable(table)
-    stages = _stages(table, left_out)
+    stages = first_stage(table)
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
     make = _Maker(stages, properties, truth, interest, level, table.modes[0])
@@ -183,18 +217,6 @@ def _adjusted(effects: list[Effect]) -> list[Effect]:
     ]
 
 
-def _stages(table: AnswerTable, left_out: tuple[LeftOut, ...]) -> Mapping[str, LevelEstimates]:
-    try:
-        return first_stage(table)
-    except NotEnoughDataError as error:
-        if not left_out:
-            raise
-        gone = "; ".join(map(str, left_out))
-        raise NotEnoughDataError(
-            error.what, found=f"{error.found} after leaving out {gone}", wanted=error.wanted
-        ) from error
-
-
 @dataclass(frozen=True)
 class _Maker:
     """Turns first-stage estimates into effects."""
@@ -206,11 +228,18 @@ class _Maker:
     level: float
     exemplars: str
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one network."""
+        return len(self.properties) == 1
+
     def _second(
         self, base: str, columns: Mapping[str, pd.Series], name: str, *, joint: bool = False
     ) -> tuple[Inference, float, int]:
         """Regress one coefficient's network values on properties; drop networks without them."""
         stage = self.stages[base]
+        if len(stage.levels) == 1 and self.single:
+            return self._none(name, ONE_NETWORK), math.nan, 1
         known = pd.DataFrame(dict(columns), index=self.properties.index).loc[list(stage.levels)]
         keep = known.notna().all(axis=1).to_numpy()
         values = {str(k): v.to_numpy(dtype=float) for k, v in known[keep].items()}
@@ -300,16 +329,16 @@ class _Maker:
         columns = family_columns(labels)
         truth = math.nan
         if not columns:
-            test, tau, count = self._none(name, "all networks are of one family"), math.nan, 0
+            reason = ONE_NETWORK if self.single else "all networks are of one family"
+            test, tau, count = self._none(name, reason), math.nan, int(self.single)
         else:
             test, tau, count = self._second(INTERCEPT, columns, name, joint=len(columns) > 1)
         if len(columns) == 1:
             truth = self._true(INTERCEPT, next(iter(columns.values())))
         kinds = sorted(labels.dropna().unique())
         rest = ", ".join(kind for kind in kinds if kind not in columns)
-        question = (
-            f"Do networks differ by {name} ({', '.join(kinds)}) with {self.exemplars} exemplars?"
-        )
+        named = f" ({', '.join(kinds)})" if kinds else ""
+        question = f"Do networks differ by {name}{named} with {self.exemplars} exemplars?"
         return Effect(
             key=name,
             topic="family",
@@ -395,5 +424,7 @@ def _networks_with(fit: GlmmResult, column: np.ndarray, stage: LevelEstimates) -
     """Count the networks inside which a column varies."""
     if fit.design is None:
         return 0
+    if len(stage.levels) == 1:
+        return int(bool(np.ptp(column)))
     inside = fit.design.fixed[:, : len(stage.levels)] == 1.0
     return sum(bool(np.ptp(column[rows])) for rows in inside.T if rows.any())

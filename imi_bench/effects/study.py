@@ -75,7 +75,7 @@ def effects(
     Raises
     ------
     NotEnoughDataError
-        With fewer than two networks.
+        Without an answer to a main trial.
     NotComparableError
         An observer that answered none of people's trials.
     ModelError

@@ -108,7 +108,8 @@ class AnswerTable:
     @property
     def formula(self) -> str:
         """The model, in lme4's language."""
-        bars = " + ".join(f"(1 | {name})" for name in (*self.random, "network"))
+        several = ["network"] if self.frame["network"].nunique() > 1 else []
+        bars = " + ".join(f"(1 | {name})" for name in (*self.random, *several))
         return f"{self.response} ~ {' + '.join((*self.within, bars))}"
 
     @property

@@ -107,7 +107,7 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, wait=True):
         write_json(folder / RECORD_FILE, record)
-        return tuple(_fetch_file(file, folder, patience) for file in files)
+        return tuple(fetch_file(file, folder, patience) for file in files)
 
 
 def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
@@ -145,7 +145,7 @@ def _take(source: Path, folder: Path, tables: list[Path]) -> tuple[Fetched, ...]
         header(table)
         checksum = "unverified"
         if table.name in known:
-            _check_sum(table, known[table.name])
+            check_sum(table, known[table.name])
             checksum = "ok"
         with atomic_path(folder / table.name) as temporary:
             shutil.copyfile(table, temporary)
@@ -179,7 +179,7 @@ def stored(folder: Path | None = None) -> tuple[Fetched, ...]:
     found = []
     for table in tables:
         if table.name in known:
-            _check_sum(table, known[table.name])
+            check_sum(table, known[table.name])
         checksum = "ok" if table.name in known else "unverified"
         found.append(Fetched(table, table.stat().st_size, checksum, "already there"))
     return tuple(found)
@@ -267,7 +267,7 @@ def _get_record(url: str, patience: Patience) -> Any:
         ) from error
 
 
-def _fetch_file(file: RecordFile, folder: Path, patience: Patience) -> Fetched:
+def fetch_file(file: RecordFile, folder: Path, patience: Patience) -> Fetched:
     """Download one file, going on from ``NAME.part`` where an earlier attempt left it."""
     target, part = folder / file.name, folder / f"{file.name}.part"
     if target.is_file() and _matches(target, file):
@@ -280,7 +280,7 @@ def _fetch_file(file: RecordFile, folder: Path, patience: Patience) -> Fetched:
         resumed = False
         transfer(file.url, part, size=file.size, patience=patience, remedy=_by_hand())
     try:
-        _check_sum(part, file)
+        check_sum(part, file)
     except DownloadError:
         part.unlink()
         raise
@@ -295,7 +295,14 @@ def _matches(path: Path, file: RecordFile) -> bool:
     return path.stat().st_size == file.size and digest == file.digest
 
 
-def _check_sum(path: Path, file: RecordFile) -> None:
+def check_sum(path: Path, file: RecordFile) -> None:
+    """Refuse a file that is not the one listed.
+
+    Raises
+    ------
+    DownloadError
+        If its size or checksum is another.
+    """
     if not _matches(path, file):
         digest = pooch.file_hash(str(path), alg=file.algorithm)
         raise DownloadError(

@@ -66,6 +66,8 @@ class Multiverse:
         How many different sets of kept rows the universes come down to.
     analysis : str
     simulated : bool
+    rules : tuple of str
+        Names of the rules, which are columns of `frame`.
     """
 
     frame: pd.DataFrame
@@ -73,10 +75,11 @@ class Multiverse:
     distinct: int
     analysis: str
     simulated: bool
+    rules: tuple[str, ...] = tuple(CHOICES)
 
     def published_row(self) -> pd.Series[Any]:
         """The universe with every rule as published."""
-        same = (self.frame[list(CHOICES)] == "published").all(axis=1)
+        same = (self.frame[list(self.rules)] == "published").all(axis=1)
         return self.frame.loc[same].iloc[0]
 
     def summary(self) -> pd.DataFrame:
@@ -107,7 +110,7 @@ class Multiverse:
 
     def _effects(self, name: str) -> pd.Series[float]:
         changes = {}
-        for rule in CHOICES:
+        for rule in self.rules:
             means = self.frame.groupby(rule)[name].mean()
             strictest = means["stricter"] if "stricter" in means else means.get("published")
             changes[rule] = means["laxer"] - strictest if "laxer" in means else np.nan

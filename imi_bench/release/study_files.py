@@ -15,7 +15,9 @@ import pandas as pd
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, write_json
+from imi_bench.release.borowski import is_borowski, read_borowski
 from imi_bench.release.fetch import stored
+from imi_bench.release.pinned import BOROWSKI, table_path
 from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
@@ -32,7 +34,8 @@ def read_answers(answers: AnswersLike) -> Study:
     Parameters
     ----------
     answers : str, Path, DataFrame or Study
-        ``"imi"`` for the fetched tables; a released (or simulated) ``.csv``;
+        ``"imi"`` for the fetched tables; ``"borowski2021"`` or ``"borowski2021-II"`` for the
+        fetched forerunner's; a released (or simulated) ``.csv``;
         ``responses.parquet`` or a folder that holds it; a table with one row an answer and the
         columns of `Study.to_frame` (`chose_first`, `confidence` and `seconds` may be missing; a
         column `simulated` says that answers are made up).
@@ -67,6 +70,9 @@ def read_answers(answers: AnswersLike) -> Study:
 def answers_path(answers: str | Path) -> Path:
     """The file or folder meant; ``imi`` is the fetched table of all answers, or the largest.
 
+    ``borowski2021`` is the fetched table of the forerunner's experiment I, ``borowski2021-II`` of
+    its experiment II.
+
     Raises
     ------
     InputError
@@ -75,6 +81,8 @@ def answers_path(answers: str | Path) -> Path:
     if str(answers) == FETCHED:
         tables = [one.path for one in stored()]
         return max(tables, key=lambda one: ("all" in one.name, one.stat().st_size))
+    if str(answers) in (BOROWSKI, f"{BOROWSKI}-II"):
+        return table_path(str(answers))[0]
     path = Path(answers)
     if not path.exists():
         raise InputError(
@@ -122,7 +130,7 @@ def read_study(path: Path) -> Study:
         A released table that breaks its schema.
     """
     if path.suffix == ".csv":
-        return read_responses(path)
+        return read_borowski(path).study() if is_borowski(path) else read_responses(path)
     table = path / "responses.parquet" if path.is_dir() else path
     if not table.is_file():
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from imi_bench.errors import UnknownNameError
 from imi_bench.provenance import atomic_path
-from imi_bench.release.multiverse import CHOICES, LEVELS, Multiverse
+from imi_bench.release.multiverse import LEVELS, Multiverse
 from imi_bench.report.style import defaults, panels
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
         canvas, grid = panels(2, 1, figure=figure, sharex=True, height_ratios=(3, 2))
         above, below = grid[:, 0]
         _curve(above, found, ordered, number)
-        _levels(below, ordered)
+        _levels(below, ordered, found.rules)
         sns.despine(canvas)
         metadata = {"Date": None} if path.suffix in (".svg", ".pdf") else None
         if path.suffix == ".pdf":
@@ -62,7 +62,7 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
 
 def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:
     at = float(found.published_row()[number])
-    published = (ordered[list(CHOICES)] == "published").all(axis=1).to_numpy()
+    published = (ordered[list(found.rules)] == "published").all(axis=1).to_numpy()
     place = np.arange(len(ordered))
     axes.plot(place, ordered[number], ".", color="0.5", markersize=3, label="universe")
     axes.plot(
@@ -85,16 +85,16 @@ def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:
     )
 
 
-def _levels(axes: Axes, ordered: Any) -> None:
+def _levels(axes: Axes, ordered: Any, rules: tuple[str, ...]) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    codes = np.array([[LEVELS.index(level) for level in ordered[rule]] for rule in CHOICES])
+    codes = np.array([[LEVELS.index(level) for level in ordered[rule]] for rule in rules])
     colours = ListedColormap([_COLOURS[level] for level in LEVELS])
     axes.imshow(codes, aspect="auto", cmap=colours, vmin=0, vmax=2, interpolation="nearest")
-    for line in range(1, len(CHOICES)):
+    for line in range(1, len(rules)):
         axes.axhline(line - 0.5, color="white", linewidth=3)
-    axes.set_yticks(range(len(CHOICES)), [rule.replace("_", " ") for rule in CHOICES])
+    axes.set_yticks(range(len(rules)), [rule.replace("_", " ") for rule in rules])
     axes.set_xlabel("universe, sorted by the number above")
     axes.legend(
         handles=[Patch(color=_COLOURS[level], label=level) for level in LEVELS],

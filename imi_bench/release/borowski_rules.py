@@ -1,0 +1,140 @@
+"""The forerunner's numbers under other choices of what counts.
+
+Nobody was excluded: people sat in a laboratory and were instructed until they knew the task. What
+can be chosen otherwise is which answers count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.arrays import Bools
+from imi_bench.errors import UnknownNameError
+from imi_bench.release.borowski import BorowskiTable
+from imi_bench.release.borowski_results import conditions
+from imi_bench.release.multiverse import LEVELS, Multiverse
+
+__all__ = ["RULES", "borowski_multiverse"]
+
+FASTEST, SLOWEST, CATCH_SHARE = 0.5, 30.0, 0.9
+
+Rule = Mapping[str, Callable[[pd.DataFrame], Bools]]
+
+
+def _all(rows: pd.DataFrame) -> Bools:
+    return np.ones(len(rows), dtype=bool)
+
+
+def _passed(rows: pd.DataFrame) -> Bools:
+    right = rows[rows["catch"]].groupby("participant")["correct"].mean()
+    return (rows["participant"].map(right) >= CATCH_SHARE).to_numpy(dtype=bool)
+
+
+RULES: Mapping[str, Rule] = {
+    "catch_trials": {"published": _all, "stricter": _passed},
+    "fast_answers": {
+        "published": _all,
+        "stricter": lambda rows: (rows["seconds"] >= FASTEST).to_numpy(dtype=bool),
+    },
+    "slow_answers": {
+        "published": _all,
+        "stricter": lambda rows: (rows["seconds"] <= SLOWEST).to_numpy(dtype=bool),
+    },
+    "hand_picked": {
+        "published": _all,
+        "stricter": lambda rows: (~rows["hand_picked"]).to_numpy(dtype=bool),
+    },
+    "trials": {
+        "published": lambda rows: ((rows["kind"] == "main") & ~rows["catch"]).to_numpy(bool),
+        "laxer": lambda rows: rows["kind"].isin(("main", "repeated")).to_numpy(bool),
+    },
+}
+"""Catch trials: 90% right or no matter; answers under 0.5 s, over 30 s; hand-picked units; and
+whether catch trials and second answers count as well."""
+
+
+def _means(rows: pd.DataFrame) -> dict[str, float]:
+    each = rows.groupby(["mode", "participant"])["correct"].mean().groupby("mode").mean()
+    natural, synthetic = float(each["natural"]), float(each["synthetic"])
+    return {
+        "natural": natural,
+        "synthetic": synthetic,
+        "natural - synthetic": natural - synthetic,
+    }
+
+
+def _references(rows: pd.DataFrame) -> dict[str, float]:
+    each = rows.groupby(["condition", "mode", "participant"])["correct"].mean()
+    means = each.groupby(["condition", "mode"]).mean()
+    table = means.reset_index()
+    names = (table["mode"] + " " + table["condition"]).tolist()
+    return dict(zip(names, table["correct"].astype(float).tolist(), strict=True))
+
+
+ANALYSES = {"means": _means, "references": _references}
+
+
+def borowski_multiverse(
+    table: BorowskiTable, analysis: str = "means", *, rules: tuple[str, ...] = tuple(RULES)
+) -> Multiverse:
+    """Re-run an analysis under every combination of the rules' levels.
+
+    Parameters
+    ----------
+    table : BorowskiTable
+    analysis : str
+        ``means`` over people by kind of references, or ``references``: by their number as well.
+    rules : tuple of str
+        Of `RULES`; the others stay as published.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is no rule or no analysis.
+    """
+    if analysis not in ANALYSES:
+        raise UnknownNameError.among(analysis, ANALYSES, kind="analysis")
+    for rule in rules:
+        if rule not in RULES:
+            raise UnknownNameError.among(rule, RULES, kind="rule")
+    whole = _shown(table)
+    options = [
+        [level for level in LEVELS if level in RULES[rule]] if rule in rules else ["published"]
+        for rule in RULES
+    ]
+    found: list[dict[str, Any]] = []
+    distinct: set[bytes] = set()
+    for combination in product(*options):
+        levels = dict(zip(RULES, combination, strict=True))
+        kept = np.logical_and.reduce([RULES[rule][level](whole) for rule, level in levels.items()])
+        distinct.add(kept.tobytes())
+        part = whole[kept]
+        found.append(
+            {
+                **levels,
+                "answers": float(len(part)),
+                "participants": float(part["participant"].nunique()),
+                "units": float(part["unit"].nunique()),
+                **ANALYSES[analysis](part),
+            }
+        )
+    frame = pd.DataFrame(found)
+    counts = {*RULES, "answers", "participants", "units"}
+    numbers = tuple(str(name) for name in frame if name not in counts)
+    return Multiverse(frame, numbers, len(distinct), analysis, False, tuple(RULES))
+
+
+def _shown(table: BorowskiTable) -> pd.DataFrame:
+    """Every row with references but practice, with its condition."""
+    rows = table.frame
+    shown = rows[(rows["mode"] != "none") & (rows["kind"] != "practice")]
+    known = conditions(table)["condition"].reindex(shown.index)
+    number = shown["references"].astype(str)
+    return shown.assign(
+        condition=known.fillna(number.where(shown["sides"] == "max", number + "+" + number))
+    )
