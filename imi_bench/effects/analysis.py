@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.effects.effect import Effect, Effects
-from imi_bench.effects.left_out import LeftOut, estimable
+from imi_bench.effects.left_out import estimable
 from imi_bench.effects.questions import ON_SYNTHETIC, of_mean, of_property
 from imi_bench.effects.scale import (
     INTEREST,
