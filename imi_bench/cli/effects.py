@@ -175,8 +175,8 @@ def _print_effects(effects: Effects) -> None:
         typer.echo(f"Left out: {gone}.")
     typer.echo(
         f"\nmodel: {effects.formula}\ninference: {DEFAULT_METHOD}\n"
-        "p (Holm): adjusted within scale and family, within interactions with scale, and within "
-        "all others; a sentence claims only what survives that\n"
+        "p (Holm): adjusted for all questions; scale and family, interactions with scale, and all "
+        "others share the level equally; a sentence claims only what survives that\n"
     )
 
 

@@ -24,11 +24,15 @@ def power_command(
     answers_per_participant: Annotated[int, typer.Option(help="Answers of each person.")] = 40,
     spread: Annotated[
         float, typer.Option(help="Standard deviation of the covariate over networks.")
-    ] = 0.36,
+    ] = 0.38,
     mean: Annotated[float, typer.Option(help="Proportion correct of a typical unit.")] = 0.83,
     unit_sd: Annotated[float, typer.Option(help="Between units, log-odds.")] = 0.9,
     participant_sd: Annotated[float, typer.Option(help="Between people, log-odds.")] = 0.4,
     network_sd: Annotated[float, typer.Option(help="Between networks, log-odds.")] = 0.2,
+    chosen: Annotated[
+        bool,
+        typer.Option("--chosen", help="Networks of exactly that spread, not a sample with it."),
+    ] = False,
     wanted: Annotated[float, typer.Option(help="Power to reach.")] = 0.8,
     alpha: Annotated[float, typer.Option(help="Level of the two-sided test.")] = 0.05,
     as_json: AsJson = False,
@@ -46,6 +50,7 @@ def power_command(
         unit_sd=unit_sd,
         participant_sd=participant_sd,
         network_sd=network_sd,
+        chosen=chosen,
     )
     found = power(plan, slope=slope, alpha=alpha)
     more = {
@@ -58,6 +63,8 @@ def power_command(
         print_json({**found.to_json(), **more})
         return
     none = "no number suffices"
+    least = more["smallest_slope"]
+    smallest = "none is" if least is None else f"{least:.3f}"
     print_table(
         ["quantity", "value"],
         [
@@ -69,9 +76,10 @@ def power_command(
             ["standard error of the slope", f"{found.se:.3f} log-odds"],
             [f"power to see a slope of {slope:g}", f"{found.power:.1%} (alpha {alpha:g})"],
             [f"power to show that it is below {slope:g}", f"{found.equivalence:.1%} (none true)"],
-            [f"smallest slope seen with {wanted:.0%}", f"{more['smallest_slope']:.3f}"],
+            [f"smallest slope seen with {wanted:.0%}", smallest],
             [f"networks for {wanted:.0%}, the rest equal", more["needed_networks"] or none],
             [f"units of each network for {wanted:.0%}", more["needed_units"] or none],
         ],
-        title="Power of the two-stage t between networks (an approximation)",
+        title="Power of the two-stage t between networks"
+        + (" of exactly that spread" if chosen else ", themselves a sample"),
     )

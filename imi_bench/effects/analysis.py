@@ -46,7 +46,7 @@ from imi_bench.glmm.inference import (
 )
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
-from imi_bench.stats.multiplicity import holm
+from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
 from imi_bench.vision.card import FAMILIES
 
@@ -206,11 +206,11 @@ def analyse(
 
 
 def _adjusted(effects: list[Effect]) -> list[Effect]:
-    """Adjust the tests of every family, and its tests of equivalence, by Holm's method."""
+    """Adjust all tests, and all tests of equivalence; families share the level."""
     families = [one.family for one in effects]
-    tests = holm([one.test.p for one in effects], families).tolist()
+    tests = holm_shared([one.test.p for one in effects], families).tolist()
     within = [math.nan if e.equivalence is None else e.equivalence.p for e in effects]
-    bounds = holm(within, families).tolist()
+    bounds = holm_shared(within, families).tolist()
     return [
         replace(one, p_holm=p, equivalence_p_holm=q)
         for one, p, q in zip(effects, tests, bounds, strict=True)

@@ -50,9 +50,9 @@ class Effect(Brief):
     bayes_null : BF01, evidence for no effect; NaN where undefined.
     truth : true value in a simulation; NaN otherwise.
     tau : standard deviation between networks left unexplained; NaN within networks.
-    p_holm : p-value adjusted by Holm (1979) for the questions of its `family`; NaN where there is
-        no test.
-    equivalence_p_holm : that of the test of equivalence, for those of the family.
+    p_holm : p-value adjusted by Holm (1979) for all questions, of which each `family` has an equal
+        share of the level (`imi_bench.stats.multiplicity.holm_shared`); NaN where there is no test.
+    equivalence_p_holm : that of the test of equivalence, likewise.
     exemplars : ``natural`` or ``synthetic`` where it is about one kind of exemplars alone.
     """
 
@@ -72,7 +72,7 @@ class Effect(Brief):
 
     @property
     def shown(self) -> bool:
-        """Whether there is an effect once its p-value is adjusted for its family."""
+        """Whether there is an effect once its p-value is adjusted for all questions."""
         return self.p_holm < 1 - self.test.level
 
     @property
@@ -82,9 +82,9 @@ class Effect(Brief):
 
     @property
     def family(self) -> str:
-        """The questions whose p-values are adjusted together.
+        """The questions with which it shares a third of the level.
 
-        Pooling all of them would hide an effect of scale behind the many questions about what it
+        Equal weights for all would hide an effect of scale behind the many questions about what it
         changes, and so speak for the null that the study claims.
         """
         if self.topic in ("scale", "family"):

@@ -13,7 +13,7 @@ from imi_bench.effects.scale import PROPERTIES, family_columns
 from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
 from imi_bench.glmm.inference import Inference
-from imi_bench.stats.multiplicity import holm
+from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.vision.card import FAMILIES
 
 __all__ = ["differences"]
@@ -59,7 +59,7 @@ def differences(
                 _test(effect.key, observer, people, level),
             )
         )
-    adjusted = holm([one.test.p for one in found], [people[one.key].family for one in found])
+    adjusted = holm_shared([one.test.p for one in found], [people[one.key].family for one in found])
     return tuple(replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True))
 
 

@@ -26,7 +26,7 @@ def sentence(effect: Effect) -> str:
     """Say what was found, with estimate, interval and test, and what cannot be said.
 
     It claims an effect, or that there is none of interest, only where that survives the adjustment
-    for all questions of the effect's family.
+    for all questions of the report.
     """
     test = effect.test
     if math.isnan(test.p):

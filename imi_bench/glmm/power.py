@@ -6,8 +6,12 @@ The two-stage test compares network estimates, so its power follows from their v
                    + 1 / (answers * information)
 
 with `answers` those of one network, and the information of one answer E[p (1 - p)] over the
-spread of units and participants. Slope over standard error is then noncentral t with networks
-minus two degrees of freedom.
+spread of units and participants. Networks far along the line, or far from it, are easier or harder
+and so tell less or more: what counts is the mean variance over networks, weighted by the squared
+distance from the middle as in a slope's sandwich variance. Slope over standard error is then
+noncentral t with networks minus two degrees of freedom, given the networks' sum of squares; where
+they are a sample, this is (networks - 1) spread^2 times a chi-squared over its degrees of freedom,
+and the power is the mean over that.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import hermite_e
-from numpy.typing import NDArray
+from numpy.polynomial import hermite_e, legendre
 from scipy import optimize, special, stats
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
 from imi_bench.results import Brief
 
@@ -38,10 +43,12 @@ class Plan:
     units : of each network.
     answers_per_unit : by as many different people.
     answers_per_participant : main trials of one person, all on one network.
-    spread : standard deviation of the scale covariate over the networks; 0.36 is that of log10
-        parameters over the paper's nine (dividing by their number).
+    spread : standard deviation of the scale covariate over the networks (dividing by their number
+        less one); 0.38 is that of log10 parameters over the paper's nine.
     mean : proportion correct of a typical network, for a typical unit and person.
     unit_sd, participant_sd, network_sd : standard deviations in log-odds.
+    chosen : the networks at hand have exactly this spread; otherwise they are a sample of a normal
+        population that has it, and few networks may by chance lie close together.
 
     Raises
     ------
@@ -53,11 +60,12 @@ class Plan:
     units: int = 84
     answers_per_unit: int = 30
     answers_per_participant: int = 40
-    spread: float = 0.36
+    spread: float = 0.38
     mean: float = 0.83
     unit_sd: float = 0.9
     participant_sd: float = 0.4
     network_sd: float = 0.2
+    chosen: bool = False
 
     def __post_init__(self) -> None:
         counts = (self.units, self.answers_per_unit, self.answers_per_participant)
@@ -88,26 +96,37 @@ class Plan:
         of_network = math.ceil(self.units * self.answers_per_unit / self.answers_per_participant)
         return self.networks * of_network
 
-    @property
-    def network_variance(self) -> float:
-        """Variance of one network's estimate around the line, in squared log-odds."""
+    def network_variance(self, slope: float = 0.0) -> float:
+        """Variance of one network's estimate around the line, in squared log-odds.
+
+        Parameters
+        ----------
+        slope : float
+            True slope: it makes networks easier and harder, which changes what an answer tells.
+        """
         total = self.units * self.answers_per_unit
         people = self.participants / self.networks
-        sd = math.hypot(self.unit_sd, self.participant_sd)
-        nodes, weights = hermite_e.hermegauss(40)
-        chance = special.expit(special.logit(self.mean) + sd * nodes)
-        information = float(weights @ (chance * (1 - chance)) / weights.sum())
+        within = math.hypot(self.unit_sd, self.participant_sd)
+        nodes, weights = hermite_e.hermegauss(24)
+        weights = weights / weights.sum()
+        along, off = np.meshgrid(nodes, nodes, indexing="ij")
+        level = special.logit(self.mean) + slope * self.spread * along + self.network_sd * off
+        chance = special.expit(level[..., None] + within * nodes)
+        information = (chance * (1 - chance)) @ weights
+        # A normal's squared distance has mean one: weights of the slope's sandwich variance.
+        share = np.outer(weights * nodes**2, weights)
+        with np.errstate(divide="ignore"):  # no information at all: an infinite variance
+            binomial = float((share / information).sum()) / total
         return (
             self.network_sd**2
             + self.unit_sd**2 / self.units
             + self.participant_sd**2 / people
-            + 1.0 / (total * information)
+            + binomial
         )
 
-    @property
-    def slope_se(self) -> float:
-        """Standard error of the slope."""
-        return math.sqrt(self.network_variance / self.networks) / self.spread
+    def slope_se(self, slope: float = 0.0) -> float:
+        """Standard error of the slope, where the networks have exactly the plan's spread."""
+        return math.sqrt(self.network_variance(slope) / (self.networks - 1)) / self.spread
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,7 +139,7 @@ class Power(Brief):
     slope : in log-odds for one unit of the covariate.
     alpha : level of the two-sided test.
     power : probability that the test finds the slope.
-    se : standard error of the slope.
+    se : standard error of the slope, for networks of exactly the plan's spread.
     equivalence : probability that two one-sided tests bound the slope by `slope` when the true
         one is zero.
     """
@@ -164,29 +183,46 @@ def power(plan: Plan, *, slope: float, alpha: float = 0.05) -> Power:
     """
     if not 0 < alpha < 0.5:
         raise InputError("no such level", found=alpha, wanted="between 0 and 0.5")
-    df, shift = plan.networks - 2, abs(slope) / plan.slope_se
-    two_sided = float(stats.t.ppf(1 - alpha / 2, df)) * _deviations(df)
+    df = plan.networks - 2
+    shares, spreads = np.ones(1), np.ones(1)
+    if not plan.chosen:
+        shares, spreads = _deviations(plan.networks - 1)
+    weights, noise = _deviations(df)
+    noise, both = noise[:, None], np.outer(weights, shares)
+    se = plan.slope_se(slope)
+    shift = abs(slope) / se * spreads
+    two_sided = float(stats.t.ppf(1 - alpha / 2, df)) * noise
     seen = special.ndtr(shift - two_sided) + special.ndtr(-shift - two_sided)
-    room = shift - float(stats.t.ppf(1 - alpha, df)) * _deviations(df)
+    none = abs(slope) / plan.slope_se() * spreads
+    room = none - float(stats.t.ppf(1 - alpha, df)) * noise
     bounded = np.where(room > 0, 2 * special.ndtr(room) - 1, 0.0)
-    return Power(plan, slope, alpha, float(seen.mean()), plan.slope_se, float(bounded.mean()))
+    return Power(plan, slope, alpha, float((both * seen).sum()), se, float((both * bounded).sum()))
 
 
-def _deviations(df: int) -> NDArray[np.float64]:
-    """Equally likely values of the estimated over the true standard deviation."""
-    chances = (np.arange(4000) + 0.5) / 4000
-    ratios: NDArray[np.float64] = np.sqrt(stats.chi2.ppf(chances, df) / df)
-    return ratios
+@lru_cache(maxsize=256)
+def _deviations(df: int) -> tuple[Floats, Floats]:
+    """Weights and values of an estimated over the true standard deviation: Gauss-Legendre."""
+    nodes, weights = legendre.leggauss(100)
+    return weights / 2, np.sqrt(stats.chi2.ppf((nodes + 1) / 2, df) / df)
 
 
-def smallest_slope(plan: Plan, *, wanted: float = 0.8, alpha: float = 0.05) -> float:
-    """Find the smallest slope that the study sees with the wanted power."""
+def smallest_slope(plan: Plan, *, wanted: float = 0.8, alpha: float = 0.05) -> float | None:
+    """Find the smallest slope that the study sees with the wanted power.
+
+    None where there is none: where slopes are steep, networks are so easy or so hard that answers
+    tell little.
+    """
     _check_wanted(wanted, alpha)
 
     def gap(slope: float) -> float:
         return power(plan, slope=slope, alpha=alpha).power - wanted
 
-    return float(optimize.brentq(gap, 0.0, 40.0 * plan.slope_se))
+    high = plan.slope_se()
+    while gap(high) < 0:
+        high *= 2
+        if high > 1024 * plan.slope_se():
+            return None
+    return float(optimize.brentq(gap, 0.0, high))
 
 
 def needed_networks(

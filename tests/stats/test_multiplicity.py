@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from imi_bench.stats.multiplicity import holm
+from imi_bench.stats.multiplicity import holm, holm_shared
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -47,3 +47,30 @@ def test_holm_is_that_of_r() -> None:
     assert np.isnan(holm([math.nan])).all()
     apart = holm([0.01, 0.04, 0.03, 0.005], ["a", "a", "b", "b"])
     np.testing.assert_allclose(apart, [0.02, 0.04, 0.03, 0.01])
+
+
+@given(P_VALUES)
+def test_one_family_that_shares_with_none_is_holm(p: list[float]) -> None:
+    np.testing.assert_allclose(holm_shared(p, ["a"] * len(p)), holm(p), rtol=1e-12)
+
+
+def test_families_share_the_level_by_hand() -> None:
+    """Weights 1/2, 1/4, 1/4: 0.012 / 0.25 = 0.048 comes first, then 0.04 / 0.5 x 0.75, then 0.5."""
+    found = holm_shared([0.04, 0.012, 0.5, math.nan], ["a", "b", "b", "c"])
+    np.testing.assert_allclose(found, [0.06, 0.048, 0.5, math.nan])
+    assert holm_shared([], []).shape == (0,)
+    assert np.isnan(holm_shared([math.nan], ["a"])).all()
+
+
+@pytest.mark.parametrize("true", [(), (0,), (1, 2)])
+def test_any_false_rejection_in_any_family_is_at_most_the_level(true: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    families = ["a"] * 2 + ["b"] * 9
+    false = 0
+    for _ in range(4000):
+        p = rng.random(11)
+        p[list(true)] = 1e-9
+        shown = holm_shared(p, families) <= 0.05
+        shown[list(true)] = False
+        false += bool(shown.any())
+    assert false / 4000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 4000)
