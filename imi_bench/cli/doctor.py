@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.observer_options import Device, Dtype, ObserverName
+from imi_bench.cli.observer_options import Device, Dtype, ObserverName, WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError
 
@@ -29,6 +29,7 @@ def doctor(
     seed: Annotated[int, typer.Option(help="Of sides and permutations.")] = 0,
     device: Device = "auto",
     dtype: Dtype = "float32",
+    weights: WeightsFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an observer; exit with 1 where it fails."""

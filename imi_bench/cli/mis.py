@@ -19,6 +19,7 @@ from imi_bench.cli.network_options import (
     Unique,
     Workers,
 )
+from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
 
@@ -75,6 +76,7 @@ def mis(
     ] = None,
     workers: Workers = 0,
     device: Device = "auto",
+    weights: WeightsFolder = None,
     seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,
     unique: Unique = False,
     force: Annotated[

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imi_bench.errors import UnknownNameError
+from imi_bench.errors import InputError, UnknownNameError
 
 
 def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
@@ -17,6 +19,17 @@ def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
         return name
 
     return checked
+
+
+def _look_there(folder: Path | None) -> Path | None:
+    """Let this process and those it starts find weights in the folder."""
+    if folder is not None:
+        from imi_bench.vision.weight_files import WEIGHTS_VARIABLE
+
+        if not folder.is_dir():
+            raise InputError("no such folder of weights", where=folder, wanted="a folder")
+        os.environ[WEIGHTS_VARIABLE] = str(folder.resolve())
+    return folder
 
 
 ObserverName = Annotated[
@@ -33,5 +46,14 @@ Dtype = Annotated[
     typer.Option(
         callback=_one_of("number type", ("float32", "bf16", "fp16")),
         help="float32, bf16 or fp16.",
+    ),
+]
+WeightsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        envvar="IMI_BENCH_WEIGHTS",
+        callback=_look_there,
+        help="Folder of NAME.safetensors (`observers fetch --to`), looked into first.",
     ),
 ]

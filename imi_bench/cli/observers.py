@@ -1,7 +1,9 @@
-"""`imi-bench observers`: what there is, and what stands on a card."""
+"""`imi-bench observers`: what there is, what stands on a card, and fetching weights."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The observers and their cards.")
     group.command("list")(list_)
     group.command()(show)
+    group.command()(fetch)
     app.add_typer(group, name="observers")
 
 
@@ -79,7 +82,34 @@ def _of_plugin(entry: EntryPoint) -> dict[str, Any]:
     }
 
 
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Names of `imi-bench observers list`.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder to copy NAME.safetensors into, for --weights elsewhere."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download weights, check them against the card, and keep them as safetensors."""
+    from imi_bench.observers.catalogue import card
+    from imi_bench.vision.weight_sources import fetch_weights
+
+    chosen = [card(name) for name in dict.fromkeys(names)]
+    sources = [(one.name, one.weights) for one in chosen if one.weights is not None]
+    for one in chosen:
+        if one.weights is None:
+            note(f"{one.name}: has no weights to fetch")
+    fetched = [fetch_weights(source, name=name, to=to) for name, source in sources]
+    if as_json:
+        print_json([asdict(one) for one in fetched])
+        return
+    print_table(
+        ["name", "checked", "SHA-256", "file"],
+        [(one.name, one.checked, one.sha256[:16], one.path) for one in fetched],
+    )
+
+
 def _pin(card: ObserverCard) -> str:
     if card.weights is None:
         return "none"
-    return "pinned" if card.weights.revision else "unpinned"
+    return "pinned" if card.weights.pinned else "unpinned"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.observer_options import Device, Dtype, ObserverName
+from imi_bench.cli.observer_options import Device, Dtype, ObserverName, WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Decides which query is shown first.")] = 0,
     device: Device = "auto",
     dtype: Dtype = "float32",
+    weights: WeightsFolder = None,
     batch_size: Annotated[str, typer.Option(help="auto, or images encoded at once.")] = "auto",
     network: Annotated[
         str, typer.Option(help="The network, where the folders do not tell it.")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imi_bench.documents import read_model
 from imi_bench.errors import CardError
-from imi_bench.vision.weight_files import WeightFile
+from imi_bench.vision.weight_sources import WeightSource
 
 Kind = Literal["reference", "pixel", "classical", "embedding"]
 
@@ -54,7 +54,7 @@ class ObserverCard(_Part):
         What it was trained on, or that it was not.
     human_similarity_judgements : bool
         Whether it was trained on people's judgements of similarity.
-    weights : WeightFile or None
+    weights : WeightFile, PackagedWeights or None
     paper : Paper or None
     """
 
@@ -68,7 +68,7 @@ class ObserverCard(_Part):
     licence: str
     training_data: str
     human_similarity_judgements: bool
-    weights: WeightFile | None = None
+    weights: WeightSource | None = None
     paper: Paper | None = None
 
     @field_validator("title", "licence", "training_data")

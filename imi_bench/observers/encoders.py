@@ -26,6 +26,7 @@ from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.loading import load_network
 from imi_bench.vision.preprocessing import open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_files import WeightFile
+from imi_bench.vision.weight_sources import WeightSource, find_weights
 from imi_bench.vision.weights import quick_gelu as activation_of
 
 
@@ -93,7 +94,7 @@ def from_timm(
     *,
     name: str | None = None,
     checkpoint: str | Path | None = None,
-    weights: WeightFile | None = None,
+    weights: WeightSource | None = None,
     pretrained: bool = True,
     seed: int = 0,
     image_size: int | None = None,
@@ -115,7 +116,7 @@ def from_timm(
         Of the observer; ``timm:architecture`` by default.
     checkpoint : path, optional
         Safetensors file of the whole network; a classifier of any number of classes fits.
-    weights : WeightFile, optional
+    weights : WeightFile or PackagedWeights, optional
         Pinned source; by default timm's own source of the tag. Not used with `checkpoint`.
     pretrained : bool
         False: random weights drawn with `seed`, named so in the description.
@@ -171,7 +172,7 @@ def from_open_clip(
     *,
     name: str | None = None,
     checkpoint: str | Path | None = None,
-    weights: WeightFile | None = None,
+    weights: WeightSource | None = None,
     pretrained: str | bool = True,
     seed: int = 0,
     image_size: int | None = None,
@@ -251,7 +252,7 @@ def _asked(**fields: Any) -> Preprocessing:
 
 def _source(
     checkpoint: str | Path | None,
-    weights: WeightFile | None,
+    weights: WeightSource | None,
     *,
     pretrained: bool,
     seed: int,
@@ -270,13 +271,7 @@ def _source(
             where=name,
             do="add ?checkpoint=FILE.safetensors, a pretrained tag, or ?pretrained=false&seed=0",
         )
-    path = weight_files.locate(weights, for_=name)
-    return path, {
-        "source": weights.repo,
-        "file": weights.file,
-        "revision": weights.revision or "unpinned",
-        "licence": weights.licence,
-    }
+    return find_weights(weights, for_=name), weights.record()
 
 
 def _timm_config(timm: ModuleType, architecture: str) -> Any:

@@ -1,18 +1,27 @@
-"""Files of trained weights: safetensors only, local or from a pinned Hub repository."""
+"""Files of trained weights: safetensors only, local or from a pinned Hub repository.
+
+A folder of one's own, ``--weights DIR`` or ``$IMI_BENCH_WEIGHTS``, is looked into first, for
+``NAME.safetensors`` (what `imi-bench observers fetch NAME --to DIR` writes); then the cache of the
+Hugging Face client; only then is anything downloaded.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imi_bench.errors import DownloadError, NetworkError
 from imi_bench.extras import require
 from imi_bench.provenance import sha256_columns, sha256_file
 
+WEIGHTS_VARIABLE = "IMI_BENCH_WEIGHTS"
 _PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 
@@ -46,6 +55,53 @@ class WeightFile(BaseModel):
         if (self.revision is None) == (self.unpinned_because is None):
             raise ValueError("give either revision or unpinned_because")
         return self
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the commit of the repository is fixed."""
+        return self.revision is not None
+
+    def record(self) -> dict[str, Any]:
+        """What a description says of the source."""
+        return {
+            "source": self.repo,
+            "file": self.file,
+            "revision": self.revision or "unpinned",
+            "licence": self.licence,
+        }
+
+
+def weights_cache() -> Path:
+    """Where weights are kept that no other client keeps."""
+    root = os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_path("imi-bench")
+    return Path(root) / "weights"
+
+
+def stored_file(name: str) -> Path | None:
+    """The file of an observer in the user's own folder of weights; None without one.
+
+    Raises
+    ------
+    NetworkError
+        If ``$IMI_BENCH_WEIGHTS`` (``--weights``) names a folder that is not there.
+
+    Examples
+    --------
+    >>> file_name("efficientnet-lite0?pooling=max")
+    'efficientnet-lite0.safetensors'
+    """
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        raise NetworkError("no such folder of weights", where=named, wanted="a folder")
+    path = Path(named) / file_name(name)
+    return path if path.is_file() else None
+
+
+def file_name(name: str) -> str:
+    """The name under which an observer's weights lie in a folder of weights."""
+    return re.sub(r"[^\w.-]", "-", name.partition("?")[0]) + ".safetensors"
 
 
 def check_file(path: Path) -> Path:
@@ -90,24 +146,24 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def locate(weights: WeightFile, *, for_: str) -> Path:
-    """Path of the weight file on this machine, downloaded into the Hub's cache where needed.
+    """Path of the weight file on this machine: own folder, Hub's cache, or downloaded into it.
 
     Raises
     ------
     DownloadError
         If it cannot be fetched, or its checksum is not that of the card.
     """
-    revision = weights.revision or "main"
+    revision, name = weights.revision or "main", for_.partition("?")[0]
     try:
-        path = _fetched(weights, revision)
+        path = stored_file(for_) or _fetched(weights, revision)
     except (OSError, ValueError) as error:
         # every error of the Hub client (offline, not found, connection) derives from these two
         raise DownloadError(
             f"weights of '{for_}' could not be fetched",
             where=f"{weights.repo}/{weights.file} at {revision[:12]}",
             found=type(error).__name__,
-            do="run once with internet access, or give a file: "
-            f"'{for_.partition('?')[0]}?checkpoint=FILE.safetensors'",
+            do="run once with internet access, put the file into the folder of --weights as "
+            f"{file_name(for_)}, or give a file: '{name}?checkpoint=FILE.safetensors'",
         ) from error
     if weights.sha256 is not None and (found := sha256_file(path)) != weights.sha256:
         raise DownloadError(

@@ -365,3 +365,15 @@ def test_ray_with_a_killed_worker_gives_the_same(job, whole, tmp_path, monkeypat
         ray.shutdown()
     assert len(list(deaths.iterdir())) == 2
     assert scores_of(again.out) == scores_of(job.out)
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("default")
+def test_ray_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    piece = Piece("one", tmp_path / "one", lambda: None)
+    with pytest.raises(InputError, match="Ray does not start: not-an-address") as caught:
+        Ray("not-an-address").run([piece], label="work")
+    assert "\n" not in str(caught.value)
+    assert "--executor local" in str(caught.value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from imi_bench.errors import ImageError, InputError
+from imi_bench.errors import CheckFailedError, ImageError, InputError
 from imi_bench.networks.collection import open_images
 from imi_bench.networks.file_hashes import FileHashes
 
@@ -142,3 +143,26 @@ def test_a_damaged_file_is_one_line_whoever_decodes_it(tmp_path: Path, workers: 
     with pytest.raises(ImageError, match=r"^image is damaged or truncated: .*3\.png") as caught:
         list(forward_batches(network, open_images(folder), range(6), batch_size=2, workers=workers))
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.vision
+def test_a_decoding_process_that_is_killed_is_one_line() -> None:
+    pytest.importorskip("torch")
+    from imi_bench.networks.collection import ImageSet
+    from imi_bench.networks.forward import forward_batches
+    from imi_bench.vision.loading import load_network
+
+    parent = os.getpid()
+
+    def deadly(number: int) -> np.ndarray:
+        if number == 3 and os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return PICTURES[number % len(PICTURES)]
+
+    names = np.array([str(n) for n in range(6)], dtype=object)
+    images = ImageSet(names, deadly, lambda: [f"{n:064x}" for n in range(6)])
+    network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
+    with pytest.raises(CheckFailedError, match="a process that decodes images died") as caught:
+        list(forward_batches(network, images, range(6), batch_size=2, workers=1))
+    assert "\n" not in str(caught.value)
+    assert "what is finished is kept" in str(caught.value)

@@ -27,7 +27,7 @@ from imi_bench.vision.weight_files import WeightFile
 
 TRIALS = sample_trials(count=2, references=3)
 CIFAR = "image_size=32&mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
-EMBEDDINGS = [card for card in cards().values() if card.kind == "embedding"]
+EMBEDDINGS = [card for card in cards().values() if isinstance(card.weights, WeightFile)]
 
 
 def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:

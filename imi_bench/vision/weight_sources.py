@@ -1,0 +1,88 @@
+"""Every kind of source of trained weights, and the one way to the file on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from imi_bench.provenance import atomic_path, sha256_file
+from imi_bench.vision.packaged_weights import PackagedWeights, locate_packaged
+from imi_bench.vision.weight_files import WeightFile, file_name, locate
+
+__all__ = ["FetchedWeights", "WeightSource", "fetch_weights", "find_weights"]
+
+WeightSource = WeightFile | PackagedWeights
+
+
+@dataclass(frozen=True)
+class FetchedWeights:
+    """A file of weights on this machine.
+
+    Attributes
+    ----------
+    name : str
+        Of the observer.
+    path : Path
+    sha256 : str
+        Of the file.
+    checked : str
+        What it was compared with.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    checked: str
+
+
+def find_weights(source: WeightSource, *, for_: str) -> Path:
+    """Path of a safetensors file with the weights, checked; fetched where it is not there.
+
+    Parameters
+    ----------
+    source : WeightFile or PackagedWeights
+    for_ : str
+        Name of the observer: its file in the folder of ``--weights``, and in messages.
+
+    Raises
+    ------
+    DownloadError
+        If it cannot be fetched, or is not what its checksum says.
+    NetworkError
+        A file that holds anything but tensors.
+    """
+    if isinstance(source, PackagedWeights):
+        return locate_packaged(source, for_=for_)
+    return locate(source, for_=for_)
+
+
+def fetch_weights(source: WeightSource, *, name: str, to: Path | None = None) -> FetchedWeights:
+    """Find or fetch weights, and copy them into a folder as ``NAME.safetensors``.
+
+    Parameters
+    ----------
+    source : WeightFile or PackagedWeights
+    name : str
+        Of the observer.
+    to : Path, optional
+        Folder; by default the file stays in the cache.
+
+    Raises
+    ------
+    DownloadError, NetworkError
+        As `find_weights`.
+    """
+    path = find_weights(source, for_=name)
+    if to is not None:
+        to.mkdir(parents=True, exist_ok=True)
+        copy = to / file_name(name)
+        if not (copy.is_file() and copy.samefile(path)):
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(path, temporary)
+        path = copy
+    if isinstance(source, PackagedWeights):
+        checked = "member and tensors"
+    else:
+        checked = "file" if source.sha256 else "no checksum on the card"
+    return FetchedWeights(name, path, sha256_file(path), checked)
