@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.special import expit, logit
 
 from imi_bench.provenance import generator
 from imi_bench.release.borowski import BRANCHES, BorowskiTable, facts
@@ -30,7 +31,9 @@ _Z = float(stats.norm.ppf(0.975))
 def mean_over_people(
     rows: pd.DataFrame, value: str = "correct", *, level: float = 0.95
 ) -> Estimate:
-    """Mean of each person's mean, with Student's t over people.
+    """Mean of each person's mean, with Student's t over people; of the logit for `correct`.
+
+    Without an interval where all people are alike: their spread says nothing then.
 
     Examples
     --------
@@ -42,8 +45,16 @@ def mean_over_people(
     known: dict[str, Any] = {"n": len(rows), "clusters": len(each), "level": level}
     if len(each) < 2:
         return Estimate(float(each.mean()), reason="one person is no sample of people", **known)
-    half = float(stats.t.ppf((1 + level) / 2, len(each) - 1) * stats.sem(each))
     middle = float(each.mean())
+    if np.ptp(each) == 0:
+        return Estimate(middle, reason="the same in all people", **known)
+    half = float(stats.t.ppf((1 + level) / 2, len(each) - 1) * stats.sem(each))
+    if value == "correct":
+        centre, half = float(logit(middle)), half / (middle * (1 - middle))
+        low, high = expit(centre - half), expit(centre + half)
+        return Estimate(
+            middle, float(low), float(high), method="t over people, of the logit", **known
+        )
     return Estimate(middle, middle - half, middle + half, method="t over people", **known)
 
 
