@@ -46,6 +46,7 @@ from imi_bench.glmm.inference import (
 )
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
+from imi_bench.glmm.threads import one_thread
 from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
 from imi_bench.vision.card import FAMILIES
@@ -135,6 +136,7 @@ def _on_synthetic(level: LevelEstimates, more: LevelEstimates) -> LevelEstimates
     )
 
 
+@one_thread()
 def analyse(
     table: AnswerTable,
     *,

@@ -20,6 +20,7 @@ from imi_bench.effects.truth import TrueEffects, read_truth
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.lapse import checked_lapse
 from imi_bench.glmm.tables import read_table
+from imi_bench.glmm.threads import one_thread
 from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
 from imi_bench.release.table import truth_path
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
@@ -27,6 +28,7 @@ from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 __all__ = ["catch_lapse", "effects"]
 
 
+@one_thread()
 def effects(
     answers: AnswersLike,
     *,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "build", "deviance", "fit", "fit_design"]
 
 
+@one_thread()
 def fit(
     formula: str,
     data: str | Path | pd.DataFrame,

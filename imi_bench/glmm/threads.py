@@ -6,7 +6,7 @@ busy machine several times slower, on more threads. Several fits at once is what
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import ContextDecorator
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
@@ -19,7 +19,15 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """Return a context in which BLAS runs on one thread."""
-    limit: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return limit
+class one_thread(ContextDecorator):  # noqa: N801 (named as contextlib's own are)
+    """A context, and a decorator of functions, in which BLAS runs on one thread."""
+
+    def __enter__(self) -> None:
+        self._limits = _controller().limit(limits=1, user_api="blas")
+        self._limits.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._limits.__exit__(*error)
+
+    def _recreate_cm(self) -> one_thread:
+        return one_thread()

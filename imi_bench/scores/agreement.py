@@ -95,6 +95,7 @@ def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
             nothing if few else _moments_r,
             undefined=why,
             scale="fisher",
+            curved=True,
         ),
         Score(
             "unit_spearman",
@@ -102,6 +103,7 @@ def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
             nothing if few else ranks,
             undefined=why,
             scale="fisher",
+            curved=True,
         ),
     )
 

@@ -123,10 +123,16 @@ def _pooled_human_consistency(t: Totals) -> Floats:
 
 _NO_PAIRS = "no trial was answered by two people, or all are right"
 CEILINGS = (
-    Score("split_half_reliability", "reliability", _split_half),
-    Score("binomial_reliability", "reliability", _binomial),
-    Score("human_consistency", "kappa", _human_consistency, undefined=_NO_PAIRS),
-    Score("pooled_human_consistency", "kappa", _pooled_human_consistency, undefined=_NO_PAIRS),
+    Score("split_half_reliability", "reliability", _split_half, curved=True),
+    Score("binomial_reliability", "reliability", _binomial, curved=True),
+    Score("human_consistency", "kappa", _human_consistency, undefined=_NO_PAIRS, curved=True),
+    Score(
+        "pooled_human_consistency",
+        "kappa",
+        _pooled_human_consistency,
+        undefined=_NO_PAIRS,
+        curved=True,
+    ),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
 

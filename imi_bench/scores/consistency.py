@@ -131,8 +131,15 @@ def _pooled(t: Totals) -> Floats:
 
 _CERTAIN = "observer and people are always right, or always wrong"
 CONSISTENCY = (
-    Score("error_consistency", "kappa", _within, over_people=True, undefined=_CERTAIN),
-    Score("pooled_error_consistency", "kappa", _pooled, over_people=True, undefined=_CERTAIN),
+    Score("error_consistency", "kappa", _within, over_people=True, undefined=_CERTAIN, curved=True),
+    Score(
+        "pooled_error_consistency",
+        "kappa",
+        _pooled,
+        over_people=True,
+        undefined=_CERTAIN,
+        curved=True,
+    ),
     Score(
         "human_proportion_correct",
         "proportion",

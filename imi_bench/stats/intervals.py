@@ -63,14 +63,18 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     if math.sqrt(spread.variance) <= _EXACT * (1 + abs(found.value)):
         why = "the same in every unit, so that units show no spread"
         return Estimate(found.value, reason=why, **facts)
-    centre = found.value - (found.bias if score.scale == "identity" else 0.0)
+    centre = found.value
+    if score.scale == "identity":
+        centre, spread = found.value - found.bias, found.corrected_spread
+    if not math.isfinite(spread.variance):
+        return Estimate(found.value, reason="undefined without any two of its units", **facts)
     low, high = _t_interval(centre, spread, level, score.scale)
-    return Estimate(found.value, low, high, method=_method(found), **facts)
+    return Estimate(found.value, low, high, method=_method(found, spread), **facts)
 
 
-def _method(found: Jackknife) -> str:
+def _method(found: Jackknife, spread: Spread) -> str:
     scale = {"fisher": " of Fisher's z", "logit": " of the logit"}.get(found.score.scale, "")
-    return f"jackknife over {found.clusters}, t({found.spread.df:.0f}){scale}"
+    return f"jackknife over {found.clusters}, t({spread.df:.0f}){scale}"
 
 
 def _t_interval(value: float, spread: Spread, level: float, scale: str) -> tuple[float, float]:

@@ -22,7 +22,7 @@ Other sources: Efron & Tibshirani (1993), chapter 11, for the jackknife; Cameron
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,9 +31,11 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.stats import noise
 from imi_bench.stats.sums import Score, Sums, Totals
 
-__all__ = ["Jackknife", "Spread", "combined", "jackknives"]
+__all__ = ["MANY_UNITS", "Jackknife", "Spread", "combined", "jackknives"]
 
 SMALLEST_STRATUM = 5
+MANY_UNITS = 40
+"""Beyond this many units, what correcting a bias adds to the variance is not worth its time."""
 _CHUNK = 4000
 
 
@@ -103,6 +105,9 @@ class Jackknife:
         sampling error added to every total; B = 0 for all others.
     parts : (k,) float64
         Of a folded score.
+    without_pair : (U (U - 1) / 2,) float64
+        Without every two units, in the order of `numpy.triu_indices`, of curved scores of at most
+        `MANY_UNITS` units; empty for all others.
     """
 
     score: Score
@@ -113,19 +118,51 @@ class Jackknife:
     stratum: Ints
     draws: Floats = field(default_factory=lambda: np.zeros(0))
     parts: Floats = field(default_factory=lambda: np.zeros(0))
+    without_pair: Floats = field(default_factory=lambda: np.zeros(0))
 
     @cached_property
     def spread(self) -> Spread:
         """What each cluster moves the score by."""
-        count = len(self.without_unit)
-        by_unit = np.empty(count)
-        for code in np.unique(self.stratum):
-            rows = self.stratum == code
-            by_unit[rows] = _moved(self.without_unit[rows], of=count)
         person, cell = (
             _moved(one, of=len(one)) for one in (self.without_participant, self.without_cell)
         )
-        return Spread(by_unit, person, cell, self.stratum)
+        return Spread(self._by_unit(self.without_unit), person, cell, self.stratum)
+
+    @cached_property
+    def corrected_spread(self) -> Spread:
+        """What each cluster moves the score less its bias by, at least as much as the score.
+
+        The bias is estimated from the same units, and so varies with them: it is computed anew
+        without each unit, from all pairs that hold that unit.
+        """
+        if not len(self.without_pair):
+            return self.spread
+        corrected = self._by_unit(self._corrected_without_unit())
+        if not corrected @ corrected > self.spread.by_unit @ self.spread.by_unit:
+            return self.spread
+        return replace(self.spread, by_unit=corrected)
+
+    def _by_unit(self, without: Floats) -> Floats:
+        count = len(without)
+        by_unit = np.empty(count)
+        for code in np.unique(self.stratum):
+            rows = self.stratum == code
+            by_unit[rows] = _moved(without[rows], of=count)
+        return by_unit
+
+    def _corrected_without_unit(self) -> Floats:
+        """(U,) the score less its bias, without each unit."""
+        count = len(self.without_unit)
+        pairs = np.full((count, count), np.nan)
+        first, second = np.triu_indices(count, 1)
+        pairs[first, second] = pairs[second, first] = self.without_pair
+        left = self.without_unit.copy()
+        for code in np.unique(self.stratum):
+            inside = self.stratum == code
+            shared = np.where(inside & ~np.eye(count, dtype=bool), pairs, 0.0).sum(axis=1)
+            size = inside.sum() - inside
+            left -= (size - 1) * (shared / size - self.without_unit)
+        return left
 
     @cached_property
     def bias(self) -> float:
@@ -149,6 +186,8 @@ def combined(score: Score, of: Callable[..., Floats], *parts: Jackknife) -> Jack
     Participants are left out only where they are for every part.
     """
     names = ["without_unit"]
+    if all(len(part.without_pair) for part in parts):
+        names += ["without_pair"]
     if all(len(part.without_participant) for part in parts):
         names += ["without_participant", "without_cell"]
     none = np.zeros(0)
@@ -162,6 +201,7 @@ def combined(score: Score, of: Callable[..., Floats], *parts: Jackknife) -> Jack
         without.get("without_participant", none),
         without.get("without_cell", none),
         parts[0].stratum,
+        without_pair=without.get("without_pair", none),
     )
 
 
@@ -188,7 +228,8 @@ def jackknives(
     pair = sums.unit_of_answer * (int(person.max(initial=0)) + 1) + person
     cell = np.unique(pair, return_inverse=True)[1].astype(np.int64)
     values = _evaluate(scores, totals)
-    units = _without(scores, alone, totals, weights=True)
+    units = _without(scores, alone, totals, weights=np.eye(sums.n_units))
+    pairs = _pairs([score for score in scores if score.curved], alone, totals)
     shared = [score for score in scores if score.over_people]
     people = _apart(sums, shared, person)
     cells = _apart(sums, shared, cell)
@@ -207,6 +248,7 @@ def jackknives(
             stratum,
             draws.get(score.name, none),
             none if score.parts is None else score.parts(totals)[0],
+            pairs.get(score.name, none),
         )
         for score in scores
     }
@@ -229,8 +271,19 @@ def _apart(sums: Sums, scores: Sequence[Score], group: Ints) -> dict[str, Floats
     return {score.name: np.concatenate([one[score.name] for one in found]) for score in scores}
 
 
+def _pairs(scores: Sequence[Score], alone: Totals, totals: Totals) -> dict[str, Floats]:
+    """Scores without every two units."""
+    count = totals["weights"].shape[1]
+    if not scores or not 2 < count <= MANY_UNITS:
+        return {}
+    first, second = np.triu_indices(count, 1)
+    both = {name: column[first] + column[second] for name, column in alone.items()}
+    ones = np.eye(count)
+    return _without(scores, both, totals, weights=ones[first] + ones[second])
+
+
 def _without(
-    scores: Sequence[Score], part: Totals, totals: Totals, *, weights: bool = False
+    scores: Sequence[Score], part: Totals, totals: Totals, *, weights: Floats | None = None
 ) -> dict[str, Floats]:
     """Scores of the totals less each row of the parts, in chunks of rows."""
     count = len(next(iter(part.values())))
@@ -238,8 +291,8 @@ def _without(
     for start in range(0, count, _CHUNK):
         rows = slice(start, min(start + _CHUNK, count))
         rest = {name: totals[name] - column[rows] for name, column in part.items()}
-        if weights:
-            rest["weights"] = 1.0 - np.eye(count)[rows]
+        if weights is not None:
+            rest["weights"] = 1.0 - weights[rows]
         found.append(_evaluate(scores, rest))
     return {score.name: np.concatenate([one[score.name] for one in found]) for score in scores}
 

@@ -128,6 +128,10 @@ class Score:
         smooth, and have intervals from draws (see `imi_bench.stats.intervals`).
     parts : callable, optional
         Of a ``folded`` score: totals to (B, k), whose absolute values sum to the score.
+    curved : bool
+        Products of averages over the same few units enter the score, such as chance agreement or
+        a variance: few units push it, and correcting for that costs precision, which leaving out
+        pairs of units measures.
     """
 
     name: str
@@ -137,3 +141,4 @@ class Score:
     undefined: str = "no variation to compute it from"
     scale: Scale = "identity"
     parts: Callable[[Totals], Floats] | None = None
+    curved: bool = False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scikit_posthocs
 from scipy import stats
 
 from imi_bench.errors import NotEnoughDataError
-from imi_bench.glmm.posthoc import bootstrap_mean, compare_groups
+from imi_bench.glmm.posthoc import bootstrap_mean, compare_groups, conover
 
 GROUPS = {"b": [0.7, 0.75, 0.9, 0.8], "a": [0.5, 0.6, 0.4, 0.65], "c": [0.95, 0.85, 1.0, 0.99]}
 
@@ -46,6 +47,14 @@ def test_conover_by_its_definition_with_holm() -> None:
     for (a, b), p in holm.items():
         assert found.pairs[a, b] == pytest.approx(p, rel=1e-6)
         assert found.pairs[b, a] == found.pairs[a, b]
+
+
+@pytest.mark.parametrize("places", [1, 8])
+def test_conover_is_scikit_posthocs_with_and_without_ties(places: int) -> None:
+    rng = np.random.default_rng(places)
+    groups = [rng.normal(0.1 * k, 1.0, 5 + 3 * k).round(places) for k in range(4)]
+    wanted = scikit_posthocs.posthoc_conover(groups, p_adjust="holm").to_numpy()
+    np.testing.assert_allclose(conover(groups), wanted, rtol=1e-10)
 
 
 def test_units_that_are_alike_have_no_interval() -> None:

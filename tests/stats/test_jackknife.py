@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.api import OLS
 from support.simulated_panel import panel
 
+from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import leave_out
@@ -296,3 +298,58 @@ def test_spreads_of_other_units_are_not_paired():
     one, other = (Spread(np.ones(n), NONE, NONE, np.zeros(n, dtype=np.int64)) for n in (3, 4))
     with pytest.raises(InputError, match="not on the same units"):
         Pairs.of([one, other], paired=True)
+
+
+@pytest.mark.parametrize(("seed", "costs"), [(0, False), (2, True)])
+def test_pairs_of_units_measure_what_correcting_the_bias_costs(seed: int, costs: bool) -> None:
+    """A squared mean less its bias is a U statistic, with and without each unit."""
+    x = np.random.default_rng(seed).normal(0.0, 1.0, 9) + 0.3
+
+    def u_statistic(values: Floats) -> float:
+        n = len(values)
+        return float((values.sum() ** 2 - values @ values) / (n * (n - 1)))
+
+    squared = Score("squared", "", lambda t: (t["x"] / t["one"]) ** 2, curved=True)
+    none = np.zeros(0, dtype=np.int64)
+    sums = Sums({"x": x, "one": np.ones(9)}, {}, none, none, np.zeros(9, dtype=np.int64))
+    found = jackknives(sums, [squared], n_draws=0, seed=0)["squared"]
+    assert found.value - found.bias == pytest.approx(u_statistic(x))
+    rest = np.array([u_statistic(np.delete(x, i)) for i in range(9)])
+    wanted = 8 / 9 * ((rest - rest.mean()) ** 2).sum()
+    assert found.corrected_spread.variance == pytest.approx(max(wanted, found.spread.variance))
+    assert (wanted > found.spread.variance) == costs
+    straight = Score("mean", "", lambda t: t["x"] / t["one"], curved=True)
+    mean = jackknives(sums, [straight], n_draws=0, seed=0)["mean"]
+    assert mean.corrected_spread.variance == pytest.approx(mean.spread.variance)
+
+
+def test_pairs_are_left_out_within_networks() -> None:
+    """Two strata: the bias of each is corrected apart, with and without each unit."""
+    rng = np.random.default_rng(1)
+    x, stratum = rng.normal(0.3, 1.0, 12), np.repeat([0, 1], 6).astype(np.int64)
+    one = np.ones(12)
+    squares = Score(
+        "squares",
+        "",
+        lambda t: ((t["by"][..., 0] / t["by"][..., 1]) ** 2).sum(axis=-1),
+        curved=True,
+    )
+    by = np.zeros((12, 2, 2))
+    by[np.arange(12), stratum] = np.column_stack([x, one])
+    none = np.zeros(0, dtype=np.int64)
+    found = jackknives(Sums({"by": by}, {}, none, none, stratum), [squares], n_draws=0, seed=0)
+
+    def corrected(values: Floats, code: NDArray[np.int64]) -> float:
+        total = 0.0
+        for own in (values[code == 0], values[code == 1]):
+            total += (own.sum() ** 2 - own @ own) / (len(own) * (len(own) - 1))
+        return total
+
+    left = [corrected(np.delete(x, i), np.delete(stratum, i)) for i in range(12)]
+    parts = [np.array(left[:6]), np.array(left[6:])]
+    wanted = sum((11 / 12) ** 2 * 6 / 5 * float(((p - p.mean()) ** 2).sum()) for p in parts)
+    one_found = found["squares"]
+    assert one_found.value - one_found.bias == pytest.approx(corrected(x, stratum))
+    assert one_found.corrected_spread.variance == pytest.approx(
+        max(wanted, one_found.spread.variance)
+    )
