@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -112,6 +112,21 @@ class StudySoFar:
             self.skipped,
             self.plan.seed,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: each observer's scores beside the ceilings."""
+        scores = made(self.summary).scores
+        return {
+            "report": self.page,
+            "simulated": True,
+            "seed": self.plan.seed,
+            "skipped": dict(self.skipped),
+            "observers": {name: report.to_json()["scores"] for name, report in scores.items()},
+            "ceilings": {
+                name: found.to_json()
+                for name, found in next(iter(scores.values())).ceilings.items()
+            },
+        }
 
 
 class Step(NamedTuple):

@@ -6,11 +6,13 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, SETUPTOOLS = CONFIGURATION["project"], CONFIGURATION["tool"]["setuptools"]
 # Imported by another name than they are installed by, where the test may run without them.
 INSTALLED_AS = {"open_clip": "open-clip-torch", "huggingface_hub": "huggingface-hub"}
 
@@ -23,6 +25,7 @@ def declared(lines: list[str]) -> list[str]:
     return [normal(re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0]) for line in lines]
 
 
+@cache
 def imports() -> dict[str, set[str]]:
     """Distribution to the files that import it, lazily or by `require`."""
     known = {name: normal(found[0]) for name, found in packages_distributions().items()}
@@ -77,3 +80,32 @@ def test_every_declared_is_imported() -> None:
 def test_lower_bounds_are_given() -> None:
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     assert [line for lines in groups for line in lines if ">=" not in line] == []
+
+
+def folder_of(package: str) -> Path:
+    return ROOT / SETUPTOOLS["package-dir"].get(package, package.replace(".", "/"))
+
+
+def test_every_room_is_packed() -> None:
+    rooms = {path.parent for path in (ROOT / "imi_bench").rglob("*.py")}
+    rooms |= {ROOT / name for name in ("observers", "leaderboards")}
+    assert {folder_of(name) for name in SETUPTOOLS["packages"]} == rooms
+
+
+def test_every_file_of_a_room_is_packed() -> None:
+    """What no pattern of package-data takes along would be missing from the wheel alone."""
+    data = SETUPTOOLS["package-data"]
+    packed = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in folder_of(package).glob(pattern)
+    }
+    there = {
+        path
+        for name in ("imi_bench", "observers", "leaderboards")
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".html"} and path.name != "MAP.md"
+    }
+    there |= set((ROOT / "imi_bench").rglob("*.html"))
+    assert sorted(there - packed) == []

@@ -84,6 +84,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
     except SystemExit as error:  # ours are codes that `app` gives back
+        if isinstance(error.__context__, BrokenPipeError):  # rich ends so, where `head` has read on
+            sys.stderr.close()
+            sys.exit(0)
         traceback.print_exc()
         what = f"code of an observer, or of what it loads, ended the program ({error.code!r})"
         _end(f"error: {what}", _FAULT)

@@ -14,9 +14,8 @@ from imi_bench.cli.data_shown import (
     show_exclusions,
     show_files,
     show_means,
+    show_multiverse,
     show_verified,
-    table_facts,
-    verified_record,
 )
 from imi_bench.cli.output import AsJson, print_json, print_table
 from imi_bench.documents import read_json
@@ -33,7 +32,6 @@ File = Annotated[
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out and count rows that break the schema.")
 ]
-_PREFERRED = ("responses_all.csv", "responses_main.csv")
 
 
 def register(app: typer.Typer) -> None:
@@ -81,10 +79,7 @@ def fetch(
 @data.command()
 def verify(file: File = None, as_json: AsJson = False) -> None:
     """Check tables against the record's checksums and the schema; exit 1 if a check fails."""
-    from imi_bench.release.assignments import measure
-    from imi_bench.release.exclusions import agreement
-    from imi_bench.release.fetch import stored
-    from imi_bench.release.table import inspect_release
+    from imi_bench.release.description import verify_tables
 
     if (other := forerunner(file)) is not None:
         if as_json:
@@ -94,19 +89,13 @@ def verify(file: File = None, as_json: AsJson = False) -> None:
         if not other.as_published:
             raise CheckFailedError("not the pinned table", where=other.path)
         return
-    files = [(one.path, one.checksum) for one in stored()] if file is None else [(file, "")]
-    checked, failed = [], []
-    for path, checksum in files:
-        table = inspect_release(path)
-        measures = measure(table)
-        judged = agreement(measures)
-        checked.append(verified_record(table, checksum, judged, measures.unreadable))
-        if table.violations:
-            failed.append(f"{path.name}: {len(table.violations)} expectations broken")
-        if not as_json:
-            show_verified(table, checksum, judged, measures.unreadable)
+    tables = verify_tables(file)
     if as_json:
-        print_json({"files": checked})
+        print_json({"files": tables})
+    else:
+        for table in tables:
+            show_verified(table)
+    failed = [f"{t.path.name}: {len(t.violations)} expectations broken" for t in tables if not t.ok]
     if failed:
         raise CheckFailedError("the tables are not as they should be", found="; ".join(failed))
 
@@ -119,36 +108,22 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Describe a table: counts, exclusions, and means beside the published ones."""
-    from imi_bench.release.conditions import condition_means
-    from imi_bench.release.exclusions import exclude
-    from imi_bench.release.table import read_release
+    from imi_bench.release.description import describe_table
 
     if (other := forerunner(file)) is not None:
         show_info(other, as_json=as_json)
         return
-    table = read_release(_table(file), skip_bad=skip_bad)
-    excluded = exclude(table)
-    study = table.study()
-    means = condition_means(study, seed=seed)
-    facts = table_facts(table, hash_=study.hash)
+    found = describe_table(file, skip_bad=skip_bad, seed=seed)
     if as_json:
-        print_json(
-            {
-                **facts,
-                "exclusions": excluded.to_frame().to_dict("records"),
-                "kept": int(excluded.kept.sum()),
-                "conditions": [mean.to_json() for mean in means],
-            }
-        )
+        print_json(found)
         return
-    title = "SIMULATED answers" if table.simulated else "Released answers"
     print_table(
         ["fact", "value"],
-        [(n.replace("_", " "), cell(v)) for n, v in facts.items()],
-        title=f"{title}: {table.path.name}",
+        [(n.replace("_", " "), cell(v)) for n, v in found.facts.items()],
+        title=found.title,
     )
-    show_exclusions(excluded)
-    show_means(means, simulated=table.simulated)
+    show_exclusions(found.exclusion)
+    show_means(found.means, simulated=found.table.simulated)
 
 
 @data.command()
@@ -212,6 +187,7 @@ def multiverse(
 ) -> None:
     """Re-run an analysis under all combinations of stricter, published and laxer rules."""
     from imi_bench.provenance import atomic_path
+    from imi_bench.release.description import fetched_table
     from imi_bench.release.multiverse import CHOICES, run_multiverse, universes
     from imi_bench.release.table import read_release
 
@@ -224,7 +200,8 @@ def multiverse(
     else:
         varied = tuple(rules.split(",")) if rules else tuple(CHOICES)
         among = universes(varied)
-        found = run_multiverse(read_release(_table(file), skip_bad=skip_bad), analysis, among=among)
+        table = read_release(file or fetched_table(), skip_bad=skip_bad)
+        found = run_multiverse(table, analysis, among=among)
     if out is not None:
         with atomic_path(out) as temporary:
             found.frame.to_csv(temporary, index=False)
@@ -232,49 +209,10 @@ def multiverse(
         from imi_bench.report.multiverse import draw_multiverse
 
         draw_multiverse(found, figure, number=number)
-    summary = found.summary()
     if as_json:
-        print_json(
-            {
-                "analysis": found.analysis,
-                "simulated": found.simulated,
-                "universes": len(found.frame),
-                "distinct": found.distinct,
-                "summary": summary.to_dict("records"),
-                "figure": figure,
-                "table": out,
-            }
-        )
-        return
-    made_up = ", SIMULATED answers" if found.simulated else ""
-    print_table(
-        ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
-        [
-            (
-                row.number,
-                f"{row.published:.4f}",
-                f"{row.lowest:.4f}",
-                f"{row.median:.4f}",
-                f"{row.highest:.4f}",
-                f"{row.same_sign:.0%}",
-                row.moved_by,
-                f"{row.by:+.4f}",
-            )
-            for row in summary.itertuples()
-        ],
-        title=f"{analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
-        right=("published", "lowest", "median", "highest", "same sign", "by"),
-    )
-
-
-def _table(file: Path | None) -> Path:
-    if file is not None:
-        return file
-    from imi_bench.release.fetch import stored
-
-    by_name = {one.path.name: one.path for one in stored()}
-    preferred = [by_name[name] for name in _PREFERRED if name in by_name]
-    return [*preferred, *by_name.values()][0]
+        print_json({**found.to_json(), "figure": figure, "table": out})
+    else:
+        show_multiverse(found)
 
 
 def _json_object(path: Path) -> dict[str, Any]:

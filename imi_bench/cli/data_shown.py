@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,9 +11,10 @@ from imi_bench.cli.output import note, print_json, print_table
 if TYPE_CHECKING:
     from imi_bench.release.checks import Violation
     from imi_bench.release.conditions import ConditionMean
-    from imi_bench.release.exclusions import Agreement, Exclusion
+    from imi_bench.release.description import VerifiedTable
+    from imi_bench.release.exclusions import Exclusion
     from imi_bench.release.fetch import Fetched
-    from imi_bench.release.table import ReleasedTable
+    from imi_bench.release.multiverse import Multiverse
 
 
 def show_files(found: tuple[Fetched, ...], *, as_json: bool) -> None:
@@ -30,59 +31,17 @@ def show_files(found: tuple[Fetched, ...], *, as_json: bool) -> None:
         note("no record.json at hand: checksums were not compared")
 
 
-def table_facts(table: ReleasedTable, *, hash_: str) -> dict[str, Any]:
-    """Counts and hashes of a table."""
-    rows = table.frame
-    main = rows.loc[table.kept_as_released]
-    return {
-        "simulated": table.simulated,
-        "rows": len(rows) + table.skipped,
-        "rows_left_out_as_broken": table.skipped,
-        "main_trials": int(table.main.sum()),
-        "catch_trials": int((rows["catch_trial"] & ~rows["is_demo"]).sum()),
-        "practice_trials": int(rows["is_demo"].sum()),
-        "participants": int(rows["participant_id"].nunique()),
-        "kept_answers": len(main),
-        "kept_participants": int(main["participant_id"].nunique()),
-        "units": len(main[["network", "layer", "channel"]].drop_duplicates()),
-        "answers_without_response_time": int(main["seconds"].isna().sum()),
-        "study_hash": hash_,
-        "file_sha256": table.file_hash,
-    }
-
-
 def cell(value: object) -> str:
     """A value as people read it."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def verified_record(
-    table: ReleasedTable, checksum: str, judged: tuple[Agreement, ...], unreadable: dict[str, int]
-) -> dict[str, Any]:
-    """JSON object of one verified table."""
-    return {
-        "path": table.path,
-        "checksum": checksum or None,
-        "simulated": table.simulated,
-        "rows": len(table) + table.skipped,
-        "ok": not table.violations,
-        "violations": [violation.to_json() for violation in table.violations],
-        "unreadable_details": unreadable,
-        "agreement": [vars(one) for one in judged],
-    }
-
-
-def show_verified(
-    table: ReleasedTable, checksum: str, judged: tuple[Agreement, ...], unreadable: dict[str, int]
-) -> None:
+def show_verified(table: VerifiedTable) -> None:
     """Print the verdict on one table."""
-    made_up = ", simulated" if table.simulated else ""
-    compared = f", checksum {checksum}" if checksum else ""
-    verdict = f"{table.skipped:,} bad" if table.violations else "all as they should be"
-    typer.echo(f"{table.path}: {len(table) + table.skipped:,} rows, {verdict}{compared}{made_up}")
-    if table.violations:
+    typer.echo(table.title)
+    if not table.ok:
         show_violations(table.violations)
-    for column, count in unreadable.items():
+    for column, count in table.unreadable.items():
         typer.echo(f"  {column}: {count} assignments with unreadable details")
     print_table(
         ["criterion", "both pass", "both fail", "only release", "only recomputed", "unknown"],
@@ -95,7 +54,7 @@ def show_verified(
                 one.only_recomputed,
                 one.unknown,
             )
-            for one in judged
+            for one in table.agreement
         ],
         title="Assignments: released verdict against the recomputed one",
         right=("both pass", "both fail", "only release", "only recomputed", "unknown"),
@@ -173,4 +132,27 @@ def show_means(means: tuple[ConditionMean, ...], *, simulated: bool) -> None:
         ],
         title="Proportion correct, mean over units" + (" (SIMULATED)" if simulated else ""),
         right=("units", "people", "SE off"),
+    )
+
+
+def show_multiverse(found: Multiverse) -> None:
+    """Print each number over the universes."""
+    made_up = ", SIMULATED answers" if found.simulated else ""
+    print_table(
+        ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
+        [
+            (
+                row.number,
+                f"{row.published:.4f}",
+                f"{row.lowest:.4f}",
+                f"{row.median:.4f}",
+                f"{row.highest:.4f}",
+                f"{row.same_sign:.0%}",
+                row.moved_by,
+                f"{row.by:+.4f}",
+            )
+            for row in found.summary().itertuples()
+        ],
+        title=f"{found.analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
+        right=("published", "lowest", "median", "highest", "same sign", "by"),
     )

@@ -40,28 +40,11 @@ def demo(
     for name, why in done.skipped.items():
         note(f"not run: {name} ({why})")
     if as_json:
-        print_json(_as_json(done))
+        print_json(done)
         return
     _show(done)
     note(f"{time.perf_counter() - started:.0f} s")
     typer.echo(f"Report: {done.page}")
-
-
-def _as_json(done: StudySoFar) -> dict[str, object]:
-    from imi_bench.study import made
-
-    summary = made(done.summary)
-    return {
-        "report": done.page,
-        "simulated": True,
-        "seed": done.plan.seed,
-        "skipped": done.skipped,
-        "observers": {name: report.to_json()["scores"] for name, report in summary.scores.items()},
-        "ceilings": {
-            name: found.to_json()
-            for name, found in next(iter(summary.scores.values())).ceilings.items()
-        },
-    }
 
 
 def _show(done: StudySoFar) -> None:

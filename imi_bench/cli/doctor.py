@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from imi_bench.cli.observer_options import Device, Dtype, ObserverName, WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError
-
-if TYPE_CHECKING:
-    from imi_bench.tables import Trials
 
 
 def register(app: typer.Typer) -> None:
@@ -33,13 +30,9 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check the contract of an observer; exit with 1 where it fails."""
-    from imi_bench.observers.catalogue import load_observer
-    from imi_bench.observers.contract import check
-    from imi_bench.observers.instances import Recipe
+    from imi_bench.observers.doctor import examine
 
-    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
-    recipe = Recipe(observer, device=device, dtype=dtype, seed=seed)
-    report = check(chosen, _trials(trials, limit=limit, seed=seed), seed=seed, recipe=recipe)
+    report = examine(observer, trials, limit=limit, seed=seed, device=device, dtype=dtype)
     if as_json:
         print_json(report)
     else:
@@ -56,18 +49,3 @@ def doctor(
         )
     if not as_json:
         note(f"'{report.observer}' keeps the contract")
-
-
-def _trials(path: Path | None, *, limit: int, seed: int) -> Trials:
-    """Made-up trials, or the wanted number of those on disk, evenly spaced."""
-    import numpy as np
-
-    from imi_bench.observers.contract import sample_trials
-
-    if path is None:
-        return sample_trials(seed=seed, count=min(limit, 8))
-    from imi_bench.stimuli.trial_files import read_trials
-
-    trials = read_trials(path)
-    kept = np.unique(np.linspace(0, len(trials) - 1, min(limit, len(trials))).astype(int))
-    return trials.take(kept)

@@ -148,11 +148,7 @@ def add_command(
 def check_command(board: _BoardName, boards: Boards = None, fresh: _Fresh = False) -> None:
     """Fail (exit 1) if a board's files are not what its evidence gives."""
     from imi_bench.leaderboard.board import find
-    from imi_bench.leaderboard.render import check, render
-    from imi_bench.leaderboard.verify import verify
+    from imi_bench.leaderboard.site import check_board
 
-    found = find(board, boards=boards)
-    found.require_evidence()
-    table, _ = verify(found, fresh=fresh)
-    check(render(table), found.folder)
-    typer.echo(f"{found.rules.board}: every file is what the evidence gives")
+    table = check_board(find(board, boards=boards), fresh=fresh)
+    typer.echo(f"{table.board}: every file is what the evidence gives")

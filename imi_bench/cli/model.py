@@ -159,30 +159,17 @@ def intervals_command(
     as_json: AsJson = False,
 ) -> None:
     """Intervals of the fixed effects; a profile or bootstrap refits the model many times."""
-    from imi_bench.errors import UnknownNameError
-    from imi_bench.glmm.bootstrap import bootstrap
-    from imi_bench.glmm.inference import wald
-    from imi_bench.glmm.profile import profile
+    from imi_bench.glmm.intervals import intervals
 
-    result = _load(saved, data)
-    names = effects or list(result.names)
-    for name in names:
-        result.index(name)
-    if method == "wald":
-        tests = [wald(result, name, level=level) for name in names]
-    elif method == "profile":
-        tests = [profile(result, name, level=level) for name in names]
-    elif method == "bootstrap":
-        drawn = bootstrap(result, n=n, seed=seed)
-        if drawn.failed:
-            note(f"{drawn.failed} of {n} refits did not converge and are left out")
-        tests = [drawn.test(name, level=level) for name in names]
-    else:
-        raise UnknownNameError.among(method, ("wald", "profile", "bootstrap"), kind="method")
+    found = intervals(
+        _load(saved, data), method=method, effects=effects, level=level, n=n, seed=seed
+    )
+    if found.failed:
+        note(f"{found.failed} of {n} refits did not converge and are left out")
     if as_json:
-        print_json({"method": method, "level": level, "tests": tests})
+        print_json(found)
     else:
-        _print_tests(tests, title=f"{level:.0%} intervals")
+        _print_tests(found.tests, title=f"{level:.0%} intervals")
 
 
 @model.command("variance")
@@ -442,29 +429,13 @@ def simulate_command(
     data: Data = None,
 ) -> None:
     """Draw random effects and answers from the model, in columns simulated_1 and so on."""
-    import numpy as np
-
-    from imi_bench.errors import InputError
+    from imi_bench.glmm.simulated import simulated_table
     from imi_bench.provenance import atomic_path
 
-    if n < 1:
-        raise InputError("nothing to simulate", where="--n", found=n, wanted="1 or more")
-    result = _load(saved, data)
-    if result.design is None or result.design.table is None:
-        raise InputError("no rows to simulate", where=saved)
-    rng = np.random.default_rng(seed)
-    drawn = {f"simulated_{k + 1}": _answers(result, result.simulate(rng)) for k in range(n)}
+    found = simulated_table(_load(saved, data), n=n, seed=seed)
     with atomic_path(out) as temporary:
-        result.design.table.assign(**drawn).to_csv(temporary, index=False)
-    note(f"{result.n} rows, simulated, written to {out}")
-
-
-def _answers(result: GlmmResult, drawn: Any) -> Any:
-    import numpy as np
-
-    if result.family == "ordinal":
-        return np.asarray(result.categories, dtype=object)[drawn.astype(int)]
-    return drawn.astype(int) if result.family == "binomial" else drawn
+        found.to_csv(temporary, index=False)
+    note(f"{len(found)} rows, simulated, written to {out}")
 
 
 @model.command("residuals")

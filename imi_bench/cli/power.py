@@ -38,7 +38,7 @@ def power_command(
     as_json: AsJson = False,
 ) -> None:
     """Say whether a study sees a slope, and how many networks or units it would take."""
-    from imi_bench.glmm.power import Plan, needed_networks, needed_units, power, smallest_slope
+    from imi_bench.glmm.power import Plan, size_study
 
     plan = Plan(
         networks=networks,
@@ -52,34 +52,9 @@ def power_command(
         network_sd=network_sd,
         chosen=chosen,
     )
-    found = power(plan, slope=slope, alpha=alpha)
-    more = {
-        "smallest_slope": smallest_slope(plan, wanted=wanted, alpha=alpha),
-        "needed_networks": needed_networks(plan, slope=slope, wanted=wanted, alpha=alpha),
-        "needed_units": needed_units(plan, slope=slope, wanted=wanted, alpha=alpha),
-        "wanted": wanted,
-    }
+    found = size_study(plan, slope=slope, wanted=wanted, alpha=alpha)
     if as_json:
-        print_json({**found.to_json(), **more})
+        print_json(found)
         return
-    none = "no number suffices"
-    least = more["smallest_slope"]
-    smallest = "none is" if least is None else f"{least:.3f}"
-    print_table(
-        ["quantity", "value"],
-        [
-            [
-                "study",
-                f"{networks} networks x {units} units x {answers_per_unit} answers = "
-                f"{plan.answers:,} answers by {plan.participants:,} people",
-            ],
-            ["standard error of the slope", f"{found.se:.3f} log-odds"],
-            [f"power to see a slope of {slope:g}", f"{found.power:.1%} (alpha {alpha:g})"],
-            [f"power to show that it is below {slope:g}", f"{found.equivalence:.1%} (none true)"],
-            [f"smallest slope seen with {wanted:.0%}", smallest],
-            [f"networks for {wanted:.0%}, the rest equal", more["needed_networks"] or none],
-            [f"units of each network for {wanted:.0%}", more["needed_units"] or none],
-        ],
-        title="Power of the two-stage t between networks"
-        + (" of exactly that spread" if chosen else ", themselves a sample"),
-    )
+    rows = found.to_frame().itertuples(index=False, name=None)
+    print_table(["quantity", "value"], [*rows], title=found.title)

@@ -154,27 +154,17 @@ def validate_command(
 ) -> None:
     """List every problem of a submission; exit 0 if there is none, 1 otherwise."""
     from imi_bench.leaderboard.board import find
-    from imi_bench.leaderboard.validate import validate
-    from imi_bench.leaderboard.verify import Judge
+    from imi_bench.leaderboard.entry import examine
 
-    if not path.exists():
-        raise InputError("no such folder or zip", where=path, wanted="a submission")
-    held = find(board, boards=boards)
-    entry, problems = validate(path, board=held)
-    if entry is not None:  # what is called valid can be scored
-        judged = Judge.of(held).judge(path)
-        if isinstance(judged, list):
-            entry, problems = None, judged
+    found = examine(path, board=find(board, boards=boards))
     if as_json:
-        listed = [{"file": p.file, "field": p.field, "message": p.message} for p in problems]
-        coverage = entry.coverage if entry else None
-        print_json({"valid": entry is not None, "coverage": coverage, "problems": listed})
+        print_json(found)
     else:
-        for problem in problems:
+        for problem in found.problems:
             typer.echo(str(problem))
-        if entry is not None:
-            typer.echo(f"valid: {len(entry.trials):,} trials, {100 * entry.coverage:.1f}% answered")
-    raise typer.Exit(0 if entry is not None else 1)
+        if found.coverage is not None:
+            typer.echo(f"valid: {found.trials:,} trials, {100 * found.coverage:.1f}% answered")
+    raise typer.Exit(0 if found.valid else 1)
 
 
 @submit.command("pack")

@@ -17,20 +17,34 @@ and the power is the mean over that.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.polynomial import hermite_e, legendre
 from scipy import optimize, special, stats
 
 from imi_bench.arrays import Floats
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import InputError
-from imi_bench.results import Brief
+from imi_bench.records import restored
+from imi_bench.results import Result
 
-__all__ = ["Plan", "Power", "needed_networks", "needed_units", "power", "smallest_slope"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Plan",
+    "Power",
+    "Sizing",
+    "needed_networks",
+    "needed_units",
+    "power",
+    "size_study",
+    "smallest_slope",
+]
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ class Plan:
 
 
 @dataclass(frozen=True, repr=False)
-class Power(Brief):
+class Power(Result):
     """What a study can see.
 
     Attributes
@@ -163,6 +177,128 @@ class Power(Brief):
             "power": self.power,
             "equivalence_power": self.equivalence,
         }
+
+    @classmethod
+    @reading("power")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave."""
+        found = parse_json(record) if isinstance(record, str) else record
+        flat = {one.name: found[one.name] for one in fields(Plan)}
+        return restored(cls, {**found, "plan": flat, "equivalence": found["equivalence_power"]})
+
+    @property
+    def title(self) -> str:
+        """What this is, in one line."""
+        kind = " of exactly that spread" if self.plan.chosen else ", themselves a sample"
+        return f"Power of the two-stage t between networks{kind}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each quantity."""
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(), columns=["quantity", "value"])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        plan = self.plan
+        return [
+            (
+                "study",
+                f"{plan.networks} networks x {plan.units} units x {plan.answers_per_unit} answers"
+                f" = {plan.answers:,} answers by {plan.participants:,} people",
+            ),
+            ("standard error of the slope", f"{self.se:.3f} log-odds"),
+            (f"power to see a slope of {self.slope:g}", f"{self.power:.1%} (alpha {self.alpha:g})"),
+            (
+                f"power to show that it is below {self.slope:g}",
+                f"{self.equivalence:.1%} (none true)",
+            ),
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class Sizing(Result):
+    """What a study can see, and what it would take to see more.
+
+    Attributes
+    ----------
+    found : Power
+    wanted : float
+        Power to reach.
+    smallest_slope : float or None
+        Seen with the wanted power, in log-odds for one unit of the covariate; None where none is.
+    needed_networks, needed_units : int or None
+        Networks, or units of each network, for the wanted power, the rest equal; None where no
+        number suffices.
+    """
+
+    found: Power
+    wanted: float
+    smallest_slope: float | None
+    needed_networks: int | None
+    needed_units: int | None
+
+    @property
+    def title(self) -> str:
+        """What this is, in one line."""
+        return self.found.title
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: that of the power, and what it would take."""
+        more = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "found"}
+        return {**self.found.to_json(), **more}
+
+    @classmethod
+    @reading("sizing of a study")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave."""
+        flat = parse_json(record) if isinstance(record, str) else record
+        return restored(cls, {**flat, "found": flat})
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each quantity."""
+        import pandas as pd
+
+        none, wanted = "no number suffices", f"{self.wanted:.0%}"
+        least = "none is" if self.smallest_slope is None else f"{self.smallest_slope:.3f}"
+        rows = [
+            *self.found._rows(),
+            (f"smallest slope seen with {wanted}", least),
+            (f"networks for {wanted}, the rest equal", str(self.needed_networks or none)),
+            (f"units of each network for {wanted}", str(self.needed_units or none)),
+        ]
+        return pd.DataFrame(rows, columns=["quantity", "value"])
+
+
+def size_study(plan: Plan, *, slope: float, wanted: float = 0.8, alpha: float = 0.05) -> Sizing:
+    """Say whether a study sees a slope, and how many networks or units it would take.
+
+    Parameters
+    ----------
+    plan : Plan
+    slope : float
+        In log-odds for one unit of the covariate, such as tenfold parameters.
+    wanted : float
+        Power to reach.
+    alpha : float
+        Level of the two-sided test.
+
+    Raises
+    ------
+    InputError
+        A level or a power that cannot be.
+
+    Examples
+    --------
+    >>> size_study(Plan(), slope=0.3).needed_networks > 9
+    True
+    """
+    return Sizing(
+        power(plan, slope=slope, alpha=alpha),
+        wanted,
+        smallest_slope(plan, wanted=wanted, alpha=alpha),
+        needed_networks(plan, slope=slope, wanted=wanted, alpha=alpha),
+        needed_units(plan, slope=slope, wanted=wanted, alpha=alpha),
+    )
 
 
 def power(plan: Plan, *, slope: float, alpha: float = 0.05) -> Power:

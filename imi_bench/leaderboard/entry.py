@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imi_bench.errors import InputError, SubmissionError
-from imi_bench.leaderboard.archive import read_files
+from imi_bench.leaderboard.archive import Problem, read_files
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.rows import Row, Table
 from imi_bench.leaderboard.site import build_board
-from imi_bench.leaderboard.validate import require_valid
-from imi_bench.leaderboard.verify import verify
+from imi_bench.leaderboard.validate import require_valid, validate
+from imi_bench.leaderboard.verify import Judge, verify
 from imi_bench.provenance import atomic_path
 from imi_bench.text import markdown
 
@@ -61,6 +62,56 @@ class Added:
             "",
         ]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Whether a submission can be scored.
+
+    Attributes
+    ----------
+    trials : int
+        How many it answers; 0 if it has problems.
+    coverage : float or None
+        Share of the board's trials that it answers; None if it has problems.
+    problems : tuple of Problem
+    """
+
+    trials: int
+    coverage: float | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether it can be scored."""
+        return self.coverage is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        problems = [{"file": p.file, "field": p.field, "message": p.message} for p in self.problems]
+        return {"valid": self.valid, "coverage": self.coverage, "problems": problems}
+
+
+def examine(path: str | Path, *, board: Board) -> Examined:
+    """List every problem of a submission; what has none can be scored.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder or zip.
+    NotComparableError
+        If the board's trials or humans are not those it was published with.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("no such folder or zip", where=path, wanted="a submission")
+    entry, problems = validate(path, board=board)
+    if entry is None:
+        return Examined(0, None, tuple(problems))
+    judged = Judge.of(board).judge(path)
+    if isinstance(judged, list):
+        return Examined(0, None, tuple(judged))
+    return Examined(len(entry.trials), entry.coverage, ())
 
 
 def place(path: Path, *, board: Board) -> Added:

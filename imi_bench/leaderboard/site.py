@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imi_bench.leaderboard.board import Board
-from imi_bench.leaderboard.render import number, render, render_pages, write
+from imi_bench.leaderboard.render import check, number, render, render_pages, write
 from imi_bench.leaderboard.rows import Table
 from imi_bench.leaderboard.verify import verify
 from imi_bench.pages.shell import environment
 from imi_bench.places import exclusive
 
-__all__ = ["Entry", "build_board", "build_site"]
+__all__ = ["Entry", "build_board", "build_site", "check_board"]
 
 _SHEET = "stimuli.webp"
 
@@ -73,6 +73,22 @@ def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str]
     with exclusive(board.folder, wait=True):
         table, _ = verify(board, fresh=fresh)
         write(render(table), board.folder)
+    return table
+
+
+def check_board(board: Board, *, fresh: bool = False) -> Table:
+    """Recompute a board and compare it with the files that lie beside its evidence.
+
+    Raises
+    ------
+    CheckFailedError
+        If a file is not what the evidence gives.
+    NotComparableError
+        As `build_board`.
+    """
+    board.require_evidence()
+    table, _ = verify(board, fresh=fresh)
+    check(render(table), board.folder)
     return table
 
 

@@ -108,6 +108,16 @@ class Multiverse:
             )
         return pd.DataFrame(rows)
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of the summary; the universes themselves are in `frame`."""
+        return {
+            "analysis": self.analysis,
+            "simulated": self.simulated,
+            "universes": len(self.frame),
+            "distinct": self.distinct,
+            "summary": self.summary().to_dict("records"),
+        }
+
     def _effects(self, name: str) -> pd.Series[float]:
         changes = {}
         for rule in self.rules:

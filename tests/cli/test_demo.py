@@ -11,6 +11,7 @@ import pytest
 
 from imi_bench import study
 from imi_bench.cli.app import main
+from imi_bench.provenance import plain
 
 SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 24}
 
@@ -26,8 +27,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
             raise study.MissingExtraError("the encoder needs the package 'timm'")
         return loaded(name, **options)
 
-    loaded = study.load
-    monkeypatch.setattr(study, "load", load)
+    loaded = study.load_observer
+    monkeypatch.setattr(study, "load_observer", load)
 
 
 def imi_bench(
@@ -68,6 +69,8 @@ def test_demo_and_report(
     assert found["simulated"] is True
     assert found["observers"]["ideal"]["proportion_correct"]["estimate"]["value"] == 1.0
     assert list(found["skipped"]) == [study.SMALL_ENCODER]
+    observers = (*study.light_observers(), study.SMALL_ENCODER)
+    assert found == plain(study.run_study(study.Plan(tmp_path, observers)))
 
     code, _, err = run("demo", "--out", tmp_path, "--seed", 5)
     assert code == 2

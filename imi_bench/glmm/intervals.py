@@ -1,0 +1,98 @@
+"""Intervals of all fixed effects by one method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from imi_bench.errors import UnknownNameError
+from imi_bench.glmm.bootstrap import bootstrap
+from imi_bench.glmm.inference import Inference, wald
+from imi_bench.glmm.profile import profile
+from imi_bench.glmm.result import GlmmResult
+from imi_bench.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["METHODS", "Intervals", "intervals"]
+
+METHODS = ("wald", "profile", "bootstrap")
+
+
+@dataclass(frozen=True, repr=False)
+class Intervals(Result):
+    """Fixed effects with their intervals by one method.
+
+    Attributes
+    ----------
+    method : {"wald", "profile", "bootstrap"}
+    level : float
+        Coverage.
+    tests : tuple of Inference
+    failed : int
+        Refits of the bootstrap that did not converge and are left out.
+    """
+
+    method: str
+    level: float
+    tests: tuple[Inference, ...]
+    failed: int = 0
+
+    @property
+    def title(self) -> str:
+        """What this is, in one line."""
+        left = f", {self.failed} refits left out that did not converge" if self.failed else ""
+        return f"{self.level:.0%} intervals ({self.method}{left})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each effect."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(test) for test in self.tests])
+
+
+def intervals(
+    result: GlmmResult,
+    *,
+    method: str = "profile",
+    effects: Sequence[str] | None = None,
+    level: float = 0.95,
+    n: int = 200,
+    seed: int = 0,
+) -> Intervals:
+    """Intervals of the fixed effects; a profile or bootstrap refits the model many times.
+
+    Parameters
+    ----------
+    result : GlmmResult
+        With its data.
+    method : {"profile", "wald", "bootstrap"}
+    effects : sequence of str, optional
+        Only these; all fixed effects by default.
+    level : float
+        Coverage.
+    n, seed : int
+        Refits of the bootstrap, and their seed.
+
+    Raises
+    ------
+    UnknownNameError
+        No such method or effect.
+
+    Examples
+    --------
+    ``intervals(fit("correct ~ depth + (1|unit)", data), method="wald").to_frame()``
+    """
+    if method not in METHODS:
+        raise UnknownNameError.among(method, METHODS, kind="method")
+    names = tuple(effects or result.names)
+    for name in names:
+        result.index(name)
+    if method == "bootstrap":
+        drawn = bootstrap(result, n=n, seed=seed)
+        tests = tuple(drawn.test(name, level=level) for name in names)
+        return Intervals(method, level, tests, drawn.failed)
+    one = wald if method == "wald" else profile
+    return Intervals(method, level, tuple(one(result, name, level=level) for name in names))
