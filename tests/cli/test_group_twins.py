@@ -110,13 +110,14 @@ def test_units() -> None:
     assert drawn["units"] == [str(unit) for unit in sample_units(layers, 4, seed=0)]
 
 
-@twin_of("observers list", "observers show")
+@twin_of("observers list", "observers show", "observers fetch")
 def test_observers() -> None:
     from imi_bench.observers.card import cards
     from imi_bench.observers.catalogue import card
 
     assert verb("observers", "list")["cards"] == plain([c.to_json() for c in cards().values()])
     assert verb("observers", "show", "hog") == plain(card("hog").to_json())
+    assert verb("observers", "fetch", "hog") == []  # no weights; sources: tests/vision
 
 
 @twin_of("doctor")
