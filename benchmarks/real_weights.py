@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--weights", type=Path, required=True, help="folder of fetched weights")
     parser.add_argument("--units", type=int, default=84)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--observers", nargs="*", default=list(OBSERVERS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
@@ -38,36 +40,38 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    parts = [
-        "### The authors' trials\n\n" + authors_trials(arguments),
-        "### ImageNet accuracy of what is judged and what judges\n\n" + accuracies(arguments),
-    ]
-    print("\n\n".join(parts), flush=True)
-    built, scored = [], []
-    for weights in ("trained", "random"):
-        built.append(answered(weights, arguments))
-        scored.append(machine_scores(weights, arguments))
-    trials, scores = pd.concat(built, ignore_index=True), pd.concat(scored, ignore_index=True)
-    parts += [
+    parts = []
+    for part in arguments.parts:
+        parts += PARTS[part](arguments)
+        print(parts[-1], flush=True)
+    if arguments.markdown:
+        arguments.markdown.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def trials_of_units(arguments: argparse.Namespace) -> list[str]:
+    """Trials of sampled units, by weights, difficulty and position."""
+    both = [answered(weights, arguments) for weights in ("trained", "random")]
+    trials = pd.concat(both, ignore_index=True)
+    easy = trials[(trials["weights"] == "trained") & (trials["difficulty"] == "easy")]
+    return [
         "### Trials of sampled units: proportion correct\n\n"
         + table(trials, "correct", ["weights", "difficulty"], "observer"),
         "### The same by position of the layer (trained network, easy trials)\n\n"
-        + table(
-            trials[(trials["weights"] == "trained") & (trials["difficulty"] == "easy")],
-            "correct",
-            ["third"],
-            "observer",
-        ),
+        + table(easy.sort_values("depth"), "correct", ["third"], "observer"),
+    ]
+
+
+def scores_of_units(arguments: argparse.Namespace) -> list[str]:
+    """Machine interpretability of all units, by weights and position."""
+    both = [machine_scores(weights, arguments) for weights in ("trained", "random")]
+    scores = pd.concat(both, ignore_index=True).sort_values("depth", kind="stable")
+    return [
         "### Machine interpretability: mean hard score of all units\n\n"
         + table(scores, "hard_score", ["weights", "observer"], "third"),
     ]
-    text = "\n\n".join(parts)
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text + "\n", encoding="utf-8")
 
 
-def authors_trials(arguments: argparse.Namespace) -> str:
+def authors_trials(arguments: argparse.Namespace) -> list[str]:
     """Right answers on the trials whose pictures the authors published."""
     import imi_bench as imi
 
@@ -80,13 +84,13 @@ def authors_trials(arguments: argparse.Namespace) -> str:
         found = {key: value for part in run.accuracy.values() for key, value in part.items()}
         cells = [f"{found[k].value * found[k].n:g} of {found[k].n}" for k in KINDS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return ["### The authors' trials\n\n" + "\n".join(lines)]
 
 
 KINDS = ("natural", "synthetic", "main")
 
 
-def accuracies(arguments: argparse.Namespace) -> str:
+def accuracies(arguments: argparse.Namespace) -> list[str]:
     """Top-1 on the sample of photographs, whose files' names begin with their WordNet id."""
     import torch
     from timm.data import ImageNetInfo
@@ -120,7 +124,7 @@ def accuracies(arguments: argparse.Namespace) -> str:
                 said += network.module(batch).argmax(1).tolist()
         right = np.mean(np.equal(said, wanted))
         lines.append(f"| EfficientNet-Lite{number}, {weights} | {right:.3f} |")
-    return "\n".join(lines)
+    return ["### ImageNet accuracy of what is judged and what judges\n\n" + "\n".join(lines)]
 
 
 def answered(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
@@ -133,7 +137,7 @@ def answered(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
             arguments.shared / "images" / "imagenet1k_sample",
             units=arguments.units,
             difficulties=["easy", "hard95"],
-            batches=5,
+            batches=3,
             out=Path(folder) / "trials",
             seed=arguments.seed,
             device="cpu",
@@ -142,14 +146,14 @@ def answered(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
         print(f"{weights}: {len(trials)} trials", *trials.notes, sep="\n  ", flush=True)
         if arguments.sheets:
             arguments.sheets.mkdir(parents=True, exist_ok=True)
-            picture = trials.where(difficulty="easy", catch=False)[:40:5].show(slice(None), tile=48)
+            picture = trials.where(difficulty="easy", catch=False)[:24:3].show(slice(None), tile=48)
             picture.save(arguments.sheets / f"efficientnet-lite0-{weights}.png")
         facts = pd.read_parquet(Path(folder) / "trials" / "units.parquet")
         index = trials.index.to_frame().merge(
             facts[["layer", "unit", "depth"]], on=["layer", "unit"]
         )
         parts = []
-        for name in OBSERVERS:
+        for name in arguments.observers:
             decided = imi.answer(name, trials, seed=arguments.seed).decisions.to_frame()
             toward = decided["decision_variable"] * decided["shown_first"].map(
                 {"positive": 1.0, "negative": -1.0}
@@ -169,7 +173,7 @@ def machine_scores(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
     import imi_bench as imi
 
     parts = []
-    for name in OBSERVERS[:2]:
+    for name in arguments.observers[:2]:
         scores = imi.machine_interpretability(
             NETWORK,
             arguments.shared / "images" / "imagenet1k_sample",
@@ -212,6 +216,13 @@ def table(frame: pd.DataFrame, value: str, rows: list[str], column: str) -> str:
         lines.append("| " + " | ".join([*keys, *row]) + " |")
     return "\n".join(lines)
 
+
+PARTS = {
+    "authors": authors_trials,
+    "accuracy": accuracies,
+    "trials": trials_of_units,
+    "mis": scores_of_units,
+}
 
 if __name__ == "__main__":
     main()

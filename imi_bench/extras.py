@@ -14,6 +14,8 @@ _EXTRA_OF = {
     "open_clip": "vision",
     "safetensors": "vision",
     "huggingface_hub": "vision",
+    "lpips": "perceptual",
+    "dreamsim": "perceptual",
     "ray": "cluster",
     "openai": "vlm",
     "transformers": "vlm",

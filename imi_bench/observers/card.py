@@ -13,7 +13,7 @@ from imi_bench.documents import read_model
 from imi_bench.errors import CardError
 from imi_bench.vision.weight_sources import WeightSource
 
-Kind = Literal["reference", "pixel", "classical", "embedding"]
+Kind = Literal["reference", "pixel", "classical", "embedding", "pairwise"]
 
 
 class _Part(BaseModel):
@@ -38,7 +38,7 @@ class ObserverCard(_Part):
         Name in the catalogue; the card's file has the same.
     title : str
         For people.
-    kind : {"reference", "pixel", "classical", "embedding"}
+    kind : {"reference", "pixel", "classical", "embedding", "pairwise"}
     loader : str
         ``module:function or class`` that builds the observer.
     parameters : mapping
@@ -54,7 +54,7 @@ class ObserverCard(_Part):
         What it was trained on, or that it was not.
     human_similarity_judgements : bool
         Whether it was trained on people's judgements of similarity.
-    weights : WeightFile, PackagedWeights or None
+    weights : WeightFile, PackagedWeights, LibraryWeights or None
     paper : Paper or None
     """
 

@@ -60,6 +60,8 @@ class PairwiseSimilarity:
     """
 
     batch_size = _TRIALS_AT_ONCE
+    symmetric = False
+    """Whether both orders of a pair are known to have one value, so that one is compared."""
 
     def __init__(
         self,
@@ -93,6 +95,20 @@ class PairwiseSimilarity:
             at_once=_TRIALS_AT_ONCE,
         )
 
+    @property
+    def compared(self) -> Mapping[tuple[str, str], float]:
+        """Similarities so far, by the content hashes of query and reference."""
+        return self._known
+
+    def recall(self, values: Mapping[tuple[str, str], float]) -> None:
+        """Take over similarities that were computed before, by hashes as in `compared`."""
+        self._known.update(values)
+
+    def pair(self, query: str, reference: str) -> tuple[str, str]:
+        """The hashes under which a pair is known."""
+        one, other = query, reference
+        return (other, one) if self.symmetric and other < one else (one, other)
+
     def _similarities(
         self, trials: BlindTrials, queries: Rows, positive: Rows, negative: Rows
     ) -> Sides:
@@ -106,9 +122,11 @@ class PairwiseSimilarity:
         return np.array(values, dtype=np.float64).reshape(pairs.shape[:-1])
 
     def _of(self, trials: BlindTrials, query: int, reference: int) -> float:
-        key = (str(trials.images.hashes[query]), str(trials.images.hashes[reference]))
+        hashes = trials.images.hashes
+        key = self.pair(str(hashes[query]), str(hashes[reference]))
         if key not in self._known:
-            found = self.function(self._image(trials, query), self._image(trials, reference))
+            rows = (query, reference) if key[0] == str(hashes[query]) else (reference, query)
+            found = self._compare(trials, *rows)
             try:
                 self._known[key] = float(found)
             except (TypeError, ValueError) as error:
@@ -119,6 +137,10 @@ class PairwiseSimilarity:
                     wanted="one float for two images",
                 ) from error
         return self._known[key]
+
+    def _compare(self, trials: BlindTrials, one: int, other: int) -> Any:
+        """The similarity of two rows of the images."""
+        return self.function(self._image(trials, one), self._image(trials, other))
 
     def _image(self, trials: BlindTrials, row: int) -> Pixels:
         key = str(trials.images.hashes[row])

