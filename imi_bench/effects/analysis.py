@@ -190,7 +190,7 @@ def analyse(
         effects.append(make.difficulty_by_scale(table))
     if len(table.modes) < len(MODES):
         effects.append(make.one_mode(table))
-    effects = _adjusted(effects)
+    effects = [replace(one, model=_in_words(table, fit)) for one in _adjusted(effects)]
     return Effects(
         table.who,
         table.simulated,
@@ -205,6 +205,17 @@ def analyse(
         properties,
         left_out,
     )
+
+
+def _in_words(table: AnswerTable, fit: GlmmResult) -> str:
+    """Say what the model has beyond a plain logit."""
+    if table.ordinal:
+        return "log-odds of a better one of six ordered answers"
+    if table.firth:
+        return "bias-reduced estimates (Firth)"
+    if table.lapse == "estimate":
+        return f"with a lapse rate, estimated at {fit.lapse:.3f}, in the link"
+    return f"with a lapse rate of {table.lapse:g} in the link" if table.lapse else ""
 
 
 def _adjusted(effects: list[Effect]) -> list[Effect]:

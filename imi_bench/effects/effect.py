@@ -54,6 +54,7 @@ class Effect(Brief):
         share of the level (`imi_bench.stats.multiplicity.holm_shared`); NaN where there is no test.
     equivalence_p_holm : that of the test of equivalence, likewise.
     exemplars : ``natural`` or ``synthetic`` where it is about one kind of exemplars alone.
+    model : what the model has beyond a plain logit of correct and wrong answers, in words.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Effect(Brief):
     p_holm: float = math.nan
     equivalence_p_holm: float = math.nan
     exemplars: str = ""
+    model: str = ""
 
     @property
     def shown(self) -> bool:
@@ -124,6 +126,7 @@ class Effect(Brief):
             "question": self.question,
             "step": self.step,
             "exemplars": self.exemplars,
+            "model": self.model,
             **{f"test_{k}" if k == "name" else k: v for k, v in self.test.to_json().items()},
             "family": self.family,
             "p_holm": self.p_holm,

@@ -33,6 +33,8 @@ def sentence(effect: Effect) -> str:
         return f"Cannot be answered: {test.reason}."
     p = f"{p_text(test.p)}, adjusted {p_text(effect.p_holm)}"
     tested = f"{test.method} = {test.statistic:.2f}, {p}, {_count(effect.networks)}"
+    if effect.model:
+        tested += f"; {effect.model}"
     about = f" with {effect.exemplars} exemplars" if effect.exemplars else ""
     if math.isnan(test.estimate):
         shown = "differ" if effect.shown else "are not shown to differ"

@@ -158,15 +158,17 @@ def catch_lapse(study: Study) -> tuple[float, int]:
 
     Notes
     -----
-    Catch trials that people must pass to be kept say less than they seem to.
+    Catch trials that people must pass to be kept say less than they seem to. Those of a released
+    table are of the people whose main trials were kept.
     """
     catch = study.trials.catch[study.rows]
-    if not catch.any():
+    wrong, count = study.catch_answers or (0, 0)
+    wrong, count = wrong + int((~study.responses.correct[catch]).sum()), count + int(catch.sum())
+    if not count:
         raise NotEnoughDataError(
             "no catch trials", found="0", do="give the lapse rate, or estimate it"
         )
-    wrong = 1.0 - float(study.responses.correct[catch].mean())
-    return checked_lapse(2.0 * wrong), int(catch.sum())
+    return checked_lapse(2.0 * wrong / count), count
 
 
 def _lapse_found(people: Effects) -> list[str]:

@@ -126,7 +126,15 @@ class ReleasedTable:
             simulated=self.simulated,
             source=f"{'simulated answers' if self.simulated else 'answers'} of {self.path.name}",
         )
-        return Study(index, responses)
+        return Study(index, responses, self._catch_answers(part["participant_id"]))
+
+    def _catch_answers(self, participants: pd.Series) -> tuple[int, int]:
+        """Wrong and all answers of some people to catch trials."""
+        frame = self.frame
+        rows = frame["catch_trial"].to_numpy(dtype=bool) & ~frame["is_demo"].to_numpy(dtype=bool)
+        rows &= frame["participant_id"].isin(participants.unique()).to_numpy()
+        correct = frame["correct"].to_numpy(dtype=bool)[rows]
+        return int((~correct).sum()), len(correct)
 
 
 def _group(shown: pd.DataFrame) -> tuple[Ints, Ints]:

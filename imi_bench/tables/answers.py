@@ -125,10 +125,14 @@ class Study(Shown):
     ----------
     trials : TrialIndex
     responses : Responses
+    catch_answers : (int, int) or None
+        Wrong answers, and all answers, of these people to catch trials that are not in `trials`;
+        None where nothing is known of them. Not part of `hash`.
     """
 
     trials: TrialIndex
     responses: Responses
+    catch_answers: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.responses.trial_id.tolist()) - set(self.trials.trial_id.tolist())

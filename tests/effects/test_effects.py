@@ -376,6 +376,12 @@ def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable) -> None:
         assert abs(lapsing[key].test.estimate) > abs(plain[key].test.estimate)
     assert lapsing.fit is not None
     assert lapsing.fit.lapse == 0.1
+    said = "with a lapse rate of 0.1 in the link"
+    assert all(said in one.sentence for one in lapsing.effects if np.isfinite(one.test.p))
+    assert not any("lapse" in one.sentence for one in plain.effects)
+    assert (
+        Effects.from_json(lapsing.to_json())["synthetic"].sentence == lapsing["synthetic"].sentence
+    )
     assert "lme4 lacks" in r_script(lapsing)
 
 
@@ -393,6 +399,7 @@ def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) ->
     assert set(rated.frame.loc[sure & (rated.frame["correct"] > 0.5), "rating"]) == {6.0}
     assert set(rated.frame.loc[sure & (rated.frame["correct"] < 0.5), "rating"]) == {1.0}
     found = analyse(rated)
+    assert "six ordered answers" in found["synthetic"].sentence
     assert found.formula.startswith("rating ~ ")
     assert {"synthetic", "parameters", "hard85"} <= {effect.key for effect in found.effects}
     assert "clmm(" in r_script(found)
@@ -409,5 +416,6 @@ def test_bias_reduction_keeps_a_perfect_network(table: AnswerTable) -> None:
     assert any(name in str(gone) for gone in usual.left_out)
     kept = analyse(dataclasses.replace(perfect, firth=True))
     assert not kept.left_out
+    assert "Firth" in kept["parameters"].sentence
     assert kept["parameters"].networks == usual["parameters"].networks + 1
     assert np.isfinite(kept["parameters"].test.estimate)

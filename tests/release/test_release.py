@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from imi_bench.errors import ResponseError
+from imi_bench.effects.study import catch_lapse
+from imi_bench.errors import NotEnoughDataError, ResponseError
 from imi_bench.release.cells import REQUIRED
 from imi_bench.release.published import Condition
 from imi_bench.release.table import ReleasedTable, inspect_release, read_release, read_responses
@@ -288,3 +290,16 @@ def test_hash_depends_on_answers_alone(tmp_path: Path) -> None:
     moved = read_responses(write(tmp_path / "b.csv", row(participant_id="P0002"), row()))
     other = read_responses(write(tmp_path / "c.csv", row(), row(participant_id="P0002", rt=2501)))
     assert first.hash == moved.hash != other.hash
+
+
+def test_the_study_knows_how_its_people_answered_catch_trials(simulated: Path) -> None:
+    study = read_responses(simulated)
+    rows = pd.read_csv(simulated)
+    kept = rows["participant_id"].isin(set(study.responses.participant))
+    caught = rows[kept & rows["catch_trial"] & ~rows["is_demo"]]
+    assert len(caught) > 100
+    assert study.catch_answers == (int((~caught["correct"]).sum()), len(caught))
+    rate, count = catch_lapse(study)
+    assert (rate, count) == (2 * float((~caught["correct"]).mean()), len(caught))
+    with pytest.raises(NotEnoughDataError, match="no catch trials"):
+        catch_lapse(replace(study, catch_answers=None))
