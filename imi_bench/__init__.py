@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from imi_bench.errors import UnknownNameError as UnknownNameError
     from imi_bench.gate.verdict import gate as gate
     from imi_bench.glmm.fitting import fit as fit
+    from imi_bench.measure.learned import learn as learn
     from imi_bench.mis.interpretability import machine_interpretability as machine_interpretability
     from imi_bench.networks.build import build_trials as build_trials
     from imi_bench.observers.catalogue import load_observer as load_observer
@@ -64,6 +65,7 @@ _HOME = {
     "effects": "effects",
     "fit": "glmm.fitting",
     "gate": "gate",
+    "learn": "measure.learned",
     "load_observer": "observers.catalogue",
     "machine_interpretability": "mis.interpretability",
     "read_answers": "release.study_files",

@@ -27,6 +27,7 @@ ORDER = (
     "mis",
     "choice",
     "scores",
+    "measure",
     "formulas",
     "glmm",
     "effects",

@@ -24,6 +24,7 @@ GROUPS: tuple[str, ...] = (
     "doctor",
     "data",
     "score",
+    "learn",
     "fit",
     "model",
     "effects",

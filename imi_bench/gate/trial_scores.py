@@ -70,9 +70,14 @@ def trial_scores(
     ------
     InputError
         If people are needed and missing.
+    LeakageError
+        A run's observer was fitted to people's answers about some of these units or pictures.
     NotComparableError, NotEnoughDataError
         As `imi_bench.choice.calibrate.calibrate`.
     """
+    for run in runs:
+        if run.fitted_on is not None:
+            run.fitted_on.refuse(index, observer=run.observer)
     if name == "accuracy":
         return TrialScores(_credit(runs[0], index), _credit(runs[1], index))
     if people is None:

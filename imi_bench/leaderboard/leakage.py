@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from imi_bench.errors import InputError
 from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.submission import CalibrationSplit
 from imi_bench.tables import TrialIndex
+from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.index import split_difficulty
 
 _FILE = "submission.toml"
@@ -72,6 +75,26 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
     if whole:
         what = f"fitted on {len(whole)} networks the board scores"
         problems.append(_problem("networks", whole, what))
+    return problems
+
+
+def leakage_of_run(record: Mapping[str, Any], index: TrialIndex, board: Board) -> list[Problem]:
+    """Problems of what the record of a run says its observer was fitted on."""
+    observer = record.get("observer")
+    described = observer.get("description") if isinstance(observer, Mapping) else None
+    try:
+        known = FittedOn.of(described)
+    except InputError as error:
+        return [Problem("run.json", "observer.description.fitted_on", str(error))]
+    if known is None:
+        return []
+    units = CalibrationSplit(units=sorted(known.units))
+    problems = [
+        Problem("run.json", "observer.description.fitted_on", one.message)
+        for one in leakage(units, index, board)
+    ]
+    if not problems and (seen := known.problem(index)) is not None:
+        problems = [Problem("run.json", "observer.description.fitted_on", f"was fitted on {seen}")]
     return problems
 
 

@@ -12,7 +12,7 @@ from imi_bench.errors import ImiBenchError, SubmissionError
 from imi_bench.leaderboard.archive import Problem, hashes, read_files
 from imi_bench.leaderboard.board import Board, Reference
 from imi_bench.leaderboard.evidence import evidence_problems
-from imi_bench.leaderboard.leakage import leakage
+from imi_bench.leaderboard.leakage import leakage, leakage_of_run
 from imi_bench.leaderboard.names import look_alike
 from imi_bench.leaderboard.panel import Panel
 from imi_bench.leaderboard.submission import MAX_ROWS, Declaration, Submission, parse
@@ -130,6 +130,7 @@ def validate(
         problems += panel.problems(submission.decisions, index)
     elif trials is not None:
         problems += leakage(submission.declaration.calibration, trials.index, board)
+        problems += leakage_of_run(submission.run, trials.index, board)
     if trials is None or (problems := problems + _table_problems(submission, trials, board)):
         return None, problems
     return _entry(submission, trials, reference)

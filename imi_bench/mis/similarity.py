@@ -69,10 +69,11 @@ def comparison(observer: Encoder) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If references are not pooled by the mean, which the score is defined with.
+        If references are not pooled by the mean, which the score is defined with; a learned
+        measure, whose parts pool as they were learnt, is let through.
     """
     found = dict(observer.describe().get("comparison", {"similarity": "the observer's own"}))
-    if found.setdefault("pooling", "mean") != "mean":
+    if found.setdefault("pooling", "mean") not in ("mean", "learned"):
         raise InputError(
             "observer's pooling is not that of the MIS",
             where=observer.name,

@@ -11,6 +11,7 @@ A name is one of
 - a file's: ``path/file.py:Class`` (or a function or a ready object in it), with options
   ``path/file.py:Class?path=x``; a function is a factory, or a plain ``similarity(image, image)``
   or ``encode(images)`` (see `imi_bench.observers.functions`);
+- a learned measure's folder or file: ``learned/`` (see `imi_bench.observers.learned`);
 - an installed package's: an entry point of the group ``imi_bench.observers``.
 
 Any object with the methods of `imi_bench.observers.protocol.Observer` needs no name: pass it.
@@ -32,6 +33,7 @@ from typing import Any
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
+from imi_bench.observers.learned import LearnedObserver, is_learned, read_record
 from imi_bench.observers.protocol import Observer
 from imi_bench.vision.references import option_value, split_reference
 
@@ -119,6 +121,11 @@ def load_observer(
     """
     if not isinstance(name, str):
         return _in_memory(name, device=device, dtype=dtype)
+    if is_learned(name):
+        return LearnedObserver(
+            read_record(name),
+            lambda part: load_observer(part, device=device, dtype=dtype, seed=seed),
+        )
     runtime = {"device": device, "dtype": dtype, "seed": seed}
     base, options = _split(name)
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", base):

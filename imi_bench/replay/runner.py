@@ -8,8 +8,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from imi_bench.errors import InputError
 from imi_bench.observers.catalogue import load_observer
@@ -25,6 +28,7 @@ from imi_bench.replay.plan import Plan, make_plan
 from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import STATUSES, DecisionVariables, Trials
+from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.pixels import RULES
 
 
@@ -208,12 +212,15 @@ def _replayed(
         folder=folder / f"answers-{RULES}" / identity["observer"],
         pairs=pairs,
     )
-    decisions = _with_key(answered, observer, plan)
+    known = _seen_before(observer, plan)
+    decisions = _with_key(answered, observer, plan, fitted_on=known)
     clock.stage("decide")
 
     record = {
         "command": "run",
-        "observer": _about_observer(observer, codes, fingerprint=identity["observer"]),
+        "observer": _about_observer(
+            observer, codes, fingerprint=identity["observer"], fitted_on=known
+        ),
         "trials": _about_trials(trials, plan, trials_hash=identity["trials"]),
         "seed": seed,
         "batch_size": plan.batch_size,
@@ -251,7 +258,24 @@ class _Clock:
         self._last = now
 
 
-def _with_key(answered: Answered, observer: Observer, plan: Plan) -> DecisionVariables:
+def _seen_before(observer: Observer, plan: Plan) -> FittedOn | None:
+    """What the observer was fitted on, with the trials that show a picture of those."""
+    known = FittedOn.of(observer.describe())
+    if known is None or not known.images:
+        return known
+    shown = np.array([name[:16] in known.images for name in plan.images.hashes.tolist()])
+    trials = plan.trials
+    seen = (
+        shown[trials.queries].any(axis=1)
+        | shown[trials.positive].any(axis=1)
+        | shown[trials.negative].any(axis=1)
+    )
+    return replace(known, trials=frozenset(plan.key.index.trial_id[seen].tolist()))
+
+
+def _with_key(
+    answered: Answered, observer: Observer, plan: Plan, *, fitted_on: FittedOn | None
+) -> DecisionVariables:
     return DecisionVariables(
         observer=observer.name,
         trial_id=plan.key.index.trial_id,
@@ -259,15 +283,21 @@ def _with_key(answered: Answered, observer: Observer, plan: Plan) -> DecisionVar
         status=answered.status,
         shown_first=plan.key.shown_first,
         seconds=answered.seconds,
+        fitted_on=fitted_on,
     )
 
 
-def _about_observer(observer: Observer, codes: Store | None, *, fingerprint: str) -> dict[str, Any]:
+def _about_observer(
+    observer: Observer, codes: Store | None, *, fingerprint: str, fitted_on: FittedOn | None
+) -> dict[str, Any]:
     kind = None if codes is None else codes.kind
+    description = dict(observer.describe())
+    if fitted_on is not None:
+        description["fitted_on"] = fitted_on.to_json()
     return {
         "name": observer.name,
         "fingerprint": fingerprint,
-        "description": dict(observer.describe()),
+        "description": description,
         "device": str(getattr(observer, "device", "cpu")),
         "dtype": str(getattr(observer, "dtype", None) or (kind.base if kind else "float64")),
         "code": None if kind is None else {"shape": kind.shape, "dtype": str(kind.base)},

@@ -152,7 +152,9 @@ def align_answers(
     ------
     NotComparableError
         No main trial that the observer was shown has an answer.
-    LeakageError, NotComparableError
+    LeakageError
+        The observer was fitted to answers to these units or pictures; as `Calibration.predict`.
+    NotComparableError
         As `Calibration.predict`.
     """
     told = calibration.predict(decisions, study.trials)
@@ -168,6 +170,8 @@ def align_answers(
             found=f"{len(told)} trials in common",
         )
     kept = rows[keep]
+    if decisions.fitted_on is not None:
+        decisions.fitted_on.refuse(study.trials.take(kept), observer=decisions.observer)
     of_decision = rows_of(told.trial_id[keep], among=decisions.trial_id)
     place = np.full(len(study.trials), -1)
     place[kept] = np.arange(len(kept))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Bools, Floats, Strings
+from imi_bench.documents import read_json
 from imi_bench.errors import InputError
 from imi_bench.results import Shown
 from imi_bench.tables.columns import column
+from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.trials import BlindingKey
 
 # new ones at the end: caches hold their places
@@ -67,6 +69,8 @@ class DecisionVariables(Shown):
         ``positive`` or ``negative``: the kind of query shown first.
     seconds : (T,) float64
         Time spent on the trial; the time of a batch is spread evenly over its trials.
+    fitted_on : FittedOn or None
+        Of an observer that was fitted to people's answers: to which. Scores refuse those.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class DecisionVariables(Shown):
     status: Strings
     shown_first: Strings
     seconds: Floats
+    fitted_on: FittedOn | None = None
 
     _KINDS = {  # noqa: RUF012 - read only
         "trial_id": str,
@@ -217,7 +222,8 @@ class DecisionVariables(Shown):
             raise InputError(
                 "not the decisions of one observer", where="decisions", found=names, wanted="one"
             )
-        return cls(str(names[0]), **{name: frame[name].to_numpy() for name in cls._KINDS})
+        columns: dict[str, Any] = {name: frame[name].to_numpy() for name in cls._KINDS}
+        return cls(str(names[0]), **columns)
 
     @classmethod
     def read(cls, source: DecisionsLike) -> DecisionVariables:
@@ -257,4 +263,13 @@ class DecisionVariables(Shown):
             frame = pd.read_parquet(path)
         except Exception as error:
             raise InputError("not a Parquet file", where=path, found=error) from error
-        return cls.from_frame(frame)
+        return replace(cls.from_frame(frame), fitted_on=_fitted_on(path.with_name("run.json")))
+
+
+def _fitted_on(record: Path) -> FittedOn | None:
+    """What the record of a run says its observer was fitted on; None without a record."""
+    if not record.is_file():
+        return None
+    found = read_json(record)
+    observer = found.get("observer") if isinstance(found, dict) else None
+    return FittedOn.of(observer.get("description") if isinstance(observer, dict) else None)

@@ -1,0 +1,108 @@
+"""`imi-bench learn`: a measure learnt from people's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from imi_bench.cli.answers import Answers, say_which
+from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.text import printable
+
+if TYPE_CHECKING:
+    from imi_bench.measure.learned import Learned
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("learn")(learn_command)
+
+
+def learn_command(
+    decisions: Annotated[list[Path], typer.Option(help="Output folder of a run; repeat it.")],
+    responses: Answers,
+    by: Annotated[Literal["unit", "network"], typer.Option(help="What a fold holds out.")] = "unit",
+    head: Annotated[
+        Literal["observer", "measure"],
+        typer.Option(help="Blind observer, or a measure told each trial's mode and difficulty."),
+    ] = "observer",
+    trials: Annotated[
+        Path | None, typer.Option(help="Trials with pictures: shared ones, features of the sets.")
+    ] = None,
+    features_from: Annotated[
+        str | None, typer.Option(help="Encoder of the features of the sets (needs --trials).")
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="CSV of covariates by unit (measure head).")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="Observer that the best single may be; repeat it.")
+    ] = None,
+    drop_shared: Annotated[
+        bool, typer.Option("--drop-shared", help="Drop what shares pictures with the test fold.")
+    ] = False,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="A weighted sum: no squash, no features.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Of the learned observer.")] = "learned",
+    boot: Annotated[int, typer.Option(help="Bootstrap draws for weights.", min=0)] = 200,
+    seed: Annotated[int, typer.Option(help="Of folds and draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; --observer takes it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a measure of several observers from people; score it on units it never saw."""
+    import pandas as pd
+
+    from imi_bench.measure.learned import learn
+    from imi_bench.stimuli.trial_files import read_trials
+
+    found = learn(
+        decisions,
+        say_which(responses),
+        by=by,
+        head=head,
+        trials=None if trials is None else read_trials(trials),
+        features_from=features_from,
+        covariates=None if columns is None else pd.read_csv(columns),
+        baseline=baseline,
+        drop_shared=drop_shared,
+        linear=linear,
+        name=name,
+        n_boot=boot,
+        seed=seed,
+    )
+    if out is not None:
+        found.write(out)
+        note(f"written to {out}: learned.json, predictions.parquet, scores.json, learned.html")
+    for line in found.notes:
+        note(f"note: {line}")
+    if as_json:
+        print_json(found)
+        return
+    _show(found)
+
+
+def _show(found: Learned) -> None:
+    typer.echo(printable(found.title))
+    frame = found.to_frame()
+    print_table(
+        ("part", "bits", "weight", "interval of the weight"),
+        [
+            (
+                row["part"],
+                f"{row['bits']:z.3f}",
+                "" if row["weight"] != row["weight"] else f"{row['weight']:z.3f}",
+                ""
+                if row["weight low"] != row["weight low"]
+                else f"{row['weight low']:z.3f} to {row['weight high']:z.3f}",
+            )
+            for row in frame.to_dict("records")
+        ],
+        right=("bits", "weight"),
+    )
+    note(
+        f"against equal weights {found.against_equal}; expected calibration error {found.ece}; "
+        f"people predict one another at {found.ceiling}"
+    )

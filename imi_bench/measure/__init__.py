@@ -1,0 +1,1 @@
+"""Learning from people: heads, nested folds, and the learned measure as an observer."""

@@ -1,0 +1,256 @@
+"""Nested folds: everything that is chosen or fitted comes from units that are not predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from imi_bench.arrays import Bools, Floats, Ints, Strings
+from imi_bench.errors import LeakageError, NotEnoughDataError
+from imi_bench.measure.head import Head, HeadRows, Shrinkage, fit_head
+from imi_bench.provenance import generator
+
+__all__ = ["Fitted", "OutOfFold", "choose", "fold_of", "log_likelihood", "out_of_fold"]
+
+OBSERVER_GRID = tuple(
+    Shrinkage(weights=w, slope=s) for w in (0.0, 0.1, 0.3, 1.0) for s in (0.0, 0.3)
+)
+MEASURE_GRID = tuple(
+    Shrinkage(weights=w, slope=s, covariates=b)
+    for w in (0.1, 0.3)
+    for s in (0.0, 0.3)
+    for b in (0.1, 0.3, 1.0)
+)
+SINGLE = Shrinkage(weights=10.0)
+EQUAL = Shrinkage(weights=0.0)
+_INNER = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A head, and the units whose answers it has seen: in its fit, or in the choice of it.
+
+    Attributes
+    ----------
+    head : Head
+    seen : frozenset of str
+    columns : tuple of int, optional
+        The observers it looks at; all of them if None.
+    """
+
+    head: Head
+    seen: frozenset[str]
+    columns: tuple[int, ...] | None = None
+
+    def predict(self, rows: HeadRows, units: Strings) -> Floats:
+        """(T,) probability of a correct answer.
+
+        Raises
+        ------
+        LeakageError
+            If a row's unit is among those whose answers were seen.
+        """
+        if known := self.seen.intersection(units.tolist()):
+            raise LeakageError(
+                "a measure would be scored on what it was fitted or chosen on",
+                where=f"unit '{min(known)}' ({len(known)} such units)",
+                wanted="units whose answers it never saw",
+                do="take out-of-fold predictions",
+            )
+        if self.columns is not None:
+            rows = rows.columns(list(self.columns))
+        return self.head.probability(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """Predictions of every trial by fits that never saw its unit.
+
+    Attributes
+    ----------
+    fold : (T,) int64
+    learned, equal, single, base : (T,) float64
+        Probability of a correct answer: by the whole; by equal weights; by the best single
+        observer of the training folds; by the base rate of the trial's cell.
+    singles : (T, J) float64
+        By each observer alone.
+    fits : tuple of Fitted
+        One a fold.
+    log : list of dict
+        What was chosen in each fold, and between what.
+    """
+
+    fold: Ints
+    learned: Floats
+    equal: Floats
+    single: Floats
+    base: Floats
+    singles: Floats
+    fits: tuple[Fitted, ...]
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def log_likelihood(p: Floats, rows: HeadRows) -> float:
+    """Nats of the answers, without binomial coefficients."""
+    misses = rows.answers - rows.successes
+    return float((xlogy(rows.successes, p) + xlogy(misses, 1 - p)).sum())
+
+
+def choose(
+    rows: HeadRows,
+    units: Strings,
+    grid: Sequence[Shrinkage],
+    *,
+    seed: int,
+    linear: bool = False,
+    intercept: bool = False,
+) -> tuple[Fitted, list[float]]:
+    """Fit with the shrinkage that predicts best in inner folds of whole units.
+
+    Returns
+    -------
+    Fitted
+        On all rows.
+    list of float
+        Bits an answer above chance of each shrinkage, in the inner folds.
+    """
+    fold = fold_of(units, _INNER, seed=seed)
+    totals = np.zeros(len(grid))
+    options: dict[str, Any] = {"linear": linear, "intercept": intercept}
+    if len(grid) > 1:
+        for held in range(fold.max() + 1):
+            train, test = rows.take(fold != held), rows.take(fold == held)
+            start = None
+            for place, shrinkage in enumerate(grid):
+                start = fit_head(train, shrinkage=shrinkage, start=start, **options)
+                totals[place] += log_likelihood(start.probability(test), test)
+    bits = 1 + totals / np.log(2) / rows.answers.sum()
+    best = grid[int(np.argmax(totals))]
+    head = fit_head(rows, shrinkage=best, **options)
+    return Fitted(head, frozenset(units.tolist())), bits.tolist()
+
+
+def best_single(rows: HeadRows, units: Strings, candidates: Sequence[int]) -> Fitted:
+    """The candidate whose calibrated likelihood of these answers is largest."""
+    heads = [fit_head(rows.columns([j]), shrinkage=SINGLE) for j in candidates]
+    told = [
+        log_likelihood(h.probability(rows.columns([j])), rows)
+        for h, j in zip(heads, candidates, strict=True)
+    ]
+    place = int(np.argmax(told))
+    return Fitted(heads[place], frozenset(units.tolist()), (candidates[place],))
+
+
+def base_rates(rows: HeadRows, cells: Strings, train: Bools) -> Floats:
+    """(T,) proportion correct of each trial's cell among training rows, half an answer added."""
+    successes, answers = rows.successes[train], rows.answers[train]
+    everything = (successes.sum() + 0.5) / (answers.sum() + 1)
+    rate = {}
+    for cell in np.unique(cells.astype(str)):
+        own = cells[train] == cell
+        rate[cell] = (successes[own].sum() + everything) / (answers[own].sum() + 1)
+    return np.array([rate[str(cell)] for cell in cells])
+
+
+def out_of_fold(
+    rows: HeadRows,
+    *,
+    units: Strings,
+    cells: Strings,
+    fold: Ints,
+    grid: Sequence[Shrinkage],
+    baseline: Sequence[int] | None = None,
+    seed: int = 0,
+    linear: bool = False,
+    intercept: bool = False,
+    shared: Callable[[Bools], Bools] | None = None,
+) -> OutOfFold:
+    """Predict every fold from the others.
+
+    Parameters
+    ----------
+    rows : HeadRows
+    units, cells : (T,) str
+        Unit of each trial; its cell of the base rate (mode and difficulty).
+    fold : (T,) int64
+    grid : sequence of Shrinkage
+        To choose from in inner folds.
+    baseline : sequence of int, optional
+        Observers that the best single one is chosen among; all by default.
+    seed : int
+        Of inner folds.
+    linear, intercept
+        As in `fit_head`.
+    shared : callable, optional
+        Takes the mask of the test rows, gives a mask of the rows to drop from training.
+    """
+    count, observers = rows.evidence.shape
+    baseline = range(observers) if baseline is None else baseline
+    told = {name: np.full(count, np.nan) for name in ("learned", "equal", "single", "base")}
+    singles = np.full((count, observers), np.nan)
+    fits: list[Fitted] = []
+    log: list[dict[str, Any]] = []
+    for held in range(fold.max() + 1):
+        test = fold == held
+        train = ~test if shared is None else ~test & ~shared(test)
+        if not train.any():
+            raise NotEnoughDataError(
+                "no trial is left to learn from",
+                where=f"fold {held}",
+                found="every other trial shares pictures with it",
+            )
+        some, other, seen = rows.take(train), rows.take(test), units[train]
+        best, bits = choose(some, seen, grid, seed=seed, linear=linear, intercept=intercept)
+        alone = best_single(some, seen, baseline)
+        plain = HeadRows(
+            some.evidence,
+            np.empty((len(seen), 0)),
+            np.empty((len(seen), 0)),
+            some.successes,
+            some.answers,
+        )
+        equal = Fitted(
+            fit_head(plain, shrinkage=EQUAL), frozenset(seen.tolist()), tuple(range(observers))
+        )
+        told["learned"][test] = best.predict(other, units[test])
+        told["single"][test] = alone.predict(other, units[test])
+        told["equal"][test] = equal.predict(other, units[test])
+        told["base"][test] = base_rates(rows, cells, train)[test]
+        for j in range(observers):
+            own = Fitted(
+                fit_head(some.columns([j]), shrinkage=SINGLE), frozenset(seen.tolist()), (j,)
+            )
+            singles[test, j] = own.predict(other, units[test])
+        fits.append(best)
+        log.append(
+            {
+                "fold": held,
+                "units": len(set(seen.tolist())),
+                "single": alone.columns,
+                "grid": [vars(s) for s in grid],
+                "inner_bits": bits,
+                "chosen": vars(grid[int(np.argmax(bits))]),
+                "dropped": int((~test & ~train).sum()),
+            }
+        )
+    return OutOfFold(
+        fold,
+        told["learned"],
+        told["equal"],
+        told["single"],
+        told["base"],
+        singles,
+        tuple(fits),
+        log,
+    )
+
+
+def fold_of(clusters: Strings, n_folds: int, *, seed: int) -> Ints:
+    """(T,) fold of each cluster's trials, dealt evenly by a seed."""
+    names, code = np.unique(clusters.astype(str), return_inverse=True)
+    dealt = generator(seed, "inner folds").permutation(len(names)) % min(n_folds, len(names))
+    return np.asarray(dealt[code], dtype=np.int64)

@@ -1,0 +1,272 @@
+"""A measure learnt from people, as an observer: ``--observer learned/`` (a folder).
+
+It joins the codes of its observers, lets each decide, and adds up what they say as
+``learned.json`` prescribes (written by `imi_bench.measure.learn`); its decision variable is the
+logit of a person's choice. It knows nothing of a trial's unit, mode or difficulty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.arrays import Floats, Pixels
+from imi_bench.documents import read_json, reading
+from imi_bench.errors import InputError
+from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer, fingerprint
+from imi_bench.provenance import sha256_json
+from imi_bench.stats.squash import squash
+from imi_bench.tables import BlindTrials
+
+__all__ = [
+    "FILE",
+    "SET_FEATURES",
+    "LearnedObserver",
+    "agreement",
+    "is_learned",
+    "read_record",
+    "set_features",
+]
+
+FILE = "learned.json"
+SET_FEATURES = ("separation", "spread", "standardised separation", "query similarity")
+_TRIALS_AT_ONCE = 256
+_MOST_FEATURE = 3.0
+
+
+def set_features(codes: NDArray[Any], trials: BlindTrials) -> Floats:
+    """What the references of a trial look like, from one code an image.
+
+    Parameters
+    ----------
+    codes : (N, ...) array
+    trials : BlindTrials
+
+    Returns
+    -------
+    (T, 4) float64
+        Columns as `SET_FEATURES`: mean cosine within the sets less that between them; 1 less the
+        mean cosine within; the first over the standard deviation of all these cosines; cosine of
+        the two queries. Each stays the same when queries, sides or references change places.
+    """
+    flat = np.asarray(codes).reshape(len(codes), -1)
+    found = np.empty((len(trials.queries), len(SET_FEATURES)))
+    for start in range(0, len(found), _TRIALS_AT_ONCE):
+        part = slice(start, start + _TRIALS_AT_ONCE)
+        sides = np.stack(
+            [np.sort(trials.positive[part], axis=1), np.sort(trials.negative[part], axis=1)], axis=1
+        )
+        shown = np.concatenate([np.sort(trials.queries[part], axis=1), *sides.swapaxes(0, 1)], 1)
+        vectors = flat[shown].astype(np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        found[part] = _of_grams(vectors @ vectors.transpose(0, 2, 1), sides.shape[2])
+    return found
+
+
+def _of_grams(gram: Floats, k: int) -> Floats:
+    queries, gram = gram[:, 0, 1], gram[:, 2:, 2:]
+    upper = np.triu_indices(k, 1)
+    sides = [gram[:, :k, :k][:, *upper], gram[:, k:, k:][:, *upper]]
+    between = gram[:, :k, k:].reshape(len(gram), -1)
+    if k > 1:
+        own = (sides[0].mean(axis=1) + sides[1].mean(axis=1)) / 2
+        squares = [((side - own[:, None]) ** 2).mean(axis=1) for side in sides]
+        within = (squares[0] + squares[1]) / 2
+    else:
+        own, within = np.ones(len(gram)), np.zeros(len(gram))
+    gap = own - between.mean(axis=1)
+    spread = np.sqrt((within + between.var(axis=1)) / 2)
+    return np.stack([gap, 1 - own, gap / np.maximum(spread, 1e-6), queries], axis=1)
+
+
+def agreement(standardised: Floats) -> Floats:
+    """(T,) how far observers agree: 1 where all lean one way, 0 where they cancel."""
+    if not standardised.shape[1]:
+        return np.zeros(len(standardised))
+    return np.abs(np.tanh(standardised).mean(axis=1))
+
+
+def is_learned(name: str) -> bool:
+    """Whether a name is a folder of a learned measure, or its file."""
+    path = Path(name)
+    return path.name == FILE or (path / FILE).is_file()
+
+
+def read_record(source: str | Path) -> dict[str, Any]:
+    """Read ``learned.json`` and check its hash.
+
+    Raises
+    ------
+    InputError
+        No such file, not that record, or changed since it was written.
+    """
+    path = Path(source)
+    path = path if path.name == FILE else path / FILE
+    record = read_json(path)
+    if not isinstance(record, dict) or "sha256" not in record:
+        raise InputError("not a learned measure", where=path, wanted="what `learn --out` writes")
+    told = record["sha256"]
+    if told != sha256_json({k: v for k, v in record.items() if k != "sha256"}):
+        raise InputError(
+            "learned measure was changed after it was written",
+            where=path,
+            wanted=f"contents of SHA-256 {str(told)[:12]}…",
+            do="learn it again",
+        )
+    return record
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """Where the codes of one encoder lie in the joined code."""
+
+    encoder: Encoder
+    key: str
+
+
+class LearnedObserver:
+    """The observer head of a learned measure.
+
+    Parameters
+    ----------
+    record : mapping
+        What `read_record` gave.
+    load : callable
+        From an observer's name to the observer (`imi_bench.observers.catalogue.load_observer`).
+
+    Raises
+    ------
+    InputError
+        A measure head, which is told each trial's condition; an observer that sees whole trials;
+        one that is not the observer that was learnt from.
+    """
+
+    def __init__(self, record: Mapping[str, Any], load: Callable[[str], Observer]) -> None:
+        with reading("learned measure"):
+            self._read(record, load)
+
+    def _read(self, record: Mapping[str, Any], load: Callable[[str], Observer]) -> None:
+        if record["head"] != "observer":
+            raise InputError(
+                "not an observer",
+                where=FILE,
+                found=f"a {record['head']} head, which is told each trial's condition",
+                wanted="an observer head",
+                do="learn with --head observer",
+            )
+        self.name = str(record["name"])
+        self.record = record
+        final = record["final"]
+        self.linear = bool(final["linear"])
+        self.scales, self.weights = np.array(final["scales"]), np.array(final["weights"])
+        self.gamma = np.array(final["gamma"], dtype=np.float64)
+        self.centres = np.array(final["centres"], dtype=np.float64)
+        self.spreads = np.array(final["spreads"], dtype=np.float64)
+        self.features = tuple(record["features"])
+        told = record["columns"]
+        self.parts = [_loaded(column, load) for column in told]
+        about = record["features_from"]
+        self.seer = None if about is None else _loaded(about, load)
+        self.lengths: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The distinct encoders by what they see, whatever they do with their codes."""
+        seers = [*self.parts, *([] if self.seer is None else [self.seer])]
+        return {_sees(one): one for one in reversed(seers)}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Hash of the record, the observers it is made of, and what it was fitted on."""
+        return {
+            "kind": "learned",
+            "sha256": self.record["sha256"],
+            "parts": [dict(part.describe()) for part in self.parts],
+            "comparison": {"pooling": "learned", "similarity": "the observer's own"},
+            "fitted_on": self.record["fitted_on"],
+        }
+
+    def encode(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """(len(images), D) float32: the codes of all encoders side by side."""
+        codes = []
+        for key, encoder in self.encoders.items():
+            code = np.asarray(encoder.encode(images))
+            self.lengths[key] = code.shape[1:]
+            codes.append(code.reshape(len(images), -1).astype(np.float32))
+        return np.concatenate(codes, axis=1)
+
+    def _split(self, codes: Codes) -> dict[str, Codes]:
+        if not self.lengths:
+            self.encode([np.zeros((8, 8, 3), np.uint8)])
+        sizes = [int(np.prod(self.lengths[key])) for key in self.encoders]
+        parts = np.split(np.asarray(codes), np.cumsum(sizes)[:-1], axis=1)
+        return {
+            key: part.reshape(len(part), *self.lengths[key])
+            for key, part in zip(self.encoders, parts, strict=True)
+        }
+
+    def decide(self, trials: BlindTrials, codes: Codes | None) -> Floats:
+        """(T,) logit of a person's choosing the first query; NaN where no observer answers."""
+        if codes is None:
+            raise InputError("no codes", where=self.name, do="call encode first")
+        split = self._split(codes)
+        told = [_values(part.decide(trials, split[_sees(part)])) for part in self.parts]
+        seen = None if self.seer is None else set_features(split[_sees(self.seer)], trials)
+        return self.combine(np.stack(told, axis=1), seen)
+
+    def combine(self, evidence: Floats, seen: Floats | None) -> Floats:
+        """Decision variables of the whole from those of the parts.
+
+        Parameters
+        ----------
+        evidence : (T, J) float64
+            Decision variables of the observers; NaN counts as nothing said.
+        seen : (T, 4) float64, optional
+            `set_features` of the trials.
+        """
+        silent = np.isnan(evidence).all(axis=1)
+        known = np.nan_to_num(evidence, nan=0.0)
+        z = known / self.scales if self.linear else squash(known, self.scales)
+        found = z @ self.weights
+        if len(self.gamma):
+            columns = [] if seen is None else [seen]
+            if "agreement" in self.features:
+                columns.append(agreement(z)[:, None])
+            s = (np.concatenate(columns, axis=1) - self.centres) / self.spreads
+            found = found * np.exp(np.clip(s, -_MOST_FEATURE, _MOST_FEATURE) @ self.gamma)
+        return np.where(silent, np.nan, found)
+
+
+def _sees(observer: Observer) -> str:
+    """Hash of what an observer encodes, whatever it does with the codes."""
+    described = {k: v for k, v in observer.describe().items() if k not in ("comparison", "pooling")}
+    return sha256_json(described)
+
+
+def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer]) -> Encoder:
+    observer = load(str(column["name"]))
+    if not isinstance(observer, Encoder):
+        raise InputError(
+            "a learned measure cannot run this observer",
+            where=observer.name,
+            found="an observer of whole trials",
+            wanted="observers that encode images",
+        )
+    if fingerprint(observer) != column["fingerprint"]:
+        raise InputError(
+            "not the observer that was learnt from",
+            where=observer.name,
+            found=f"fingerprint {fingerprint(observer)[:12]}…",
+            wanted=f"{str(column['fingerprint'])[:12] or 'one on record'}…",
+            do="learn again from runs of this version",
+        )
+    return observer
+
+
+def _values(given: Floats | Answers) -> Floats:
+    found = given.decision_variable if isinstance(given, Answers) else given
+    return np.asarray(found, dtype=np.float64)
