@@ -26,7 +26,7 @@ def gate_command(
     against: Annotated[
         str,
         typer.Option(
-            help="Output folder of the baseline, or a board's row: BOARD/NAME or BOARD/NAME/REVISION."
+            help="Output folder of the baseline, or a row: BOARD/NAME, BOARD/NAME/REVISION."
         ),
     ],
     max_drop: Annotated[float, typer.Option(help="Tolerated drop, in the score's unit.")] = 0.01,
