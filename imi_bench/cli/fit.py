@@ -43,7 +43,11 @@ def fit(
         typer.Option(help="The ordered answers, lowest first, with commas (ordinal)."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Trials behind each row's proportion: a column.")
+        str | None,
+        typer.Option(
+            help="Trials behind each row's proportion, or what the residual variance is divided by "
+            "(gaussian): a column."
+        ),
     ] = None,
     firth: Annotated[
         bool,

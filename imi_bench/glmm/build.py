@@ -37,7 +37,8 @@ def build_design(
     data : one row for each answer, or for each group of answers with ``cbind``.
     family : ``binomial`` or ``gaussian``.
     weights : for a binomial response of proportions, the number of trials of each row: a
-        column, or an expression such as ``"hits + misses"``.
+        column, or an expression such as ``"hits + misses"``. For a Gaussian response, what the
+        residual variance of each row is divided by, as lme4's.
 
     Raises
     ------

@@ -108,7 +108,7 @@ class Design(Brief):
     family : ``binomial``, ``gaussian`` or ``ordinal``.
     response : float64 (n,); successes in a binomial model, positions in `categories` in an
         ordinal one.
-    trials : float64 (n,); ones for 0/1 answers and in a Gaussian model.
+    trials : float64 (n,); ones for 0/1 answers; in a Gaussian model the weights of its rows.
     offset : float64 (n,), added to the linear predictor.
     fixed : float64 (n, p).
     names : name of each fixed effect, as lme4 gives it.

@@ -69,7 +69,8 @@ def fit(
     link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
     method : ``ML``, or ``REML`` for a Gaussian model.
     nagq : nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
-    weights : number of trials behind each row's proportion, a column or an expression.
+    weights : number of trials behind each row's proportion, a column or an expression; in a
+        Gaussian model what a row's residual variance is divided by.
     start : a previous fit to start from.
     hessian : see `Options`.
     max_iterations : give up, unconverged, after this many steps.
@@ -121,7 +122,7 @@ def build(
     if family != "ordinal":
         return build_design(formula, data, family=family, weights=weights)
     if weights is not None:
-        raise InputError("weights need the binomial family", found=repr(weights))
+        raise InputError("an ordinal model has no weights", found=repr(weights))
     return ordinal_design(formula, data, levels=levels)
 
 

@@ -1,7 +1,8 @@
 """The profiled deviance and REML criterion of a Gaussian mixed model, with exact gradients.
 
 Fixed effects and residual variance are profiled out (Bates et al. 2015, J. Stat. Softw. 67(1),
-eqs. 34 and 41), so that the parameters are theta alone. Z'Z never changes and is formed once.
+eqs. 34 and 41), so that the parameters are theta alone. Rows may have weights W: their residual
+variance is sigma squared over the weight. Z'WZ never changes and is formed once.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class Profiled:
     ----------
     fixed : float64 (p,), fixed effects in the basis.
     modes : float64 (random effects,), conditional modes u (unscaled by sigma).
-    residual : float64 (n,), response minus fitted values.
+    residual : float64 (n,), weight times response minus fitted values.
     penalised : penalised residual sum of squares.
     sigma : residual standard deviation.
     fixed_covariance : float64 (p, p), covariance of `fixed`, in units of sigma squared.
-    fixed_modes : float64 (random effects, p), A^-1 Lambda' Z' Q for the basis Q.
+    fixed_modes : float64 (random effects, p), A^-1 Lambda' Z' W Q for the basis Q.
     factors, factorisation : Lambda of each factor, and A.
     """
 
@@ -61,8 +62,9 @@ class GaussianObjective:
         self.problem, self.reml, self.log_basis_scale = problem, reml, log_basis_scale
         count, columns = problem.basis.shape
         self.degrees = count - columns if reml else count
-        self.unit = np.ones(count)
-        self.gram = problem.random.gram(self.unit)
+        self.weight = problem.trials
+        self.gram = problem.random.gram(self.weight)
+        self.log_weights = float(np.log(self.weight).sum())
         self._last: tuple[Floats, Profiled] | None = None
 
     def profile(self, theta: Floats) -> Profiled:
@@ -74,18 +76,19 @@ class GaussianObjective:
         factorisation = Factorisation(problem.random.pattern, self.gram, factors)
         response = problem.response - problem.offset
         columns = np.column_stack([problem.basis, response])
-        collected = np.stack([problem.collect(c, factors) for c in columns.T], axis=1)
+        weighted = columns * self.weight[:, None]
+        collected = np.stack([problem.collect(c, factors) for c in weighted.T], axis=1)
         solved = factorisation.solve(collected)
-        cross = columns.T @ columns - collected.T @ solved
+        cross = columns.T @ weighted - collected.T @ solved
         root = linalg.cho_factor(cross[:-1, :-1])
         fixed = linalg.cho_solve(root, cross[:-1, -1])
         modes = solved[:, -1] - solved[:, :-1] @ fixed
         residual = response - problem.basis @ fixed - problem.spread(modes, factors)
-        penalised = float(residual @ residual + modes @ modes)
+        penalised = float(residual @ (self.weight * residual) + modes @ modes)
         result = Profiled(
             fixed=fixed,
             modes=modes,
-            residual=residual,
+            residual=self.weight * residual,
             penalised=penalised,
             sigma=float(np.sqrt(penalised / self.degrees)),
             fixed_covariance=linalg.cho_solve(root, np.eye(len(fixed))),
@@ -102,9 +105,8 @@ class GaussianObjective:
             state = self.profile(parameters)
         except (ModelError, linalg.LinAlgError):
             return Point(parameters, np.inf, np.full_like(parameters, np.nan), modes)
-        value = state.factorisation.log_determinant + self.degrees * (
-            1.0 + np.log(2.0 * np.pi * state.penalised / self.degrees)
-        )
+        value = state.factorisation.log_determinant - self.log_weights
+        value += self.degrees * (1.0 + np.log(2.0 * np.pi * state.penalised / self.degrees))
         if self.reml:
             value -= np.linalg.slogdet(state.fixed_covariance)[1]
             value += 2.0 * self.log_basis_scale
@@ -128,7 +130,7 @@ class GaussianObjective:
                 )
                 for matrix, score, mode in zip(
                     matrices,
-                    problem.random.collect(white),
+                    problem.random.collect(self.weight * white),
                     problem.random.split(np.ascontiguousarray(weighted[:, column])),
                     strict=True,
                 ):
@@ -145,7 +147,7 @@ class GaussianObjective:
         size = problem.theta_size
         joint, _ = problem.information(
             np.vstack([problem.theta_columns(state.modes).T, problem.basis.T]).T,
-            weight=self.unit,
+            weight=self.weight,
             factors=state.factors,
             factorisation=state.factorisation,
         )

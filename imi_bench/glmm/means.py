@@ -354,8 +354,9 @@ def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
     design, table = result.design, _table(result)
     if design is None:
         raise ModelError("no rows", found="a result without its data")
+    share = design.trials if result.family == "gaussian" else 1.0
     frame = table[list(names)].assign(
-        _response=design.response + (1.0 if result.family == "ordinal" else 0.0),
+        _response=design.response * share + (1.0 if result.family == "ordinal" else 0.0),
         _trials=design.trials,
     )
     keys = list(names)

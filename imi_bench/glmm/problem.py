@@ -49,7 +49,7 @@ class Problem(Brief):
     Attributes
     ----------
     response : float64 (n,); successes in a binomial model.
-    trials : float64 (n,); ones in a Gaussian model.
+    trials : float64 (n,); in a Gaussian model the weights of its rows.
     offset : float64 (n,).
     basis : float64 (n, p), the fixed-effects design with columns made orthogonal.
     random : Z, factor by factor.

@@ -47,7 +47,8 @@ def read_response(
     parsed : the formula.
     data : no missing value in the columns it names.
     family : ``binomial`` or ``gaussian``.
-    weights : number of trials of each row, for a response of proportions.
+    weights : number of trials of each row, for a response of proportions; of a Gaussian response
+        what the residual variance is divided by.
 
     Raises
     ------
@@ -58,9 +59,7 @@ def read_response(
     if family == "gaussian":
         if parsed.counts is not None:
             raise FormulaError("counts need the binomial family", where=label(parsed.response))
-        if weights is not None:
-            raise FormulaError("weights need the binomial family", found=label(weights))
-        return _numbers(parsed, evaluation)
+        return _numbers(parsed, evaluation, weights)
     if parsed.counts is not None:
         if weights is not None:
             raise FormulaError(
@@ -83,7 +82,7 @@ def _where(parsed: ParsedFormula) -> str:
     return node.text if isinstance(node, Name) else label(node)
 
 
-def _numbers(parsed: ParsedFormula, evaluation: Evaluation) -> Response:
+def _numbers(parsed: ParsedFormula, evaluation: Evaluation, weights: Node | None) -> Response:
     value = evaluation.rows(parsed.response)
     if isinstance(value, Factor):
         raise ModelError(
@@ -94,7 +93,19 @@ def _numbers(parsed: ParsedFormula, evaluation: Evaluation) -> Response:
         )
     values = evaluation.numbers(parsed.response)
     _check(parsed, values, np.isfinite(values), wanted="numbers", do=None)
-    return Response(values, np.ones(len(values)))
+    if weights is None:
+        return Response(values, np.ones(len(values)))
+    given = evaluation.numbers(weights)
+    bad = ~(np.isfinite(given) & (given > 0))
+    if bad.any():
+        raise ModelError(
+            "not the weight of a row",
+            where=label(weights),
+            found=f"{given[bad][0]:g} in {int(bad.sum())} rows",
+            wanted="above 0",
+            do="drop rows that are to count for nothing",
+        )
+    return Response(values, given)
 
 
 def _answers(parsed: ParsedFormula, value: Value) -> Response:

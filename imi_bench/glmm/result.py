@@ -55,7 +55,7 @@ class GlmmResult(Result):
     theta_names : lme4's names of the relative covariance parameters.
     theta : float64 (k,), the lower triangles of the relative covariance factors.
     theta_covariance : float64 (k, k); NaN where theta is held or on the boundary.
-    sigma : residual standard deviation; NaN in a binomial model.
+    sigma : residual standard deviation, of a row of weight 1; NaN in a binomial model.
     random : one entry for each grouping factor, most levels first.
     log_likelihood : (restricted) log-likelihood, with all constants.
     parameters : number of estimated parameters.
@@ -294,7 +294,8 @@ class GlmmResult(Result):
         eta = self.design.offset + self.design.fixed @ self.estimate
         eta = eta + scale * problem.spread(draws, factors)
         if self.family == "gaussian":
-            return np.asarray(eta + scale * rng.standard_normal(self.n))
+            noise = rng.standard_normal(self.n) / np.sqrt(self.design.trials)
+            return np.asarray(eta + scale * noise)
         if self.family == "ordinal":
             shares = category_probabilities(self.link, self.shape, eta).cumsum(axis=1)
             return np.asarray((rng.random((self.n, 1)) > shares[:, :-1]).sum(axis=1), dtype=float)
