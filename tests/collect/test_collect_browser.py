@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,40 @@ def test_a_phone_is_politely_refused(chromium: Any, tmp_path: Path) -> None:
         page.goto(running.url)
         page.wait_for_selector("text=needs a computer", timeout=20_000)
         assert running.store.sessions()[0].state == "consent"
+
+
+def test_a_slow_line_does_not_lengthen_response_times(chromium: Any, tmp_path: Path) -> None:
+    """Images come one after another; the clock starts when all of a trial are decoded and shown."""
+    running = serve(
+        striped_trials(modes=("natural", "synthetic"), size=32),
+        db=tmp_path / "a.db",
+        plan=plan("natural"),
+    )
+    with running:
+        person = Person(chromium, running.store, running.experiment)
+
+        def slowly(route: Any) -> None:
+            time.sleep(0.02)  # one after another: 20 images of a trial take longer than the lock
+            route.continue_()
+
+        person.page.route("**/image/**", slowly)
+        person.begin(running.url)
+        person.read()
+        person.answer(by_key=True, block="practice-1", number=0)
+        for number in range(3):
+            person.answer(by_key=True, block="main", number=number)
+        answers = running.store.answers()
+        assert all(1500 <= a["rt"] < 2600 for a in answers)
+
+
+def test_axe_finds_nothing_serious_on_the_way(chromium: Any, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    running = serve(striped_trials(size=16), db=tmp_path / "a.db", plan=plan("natural"))
+    with running:
+        page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        page.goto(running.url)
+        for step in ("#agree", "text=Continue", "#jspsych-instructions-next"):
+            page.wait_for_selector(step)
+            violations = axe.Axe().run(page).response["violations"]
+            assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+            page.click(step)
