@@ -20,6 +20,7 @@ GROUPS: tuple[str, ...] = (
     "demo",
     "run",
     "report",
+    "paper",
     "observers",
     "doctor",
     "data",

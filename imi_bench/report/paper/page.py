@@ -1,0 +1,250 @@
+"""The paper as one page, with its figures, tables and record in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from imi_bench import text
+from imi_bench.errors import UnknownNameError
+from imi_bench.pages.shell import environment
+from imi_bench.progress import progress
+from imi_bench.provenance import atomic_path, package_versions, plain, write_json
+from imi_bench.release.study_files import AnswersLike
+from imi_bench.report.paper.data import PaperData, read_paper
+from imi_bench.report.paper.machines import machines, missing
+from imi_bench.report.paper.networks import by_difficulty, by_mode, by_network, by_scale, pairs
+from imi_bench.report.paper.panel import COLOURS, Panel
+from imi_bench.report.paper.people import confidence, exclusions, reliability
+from imi_bench.report.paper.units import by_layer, distribution
+from imi_bench.report.style import styled
+from imi_bench.results import Brief
+from imi_bench.tables import DecisionsLike
+
+__all__ = ["PANELS", "Paper", "paper"]
+
+PANELS: tuple[Callable[[PaperData], Panel], ...] = (
+    by_network,
+    pairs,
+    by_scale,
+    by_mode,
+    by_layer,
+    by_difficulty,
+    distribution,
+    confidence,
+    exclusions,
+    reliability,
+    machines,
+    missing,
+)
+_MOST_ROWS = 40
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Paper(Brief):
+    """The panels, and where they were written.
+
+    Attributes
+    ----------
+    data : PaperData
+    panels : tuple of Panel
+    path : Path or None
+        The page.
+    """
+
+    data: PaperData
+    panels: tuple[Panel, ...]
+    path: Path | None
+
+    def __getitem__(self, key: str) -> Panel:
+        known = {one.key: one for one in self.panels}
+        if key not in known:
+            raise UnknownNameError.among(key, known, kind="panel")
+        return known[key]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a panel: `number`, `key`, `question`, `answer`, `n`."""
+        names = ("number", "key", "question", "answer", "n")
+        return pd.DataFrame([{n: getattr(one, n) for n in names} for one in self.panels])
+
+    def summary(self) -> str:
+        """Every question with its answer."""
+        return "\n".join(f"{p.number}. {p.question} {p.answer}" for p in self.panels) + "\n"
+
+    def _repr_html_(self) -> str:
+        """A link to the page."""
+        if self.path is None:
+            return text.html(self.summary())
+        address = text.html(self.path.absolute().as_uri())
+        return f'<a href="{address}">{text.html(title(self.data))}</a>'
+
+
+def paper(
+    responses: AnswersLike,
+    *,
+    decisions: Sequence[DecisionsLike] = (),
+    out: str | Path | None = None,
+    ordinal: bool = True,
+    seed: int = 0,
+) -> Paper:
+    """Draw the paper from the answers of people, question by question.
+
+    Parameters
+    ----------
+    responses : what `imi_bench.read_answers` takes
+        ``"imi"``, ``"borowski2021"``, a released or simulated table, a study.
+    decisions : sequence of what `DecisionVariables.read` takes
+        Observers that stand beside people.
+    out : str or Path, optional
+        Folder for ``index.html``, figures (SVG, PNG), tables (CSV, LaTeX) and ``record.json``.
+    ordinal : bool
+        Whether the model of six ordered answers is fitted as well, in a second process.
+    seed : int
+        Of bootstraps and split halves.
+
+    Returns
+    -------
+    Paper
+
+    Raises
+    ------
+    InputError, ResponseError
+        If there are no such answers.
+
+    Examples
+    --------
+    ``paper("borowski2021", out="paper")["modes"].answer``
+    """
+    began = time.perf_counter()
+    data = read_paper(responses, decisions=decisions, ordinal=ordinal, seed=seed)
+    drawn = []
+    with styled(COLOURS), progress("panels", total=len(PANELS), unit="panels") as advance:
+        for make in PANELS:
+            drawn.append(make(data))
+            advance(1)
+    done = Paper(data, tuple(drawn), None if out is None else Path(out) / "index.html")
+    if out is not None:
+        _write(done, Path(out), seconds=time.perf_counter() - began)
+    return done
+
+
+def title(data: PaperData) -> str:
+    """Title of the page."""
+    return f"The paper from {data.name}"
+
+
+def _write(done: Paper, out: Path, *, seconds: float) -> None:
+    for panel in done.panels:
+        for plot in panel.plots:
+            for suffix, body in (("svg", plot.file_svg), ("png", plot.png)):
+                with atomic_path(out / "figures" / f"{plot.name}.{suffix}") as temporary:
+                    temporary.write_bytes(body)
+        for name, table in panel.tables.items():
+            stem = f"{panel.number}-{panel.key}-{name}"
+            with atomic_path(out / "tables" / f"{stem}.csv") as temporary:
+                table.to_csv(temporary, index=False)
+            with atomic_path(out / "tables" / f"{stem}.tex") as temporary:
+                temporary.write_text(latex(table, simulated=done.data.simulated), "utf-8")
+    with atomic_path(out / "index.html") as temporary:
+        temporary.write_text(render(done), encoding="utf-8")
+    write_json(out / "record.json", record(done, seconds=seconds))
+
+
+def record(done: Paper, *, seconds: float) -> dict[str, Any]:
+    """What was drawn from what: hashes, versions, seeds, answers."""
+    data = done.data
+    return {
+        "simulated": data.simulated,
+        "answers": data.study.responses.source,
+        "study_hash": data.study.hash,
+        "file_sha256": data.released.file_hash if data.released is not None else None,
+        "observers": [one.observer for one in data.decisions],
+        "seed": data.seed,
+        "formula": data.effects.formula if data.effects is not None else None,
+        "model_refused": data.refused or None,
+        "truth": plain({f"{c.network}/{c.mode}/{c.difficulty}": v for c, v in data.truth.items()}),
+        "panels": done.to_frame().to_dict("records"),
+        "versions": package_versions(),
+        "seconds": round(seconds, 1),
+    }
+
+
+def latex(table: pd.DataFrame, *, simulated: bool) -> str:
+    """A table for LaTeX (booktabs), every text escaped."""
+    head = " & ".join(text.latex(str(name).replace("_", " ")) for name in table)
+    lines = [" & ".join(text.latex(_cell(v)) for v in row) + r" \\" for row in table.to_numpy()]
+    kind = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in table.dtypes)
+    said = ["% SIMULATED answers"] * simulated
+    return "\n".join(
+        [
+            *said,
+            rf"\begin{{tabular}}{{{kind}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.4g}"
+    return "–" if value is None else str(value)
+
+
+def render(done: Paper) -> str:
+    """The page; every text is escaped, nothing is loaded from elsewhere."""
+    data = done.data
+    page = {
+        "title": title(data),
+        "simulated": "Nobody gave these answers: they were drawn from a model with known truth, "
+        "which stands beside the estimates."
+        if data.simulated
+        else "",
+        "lead": data.study.responses.title,
+        "panels": [_panel(one) for one in done.panels],
+        "facts": [
+            ("Answers", data.study.responses.source),
+            ("Study, SHA-256", data.study.hash),
+            ("Model", data.effects.formula if data.effects is not None else data.refused),
+            ("Seed", str(data.seed)),
+            ("Versions", ", ".join(f"{k} {v}" for k, v in package_versions().items())),
+        ],
+        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
+    }
+    return environment("imi_bench.report").get_template("paper.html").render(page=page)
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "number": panel.number,
+        "key": panel.key,
+        "question": panel.question,
+        "answer": panel.answer,
+        "n": panel.n,
+        "notes": panel.notes,
+        "code": panel.code,
+        "plots": [
+            {"svg": Markup(one.svg), "caption": one.caption, "name": one.name}
+            for one in panel.plots
+        ],
+        "tables": [
+            {
+                "name": name.replace("_", " "),
+                "header": [str(column).replace("_", " ") for column in table],
+                "rows": [[_cell(v) for v in row] for row in table.head(_MOST_ROWS).to_numpy()],
+                "more": max(len(table) - _MOST_ROWS, 0),
+            }
+            for name, table in panel.tables.items()
+        ],
+    }

@@ -1,0 +1,189 @@
+"""A panel: a question, an answer in one sentence, figures, numbers, and the code that draws it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from imi_bench.release.published import published
+from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from imi_bench.report.paper.data import PaperData
+
+__all__ = ["COLOURS", "Panel", "Plot", "drawing", "look", "network_label", "png"]
+
+MODE_COLOURS = {"natural": "#0173b2", "synthetic": "#de8f05"}
+MODE_MARKERS = {"natural": "o", "synthetic": "s"}
+WARNING = "#d55e00"
+# Seaborn's "colorblind" palette without its yellow, which is lost on white; a marker for each.
+COLOURS = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#56b4e9",
+    "#949494",
+    "#e377c2",
+)
+MARKERS = ("o", "s", "^", "v", "P", "X", "<", "D", ">")
+_FOR_PAPER = {INK: "#1d2833", MUTED: "#5d6b78", LINE: "#c9cfd4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """One figure.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix.
+    caption : str
+    svg : str
+        For the page, in the page's colours.
+    file_svg : bytes
+        By itself, on white.
+    png : bytes
+    """
+
+    name: str
+    caption: str
+    svg: str
+    file_svg: bytes
+    png: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A question and its answer.
+
+    Attributes
+    ----------
+    number : int
+    key : str
+        Short name, also of its files.
+    question, answer : str
+        The answer says what the numbers say; it claims only what survives the adjustment for its
+        family of questions.
+    n : str
+        How many answers, units, people or networks.
+    plots : tuple of Plot
+    tables : mapping of str to DataFrame
+    code : str
+        Python that draws it again.
+    notes : tuple of str
+    """
+
+    number: int
+    key: str
+    question: str
+    answer: str
+    n: str
+    plots: tuple[Plot, ...] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    code: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def look(data: PaperData, network: str) -> tuple[str, str]:
+    """Colour and marker of a network: the same in every figure, by its place in the paper."""
+    known = list(published().networks)
+    others = [name for name in data.networks() if name not in known]
+    place = known.index(network) if network in known else len(known) + others.index(network)
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+
+
+def network_label(network: str) -> str:
+    """The network's name for people."""
+    known = published().networks.get(network)
+    return known.label if known else network
+
+
+def drawing(
+    data: PaperData,
+    name: str,
+    caption: str,
+    draw: Callable[..., None],
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (5.2, 3.6),
+    **axes: Any,
+) -> Plot:
+    """Draw one figure; `draw` gets the (rows, columns) axes. Simulated data are marked."""
+    canvas, grid = panels(rows, columns, figure={"figsize": size, "layout": "constrained"}, **axes)
+    draw(grid)
+    if data.simulated:
+        canvas.suptitle("SIMULATED", color=WARNING, fontsize=9, fontweight="bold", ha="right", x=1)
+    svg = as_svg(canvas, name)
+    return Plot(name, caption, svg, _on_white(svg), png(canvas))
+
+
+def _on_white(svg: str) -> bytes:
+    """The SVG by itself: no page to take colours from."""
+    colours = {"var(--ink)": "#1d2833", "var(--muted)": "#5d6b78", "var(--line)": "#c9cfd4"}
+    for name, colour in {**colours, "var(--font)": "'DejaVu Sans', sans-serif"}.items():
+        svg = svg.replace(name, colour)
+    head = '<svg style="background:white" xmlns="http://www.w3.org/2000/svg" '
+    start = svg.replace("<svg ", "<svg ", 1)
+    return (start if "xmlns=" in start[:400] else start.replace("<svg ", head, 1)).encode()
+
+
+def png(canvas: Canvas) -> bytes:
+    """The figure on white, 150 dots an inch, its stand-in colours replaced."""
+    from matplotlib.colors import to_hex
+
+    for artist in canvas.findobj():
+        for part in ("color", "edgecolor", "facecolor"):
+            getter = getattr(artist, f"get_{part}", None)
+            setter = getattr(artist, f"set_{part}", None)
+            if getter is None or setter is None:
+                continue
+            try:
+                found = _FOR_PAPER.get(to_hex(getter()))
+            except (ValueError, TypeError):
+                continue
+            if found:
+                setter(found)
+    for axes in canvas.axes:
+        axes.tick_params(colors=_FOR_PAPER[INK])
+    stream = io.BytesIO()
+    canvas.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def code(data: PaperData, module: str, function: str) -> str:
+    """Python that draws a panel again."""
+    return (
+        "from imi_bench.report.paper.data import read_paper\n"
+        f"from imi_bench.report.paper.{module} import {function}\n\n"
+        f'panel = {function}(read_paper("{data.name}"))\n'
+        f'open("figure.svg", "wb").write(panel.plots[0].file_svg)'
+    )
+
+
+def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
+    """How many answers, units, people and networks."""
+    frame = data.frame if rows is None else rows
+    made_up = "simulated " * data.simulated
+    parts = (
+        (len(frame), f"{made_up}answers"),
+        (frame["unit_id"].nunique(), "units"),
+        (frame["participant"].nunique(), f"{made_up}people"),
+        (frame["network"].nunique(), "networks"),
+    )
+    return ", ".join(f"{n:,} {what.removesuffix('s') if n == 1 else what}" for n, what in parts)
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Some names in a sentence."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
