@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import Result
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from imi_bench.cli.app import app
@@ -68,7 +68,13 @@ def test_only_known_properties_are_drawn(tmp_path: Path, monkeypatch: pytest.Mon
     study = simulate_study(SMALL, seed=1).study
     people = analyse(people_table(study))
     drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
+    save = Figure.savefig
+
+    def kept(canvas: Figure, *args: Any, **options: Any) -> None:
+        drawn.append(canvas)
+        save(canvas, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
     draw_effects(people, tmp_path / "all.png")
     unknown = people.properties.assign(parameters=np.nan, top1=np.nan)
     draw_effects(replace(people, properties=unknown), tmp_path / "two.png")

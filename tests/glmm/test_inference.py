@@ -290,5 +290,6 @@ def test_a_fitted_model_carries_its_tests(tmp_path):
     assert model.likelihood_ratio("x") == likelihood_ratio(model, "x")
     assert model.profile("x").low < model.estimate[1] < model.profile("x").high
     assert model.bootstrap(n=4, workers=1).estimate.shape == (4, 2)
-    assert set(HOME) <= set(vars(type(model)))
+    assert set(HOME) - {"simulated_residuals"} <= set(vars(type(model)))
+    assert model.residuals(n=50).n == 50
     assert len(repr(model)) < 2000

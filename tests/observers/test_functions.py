@@ -116,7 +116,7 @@ def test_what_a_function_takes_from_outside_is_part_of_it() -> None:
 
 
 def test_by_the_command_line(file: Path, tmp_path: Path, shared: Path) -> None:
-    write_trials(make_trials(6), tmp_path / "in")
+    write_trials(sample_trials(count=6), tmp_path / "in")
     given = shared / "cases" / "observers" / "similarity_only.py"
     for number, observer in enumerate((f"{file}:encode", f"{given}:similarity")):
         out = tmp_path / str(number)

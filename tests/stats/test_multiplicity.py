@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,6 +13,15 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from imi_bench.stats.multiplicity import holm, holm_shared
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_collection() -> Iterator[None]:
+    """statsmodels collects garbage at every call: minutes, where much is loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "collect", lambda *_: 0)
+        yield
+
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
+from statsmodels.stats.proportion import proportion_confint
 
 from imi_bench.stats.proportions import proportion, wilson
 
@@ -24,6 +25,12 @@ def test_ends_solve_the_score_equation(n: int, data: st.DataObject, level: float
 def test_as_scipy(hits: int, n: int) -> None:
     expected = binomtest(hits, n).proportion_ci(method="wilson")
     assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_as_statsmodels_with_halves() -> None:
+    hits, n = np.arange(0, 20.5, 0.5), 20
+    expected = proportion_confint(hits, n, 0.1, method="wilson")
+    np.testing.assert_allclose(wilson(hits, n, level=0.9), expected, atol=1e-15)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9))
