@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imi_bench.errors import SubmissionError as SubmissionError
     from imi_bench.errors import TrialError as TrialError
     from imi_bench.errors import UnknownNameError as UnknownNameError
+    from imi_bench.fewshot.study import fewshot as fewshot
     from imi_bench.gate.verdict import gate as gate
     from imi_bench.glmm.fitting import fit as fit
     from imi_bench.measure.learned import learn as learn
@@ -63,6 +64,7 @@ _HOME = {
     "compare": "scores.compare",
     "demo_data": "simulation.demo",
     "effects": "effects",
+    "fewshot": "fewshot",
     "fit": "glmm.fitting",
     "gate": "gate",
     "learn": "measure.learned",

@@ -7,8 +7,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+class Advance:
+    """Advances a bar, and changes what stands before it."""
+
+    def __init__(
+        self,
+        advance: Callable[[int], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._advance, self._say = advance, say
+
+    def __call__(self, count: int) -> None:
+        """So many are done."""
+        if self._advance is not None:
+            self._advance(count)
+
+    def say(self, label: str) -> None:
+        """Another label, such as one with the cost so far."""
+        if self._say is not None:
+            self._say(label)
+
+
 @contextmanager
-def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callable[[int], None]]:
+def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Advance]:
     """Show a bar while the block runs; the yielded function advances it.
 
     Parameters
@@ -26,7 +47,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callabl
     ...     advance(2)
     """
     if not sys.stderr.isatty():
-        yield lambda _count: None
+        yield Advance()
         return
     from rich.console import Console
     from rich.progress import (
@@ -57,4 +78,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Callabl
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda count: bar.advance(task, count)
+        yield Advance(
+            lambda count: bar.advance(task, count),
+            lambda said: bar.update(task, description=said),
+        )

@@ -19,6 +19,7 @@ from imi_bench.text import printable
 GROUPS: tuple[str, ...] = (
     "demo",
     "run",
+    "fewshot",
     "report",
     "paper",
     "observers",

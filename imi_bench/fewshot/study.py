@@ -8,382 +8,299 @@ trials; no unit and no picture of it is ever tested.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Floats
-from imi_bench.errors import InputError, NotEnoughDataError
-from imi_bench.observers.incontext.observer import InContext, order_table
-from imi_bench.observers.incontext.shots import Ablation, Shots, set_aside
-from imi_bench.plots import new_axes
-from imi_bench.progress import progress
-from imi_bench.results import Brief, Result
+from imi_bench.errors import InputError, NotComparableError
+from imi_bench.fewshot.budget import most, shots_of
+from imi_bench.fewshot.contamination import check
+from imi_bench.fewshot.curves import FewShot, Point
+from imi_bench.fewshot.design import SHOTS, Design
+from imi_bench.fewshot.loading import ObserversLike, ledger_in, observers_of, parameters_of
+from imi_bench.fewshot.means import over_draws, two_way_mean
+from imi_bench.fewshot.record import claim, write
+from imi_bench.observers.incontext.ledger import Ledger
+from imi_bench.observers.incontext.observer import BothOrders, InContext, order_table
+from imi_bench.observers.incontext.shots import set_aside
+from imi_bench.provenance import generator
+from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.scores.report import score
 from imi_bench.stats.estimate import Estimate
-from imi_bench.tables import DecisionVariables, Study, Trials
+from imi_bench.stats.proportions import proportion
+from imi_bench.stimuli.trial_files import read_trials
+from imi_bench.tables import BlindTrials, DecisionsLike, DecisionVariables, Study, Trials
+from imi_bench.tables.align import rows_of
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-SHOTS = (0, 1, 2, 4, 8, 16)
 _PEOPLE_SCORES = {"bits": "bits", "unit_pearson": "agreement"}
-
-
-@dataclass(frozen=True, eq=False)
-class Design:
-    """What is asked.
-
-    Attributes
-    ----------
-    shots : tuple of int
-        Numbers of solved trials; 0 is asked once, every other number once a draw.
-    draws : int
-    pool_units : int
-        Units set aside for solved trials; at least the largest number of them.
-    ablations : tuple of str
-        Beside ``none``: ``labels``, ``images``.
-    seed : int
-        Of the pool, the draws, and the sides of the queries.
-    """
-
-    shots: tuple[int, ...] = SHOTS
-    draws: int = 5
-    pool_units: int = 16
-    ablations: tuple[Ablation, ...] = ("none",)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.shots or min(self.shots) < 0 or self.draws < 1:
-            raise InputError(
-                "no study", found=f"shots {self.shots}, {self.draws} draws", wanted="1 or more"
-            )
-        if self.pool_units < max(self.shots):
-            raise NotEnoughDataError(
-                "the pool is too small",
-                found=f"{self.pool_units} units",
-                wanted=f"{max(self.shots)}, one a solved trial",
-                do="give a larger --pool-units or fewer --shots",
-            )
-
-    def cells(self) -> Iterator[tuple[int, int, Ablation]]:
-        """Every (shots, draw, ablation) that is asked."""
-        for ablation in dict.fromkeys(("none", *self.ablations)):
-            for count in sorted(set(self.shots)):
-                if count == 0:
-                    if ablation == "none":
-                        yield 0, 0, "none"
-                    continue
-                for draw in range(self.draws):
-                    yield count, draw, ablation
-
-
-@dataclass(frozen=True, repr=False)
-class Point(Brief):
-    """One point of a curve.
-
-    Attributes
-    ----------
-    observer : str
-    shots : int
-    ablation : str
-    accuracy : Estimate
-        Proportion correct; a tie or no answer counts one half. Its interval clusters by unit and
-        by draw.
-    coverage : float
-        Share of trials with an answer.
-    says_a, orders_agree, strong_as_a, strong_as_b, mass : float
-        Habits: share of A, agreement of the two orders, accuracy by the letter of the strong
-        query, probability of the options.
-    bits, agreement : Estimate or None
-        Against people, calibrated out of fold; averaged over draws by Rubin's rules.
-    """
-
-    observer: str
-    shots: int
-    ablation: str
-    accuracy: Estimate
-    coverage: float
-    says_a: float
-    orders_agree: float
-    strong_as_a: float
-    strong_as_b: float
-    mass: float
-    bits: Estimate | None = None
-    agreement: Estimate | None = None
-
-
-@dataclass(frozen=True, repr=False)
-class FewShot(Result):
-    """Curves of accuracy against the number of solved trials.
-
-    Attributes
-    ----------
-    points : tuple of Point
-    answers : DataFrame
-        One row an observer, number of shots, ablation, draw and trial: ``trial_id, unit_id, mode,
-        difficulty, credit, status, value`` (evidence for the strong query, nats), ``strong_as_a``,
-        ``strong_as_b``.
-    trials, units, pool_units : int
-        Tested, and set aside.
-    dropped : tuple of str
-        Trials that share a picture with the pool.
-    parameters : mapping of str to float
-        Of each observer, where given.
-    baselines : mapping of str to Estimate
-        Proportion correct of other observers, and of people, on the same trials.
-    simulated : bool
-    """
-
-    points: tuple[Point, ...]
-    answers: pd.DataFrame
-    trials: int
-    units: int
-    pool_units: int
-    dropped: tuple[str, ...] = ()
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    baselines: Mapping[str, Estimate] = field(default_factory=dict)
-    simulated: bool = False
-
-    shown_columns = ("observer", "shots", "ablation", "accuracy", "low", "high", "coverage")
-
-    @property
-    def title(self) -> str:
-        """What this is."""
-        said = " (SIMULATED trials)" if self.simulated else ""
-        return (
-            f"Proportion correct by number of solved trials: {self.trials} trials of {self.units} "
-            f"units{said}"
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a point."""
-        return pd.DataFrame(
-            [
-                {
-                    "observer": p.observer,
-                    "shots": p.shots,
-                    "ablation": p.ablation,
-                    "accuracy": p.accuracy.value,
-                    "low": p.accuracy.low,
-                    "high": p.accuracy.high,
-                    "coverage": p.coverage,
-                    "says_a": p.says_a,
-                    "orders_agree": p.orders_agree,
-                    "strong_as_a": p.strong_as_a,
-                    "strong_as_b": p.strong_as_b,
-                    "mass": p.mass,
-                    "bits": math.nan if p.bits is None else p.bits.value,
-                    "agreement": math.nan if p.agreement is None else p.agreement.value,
-                }
-                for p in self.points
-            ]
-        )
-
-    def by(self, column: str) -> pd.DataFrame:
-        """Proportion correct by ``mode`` or ``difficulty``, one row a point and level."""
-        keys = ["observer", "shots", "ablation", column]
-        return self.answers.groupby(keys)["credit"].mean().reset_index()
-
-    def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the curves on a doubling axis; zero shots stand apart on the left."""
-        ax = new_axes(ax, width=6.4, height=4.2)
-        counts = sorted({p.shots for p in self.points})
-        place = {count: -1.0 if count == 0 else math.log2(count) for count in counts}
-        for observer, ablation in dict.fromkeys((p.observer, p.ablation) for p in self.points):
-            own = [p for p in self.points if (p.observer, p.ablation) == (observer, ablation)]
-            x = [place[p.shots] for p in own]
-            y = [p.accuracy.value for p in own]
-            errors = [
-                [p.accuracy.value - p.accuracy.low for p in own],
-                [p.accuracy.high - p.accuracy.value for p in own],
-            ]
-            label = observer if ablation == "none" else f"{observer}, {ablation} shuffled"
-            ax.errorbar(
-                x,
-                y,
-                yerr=np.nan_to_num(errors),
-                marker="o",
-                capsize=3,
-                label=label,
-                linestyle="-" if ablation == "none" else ":",
-            )
-        for name, line in self.baselines.items():
-            ax.axhline(line.value, linewidth=1, linestyle="--", color="0.5")
-            ax.annotate(
-                name,
-                (0.99, line.value),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
-                fontsize=8,
-                color="0.35",
-            )
-        ax.axhline(0.5, linewidth=1, color="0.8")
-        names = {0: "0\nzero-shot", 1: "1\none-shot"}
-        ax.set_xticks([place[c] for c in counts], [names.get(c, str(c)) for c in counts])
-        ax.set_xlabel("solved trials in the prompt")
-        ax.set_ylabel("proportion correct")
-        ax.set_title(self.title, fontsize=9)
-        ax.legend(fontsize=8)
-        return ax
-
-    def gain(self) -> Any:
-        """Gain per doubling of solved trials, and per tenfold parameters, as a mixed model.
-
-        ``correct ~ log2(shots) [* log10(parameters)] + (1|unit) + (1|draw)`` over trials with an
-        answer and at least one solved trial; ties and missing answers are left out. The
-        interaction asks whether larger models gain more from context.
-
-        Returns
-        -------
-        GlmmResult
-
-        Raises
-        ------
-        NotEnoughDataError
-            Fewer than two numbers of solved trials above zero.
-        """
-        from imi_bench.glmm import fit
-
-        rows = self.answers[(self.answers["shots"] > 0) & (self.answers["ablation"] == "none")]
-        rows = rows[rows["credit"] != 0.5]
-        if rows["shots"].nunique() < 2:
-            raise NotEnoughDataError(
-                "no curve to fit",
-                found=f"{rows['shots'].nunique()} numbers of solved trials above zero",
-                wanted="2 or more",
-            )
-        data = rows.assign(
-            correct=rows["credit"].astype(int),
-            doublings=np.log2(rows["shots"]),
-            draw=rows["draw"].astype(str),
-            unit=rows["unit_id"],
-        )
-        fixed = "doublings"
-        if self.parameters and len(set(self.parameters.values())) > 1:
-            size = np.log10([self.parameters[name] for name in rows["observer"]])
-            data["tenfold"] = size - size.mean()
-            fixed = "doublings * tenfold"
-        elif rows["observer"].nunique() > 1:
-            fixed = "doublings + observer"
-        grouping = " + (1|draw)" if data["draw"].nunique() > 1 else ""
-        return fit(f"correct ~ {fixed} + (1|unit){grouping}", data)
+Tell = Callable[[str], None]
 
 
 def fewshot(
-    build: Callable[[Shots | None], InContext] | Mapping[str, Callable[[Shots | None], InContext]],
-    trials: Trials,
+    observers: ObserversLike,
+    trials: str | Path | Trials,
     *,
-    design: Design | None = None,
-    people: Study | None = None,
-    baselines: Mapping[str, DecisionVariables] | None = None,
+    shots: Sequence[int] = SHOTS,
+    draws: int = 5,
+    pool_units: int | None = None,
+    ablations: Sequence[str] = (),
+    repeats: int = 50,
+    seed: int = 0,
+    pool: str | Path | Trials | None = None,
+    people: Study | AnswersLike | None = None,
+    baselines: Sequence[DecisionsLike] = (),
     parameters: Mapping[str, float] | None = None,
-    layout: str = "sheets",
-    side: int = 224,
-    out: Path | None = None,
+    images_of_training: str | Path | None = None,
+    ledger: str | Path | None = None,
+    max_requests: int | None = None,
+    max_cost: float | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    device: str = "auto",
+    dtype: str = "float32",
+    tell: Tell = lambda _line: None,
 ) -> FewShot:
-    """Run the study.
+    """Ask models that see K solved trials, for several K and draws of them.
 
     Parameters
     ----------
-    build : callable, or mapping of name to callable
-        Gives an observer for some shots (None: zero-shot); several make a family.
-    trials : Trials
-    design : Design, optional
-    people : Study, optional
+    observers : str, InContext, model, several of them, or a mapping of name to one
+        As `imi_bench.fewshot.loading.observers_of`; several make a family.
+    trials : str, Path or Trials
+        What `imi_bench.read_trials` reads.
+    shots, draws, pool_units, ablations, repeats, seed
+        As in `Design`; the pool holds as many units as the most shots if left out.
+    pool : str, Path or Trials, optional
+        Where solved trials come from; else some units of `trials` are set aside.
+    people : Study, or what `imi_bench.read_answers` takes, optional
         For bits and agreement, and as a baseline.
-    baselines : mapping of str to DecisionVariables, optional
+    baselines : runs, folders of runs or DecisionVariables
         Other observers on the same trials.
     parameters : mapping of str to float, optional
-        Of each observer of a family.
-    layout, side
-        As in `Shots`.
-    out : Path, optional
-        Folder for ``answers.parquet``; other files are the caller's.
+        Of each observer; those of local models are counted.
+    images_of_training : str or Path, optional
+        A folder of pictures that a model was trained on: see `contamination.check`.
+    ledger : str or Path, optional
+        File of answers; ``ledger.db`` in `out` by default. A study that was stopped asks no
+        question twice.
+    max_requests, max_cost
+        Budgets: see `Ledger`.
+    out : str or Path, optional
+        Folder for tables, ``fewshot.json`` and the record ``run.json``.
+    force : bool
+        Replace another study in `out`.
+    device, dtype
+        For local models by name.
+    tell : callable
+        Told a line after each run of an observer: accuracy, calls and cost so far.
 
     Returns
     -------
     FewShot
-    """
-    design = design or Design()
-    family = build if isinstance(build, Mapping) else {"observer": build}
-    pool, tests, dropped = set_aside(trials, units=design.pool_units, seed=design.seed)
-    cells = list(design.cells())
-    frames, points = [], []
-    with progress("few-shot", total=len(cells) * len(family), unit="runs") as advance:
-        for given, make in family.items():
-            done: dict[tuple[int, Ablation], list[_Run]] = {}
-            for count, draw, ablation in cells:
-                shots = None
-                if count:
-                    shots = Shots(
-                        pool,
-                        count,
-                        draw=draw,
-                        seed=design.seed,
-                        layout=layout,  # type: ignore[arg-type]
-                        side=side,
-                        ablation=ablation,
-                    )
-                observer = make(shots)
-                run = _ask(observer, tests, design.seed, draw=draw)
-                done.setdefault((count, ablation), []).append(run)
-                name = observer.name if len(family) == 1 else given
-                frames.append(
-                    run.frame.assign(observer=name, shots=count, ablation=ablation, draw=draw)
-                )
-                advance(1)
-            for (count, ablation), runs in done.items():
-                points.append(_point(name, count, ablation, runs, people, design.seed))
-    answers = pd.concat(frames, ignore_index=True)
-    if out is not None:
-        from imi_bench.provenance import atomic_path
 
-        with atomic_path(out / "answers.parquet") as temporary:
-            answers.to_parquet(temporary, index=False)
-    return FewShot(
+    Raises
+    ------
+    InputError, NotEnoughDataError, NotComparableError
+        What cannot be asked or compared.
+    BudgetError
+        A budget is used up; all answers so far are kept.
+    """
+    design = Design(
+        tuple(sorted(set(shots))),
+        draws,
+        max([*shots, 1]) if pool_units is None else pool_units,
+        tuple(ablations),  # type: ignore[arg-type]
+        repeats,
+        seed,
+    )
+    kept = ledger_in(out, ledger, max_requests=max_requests, max_cost=max_cost)
+    family = observers_of(observers, ledger=kept, device=device, dtype=dtype, seed=seed)
+    read = trials if isinstance(trials, Trials) else read_trials(trials)
+    return study(
+        family,
+        read,
+        design=design,
+        pool=read_trials(pool) if isinstance(pool, str | Path) else pool,
+        people=None if people is None else read_answers(people),
+        baselines=baselines,
+        parameters=parameters_of(family, parameters),
+        images_of_training=images_of_training,
+        out=out,
+        force=force,
+        tell=tell,
+    )
+
+
+def study(
+    family: Mapping[str, InContext],
+    trials: Trials,
+    *,
+    design: Design,
+    pool: Trials | None = None,
+    people: Study | None = None,
+    baselines: Sequence[DecisionsLike] = (),
+    parameters: Mapping[str, float] | None = None,
+    images_of_training: str | Path | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    tell: Tell = lambda _line: None,
+) -> FewShot:
+    """Run a study of loaded observers; `fewshot` says what the rest is."""
+    shown, tests, dropped = set_aside(trials, units=design.pool_units, seed=design.seed, pool=pool)
+    others = [DecisionVariables.read(one) for one in baselines]
+    known, compared = _baselines(tests, people, others)
+    facts = claim(out, family, trials, design=design, pool=pool, force=force)
+    # first, because it needs no model and may refuse
+    found = check(tests, pool=shown, folder=images_of_training)
+    frames, points, letters, flips = [], [], [], []
+    for name, observer in family.items():
+        asked = _Asked(name, observer, shown, tests, design, tell)
+        runs = asked.all_cells()
+        frames += [run.frame for run in runs]
+        letters += [run.letters for run in runs]
+        points += asked.points(runs, people)
+        flips += asked.flips(runs)
+    made = FewShot(
         points=tuple(points),
-        answers=answers,
+        answers=pd.concat(frames, ignore_index=True),
         trials=len(tests),
         units=len(np.unique(tests.index.unit_id.astype(str))),
         pool_units=design.pool_units,
         dropped=dropped,
         parameters=dict(parameters or {}),
-        baselines=_baselines(tests, people, baselines or {}),
+        baselines=known,
+        compared=compared,
+        letters=pd.DataFrame(letters),
+        flips=pd.DataFrame(flips),
+        contamination=found,
         simulated=trials.simulated,
     )
+    if out is not None:
+        facts["people"] = None if people is None else people.responses.source
+        facts["baselines"] = [one.observer for one in others]
+        facts["ledgers"] = _totals(family)
+        write(made, Path(out), facts)
+    return made
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
+    """One observer, number of shots, draw and ablation on all tests."""
+
+    count: int
+    ablation: str
     decisions: DecisionVariables
     frame: pd.DataFrame
     habits: Mapping[str, Any]
+    letters: Mapping[str, Any]
 
 
-def _ask(observer: InContext, tests: Trials, seed: int, *, draw: int) -> _Run:
-    """One observer on all tests, asked once a prompt (the ledger knows what was asked before)."""
-    blind = tests.blind(seed=seed)
-    found = observer.both_orders(blind.without_key())
-    from imi_bench.observers.incontext.scoring import of_trial
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One observer through all cells of a design."""
 
-    pairs = [of_trial(a, b) for a, b in zip(found.first, found.second, strict=True)]
+    name: str
+    observer: InContext
+    pool: Trials
+    tests: Trials
+    design: Design
+    tell: Tell
+
+    def all_cells(self) -> list[_Run]:
+        return [self._cell(*cell) for cell in self.design.cells()]
+
+    def _with(self, count: int, draw: int, ablation: Any) -> InContext:
+        shots = shots_of(
+            self.observer, self.pool, count, draw, design=self.design, ablation=ablation
+        )
+        return self.observer.with_shots(shots)
+
+    def _cell(self, count: int, draw: int, ablation: Any) -> _Run:
+        """One observer on all tests, asked once a prompt: the ledger knows what was asked."""
+        made = self._with(count, draw, ablation)
+        blind = self.tests.blind(seed=self.design.seed)
+        shown = blind.without_key()
+        found = made.both_orders(shown)
+        free = {key: one.difference for key, one in made.letters(shown).items()}
+        decisions, frame = _answers(self.name, found, blind)
+        cell = {"observer": self.name, "shots": count, "ablation": ablation, "draw": draw}
+        names = {"content_free": "content-free", "unconditional": "unconditional"}
+        letters = {**cell, **{key: free.get(said, math.nan) for key, said in names.items()}}
+        spent = ""
+        if made.ledger is not None:
+            spent = f"; {made.ledger.requests:,} requests"
+            if getattr(made.model, "price_in", 0):
+                spent += f", {made.ledger.spent():.4g} spent"
+        ablated = "" if ablation == "none" else f", {ablation} shuffled"
+        self.tell(
+            f"{self.name}, {count} shots, draw {draw + 1}{ablated}: "
+            f"{decisions.credit.mean():.3f} correct{spent}"
+        )
+        return _Run(count, ablation, decisions, frame.assign(**cell), found.report(), letters)
+
+    def points(self, runs: Sequence[_Run], people: Study | None) -> list[Point]:
+        cells = dict.fromkeys((run.count, run.ablation) for run in runs)
+        return [
+            _point(
+                self.name,
+                [run for run in runs if (run.count, run.ablation) == cell],
+                people,
+                self.design.seed,
+            )
+            for cell in cells
+        ]
+
+    def flips(self, runs: Sequence[_Run]) -> list[dict[str, Any]]:
+        """Ask some trials a second time, past the ledger's first answers."""
+        count = min(self.design.repeats, len(self.tests))
+        if not count:
+            return []
+        rng = generator(self.design.seed, "repeats")
+        chosen = self.tests.take(np.sort(rng.permutation(len(self.tests))[:count]))
+        blind = chosen.blind(seed=self.design.seed)
+        asked = most(self.design)
+        second, _ = _answers(
+            self.name, self._with(*asked).both_orders(blind.without_key(), again=True), blind
+        )
+        run = next(run for run in runs if (run.count, run.ablation) == (asked[0], asked[2]))
+        rows = rows_of(second.trial_id, among=run.decisions.trial_id)
+        pair = np.stack([run.decisions.toward_correct[rows], second.toward_correct])
+        pair = pair[:, np.isfinite(pair).all(axis=0)]
+        flipped, asked_twice = int((np.sign(pair[0]) != np.sign(pair[1])).sum()), pair.shape[1]
+        rate = proportion(flipped, asked_twice) if asked_twice else Estimate.undefined("no answer")
+        return [
+            {
+                "observer": self.name,
+                "shots": asked[0],
+                "trials": asked_twice,
+                "flipped": flipped,
+                "rate": rate.value,
+                "low": rate.low,
+                "high": rate.high,
+                "largest": float(np.abs(pair[0] - pair[1]).max()) if asked_twice else math.nan,
+            }
+        ]
+
+
+def _answers(
+    name: str, found: BothOrders, blind: BlindTrials
+) -> tuple[DecisionVariables, pd.DataFrame]:
     if blind.key is None:
         raise InputError("trials were blinded without a key")
-    decisions = DecisionVariables(
-        observer=observer.name,
-        trial_id=blind.key.index.trial_id,
-        decision_variable=np.array([value for value, _ in pairs]),
-        status=np.array([status for _, status in pairs], dtype=object),
-        shown_first=blind.key.shown_first,
-        seconds=np.zeros(len(pairs)),
-    )
+    value, status = found.evidence()
     index = blind.key.index
+    decisions = DecisionVariables(
+        observer=name,
+        trial_id=index.trial_id,
+        decision_variable=value,
+        status=status,
+        shown_first=blind.key.shown_first,
+        seconds=np.zeros(len(value)),
+    )
     frame = pd.DataFrame(
         {
             "trial_id": index.trial_id,
@@ -396,13 +313,11 @@ def _ask(observer: InContext, tests: Trials, seed: int, *, draw: int) -> _Run:
         }
     )
     orders = order_table(found, blind.key.first_is_positive)
-    return _Run(decisions, pd.concat([frame, orders], axis=1), found.report())
+    return decisions, pd.concat([frame, orders], axis=1)
 
 
-def _point(
-    name: str, count: int, ablation: str, runs: Sequence[_Run], people: Study | None, seed: int
-) -> Point:
-    frame = pd.concat([run.frame.assign(draw=d) for d, run in enumerate(runs)])
+def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> Point:
+    frame = pd.concat([run.frame for run in runs])
     habits = {
         key: float(np.mean([run.habits[key] for run in runs]))
         for key in ("says_a", "orders_agree", "mass")
@@ -414,8 +329,8 @@ def _point(
             against[shown] = over_draws([r.scores[score_name].estimate for r in reports])
     return Point(
         observer=name,
-        shots=count,
-        ablation=ablation,
+        shots=runs[0].count,
+        ablation=runs[0].ablation,
         accuracy=two_way_mean(
             frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), frame["draw"].to_numpy()
         ),
@@ -430,110 +345,39 @@ def _point(
     )
 
 
-def two_way_mean(values: Floats, units: Any, draws: Any, *, level: float = 0.95) -> Estimate:
-    """A mean whose interval clusters by unit and by draw.
-
-    Cameron, Gelbach and Miller's two-way variance (2011, equation 2.9), never below that by unit
-    alone; Student's t with the smaller number of clusters less one.
-
-    Parameters
-    ----------
-    values : (n,) float64
-    units, draws : (n,) labels
-    level : float
-
-    Examples
-    --------
-    >>> two_way_mean(np.array([1.0, 0, 1, 1]), np.array(list("aabb")), np.zeros(4)).value
-    0.75
-    """
-    from scipy import stats
-
-    unit, draw = (pd.factorize(np.asarray(labels))[0] for labels in (units, draws))
-    count, n_units, n_draws = len(values), unit.max() + 1, draw.max() + 1
-    mean = float(np.mean(values))
-    facts: dict[str, Any] = {"n": count, "clusters": int(n_units), "level": level}
-    if n_units < 2:
-        return Estimate(mean, reason="one unit: no interval", **facts)
-    rest = np.asarray(values) - mean
-
-    def variance(code: Any) -> float:
-        groups = code.max() + 1
-        if groups < 2:
-            return 0.0
-        sums = np.bincount(code, weights=rest)
-        return float((sums**2).sum() / count**2 * groups / (groups - 1))
-
-    by_unit = variance(unit)
-    both = variance(pd.factorize(unit * n_draws + draw)[0]) if n_draws > 1 else by_unit
-    total = max(by_unit, by_unit + variance(draw) - both) if n_draws > 1 else by_unit
-    df = min(n_units, n_draws) - 1 if n_draws > 1 and total > by_unit else n_units - 1
-    half = float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total))
-    return Estimate(
-        mean,
-        max(0.0, mean - half),
-        min(1.0, mean + half),
-        method=f"two-way clusters (unit, draw), t with {df} degrees of freedom",
-        **facts,
-    )
-
-
-def over_draws(found: Sequence[Estimate], *, level: float = 0.95) -> Estimate:
-    """One estimate from one a draw: Rubin's rules (1987, equations 3.1.2 to 3.1.6).
-
-    The within-draw variance is read off each interval (as normal), the between-draw variance off
-    the values.
-    """
-    from scipy import stats
-
-    defined = [e for e in found if not math.isnan(e.value)]
-    if not defined:
-        return Estimate.undefined(found[0].reason if found else "no draw")
-    values = np.array([e.value for e in defined])
-    z = stats.norm.ppf(0.5 + level / 2)
-    within = np.array([((e.high - e.low) / (2 * z)) ** 2 for e in defined])
-    count = len(values)
-    between = float(values.var(ddof=1)) if count > 1 else 0.0
-    total = float(within.mean()) + (1 + 1 / count) * between
-    extra = (1 + 1 / count) * between
-    df = math.inf if extra == 0 else (count - 1) * (total / extra) ** 2
-    half = (
-        float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total)) if total == total else math.nan
-    )
-    mean = float(values.mean())
-    first = defined[0]
-    return Estimate(
-        mean,
-        mean - half,
-        mean + half,
-        level=level,
-        method=f"{count} draws by Rubin's rules",
-        n=first.n,
-        clusters=first.clusters,
-        unit=first.unit,
-        reason="" if half == half else "an interval of a draw is undefined",
-    )
-
-
 def _baselines(
-    tests: Trials, people: Study | None, others: Mapping[str, DecisionVariables]
-) -> dict[str, Estimate]:
+    tests: Trials, people: Study | None, others: Sequence[DecisionVariables]
+) -> tuple[dict[str, Estimate], pd.DataFrame]:
+    """Proportion correct of people and of other observers, and the credit of each trial."""
     units = dict(zip(tests.index.trial_id, tests.index.unit_id, strict=True))
+    rows: list[pd.DataFrame] = []
     found = {}
+    given: list[tuple[str, Any, Any]] = []
     if people is not None:
-        rows = [t in units for t in people.responses.trial_id]
-        correct = people.responses.correct[rows].astype(float)
-        ids = people.responses.trial_id[rows]
-        if len(correct):
-            people_name = "people (simulated)" if people.responses.simulated else "people"
-            found[people_name] = two_way_mean(
-                correct, np.array([units[t] for t in ids]), np.zeros(len(ids))
-            )
-    for name, decisions in others.items():
-        keep = np.array([t in units for t in decisions.trial_id])
-        if keep.any():
-            ids = decisions.trial_id[keep]
-            found[name] = two_way_mean(
-                decisions.credit[keep], np.array([units[t] for t in ids]), np.zeros(len(ids))
-            )
-    return found
+        made_up = "people (simulated)" if people.responses.simulated else "people"
+        given.append((made_up, people.responses.trial_id, people.responses.correct.astype(float)))
+    given += [(one.observer, one.trial_id, one.credit) for one in others]
+    for name, trial_id, credit in given:
+        keep = np.array([trial in units for trial in trial_id], dtype=bool)
+        if missing := len(set(units) - set(trial_id)):
+            if missing == len(units):
+                raise NotComparableError(
+                    "a baseline on other trials", where=name, found="no tested trial", wanted="all"
+                )
+            name = f"{name} ({len(units) - missing} of {len(units)} trials)"
+        ids = np.asarray(trial_id)[keep]
+        own = pd.DataFrame({"trial_id": ids, "credit": np.asarray(credit)[keep]})
+        found[name] = two_way_mean(
+            own["credit"].to_numpy(), np.array([units[t] for t in ids]), np.zeros(len(ids))
+        )
+        each = own.groupby("trial_id")["credit"].mean().reset_index()
+        rows.append(each.assign(name=name))
+    columns = ["name", "trial_id", "credit"]
+    return found, pd.concat(rows)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def _totals(family: Mapping[str, InContext]) -> dict[str, Any]:
+    ledgers: dict[str, Ledger] = {
+        one.ledger.path.name: one.ledger for one in family.values() if one.ledger is not None
+    }
+    return {name: one.totals() for name, one in ledgers.items()}

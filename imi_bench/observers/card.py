@@ -13,7 +13,7 @@ from imi_bench.documents import read_model
 from imi_bench.errors import CardError
 from imi_bench.vision.weight_sources import WeightSource
 
-Kind = Literal["reference", "pixel", "classical", "embedding", "pairwise"]
+Kind = Literal["reference", "pixel", "classical", "embedding", "pairwise", "in-context"]
 
 
 class _Part(BaseModel):
@@ -38,7 +38,7 @@ class ObserverCard(_Part):
         Name in the catalogue; the card's file has the same.
     title : str
         For people.
-    kind : {"reference", "pixel", "classical", "embedding", "pairwise"}
+    kind : {"reference", "pixel", "classical", "embedding", "pairwise", "in-context"}
     loader : str
         ``module:function or class`` that builds the observer.
     parameters : mapping

@@ -13,11 +13,13 @@ from support.bright_trials import bright_trials
 
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.fewshot.contamination import check, on_clean
-from imi_bench.fewshot.study import Design, FewShot, fewshot, over_draws, two_way_mean
+from imi_bench.fewshot.curves import FewShot
+from imi_bench.fewshot.design import Design
+from imi_bench.fewshot.means import over_draws, two_way_mean
+from imi_bench.fewshot.study import fewshot
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.scoring import Scored
-from imi_bench.observers.incontext.shots import Shots
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images
@@ -43,11 +45,8 @@ class Scripted:
         return Scored(self.bias + z / 2 - 1, -z / 2 - 1)
 
 
-def observer(model: Any) -> Any:
-    def build(shots: Shots | None) -> InContext:
-        return InContext(model, identity={"model": "scripted"}, shots=shots, side=8)
-
-    return build
+def observer(model: Any) -> InContext:
+    return InContext(model, identity={"model": "scripted"}, side=8)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +56,8 @@ def trials() -> Trials:
 
 @pytest.fixture(scope="module")
 def found(trials: Trials) -> FewShot:
-    design = Design(shots=(0, 1, 3, 7), draws=3, pool_units=8)
-    return fewshot(observer(Scripted(base=0.0, rate=0.6)), trials, design=design, side=8)
+    scripted = observer(Scripted(base=0.0, rate=0.6))
+    return fewshot(scripted, trials, shots=(0, 1, 3, 7), draws=3, pool_units=8)
 
 
 def test_the_curve_is_that_of_the_model(found: FewShot) -> None:
@@ -85,16 +84,16 @@ def test_gain_per_doubling_is_found(found: FewShot) -> None:
 
 
 def test_ablations_and_families(trials: Trials) -> None:
-    design = Design(shots=(0, 2, 4), draws=2, pool_units=4, ablations=("labels",))
     made = fewshot(
         {
             "small": observer(Scripted(base=0.2, rate=0.0)),
             "large": observer(Scripted(base=0.2, rate=1.0, seed=1)),
         },
         trials.take(np.arange(60)),
-        design=design,
+        shots=(0, 2, 4),
+        draws=2,
+        ablations=("labels",),
         parameters={"small": 1e6, "large": 1e9},
-        side=8,
     )
     frame = made.to_frame()
     assert set(frame["observer"]) == {"small", "large"}

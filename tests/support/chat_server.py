@@ -35,7 +35,10 @@ def brightness_mind(*, slope: float = 0.05, bias: float = 1.5, per_shot: float =
 
     def mind(messages: list[dict[str, Any]]) -> float:
         shots = sum(m["role"] == "assistant" for m in messages)
-        left, right, a, b = (float(image.mean()) for image in pictures(messages[-1]))
+        shown = pictures(messages[-1])
+        if not shown:
+            return bias
+        left, right, a, b = (float(image.mean()) for image in shown)
         evidence = (abs(b - right) - abs(a - right)) + (abs(a - left) - abs(b - left))
         return bias + slope * (1 + per_shot * shots) * evidence
 

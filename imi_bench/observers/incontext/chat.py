@@ -75,6 +75,8 @@ class Chat:
         Whose budget is drawn on.
     """
 
+    reads_words_alone = True
+
     def __init__(
         self,
         model: str,
@@ -103,6 +105,7 @@ class Chat:
         self.in_flight, self.timeout, self.retries = in_flight, timeout, retries
         self.price_in, self.price_out = price_in, price_out
         self.system, self.seed, self.ledger = system, seed, ledger
+        self._urls: tuple[Any, dict[int, str]] = (None, {})
         self.identity: dict[str, Any] = {
             "back end": "chat",
             "model": model,
@@ -151,6 +154,8 @@ class Chat:
                     async with gate:
                         got(place, await self._one(openai, client, prompt))
                         done(1)
+                        if self.ledger is not None and self.price_in:
+                            done.say(f"{self.model}: {self.ledger.spent():.4g} spent")
 
                 tasks = [asyncio.create_task(one(*each)) for each in enumerate(prompts)]
                 try:
@@ -197,8 +202,9 @@ class Chat:
         messages: list[dict[str, Any]] = []
         if self.system:
             messages.append({"role": "system", "content": self.system})
+        known = self._shots_urls(prompt)
         for turn in prompt.messages():
-            parts = [_part(part) for part in turn["content"]]  # type: ignore[attr-defined]
+            parts = [_part(part, known) for part in turn["content"]]  # type: ignore[attr-defined]
             if turn["role"] == "assistant":
                 messages.append({"role": "assistant", "content": parts[0]["text"]})
             else:
@@ -217,6 +223,13 @@ class Chat:
             "logprobs": True,
             "top_logprobs": self.top_logprobs,
         }
+
+    def _shots_urls(self, prompt: Prompt) -> dict[int, str]:
+        """Addresses of the shots' images, which all prompts of a run share."""
+        if self._urls[0] is not prompt.shots:
+            pictures = [image for shown in prompt.shots for image in shown.images]
+            self._urls = (prompt.shots, {id(image): data_url(image) for image in pictures})
+        return self._urls[1]
 
     def _read(self, reply: Any) -> Scored:
         served = str(reply.model or "")
@@ -255,6 +268,12 @@ class Chat:
 
     def _usage(self, reply: Any) -> dict[str, float]:
         if reply.usage is None:
+            if self.ledger is not None and self.ledger.max_cost is not None:
+                raise InputError(
+                    "the server tells no numbers of tokens, so that no budget of money can be kept",
+                    where=f"{_public(self.base_url)}, model {self.model}",
+                    do="use --max-requests in place of --max-cost",
+                )
             return {}
         used = (reply.usage.prompt_tokens or 0, reply.usage.completion_tokens or 0)
         cost = (used[0] * self.price_in + used[1] * self.price_out) / 1e6
@@ -301,10 +320,11 @@ def _with_usage(answer: Scored, usage: Mapping[str, float]) -> Scored:
     return replace(answer, usage=dict(usage))
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
+def _part(part: dict[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
     if part["type"] == "text":
         return part
-    return {"type": "image_url", "image_url": {"url": data_url(part["image"])}}
+    url = known.get(id(part["image"])) or data_url(part["image"])
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def data_url(image: Pixels) -> str:

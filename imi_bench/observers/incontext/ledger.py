@@ -71,6 +71,17 @@ class Ledger:
             row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else Scored.from_json(json.loads(row[0]))
 
+    @property
+    def holds_answers(self) -> bool:
+        """Whether any answer is kept."""
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is not None
+
+    def spent(self) -> float:
+        """Money so far, over the whole file."""
+        with self._lock:
+            return self._spent()
+
     def allow(self) -> None:
         """Take one call from the budget.
 

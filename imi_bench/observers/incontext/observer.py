@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, LeakageError, UnknownNameError
@@ -21,7 +23,9 @@ from imi_bench.observers.incontext.prompt import (
     Layout,
     Prompt,
     Shown,
+    content_free,
     lay_out,
+    unconditional,
 )
 from imi_bench.observers.incontext.scoring import Model, Scored, of_trial, scored
 from imi_bench.observers.incontext.shots import Ablation, Shots
@@ -30,6 +34,7 @@ from imi_bench.provenance import sha256_json
 from imi_bench.tables import BlindTrials, Trials
 
 VERSION = 1
+_AT_ONCE = 32  # trials whose prompts are in memory together
 
 
 @runtime_checkable
@@ -53,6 +58,14 @@ class BothOrders:
 
     first: tuple[Scored, ...]
     second: tuple[Scored, ...]
+
+    def evidence(self) -> tuple[Floats, NDArray[np.object_]]:
+        """(T,) decision variables and (T,) statuses; see `of_trial`."""
+        pairs = [of_trial(a, b) for a, b in zip(self.first, self.second, strict=True)]
+        return (
+            np.array([value for value, _ in pairs], dtype=np.float64),
+            np.array([status for _, status in pairs], dtype=object),
+        )
 
     def differences(self) -> Floats:
         """(T, 2) ``l(A) - l(B)`` in either order, NaN without an answer."""
@@ -157,15 +170,33 @@ class InContext:
 
     def decide(self, trials: BlindTrials, codes: Codes | None = None) -> Answers:
         """Half the difference of the evidence in the two orders, in nats."""
-        found = self.both_orders(trials)
-        pairs = [of_trial(a, b) for a, b in zip(found.first, found.second, strict=True)]
-        return Answers(
-            np.array([value for value, _ in pairs], dtype=np.float64),
-            np.array([status for _, status in pairs], dtype=object),
-        )
+        return Answers(*self.both_orders(trials).evidence())
 
-    def both_orders(self, trials: BlindTrials) -> BothOrders:
+    def with_shots(self, shots: Shots | None) -> InContext:
+        """The same model and ledger after other solved trials."""
+        made = copy.copy(self)
+        if shots is not None and (shots.layout, shots.side) != (self.layout, self.side):
+            raise InputError("shots and question are laid out differently", found=shots.layout)
+        made.shots = shots
+        return made
+
+    def keeping(self, ledger: Ledger | None) -> InContext:
+        """The same observer with another ledger, whose budget its model draws on from now on."""
+        made = copy.copy(self)
+        made.ledger = ledger
+        if hasattr(made.model, "ledger"):
+            made.model.ledger = ledger
+        return made
+
+    def both_orders(self, trials: BlindTrials, *, again: bool = False) -> BothOrders:
         """Every trial in both orders; what the ledger knows is not asked again.
+
+        Parameters
+        ----------
+        trials : BlindTrials
+        again : bool
+            Ask a second time whatever is known (and keep the second answers apart, so that a run
+            that was stopped asks no third time).
 
         Raises
         ------
@@ -179,9 +210,45 @@ class InContext:
                 )
             )
             self.shots.require_disjoint(trials.images.hashes[used].tolist())
-        prompts = [self.prompt(trials, row, swap=s) for row in range(len(trials)) for s in (0, 1)]
-        answers = self._ask(prompts)
+        answers: list[Scored] = []
+        for prompts in self._prompts(trials):
+            answers += self._ask(prompts, again=again)
         return BothOrders(tuple(answers[0::2]), tuple(answers[1::2]))
+
+    def unknown(self, trials: BlindTrials) -> int:
+        """How many requests `both_orders` would make."""
+        if self.ledger is None or not self.ledger.holds_answers:
+            return 2 * len(trials)
+        known = self.ledger.known
+        return sum(
+            known(self._key(prompt)) is None
+            for prompts in self._prompts(trials)
+            for prompt in prompts
+        )
+
+    def letters(self, trials: BlindTrials) -> dict[str, Scored]:
+        """What the model says for a letter as such.
+
+        Returns
+        -------
+        dict
+            ``content-free``: after the same shots, with grey for every image of the question
+            (Zhao et al. 2021, arXiv 2102.09690); ``unconditional``: after the words alone (Brown
+            et al. 2020, section 2.4), absent where the model cannot be asked without images.
+        """
+        asked = {"content-free": content_free(self.prompt(trials, 0))}
+        if getattr(self.model, "reads_words_alone", False):
+            asked["unconditional"] = unconditional()
+        return dict(zip(asked, self._ask(list(asked.values())), strict=True))
+
+    def _prompts(self, trials: BlindTrials) -> Iterator[list[Prompt]]:
+        """Prompts of some trials at a time: all of them together would fill the memory."""
+        for start in range(0, len(trials), _AT_ONCE):
+            rows = range(start, min(start + _AT_ONCE, len(trials)))
+            yield [self.prompt(trials, row, swap=swap) for row in rows for swap in (0, 1)]
+
+    def _key(self, prompt: Prompt, *, again: bool = False) -> str:
+        return sha256_json([self.identity, prompt.key(), *["again"] * again])
 
     def prompt(self, trials: BlindTrials, row: int, *, swap: int = 0) -> Prompt:
         """The prompt of one trial; `swap` puts the query shown first in place of B."""
@@ -201,8 +268,8 @@ class InContext:
         )
         return Prompt(() if self.shots is None else self.shots.shown, question)
 
-    def _ask(self, prompts: Sequence[Prompt]) -> list[Scored]:
-        keys = [sha256_json([self.identity, prompt.key()]) for prompt in prompts]
+    def _ask(self, prompts: Sequence[Prompt], *, again: bool = False) -> list[Scored]:
+        keys = [self._key(prompt, again=again) for prompt in prompts]
         answers: list[Scored | None] = [
             None if self.ledger is None else self.ledger.known(key) for key in keys
         ]
@@ -243,16 +310,35 @@ def order_table(found: BothOrders, first_is_strong: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a trial: ``strong_as_a``, ``strong_as_b`` (1.0 right, 0.0 wrong, 0.5 tie, NaN no
-        answer) by which letter the strong query had.
+        One row a trial, by which letter the strong query had: ``strong_as_a``, ``strong_as_b``
+        (1.0 right, 0.0 wrong, 0.5 tie, NaN no answer), and ``difference_a``, ``difference_b``,
+        ``l(A) - l(B)`` in nats.
     """
     strong = np.asarray(first_is_strong, dtype=bool)
     found_values = found.differences()
-    right = np.where(np.isnan(found_values), np.nan, 0.5 + 0.5 * np.sign(found_values))
     # in the first order A is the query shown first
-    as_a = np.where(strong, right[:, 0], right[:, 1])
-    as_b = np.where(strong, 1 - right[:, 1], 1 - right[:, 0])
-    return pd.DataFrame({"strong_as_a": as_a, "strong_as_b": as_b})
+    as_a = np.where(strong, found_values[:, 0], found_values[:, 1])
+    as_b = np.where(strong, found_values[:, 1], found_values[:, 0])
+    return pd.DataFrame(
+        {
+            "strong_as_a": right_by(as_a),
+            "strong_as_b": right_by(-as_b),
+            "difference_a": as_a,
+            "difference_b": as_b,
+        }
+    )
+
+
+def right_by(evidence: Any) -> Floats:
+    """1.0 where evidence for the right answer is positive, 0.5 at 0, 0.0 below, NaN without.
+
+    Examples
+    --------
+    >>> right_by(np.array([2.0, 0.0, -1.0])).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    values = np.asarray(evidence, dtype=np.float64)
+    return np.where(np.isnan(values), np.nan, 0.5 + 0.5 * np.sign(values))
 
 
 def from_name(
@@ -328,13 +414,24 @@ def from_name(
     return InContext(
         model,
         identity=model.identity,
-        name=name or f"vlm:{architecture}",
+        name=_shown(name, kind, model_name, shots=shots, draw=draw, layout=layout),
         shots=drawn,
         layout=layout,
         side=side,
         ledger=kept,
         batch_size=batch_size,
     )
+
+
+def _shown(name: str, kind: str, model: str, *, shots: int, draw: int, layout: str) -> str:
+    """The name in reports: a card's as it is, else without folders, addresses and keys."""
+    if name and not name.startswith("vlm:"):
+        return name
+    model = Path(model).name if kind == "hf" and Path(model).exists() else model
+    said = {"shots": shots, "draw": draw if shots else 0, "layout": layout}
+    plain = {"shots": 0, "draw": 0, "layout": "sheets"}
+    options = "&".join(f"{key}={value}" for key, value in said.items() if value != plain[key])
+    return f"vlm:{kind}/{model}" + f"?{options}" * bool(options)
 
 
 def _pool(path: str, count: int) -> Trials:
@@ -358,4 +455,12 @@ def _default_ledger() -> Path:
     return Path(folder) / "incontext.db"
 
 
-__all__ = ["BothOrders", "InContext", "LeakageError", "ManyAtOnce", "from_name", "order_table"]
+__all__ = [
+    "BothOrders",
+    "InContext",
+    "LeakageError",
+    "ManyAtOnce",
+    "from_name",
+    "order_table",
+    "right_by",
+]

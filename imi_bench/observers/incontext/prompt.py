@@ -177,3 +177,8 @@ def content_free(prompt: Prompt) -> Prompt:
         for part in prompt.question.parts
     )
     return Prompt(prompt.shots, Shown(parts))
+
+
+def unconditional() -> Prompt:
+    """The words that ask for an answer, and nothing to answer about."""
+    return Prompt((), Shown((f"Answer with {OPTIONS[0]} or {OPTIONS[1]}.",)))

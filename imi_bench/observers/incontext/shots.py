@@ -169,7 +169,7 @@ class Shots:
 
 
 def set_aside(
-    trials: Trials, *, units: int, seed: int = 0
+    trials: Trials, *, units: int, seed: int = 0, pool: Trials | None = None
 ) -> tuple[Trials, Trials, tuple[str, ...]]:
     """Split trials into a pool of some units for shots and the rest for tests.
 
@@ -179,12 +179,14 @@ def set_aside(
     units : int
         Units of the pool, drawn by the seed.
     seed : int
+    pool : Trials, optional
+        Where solved trials come from instead; then all of `trials` are to be tested.
 
     Returns
     -------
     pool, tests : Trials
         No unit and no picture stands in both: trials of the tests that show a picture of the pool
-        are dropped.
+        (or are about a unit of the one given) are dropped.
     dropped : tuple of str
         Their ids.
 
@@ -194,25 +196,32 @@ def set_aside(
         Nothing is left to test.
     """
     index = trials.index
-    known = np.unique(index.unit_id.astype(str))
-    if units >= len(known):
+    known = np.unique((index if pool is None else pool.index).unit_id.astype(str))
+    enough = units < len(known) if pool is None else units <= len(known)
+    if not enough:
         raise NotEnoughDataError(
             "too few units to set some aside", found=f"{len(known)} units", wanted=f"> {units}"
         )
     rng = generator(seed, "pool")
     chosen = set(rng.permutation(known)[:units].tolist())
-    inside = np.array([unit in chosen for unit in index.unit_id], dtype=bool)
-    pool_rows = np.flatnonzero(inside & ~index.catch)
-    cells = [trials.positive, trials.negative, trials.queries]
-    shown = np.unique(np.concatenate([part[pool_rows].ravel() for part in cells]))
-    touched = np.any(np.isin(np.hstack(cells), shown), axis=1)
-    rest = ~inside & ~index.catch
+    source = trials if pool is None else pool
+    inside = np.array([unit in chosen for unit in source.index.unit_id], dtype=bool)
+    made = source.take(np.flatnonzero(inside & ~source.index.catch))
+    shown = made.images.hashes[made.image_rows].tolist()
+    hashes = np.isin(trials.images.hashes.astype(str), np.array(shown, dtype=str))
+    cells = np.hstack([trials.positive, trials.negative, trials.queries])
+    touched = hashes[cells].any(axis=1)
+    rest = ~index.catch
+    same = np.array([unit in chosen for unit in index.unit_id], dtype=bool)
+    if pool is None:
+        rest &= ~same
+    else:
+        touched |= same
     tests = np.flatnonzero(rest & ~touched)
     if not len(tests):
         raise NotEnoughDataError(
             "every other trial shares a picture with the shots",
             found=f"{int(rest.sum())} trials",
-            do="give the shots from other images with --pool",
+            do="give the shots from other units and images with --pool",
         )
-    dropped = tuple(index.trial_id[rest & touched].tolist())
-    return trials.take(pool_rows), trials.take(tests), dropped
+    return made, trials.take(tests), tuple(index.trial_id[rest & touched].tolist())

@@ -42,6 +42,8 @@ class Transformer:
         against the whole prompt at first use, and given up where they differ.
     """
 
+    reads_words_alone = True
+
     def __init__(
         self, model: Any, processor: Any, *, identity: Mapping[str, Any], prefix_cache: bool = True
     ) -> None:
@@ -52,6 +54,7 @@ class Transformer:
                 where=identity.get("model"),
                 do="take the variant that is tuned for instructions",
             )
+        self.parameters = sum(one.numel() for one in self.model.parameters())
         self.prefix_cache = prefix_cache
         self.prefix_state = "not used yet" if prefix_cache else "off"
         self._prefix: tuple[str, Any, Any] | None = None
@@ -148,6 +151,10 @@ class Transformer:
             mass=math.exp(first) + math.exp(second),
             usage={"input_tokens": float(length)},
         )
+
+    def tokens(self, prompt: Prompt) -> int:
+        """How many the prompt has."""
+        return int(self._inputs(self._text(prompt, asking=True), prompt)["input_ids"].shape[1])
 
     def option_tokens(self, prompt: Prompt) -> dict[str, list[int]]:
         """Tokens of each option as they would follow the prompt."""

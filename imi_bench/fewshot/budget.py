@@ -1,0 +1,197 @@
+"""What a study would ask, before it asks: calls, images, megabytes, tokens and money."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.fewshot.design import Design
+from imi_bench.observers.incontext.chat import data_url
+from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.prompt import Prompt
+from imi_bench.observers.incontext.shots import Shots, set_aside
+from imi_bench.progress import progress
+from imi_bench.results import Result
+from imi_bench.tables import Trials
+
+_SAMPLE = 6  # trials whose prompts are measured
+_CHARACTERS = 4  # of English text a token, roughly
+
+
+@dataclass(frozen=True, repr=False)
+class Budget(Result):
+    """What is to be asked.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row an observer and number of shots: ``calls``, of them ``known`` (in the ledger),
+        ``images``, ``megabytes`` (as sent to a server; 0 for others), ``tokens`` of input,
+        ``cost`` of the calls that are not known (NaN without prices).
+    asks_a_server : bool
+    notes : tuple of str
+        How tokens were found.
+    """
+
+    table: pd.DataFrame
+    asks_a_server: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The sums."""
+        t = self.table
+        new = int((t["calls"] - t["known"]).sum())
+        cost = t["cost"].sum(min_count=1)
+        money = "cost unknown (no prices)" if math.isnan(cost) else f"cost about {cost:.4g}"
+        return (
+            f"{new:,} calls to make ({int(t['known'].sum()):,} known), {t['images'].sum():,.0f} "
+            f"images, {t['megabytes'].sum():,.1f} MB, about "
+            f"{t['tokens'].sum():,.0f} tokens, {money}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an observer and number of shots."""
+        return self.table
+
+
+def budget(
+    observers: Mapping[str, InContext],
+    trials: Trials,
+    *,
+    design: Design,
+    pool: Trials | None = None,
+    tokens_per_image: int | None = None,
+) -> Budget:
+    """Count what a study would ask; nothing is asked.
+
+    Parameters
+    ----------
+    observers : mapping of str to InContext
+        As `imi_bench.fewshot.loading.observers_of` gives them.
+    trials : Trials
+    design : Design
+    pool : Trials, optional
+    tokens_per_image : int, optional
+        What a server counts; by default OpenAI's published rule for tiles.
+    """
+    pool, tests, _ = set_aside(trials, units=design.pool_units, seed=design.seed, pool=pool)
+    blind = tests.blind(seed=design.seed).without_key()
+    repeats = min(design.repeats, len(tests))
+    rows, notes = [], []
+    cells = list(design.cells())
+    with progress("counting", total=len(cells) * len(observers), unit="runs") as advance:
+        for name, observer in observers.items():
+            found: dict[int, dict[str, float]] = {}
+            for count, draw, ablation in cells:
+                shots = shots_of(observer, pool, count, draw, design=design, ablation=ablation)
+                made = observer.with_shots(shots)
+                row = found.setdefault(count, dict.fromkeys(_COLUMNS, 0.0))
+                extra = 2.0 * repeats if (count, draw, ablation) == most(design) else 0.0
+                calls = 2.0 * len(tests) + extra + 1  # one more for the letters
+                if not row["calls"]:
+                    row |= _measured(made, tests, tokens_per_image)
+                row["calls"] += calls
+                row["known"] += 2.0 * len(tests) - made.unknown(blind)
+                advance(1)
+            for count, row in found.items():
+                rows.append({"observer": name, "shots": count, **_sums(row, observer)})
+            notes.append(f"{name}: {_how(observer, tokens_per_image)}")
+    served = any(hasattr(one.model, "base_url") for one in observers.values())
+    return Budget(pd.DataFrame(rows), served, tuple(notes))
+
+
+_COLUMNS = ("calls", "known", "images", "megabytes", "tokens")
+
+
+def most(design: Design) -> tuple[int, int, str]:
+    """The cell whose trials are asked twice."""
+    return max(design.shots), 0, "none"
+
+
+def shots_of(
+    observer: InContext, pool: Trials, count: int, draw: int, *, design: Design, ablation: Any
+) -> Shots | None:
+    """The solved trials of a cell, laid out as the observer asks."""
+    if not count:
+        return None
+    return Shots(
+        pool,
+        count,
+        draw=draw,
+        seed=design.seed,
+        layout=observer.layout,
+        side=observer.side,
+        ablation=ablation,
+    )
+
+
+def _measured(observer: InContext, tests: Trials, per_image: int | None) -> dict[str, float]:
+    """Means of one call, over the first few trials."""
+    blind = tests.take(np.arange(min(_SAMPLE, len(tests)))).blind(seed=0).without_key()
+    prompts = [observer.prompt(blind, row) for row in range(len(blind))]
+    served = hasattr(observer.model, "base_url")
+    return {
+        "images": float(len(prompts[0].images)),
+        "megabytes": float(np.mean([_megabytes(p) for p in prompts])) if served else 0.0,
+        "tokens": float(np.mean([_tokens(observer, p, per_image) for p in prompts])),
+    }
+
+
+def _megabytes(prompt: Prompt) -> float:
+    return sum(len(data_url(image)) for image in prompt.images) / 1e6
+
+
+def _tokens(observer: InContext, prompt: Prompt, per_image: int | None) -> float:
+    if hasattr(observer.model, "tokens"):
+        return float(observer.model.tokens(prompt))
+    words = sum(len(part) for shown in prompt for part in shown.parts if isinstance(part, str))
+    each = [per_image or tile_tokens(*image.shape[:2]) for image in prompt.images]
+    return words / _CHARACTERS + sum(each)
+
+
+def tile_tokens(height: int, width: int) -> int:
+    """Tokens of an image by OpenAI's published rule for GPT-4o: 85, and 170 a tile of 512 pixels.
+
+    Examples
+    --------
+    >>> tile_tokens(1024, 1024), tile_tokens(224, 224)
+    (765, 255)
+    """
+    scale = min(1.0, 2048 / max(height, width))
+    scale *= min(1.0, 768 / (min(height, width) * scale))
+    tiles = math.ceil(height * scale / 512) * math.ceil(width * scale / 512)
+    return 85 + 170 * tiles
+
+
+def _sums(row: Mapping[str, float], observer: InContext) -> dict[str, float]:
+    calls, known = int(row["calls"]), int(row["known"])
+    samples = max(1, int(getattr(observer.model, "samples", 0)))
+    price_in, price_out = (getattr(observer.model, f"price_{way}", 0.0) for way in ("in", "out"))
+    tokens = row["tokens"] * (calls - known)
+    said = (calls - known) * samples * getattr(observer.model, "max_tokens", 0)
+    cost = (tokens * price_in + said * price_out) / 1e6 if price_in else math.nan
+    return {
+        "calls": calls,
+        "known": known,
+        "images": row["images"] * (calls - known),
+        "megabytes": row["megabytes"] * (calls - known),
+        "tokens": tokens,
+        "cost": cost,
+    }
+
+
+def _how(observer: InContext, per_image: int | None) -> str:
+    if hasattr(observer.model, "tokens"):
+        return "tokens counted by its own processor"
+    if per_image is not None:
+        return f"tokens estimated: {per_image} an image as given, a quarter of the characters"
+    return (
+        "tokens estimated by OpenAI's rule for tiles and a quarter of the characters; another "
+        "server may count otherwise (--tokens-per-image)"
+    )

@@ -1,0 +1,362 @@
+"""Curves of accuracy against the number of solved trials: what a few-shot study found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.fewshot.contamination import Contamination, on_clean
+from imi_bench.fewshot.gain import gain, sentences
+from imi_bench.fewshot.means import two_way_mean
+from imi_bench.observers.incontext.observer import right_by
+from imi_bench.plots import new_axes
+from imi_bench.results import Brief, Result
+from imi_bench.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+KEYS = ["observer", "shots", "ablation"]
+VARIANTS = ("raw", "content-free", "unconditional", "both orders")
+
+
+@dataclass(frozen=True, repr=False)
+class Point(Brief):
+    """One point of a curve.
+
+    Attributes
+    ----------
+    observer : str
+    shots : int
+    ablation : str
+    accuracy : Estimate
+        Proportion correct; a tie or no answer counts one half. Its interval clusters by unit and
+        by draw.
+    coverage : float
+        Share of trials with an answer.
+    says_a, orders_agree, strong_as_a, strong_as_b, mass : float
+        Habits: share of A, agreement of the two orders, accuracy by the letter of the strong
+        query, probability of the options.
+    bits, agreement : Estimate or None
+        Against people, calibrated out of fold; averaged over draws by Rubin's rules.
+    """
+
+    observer: str
+    shots: int
+    ablation: str
+    accuracy: Estimate
+    coverage: float
+    says_a: float
+    orders_agree: float
+    strong_as_a: float
+    strong_as_b: float
+    mass: float
+    bits: Estimate | None = None
+    agreement: Estimate | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class FewShot(Result):
+    """Curves of accuracy against the number of solved trials.
+
+    Attributes
+    ----------
+    points : tuple of Point
+    answers : DataFrame
+        One row an observer, number of shots, ablation, draw and trial: ``trial_id, unit_id, mode,
+        difficulty, credit, status, value`` (evidence for the strong query, nats), ``strong_as_a``,
+        ``strong_as_b``, ``difference_a``, ``difference_b`` (``l(A) - l(B)`` by the letter of the
+        strong query).
+    trials, units, pool_units : int
+        Tested, and set aside.
+    dropped : tuple of str
+        Trials that share a picture with the pool.
+    parameters : mapping of str to float
+        Of each observer, where known.
+    baselines : mapping of str to Estimate
+        Proportion correct of other observers, and of people, on the same trials.
+    compared : DataFrame
+        ``name, trial_id, credit`` of each baseline; of people the share of right answers.
+    letters : DataFrame
+        One row an observer, number of shots, ablation and draw: ``content_free`` and
+        ``unconditional``, ``l(A) - l(B)`` without anything to answer about; NaN where the model
+        gave none.
+    flips : DataFrame
+        One row an observer: ``shots, trials, flipped, rate, low, high, largest`` (change of the
+        evidence, nats) of trials asked twice.
+    contamination : Contamination or None
+    simulated : bool
+    """
+
+    points: tuple[Point, ...]
+    answers: pd.DataFrame
+    trials: int
+    units: int
+    pool_units: int
+    dropped: tuple[str, ...] = ()
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Estimate] = field(default_factory=dict)
+    compared: pd.DataFrame = field(default_factory=pd.DataFrame)
+    letters: pd.DataFrame = field(default_factory=pd.DataFrame)
+    flips: pd.DataFrame = field(default_factory=pd.DataFrame)
+    contamination: Contamination | None = None
+    simulated: bool = False
+
+    shown_columns = ("observer", "shots", "ablation", "accuracy", "low", "high", "coverage")
+
+    @property
+    def title(self) -> str:
+        """What this is."""
+        said = " (SIMULATED trials)" if self.simulated else ""
+        return (
+            f"Proportion correct by number of solved trials: {self.trials} trials of {self.units} "
+            f"units{said}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a point."""
+        return pd.DataFrame(
+            [
+                {
+                    "observer": p.observer,
+                    "shots": p.shots,
+                    "ablation": p.ablation,
+                    "accuracy": p.accuracy.value,
+                    "low": p.accuracy.low,
+                    "high": p.accuracy.high,
+                    "coverage": p.coverage,
+                    "says_a": p.says_a,
+                    "orders_agree": p.orders_agree,
+                    "strong_as_a": p.strong_as_a,
+                    "strong_as_b": p.strong_as_b,
+                    "mass": p.mass,
+                    "bits": math.nan if p.bits is None else p.bits.value,
+                    "agreement": math.nan if p.agreement is None else p.agreement.value,
+                }
+                for p in self.points
+            ]
+        )
+
+    def by(self, column: str) -> pd.DataFrame:
+        """Proportion correct by ``mode`` or ``difficulty``, with intervals.
+
+        Returns
+        -------
+        DataFrame
+            ``observer, shots, ablation, COLUMN, accuracy, low, high, trials``.
+        """
+        if column not in ("mode", "difficulty"):
+            raise InputError("unknown stratum", found=column, wanted="mode or difficulty")
+        return _means(self.answers, [*KEYS, column], "credit")
+
+    def gaps(self) -> pd.DataFrame:
+        """Each point's proportion correct minus that of each baseline on the same trials, paired.
+
+        Returns
+        -------
+        DataFrame
+            ``observer, shots, ablation, baseline, difference, low, high, trials``. People are
+            taken by trial, so that every trial counts once; their own mean in `baselines` counts
+            every answer once.
+        """
+        parts = []
+        for name in self.compared["name"].unique() if len(self.compared) else ():
+            own = self.compared[self.compared["name"] == name].set_index("trial_id")["credit"]
+            rows = self.answers[self.answers["trial_id"].isin(own.index)]
+            rows = rows.assign(
+                baseline=name, difference=rows["credit"] - rows["trial_id"].map(own).astype(float)
+            )
+            parts.append(_means(rows, [*KEYS, "baseline"], "difference", bounds=(-1.0, 1.0)))
+        columns = [*KEYS, "baseline", "difference", "low", "high", "trials"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def variants(self) -> pd.DataFrame:
+        """Accuracy in a single order, raw and normalised for the letter, beside both orders.
+
+        ``raw``: the sign of ``l(A) - l(B)``; ``content-free`` and ``unconditional``: of that minus
+        what the model says for the letter as such; ``both orders``: of z, from which any habit for
+        a letter cancels, so that normalising it changes nothing.
+
+        Returns
+        -------
+        DataFrame
+            ``observer, shots, ablation, variant, accuracy, low, high, strong_as_a, strong_as_b,
+            trials``; trials without an answer are left out.
+        """
+        rows = self.answers[self.answers["difference_a"].notna()]
+        rows = rows[rows["difference_b"].notna()]
+        if len(self.letters):
+            rows = rows.merge(self.letters, on=[*KEYS, "draw"], how="left", validate="many_to_one")
+        parts = []
+        for variant in VARIANTS:
+            habit: Any = 0.0
+            if variant in ("content-free", "unconditional"):
+                column = variant.replace("-", "_")
+                if column not in rows or not rows[column].notna().any():
+                    continue
+                habit = rows[column]
+            as_a = right_by(rows["difference_a"] - habit)
+            as_b = right_by(habit - rows["difference_b"])
+            right = (as_a + as_b) / 2
+            if variant == "both orders":
+                right = right_by(rows["difference_a"] - rows["difference_b"])
+            made = rows.assign(variant=variant, right=right, as_a=as_a, as_b=as_b)
+            made = made[np.isfinite(made["right"])]
+            keys = [*KEYS, "variant"]
+            table = _means(made, keys, "right").rename(columns={"right": "accuracy"})
+            each = made.groupby(keys)[["as_a", "as_b"]].mean().reset_index()
+            table = table.merge(each, on=keys).rename(
+                columns={"as_a": "strong_as_a", "as_b": "strong_as_b"}
+            )
+            if variant == "both orders":
+                table[["strong_as_a", "strong_as_b"]] = math.nan
+            parts.append(table)
+        columns = [*KEYS, "variant", "accuracy", "low", "high", "trials"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def unanswered(self) -> pd.DataFrame:
+        """Trials without an answer: one row an observer, number of shots, stratum and status."""
+        rows = self.answers[~self.answers["status"].isin(["ok", "tie"])]
+        keys = [*KEYS, "mode", "difficulty", "status"]
+        return rows.groupby(keys).size().rename("trials").reset_index()
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the curves on a doubling axis; zero shots stand apart on the left."""
+        ax = new_axes(ax, width=6.4, height=4.2)
+        counts = sorted({p.shots for p in self.points})
+        place = {count: -1.0 if count == 0 else math.log2(count) for count in counts}
+        kinds = list(dict.fromkeys((p.observer, p.ablation) for p in self.points))
+        for number, (observer, ablation) in enumerate(kinds):
+            own = [p for p in self.points if (p.observer, p.ablation) == (observer, ablation)]
+            x = [place[p.shots] + 0.04 * number for p in own]
+            label = observer if ablation == "none" else f"{observer}, {ablation} shuffled"
+            ax.errorbar(
+                x,
+                [p.accuracy.value for p in own],
+                yerr=np.nan_to_num(
+                    [
+                        [p.accuracy.value - p.accuracy.low for p in own],
+                        [p.accuracy.high - p.accuracy.value for p in own],
+                    ]
+                ),
+                marker="os^vPX"[number % 6],
+                capsize=3,
+                label=label,
+                linestyle="-" if ablation == "none" else ":",
+            )
+        for name, line in self.baselines.items():
+            ax.axhline(line.value, linewidth=1, linestyle="--", color="0.5")
+            ax.annotate(
+                name,
+                (0.99, line.value),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+            )
+        ax.axhline(0.5, linewidth=1, color="0.6")
+        first_few = next((c for c in counts if c > 1), None)
+        names = {0: "0\nzero-shot", 1: "1\none-shot", first_few: f"{first_few}\nfew-shot"}
+        ax.set_xticks([place[c] for c in counts], [names.get(c, str(c)) for c in counts])
+        ax.set_xlabel("solved trials in the prompt")
+        ax.set_ylabel("proportion correct")
+        ax.set_title(self.title, fontsize=9)
+        ax.legend(fontsize=8)
+        return ax
+
+    def plot_parameters(self, *, ax: Axes | None = None) -> Axes:
+        """Draw proportion correct against parameters, a line for each number of solved trials.
+
+        Raises
+        ------
+        NotEnoughDataError
+            Parameters of fewer than two observers are known.
+        """
+        known = {p.observer for p in self.points} & set(self.parameters)
+        if len({self.parameters[name] for name in known}) < 2:
+            raise NotEnoughDataError(
+                "no family of models", found=f"parameters of {len(known)}", wanted="2 or more"
+            )
+        ax = new_axes(ax, width=6.4, height=4.2)
+        plain = [p for p in self.points if p.ablation == "none" and p.observer in known]
+        for number, count in enumerate(sorted({p.shots for p in plain})):
+            own = [p for p in plain if p.shots == count]
+            own.sort(key=lambda p: self.parameters[p.observer])
+            ax.plot(
+                [self.parameters[p.observer] for p in own],
+                [p.accuracy.value for p in own],
+                marker="os^vPX"[number % 6],
+                label=f"{count} solved trials",
+            )
+        ax.set_xscale("log")
+        ax.axhline(0.5, linewidth=1, color="0.6")
+        ax.set_xlabel("parameters")
+        ax.set_ylabel("proportion correct")
+        ax.legend(fontsize=8)
+        return ax
+
+    def gain(self) -> Any:
+        """Gain per doubling of solved trials and per tenfold parameters: see `gain.gain`."""
+        return gain(self.answers, self.parameters)
+
+    def on_clean(self) -> pd.DataFrame:
+        """Proportion correct on all trials beside that on the clean ones: see `on_clean`."""
+        if self.contamination is None:
+            raise InputError("contamination was not checked")
+        return on_clean(self.answers, self.contamination)
+
+    def words(self) -> list[str]:
+        """The study in sentences: the mixed model, what flips, what is clean, what was dropped."""
+        try:
+            said = sentences(self.gain())
+        except NotEnoughDataError as error:
+            said = [f"No mixed model: {error}."]
+        for row in self.flips.to_dict("records"):
+            said.append(
+                f"Asked twice, {row['observer']} changed its answer in {row['flipped']} of "
+                f"{row['trials']} trials; its evidence moved by at most {row['largest']:.2g} nats."
+            )
+        if self.contamination is not None:
+            said.append(f"{self.contamination.title}.")
+        said.append(
+            f"{len(self.dropped)} trials were dropped because they share a picture with the "
+            f"{self.pool_units} units set aside for solved trials."
+        )
+        missing = self.unanswered()
+        if len(missing):
+            by_status = missing.groupby("status")["trials"].sum().to_dict()
+            listed = ", ".join(f"{n} {status}" for status, n in by_status.items())
+            said.append(f"Without an answer, counted as one half and listed by stratum: {listed}.")
+        return said
+
+
+def _means(
+    rows: pd.DataFrame, keys: list[str], column: str, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> pd.DataFrame:
+    """Means of a column with intervals, one row a combination of keys in order of appearance."""
+    found = []
+    for names, part in rows.groupby(keys, sort=False):
+        made = two_way_mean(
+            part[column].to_numpy(dtype=float),
+            part["unit_id"].to_numpy(),
+            part["draw"].to_numpy(),
+            bounds=bounds,
+        )
+        named = dict(zip(keys, names if isinstance(names, tuple) else (names,), strict=True))
+        name = "accuracy" if column == "credit" else column
+        found.append(
+            {
+                **named,
+                name: made.value,
+                "low": made.low,
+                "high": made.high,
+                "trials": part["trial_id"].nunique(),
+            }
+        )
+    return pd.DataFrame(found)

@@ -1,0 +1,74 @@
+"""What a few-shot study asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.observers.incontext.shots import ABLATIONS, Ablation
+from imi_bench.results import Brief
+
+SHOTS = (0, 1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Brief):
+    """What is asked.
+
+    Attributes
+    ----------
+    shots : tuple of int
+        Numbers of solved trials; 0 is asked once, every other number once a draw.
+    draws : int
+    pool_units : int
+        Units set aside for solved trials; at least the largest number of them.
+    ablations : tuple of str
+        Beside ``none``: ``labels``, ``images``.
+    repeats : int
+        Trials that are asked twice for a flip rate, with the most solved trials of the first draw.
+    seed : int
+        Of the pool, the draws, the sides of the queries, and which trials are asked twice.
+
+    Raises
+    ------
+    InputError, NotEnoughDataError
+        No study; a pool too small.
+    """
+
+    shots: tuple[int, ...] = SHOTS
+    draws: int = 5
+    pool_units: int = 16
+    ablations: tuple[Ablation, ...] = ()
+    repeats: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 0 or self.draws < 1 or self.repeats < 0:
+            raise InputError(
+                "no study",
+                found=f"shots {self.shots}, {self.draws} draws, {self.repeats} repeats",
+                wanted="shots of 0 or more, 1 draw or more, 0 repeats or more",
+            )
+        for ablation in self.ablations:
+            if ablation not in ABLATIONS:
+                raise InputError("unknown ablation", found=ablation, wanted=" or ".join(ABLATIONS))
+        if self.pool_units < max(self.shots):
+            raise NotEnoughDataError(
+                "the pool is too small",
+                found=f"{self.pool_units} units",
+                wanted=f"{max(self.shots)}, one a solved trial",
+                do="give a larger --pool-units or fewer --shots",
+            )
+
+    def cells(self) -> Iterator[tuple[int, int, Ablation]]:
+        """Every (shots, draw, ablation) that is asked."""
+        ablations: dict[Ablation, None] = dict.fromkeys(("none", *self.ablations))
+        for ablation in ablations:
+            for count in sorted(set(self.shots)):
+                if count == 0:
+                    if ablation == "none":
+                        yield 0, 0, "none"
+                    continue
+                for draw in range(self.draws):
+                    yield count, draw, ablation

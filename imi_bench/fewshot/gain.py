@@ -1,0 +1,91 @@
+"""What each doubling of solved trials gains, and what tenfold parameters: a mixed model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from imi_bench.glmm.result import GlmmResult
+
+_SAID = {
+    "doublings": "each doubling of the solved trials",
+    "tenfold": "tenfold parameters, at one solved trial,",
+    "doublings:tenfold": "tenfold parameters, for the gain of each doubling,",
+}
+
+
+def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
+    """Gain per doubling of solved trials, and per tenfold parameters.
+
+    ``correct ~ log2(shots) [* log10(parameters)] + (1|unit) + (1|draw)`` over trials with an
+    answer and at least one solved trial; ties and missing answers are left out. The interaction
+    asks whether larger models gain more from context, as Brown et al. (2020) report.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        As `FewShot.answers`.
+    parameters : mapping of str to float
+        Of each observer; used where all are known and they differ.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Fewer than two numbers of solved trials above zero, or answers that are all alike.
+    """
+    from imi_bench.glmm import fit
+
+    rows = answers[(answers["shots"] > 0) & (answers["ablation"] == "none")]
+    rows = rows[rows["credit"] != 0.5]
+    if rows["shots"].nunique() < 2:
+        raise NotEnoughDataError(
+            "no curve to fit",
+            found=f"{rows['shots'].nunique()} numbers of solved trials above zero",
+            wanted="2 or more",
+        )
+    if rows["credit"].nunique() < 2:
+        raise NotEnoughDataError(
+            "no curve to fit", found=f"all {len(rows)} answers are alike", wanted="some of each"
+        )
+    data = rows.assign(
+        correct=rows["credit"].astype(int),
+        doublings=np.log2(rows["shots"]),
+        draw=rows["draw"].astype(str),
+        unit=rows["unit_id"],
+    )
+    fixed = "doublings"
+    known = all(name in parameters for name in rows["observer"].unique())
+    if known and len({parameters[name] for name in rows["observer"].unique()}) > 1:
+        size = np.log10([parameters[name] for name in rows["observer"]])
+        data["tenfold"] = size - size.mean()
+        fixed = "doublings * tenfold"
+    elif rows["observer"].nunique() > 1:
+        fixed = "doublings + observer"
+    grouping = " + (1|draw)" if data["draw"].nunique() > 1 else ""
+    return fit(f"correct ~ {fixed} + (1|unit){grouping}", data)
+
+
+def sentences(fitted: GlmmResult) -> list[str]:
+    """The model in words: one sentence for each effect of shots and size."""
+    table = fitted.to_frame().set_index("term")
+    said = []
+    for term, subject in _SAID.items():
+        if term not in table.index:
+            continue
+        row = table.loc[[term]].to_dict("records")[0]
+        odds, low, high = (math.exp(row[name]) for name in ("estimate", "low", "high"))
+        verdict = "a gain" if low > 1 else "a loss" if high < 1 else "no difference shown"
+        said.append(
+            f"{subject[0].upper()}{subject[1:]} multiplies the odds of a right answer by "
+            f"{odds:.2f} [{low:.2f}, {high:.2f}]: {verdict}."
+        )
+    if "doublings:tenfold" in table.index:
+        said[-1] = said[-1].replace("the odds of a right answer", "that factor")
+    return said + [f"Warning of the fit: {line}" for line in fitted.warnings]

@@ -1,0 +1,140 @@
+"""Observers of a study: by name, ready made, or plain models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from imi_bench.errors import InputError
+from imi_bench.observers.catalogue import load_observer
+from imi_bench.observers.incontext.ledger import Ledger
+from imi_bench.observers.incontext.observer import InContext
+
+OneObserver: TypeAlias = "str | InContext | Callable[..., Any]"
+ObserversLike: TypeAlias = "OneObserver | Iterable[OneObserver] | Mapping[str, OneObserver]"
+
+
+def observers_of(
+    given: ObserversLike,
+    *,
+    ledger: Ledger | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+) -> dict[str, InContext]:
+    """Zero-shot observers by the name that reports give them.
+
+    Parameters
+    ----------
+    given : str, InContext, callable, several of them, or a mapping of name to one
+        Names as in `imi_bench.observers.catalogue.load_observer`; a callable is a model
+        ``prompt -> log-likelihoods`` under a name that stands for all that can change its answers.
+    ledger : Ledger, optional
+        Where all of them keep their answers.
+    device, dtype, seed
+        For observers by name.
+
+    Raises
+    ------
+    InputError
+        No observer, two of one name, one that does not answer in context, or that has solved
+        trials already; a budget of money without prices.
+    """
+    if isinstance(given, Mapping):
+        listed = [(str(name), one) for name, one in given.items()]
+    else:
+        single = isinstance(given, str | InContext) or callable(given)
+        ones: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
+        listed = [("", one) for one in ones]
+    found: dict[str, InContext] = {}
+    for name, one in listed:
+        made = _made(name, one, ledger=ledger, device=device, dtype=dtype, seed=seed)
+        if made.name in found:
+            raise InputError("two observers of one name", found=made.name, wanted="one of each")
+        found[made.name] = made
+    if not found:
+        raise InputError("no observer", wanted="a name, an InContext or a model")
+    return found
+
+
+def _made(name: str, one: Any, *, ledger: Ledger | None, **load: Any) -> InContext:
+    if isinstance(one, str):
+        with_ledger = one
+        if ledger is not None and (one.startswith("vlm:") or _card_in_context(one)):
+            from urllib.parse import quote
+
+            with_ledger += ("&" if "?" in one else "?") + f"ledger={quote(str(ledger.path))}"
+        one = load_observer(with_ledger, **load)
+    elif not isinstance(one, InContext) and callable(one):
+        said = name or getattr(one, "__name__", type(one).__name__)
+        identity = getattr(one, "identity", {"model": said})
+        one = InContext(one, identity=identity, name=said)
+    if not isinstance(one, InContext):
+        raise InputError(
+            "not an observer that answers in context",
+            found=getattr(one, "name", type(one).__name__),
+            wanted="vlm:openai/MODEL, vlm:hf/PATH-OR-ID, or an InContext",
+        )
+    if one.shots is not None:
+        raise InputError(
+            "the study gives the solved trials", found=repr(one), do="leave out shots= and pool="
+        )
+    made = one.keeping(ledger) if ledger is not None else one.keeping(one.ledger)
+    if name:
+        made.name = name
+    _priced(made)
+    return made
+
+
+def _card_in_context(name: str) -> bool:
+    from imi_bench.observers.card import cards
+
+    card = cards().get(name.partition("?")[0])
+    return card is not None and card.kind == "in-context"
+
+
+def _priced(observer: InContext) -> None:
+    """Refuse a budget of money that could never be used up."""
+    budget = None if observer.ledger is None else observer.ledger.max_cost
+    price = getattr(observer.model, "price_in", None)
+    if budget is not None and price == 0:
+        raise InputError(
+            "a budget of money needs prices",
+            where=observer.name,
+            do="add price_in=… and price_out=… (for a million tokens) to the observer's name",
+        )
+
+
+def parameters_of(
+    observers: Mapping[str, InContext], given: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Numbers of parameters: those given, else those that a local model holds."""
+    found = dict(given or {})
+    if unknown := set(found) - set(observers):
+        raise InputError(
+            "parameters of no observer", found=sorted(unknown), wanted=sorted(observers)
+        )
+    for name, observer in observers.items():
+        counted = getattr(observer.model, "parameters", None)
+        if name not in found and isinstance(counted, int):
+            found[name] = float(counted)
+    return found
+
+
+def ledger_in(
+    folder: str | Path | None,
+    path: str | Path | None,
+    *,
+    max_requests: int | None,
+    max_cost: float | None,
+) -> Ledger | None:
+    """The study's own ledger: the file named, else ``ledger.db`` in its folder, else none."""
+    place = (
+        Path(path) if path is not None else None if folder is None else Path(folder) / "ledger.db"
+    )
+    if place is None:
+        if max_requests is not None or max_cost is not None:
+            raise InputError("a budget needs a ledger", do="give out= or ledger=")
+        return None
+    return Ledger(place, max_requests=max_requests, max_cost=max_cost)

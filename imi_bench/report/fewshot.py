@@ -1,0 +1,355 @@
+"""The page of a few-shot study: curves, gaps, habits, contamination, and the very prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from imi_bench.errors import NotEnoughDataError
+from imi_bench.fewshot.budget import most, shots_of
+from imi_bench.fewshot.curves import KEYS, FewShot
+from imi_bench.fewshot.design import Design
+from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.prompt import Prompt
+from imi_bench.observers.incontext.shots import set_aside
+from imi_bench.pages.shell import environment
+from imi_bench.provenance import atomic_path, package_versions, sha256_bytes
+from imi_bench.report.style import INK, MUTED, as_svg, new_canvas, styled
+from imi_bench.tables import Trials
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = "index.html"
+_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
+_FOLDER = "prompts"
+
+
+@dataclass(frozen=True)
+class _Figure:
+    title: str
+    alt: str
+    svg: str
+    caption: str
+
+
+def write_fewshot_page(
+    found: FewShot,
+    out: str | Path,
+    *,
+    family: Mapping[str, InContext],
+    trials: Trials,
+    design: Design,
+    pool: Trials | None = None,
+    count: int = 6,
+) -> Path:
+    """Write ``index.html`` and the images of the prompts that it shows.
+
+    Parameters
+    ----------
+    found : FewShot
+    out : str or Path
+        Folder.
+    family : mapping of str to InContext
+        The observers, which lay out the prompts again.
+    trials : Trials
+        All that the study was given.
+    design : Design
+    pool : Trials, optional
+        As the study was given.
+    count : int
+        Trials of each observer shown with their prompts.
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    folder = Path(out)
+    page = {
+        "title": "Judging units from solved trials in the prompt",
+        "simulated": _simulated(found),
+        "lead": f"{found.title}. {found.pool_units} units were set aside for solved trials.",
+        "words": found.words(),
+        "figures": _figures(found),
+        "tables": _tables(found),
+        "closed": _closed(family),
+        "prompts": [
+            prompt
+            for name, observer in family.items()
+            for prompt in _prompts(found, name, observer, (trials, pool), design, folder, count)
+        ],
+        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
+    }
+    html = environment("imi_bench.report").get_template("fewshot.html").render(page=page)
+    path = folder / PAGE
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _simulated(found: FewShot) -> str:
+    parts = ["The trials"] * found.simulated
+    parts += ["The people"] * any("(simulated)" in name for name in found.baselines)
+    if not parts:
+        return ""
+    listed = " and ".join([parts[0], *(part.lower() for part in parts[1:])])
+    return f"{listed} on this page were made up by imi_bench: nothing here was measured on people."
+
+
+def _closed(family: Mapping[str, InContext]) -> str:
+    served = [name for name, one in family.items() if hasattr(one.model, "base_url")]
+    if not served:
+        return ""
+    return (
+        f"What {', '.join(served)} was trained on cannot be checked from here: equal and nearly "
+        "equal pictures are looked for among the trials and in the folder given, nowhere else."
+    )
+
+
+# -- figures ---------------------------------------------------------------------------------
+
+
+def _figures(found: FewShot) -> list[_Figure]:
+    interval = "Bars: 95 % intervals over units and draws of the solved trials."
+    made = [
+        _drawn(
+            "Accuracy and the number of solved trials",
+            "Proportion correct against the number of solved trials, a line an observer",
+            found.plot,
+            f"{interval} Dashed: others on the same trials. Grey: chance.",
+            "curves",
+        )
+    ]
+    for column in ("mode", "difficulty"):
+        table = found.by(column)
+        if table[column].nunique() > 1:
+            made.append(
+                _drawn(
+                    f"By {column}",
+                    f"Proportion correct against the number of solved trials by {column}",
+                    _strata(table, column),
+                    interval,
+                    column,
+                )
+            )
+    with suppress(NotEnoughDataError):  # no family
+        made.append(
+            _drawn(
+                "Accuracy and parameters",
+                "Proportion correct against parameters, a line a number of solved trials",
+                found.plot_parameters,
+                "Of the family's models.",
+                "parameters",
+            )
+        )
+    return made
+
+
+def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: str) -> _Figure:
+    with styled(_COLOURS):
+        canvas = new_canvas(figsize=(6.2, 4.0), layout="constrained")
+        ax = plot(ax=canvas.subplots())
+        ax.set_title("")
+        ax.grid(axis="x", visible=False)
+        for text in ax.texts:
+            text.set_color(MUTED)
+        if (legend := ax.get_legend()) is not None:
+            legend.set_frame_on(False)
+            for text in legend.get_texts():
+                text.set_color(INK)
+        return _Figure(title, alt, as_svg(canvas, name), caption)
+
+
+def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:
+    def plot(*, ax: Axes) -> Axes:
+        plain = table[table["ablation"] == "none"]
+        counts = sorted(plain["shots"].unique())
+        place = {c: -1.0 if c == 0 else math.log2(c) for c in counts}
+        several = plain["observer"].nunique() > 1
+        for number, ((observer, level), own) in enumerate(plain.groupby(["observer", column])):
+            x = [place[c] + 0.04 * number for c in own["shots"]]
+            errors = [own["accuracy"] - own["low"], own["high"] - own["accuracy"]]
+            ax.errorbar(
+                x,
+                own["accuracy"],
+                yerr=np.nan_to_num(errors),
+                marker="os^vPX"[number % 6],
+                capsize=3,
+                label=f"{observer}, {level}" if several else str(level),
+            )
+        ax.axhline(0.5, linewidth=1, color="0.6")
+        ax.set_xticks([place[c] for c in counts], [str(c) for c in counts])
+        ax.set_xlabel("solved trials in the prompt")
+        ax.set_ylabel("proportion correct")
+        ax.legend()
+        return ax
+
+    return plot
+
+
+# -- tables ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    lead: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _table(title: str, lead: str, frame: pd.DataFrame) -> _Table:
+    shown = frame.copy()
+    if "ablation" in shown and set(shown["ablation"]) <= {"none"}:
+        shown = shown.drop(columns="ablation")
+    return _Table(
+        title,
+        lead,
+        tuple(str(name).replace("_", " ") for name in shown),
+        tuple(tuple(_cell(value) for value in row) for row in shown.itertuples(index=False)),
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+def _tables(found: FewShot) -> list[_Table]:
+    points = found.to_frame()
+    scores = [*KEYS, "accuracy", "low", "high", "bits", "agreement", "coverage"]
+    habits = [*KEYS, "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass"]
+    made = [
+        _table("Scores", "Bits and agreement with people where people answered.", points[scores]),
+        _table(
+            "Gaps to others",
+            "Proportion correct minus that of each baseline, paired by trial.",
+            found.gaps(),
+        ),
+        _table(
+            "Habits",
+            "Share of answers that are A; share of trials where both orders name the same query; "
+            "proportion correct where the strong query was A and where it was B; probability of "
+            "the two letters together.",
+            points[habits],
+        ),
+        _table(
+            "One order alone, raw and normalised",
+            "Minus what the model says for the letter with grey images (content-free) or without "
+            "any (unconditional). From both orders together a habit cancels, normalised or not.",
+            found.variants(),
+        ),
+        _table("Asked twice", "Past the ledger, the same prompts once more.", found.flips),
+    ]
+    if found.contamination is not None:
+        made += [
+            _table(
+                "On the clean trials",
+                f"{found.contamination.title}. Pictures are near when at most 8 of 64 bits of "
+                "their perceptual hashes differ, mirrored too.",
+                found.on_clean(),
+            ),
+            _table(
+                "Pairs of pictures", "The first 40 that were found.", found.contamination.pairs[:40]
+            ),
+        ]
+    made.append(_table("Without an answer", "Never wrong, never random.", found.unanswered()))
+    return [table for table in made if table.rows]
+
+
+# -- prompts ---------------------------------------------------------------------------------
+
+
+def _prompts(
+    found: FewShot,
+    name: str,
+    observer: InContext,
+    given: tuple[Trials, Trials | None],
+    design: Design,
+    folder: Path,
+    count: int,
+) -> list[dict[str, Any]]:
+    """Some trials with the most solved trials of the first draw: prompt, answers, verdict."""
+    shots, draw, ablation = most(design)
+    pool, tests, _ = set_aside(given[0], units=design.pool_units, seed=design.seed, pool=given[1])
+    rows = found.answers
+    cell = (rows["observer"] == name) & (rows["shots"] == shots) & (rows["draw"] == draw)
+    own = rows[cell & (rows["ablation"] == ablation)].reset_index(drop=True)
+    made = observer.with_shots(
+        shots_of(observer, pool, shots, draw, design=design, ablation=ablation)
+    )
+    blind = tests.blind(seed=design.seed)
+    if blind.key is None:
+        return []
+    place = {trial: row for row, trial in enumerate(blind.key.index.trial_id)}
+    shown = []
+    for row in _chosen(own["value"].to_numpy(dtype=float), count):
+        one = own.iloc[row]
+        prompt = made.prompt(blind.without_key(), place[one["trial_id"]])
+        strong = "A" if blind.key.first_is_positive[place[one["trial_id"]]] else "B"
+        shown.append(
+            {
+                "title": f"{one['trial_id']}, {name}, {shots} solved trials",
+                "turns": _turns(prompt, folder),
+                "verdict": _verdict(one, strong),
+            }
+        )
+    return shown
+
+
+def _chosen(values: Any, count: int) -> Sequence[int]:
+    """The surest right, the surest wrong, and the least decided, a third each."""
+    answered = np.flatnonzero(np.isfinite(values))
+    order = answered[np.argsort(values[answered])]
+    each = max(1, count // 3)
+    right = [int(i) for i in order[::-1][:each] if values[i] > 0]
+    wrong = [int(i) for i in order[:each] if values[i] < 0]
+    near = [int(i) for i in answered[np.argsort(np.abs(values[answered]))]]
+    rest = [i for i in near if i not in {*right, *wrong}]
+    return [*right, *wrong, *rest[:each]][:count] if count else []
+
+
+def _verdict(one: pd.Series, strong: str) -> str:
+    if one["status"] not in ("ok", "tie"):
+        return f"No answer: {one['status']}."
+    said = "right" if one["value"] > 0 else "wrong" if one["value"] < 0 else "undecided"
+    return (
+        f"{strong} is the strongly activating image. In this order and with A and B exchanged, "
+        f"log-odds of A against B: {one['difference_a']:+.2f} with the strong image as A, "
+        f"{one['difference_b']:+.2f} with it as B. Evidence for the strong image "
+        f"{one['value']:+.2f} nats: {said}."
+    )
+
+
+def _turns(prompt: Prompt, folder: Path) -> list[dict[str, Any]]:
+    turns = []
+    for number, one in enumerate(prompt):
+        parts = [
+            {"text": part, "image": "", "side": 0}
+            if isinstance(part, str)
+            else {"text": "", "image": _written(part, folder), "side": part.shape[1]}
+            for part in one.parts
+        ]
+        solved = one.answer is not None
+        title = f"Solved trial {number + 1}" if solved else "The trial asked"
+        turns.append({"title": title, "parts": parts, "answer": one.answer or "", "solved": solved})
+    return turns
+
+
+def _written(image: Any, folder: Path) -> str:
+    """The very pixels as a file beside the page, once for each content."""
+    name = f"{_FOLDER}/{sha256_bytes(repr(image.shape).encode() + image.tobytes())[:20]}.png"
+    if not (folder / name).is_file():
+        with atomic_path(folder / name) as temporary:
+            Image.fromarray(image).save(temporary, "PNG")
+    return name
