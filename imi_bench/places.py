@@ -18,9 +18,23 @@ import filelock
 
 from imi_bench.errors import InputError
 
-__all__ = ["exclusive", "refuse_inside", "require_plain", "sweep", "temporary_prefix"]
+__all__ = [
+    "cache_folder",
+    "exclusive",
+    "refuse_inside",
+    "require_plain",
+    "sweep",
+    "temporary_prefix",
+]
 
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d{1,10})-[^.]*(?:\.[^.]*)?")
+
+
+def cache_folder() -> Path:
+    """Where what can be made or fetched anew is kept: ``IMI_BENCH_CACHE``, or the platform's."""
+    import platformdirs
+
+    return Path(os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_path("imi-bench"))
 
 
 def refuse_inside(out: Path, *, inputs: Iterable[Path]) -> None:

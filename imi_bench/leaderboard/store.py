@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import platformdirs
 from markupsafe import Markup
 
 from imi_bench.arrays import Array, Floats
 from imi_bench.leaderboard.archive import Problem, read_files
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.rows import Detail, Row, Scored
+from imi_bench.places import cache_folder
 from imi_bench.provenance import package_versions, sha256_bytes, sha256_json
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.jackknife import Jackknife
@@ -63,9 +63,7 @@ class Store:
     @classmethod
     def of(cls, board: Board) -> Self:
         """The store of this user: ``$IMI_BENCH_CACHE/rows``, or the platform's cache."""
-        named = os.environ.get("IMI_BENCH_CACHE")
-        root = Path(named) if named else platformdirs.user_cache_path("imi-bench")
-        return cls(root / "rows", board)
+        return cls(cache_folder() / "rows", board)
 
     def key(self, path: Path) -> str:
         """Hash of a submission's files and of everything else its row depends on."""

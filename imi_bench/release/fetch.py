@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import platformdirs
 import pooch
 
+from imi_bench import places
 from imi_bench.errors import DownloadError, InputError
 from imi_bench.places import exclusive, require_plain
 from imi_bench.provenance import atomic_path, write_json
@@ -76,9 +76,8 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Where fetched tables are kept: ``IMI_BENCH_CACHE``, or the platform's cache folder."""
-    named = os.environ.get("IMI_BENCH_CACHE")
-    return (Path(named) if named else platformdirs.user_cache_path("imi-bench")) / "imi"
+    """Where fetched tables are kept."""
+    return places.cache_folder() / "imi"
 
 
 def fetch(

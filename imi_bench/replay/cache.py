@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.places import require_plain
+from imi_bench.places import cache_folder, require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes, sha256_file, write_json
 
 FLUSH_SECONDS = 5.0
@@ -33,7 +31,7 @@ Array = NDArray[Any]
 
 def default_folder() -> Path:
     """Where stores live: ``$IMI_BENCH_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_path("imi-bench"))
+    return cache_folder()
 
 
 class Store:

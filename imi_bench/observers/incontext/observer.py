@@ -30,6 +30,7 @@ from imi_bench.observers.incontext.prompt import (
 from imi_bench.observers.incontext.scoring import Model, Scored, of_trial, scored
 from imi_bench.observers.incontext.shots import Ablation, Shots
 from imi_bench.observers.protocol import Answers, Codes
+from imi_bench.places import cache_folder
 from imi_bench.provenance import sha256_json
 from imi_bench.tables import BlindTrials, Trials
 
@@ -447,12 +448,7 @@ def _pool(path: str, count: int) -> Trials:
 
 
 def _default_ledger() -> Path:
-    import os
-
-    import platformdirs
-
-    folder = os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_dir("imi-bench")
-    return Path(folder) / "incontext.db"
+    return cache_folder() / "incontext.db"
 
 
 __all__ = [
