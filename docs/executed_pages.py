@@ -202,6 +202,7 @@ def main() -> None:
     asked = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory(prefix="imi-pages-") as scratch:
+        os.environ["IMI_BENCH_CACHE"] = str(Path(scratch) / "cache")  # nothing from before
         for page in asked.pages:
             print(page.name, file=sys.stderr, flush=True)
             folder = Path(scratch) / page.stem
