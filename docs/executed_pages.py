@@ -28,6 +28,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
+
 DOCS = Path(__file__).resolve().parent
 PAGES = sorted((DOCS / "tutorials").glob("*.md"))
 _FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```[ ]*$", re.M | re.S)
@@ -223,7 +225,9 @@ def _keep_figures(page: Path, folder: Path) -> None:
         if (folder / Path(image).name).exists():
             target = page.parent / image
             target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(folder / Path(image).name, target)
+            with Image.open(folder / target.name) as drawn:
+                drawn.thumbnail((1000, 1000))
+                drawn.convert("RGB").quantize(96).save(target, optimize=True)
 
 
 if __name__ == "__main__":
