@@ -31,6 +31,7 @@ from imi_bench.choice.psychometric import PsychometricFit
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.provenance import sha256_columns
 from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 from imi_bench.tables.align import rows_of
 
@@ -60,6 +61,7 @@ def calibrate(
     lapse: float | None = None,
     seed: int = 0,
     level: float = 0.95,
+    robust: bool = False,
 ) -> Calibration:
     """Fit an observer's choice model to people, once for each fold held out.
 
@@ -87,6 +89,10 @@ def calibrate(
         Of the assignment to folds.
     level : float
         Of the intervals.
+    robust : bool
+        Squash the evidence (`imi_bench.stats.squash`, its scale from the answers of each fit) and
+        hold the lapse at 0.01 or above, so that one decision variable far out of scale decides
+        nothing. The slope is then that of the squashed evidence, in the same unit.
 
     Returns
     -------
@@ -129,9 +135,23 @@ def calibrate(
     modes = study.trials.mode[rows.trial]
     units = pd.factorize(study.trials.unit_id)[0][rows.trial]
 
+    scales: list[float] = []
+
     def fit(keep: NDArray[np.bool_]) -> PsychometricFit:
-        fitted = fit_psychometric(
-            rows.evidence[keep],
+        evidence = rows.evidence[keep]
+        if robust:
+            scales.append(robust_scale(evidence))
+            evidence = scales[-1] * squash(evidence, scales[-1])
+        fitted = fitted_to(keep, evidence, lapse)
+        if robust and lapse is None and not fitted.lapse.value >= LEAST_LAPSE:
+            fitted = fitted_to(keep, evidence, LEAST_LAPSE)
+        return partially_pooled(fitted) if slopes == "pooled by mode" else fitted
+
+    def fitted_to(
+        keep: NDArray[np.bool_], evidence: Floats, lapse: float | None
+    ) -> PsychometricFit:
+        return fit_psychometric(
+            evidence,
             successes=rows.successes[keep],
             trials=rows.answers[keep],
             group=None if slopes == "common" else modes[keep],
@@ -141,17 +161,17 @@ def calibrate(
             lapse=lapse,
             level=level,
         )
-        return partially_pooled(fitted) if slopes == "pooled by mode" else fitted
 
     count = max(folds.values()) + 1
     overall = fit(np.ones(len(fold_of_row), dtype=bool))
+    fits = tuple(fit(fold_of_row != held_out) for held_out in range(count))
     return Calibration(
         observer=decisions.observer,
-        label=f"by {by}, {count} folds, {link}, slopes {slopes}",
+        label=f"by {by}, {count} folds, {link}, slopes {slopes}" + ", robust" * robust,
         by=by,
         slopes=slopes,
         folds=folds,
-        fits=tuple(fit(fold_of_row != held_out) for held_out in range(count)),
+        fits=fits,
         overall=overall,
         study_hash=study.hash,
         responses_hash=study.responses.hash,
@@ -159,6 +179,7 @@ def calibrate(
         seed=seed,
         simulated=study.responses.simulated,
         largest_evidence=float(np.abs(rows.evidence).max()),
+        scales=tuple(scales),
     )
 
 

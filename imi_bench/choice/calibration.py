@@ -25,6 +25,7 @@ from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import sha256_json, write_json
 from imi_bench.release.published import published
 from imi_bench.results import Result
+from imi_bench.stats.squash import squash
 from imi_bench.tables import DecisionVariables, TrialIndex
 from imi_bench.tables.align import rows_of
 
@@ -118,6 +119,9 @@ class Calibration(Result):
     largest_evidence : float or None
         Largest size of the decision variables it was fitted on; None where nothing was fitted,
         and in files written before it was kept.
+    scales : tuple of float
+        Of a robust calibration: the scale of the squash of the overall fit, then of each fold's;
+        empty where evidence counts as it is.
 
     Raises
     ------
@@ -146,6 +150,7 @@ class Calibration(Result):
     seed: int = 0
     simulated: bool = False
     largest_evidence: float | None = None
+    scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.parameters is None) == (self.overall is None):
@@ -159,6 +164,13 @@ class Calibration(Result):
                 where=self.label,
                 found=f"folds {sorted(known)}",
                 wanted=f"one fit a fold ({len(self.fits)} fits)",
+            )
+        object.__setattr__(self, "scales", tuple(map(float, self.scales)))
+        if self.scales and len(self.scales) != len(self.fits) + 1:
+            raise InputError(
+                "scales and fits disagree",
+                where=self.label,
+                found=f"{len(self.scales)} scales, {len(self.fits)} fits",
             )
 
     @classmethod
@@ -319,9 +331,16 @@ class Calibration(Result):
             for mode in np.unique(modes[use == fold]):
                 rows = (use == fold) & (modes == mode)
                 model = self._parameters(int(fold), str(mode))
-                toward[rows] = choice_probability(evidence[rows], model)
-                against[rows] = 1 - choice_probability(-evidence[rows], model)
+                told = self._squashed(evidence[rows], int(fold))
+                toward[rows] = choice_probability(told, model)
+                against[rows] = 1 - choice_probability(-told, model)
         return toward, against
+
+    def _squashed(self, evidence: Floats, fold: int) -> Floats:
+        if not self.scales:
+            return evidence
+        scale = self.scales[fold + 1]
+        return scale * squash(evidence, scale)
 
     def _parameters(self, fold: int, mode: str) -> PsychometricParameters:
         if self.parameters is not None:
@@ -346,6 +365,7 @@ class Calibration(Result):
             "seed": self.seed,
             "simulated": self.simulated,
             "largest_evidence": self.largest_evidence,
+            **({"scales": list(self.scales)} if self.scales else {}),
         }
 
     @classmethod

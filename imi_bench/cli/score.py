@@ -53,6 +53,9 @@ def calibrate_command(
         typer.Option(help="One slope, one a mode, or one a mode drawn to their mean."),
     ] = "common",
     lapse: Annotated[float | None, typer.Option(help="Hold the lapse at this value.")] = None,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Squash evidence far out of scale; lapse >= 0.01.")
+    ] = False,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Write the calibration here (JSON).")] = None,
     as_json: AsJson = False,
@@ -74,6 +77,7 @@ def calibrate_command(
         slopes=named[slopes],
         lapse=lapse,
         seed=seed,
+        robust=robust,
     )
     if out is not None:
         made.write(out)

@@ -27,11 +27,10 @@ from scipy.special import expit
 
 from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.scoring import maximise
-from imi_bench.stats.squash import robust_scale, squash
+from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
 
-__all__ = ["LEAST_LAPSE", "Head", "HeadRows", "Shrinkage", "fit_head"]
+__all__ = ["Head", "HeadRows", "Shrinkage", "fit_head"]
 
-LEAST_LAPSE = 0.01
 _MOST_LAPSE = 0.5
 _STEEPEST = 20.0
 _MOST_FEATURE = 3.0

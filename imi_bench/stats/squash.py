@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike
 
 from imi_bench.arrays import Floats
 
-__all__ = ["REACH", "robust_scale", "squash"]
+__all__ = ["LEAST_LAPSE", "REACH", "robust_scale", "squash"]
 
+LEAST_LAPSE = 0.01
+"""Share of guesses that a robust fit always allows for."""
 REACH = 3.0
 """Robust scales at which evidence stops counting more."""
 _LEFT_OUT = 0.01
