@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imi_bench.cli.layout import bar, lay
 from imi_bench.provenance import plain
 from imi_bench.text import one_line, printable
+
+if TYPE_CHECKING:
+    from imi_bench.stats.estimate import Estimate
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
@@ -26,30 +33,64 @@ def print_json(value: Any) -> None:
     )
 
 
+def terminal_width() -> int | None:
+    """Characters of the terminal's line; None where the output is a pipe or a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     title: str | None = None,
     right: Sequence[str] = (),
+    spare: Sequence[str] = (),
 ) -> None:
-    """Print a table that lines up; `right` names the columns of numbers."""
-    import sys
+    """Print a table that fits the terminal and lines up; see `imi_bench.cli.layout.lay`.
 
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    `right` names the columns of numbers, `spare` those that may be left out of a narrow terminal,
+    the first one first; which were is said below.
+    """
+    width = terminal_width()
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
+    laid = lay(columns, cells, width=width, right=right, spare=spare)
+    lines = [] if title is None else _filled(printable(title), width)
+    lines += ["", *laid.lines]
+    if laid.left_out:
+        told = f"(no room for: {', '.join(laid.left_out)}; a wider terminal, a pipe or --json)"
+        lines += _filled(told, width)
+    if not _knows_unicode():
+        lines = [line.replace("\N{BOX DRAWINGS LIGHT HORIZONTAL}", "-") for line in lines]
+    typer.echo("\n".join([*lines, ""]))
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left")
-    for row in rows:
-        table.add_row(*(Text(one_line(str(cell))) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    if title is not None:
-        console.print(printable(title), style="bold", markup=False, highlight=False)
-    console.print(table)
+
+def interval_plot(
+    estimates: Sequence[Estimate], *, reference: float, within: tuple[float, float] | None = None
+) -> tuple[str, list[str]]:
+    """A heading with the ends of the axis, and each number with its interval as a tiny plot.
+
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+    reference : float
+        Drawn as a line: chance, or zero.
+    within : (float, float), optional
+        The axis; from the lowest to the highest bound, and the reference, by default.
+    """
+    ends = [x for e in estimates for x in (e.value, e.low, e.high) if math.isfinite(x)]
+    start, end = within or (min([*ends, reference]), max([*ends, reference]))
+    end = end if end > start else start + 1.0
+    plain_text = not _knows_unicode()
+    drawn = [
+        bar(e.value, e.low, e.high, start=start, end=end, reference=reference, ascii_only=plain_text)
+        for e in estimates
+    ]
+    low, high = f"{start:.2g}", f"{end:.2g}"
+    return low + high.rjust(max(len(drawn[0]) if drawn else 20, 8) - len(low)), drawn
+
+
+def _filled(text: str, width: int | None) -> list[str]:
+    return [text] if width is None else textwrap.wrap(text, width, break_long_words=False)
 
 
 def note(message: str) -> None:

@@ -1,16 +1,19 @@
-"""`imi-bench run`: one observer answers trials from disk."""
+"""`imi-bench run`: observers answer trials from disk."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imi_bench.cli.observer_options import Device, Dtype, ObserverName, WeightsFolder
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.observer_options import Device, Dtype, WeightsFolder
+from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
+    from imi_bench.observers.protocol import Observer
     from imi_bench.replay.run import Run
     from imi_bench.tables import Trials
 
@@ -23,19 +26,41 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    observer: ObserverName,
+    observer: Annotated[
+        list[str],
+        typer.Option(
+            "--observer",
+            metavar="NAME",
+            help="A name of `imi-bench observers list`, or file.py:Class; repeat for several.",
+        ),
+    ],
     trials: Annotated[
         Path, typer.Option(help="Folder of stimuli or tasks, trials.parquet or trials.csv.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for decisions.parquet and run.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for decisions.parquet and run.json; of several observers, for a folder each."
+        ),
+    ],
+    mode: Annotated[
+        list[str] | None, typer.Option(help="Only trials of this mode: natural or synthetic.")
+    ] = None,
+    difficulty: Annotated[
+        list[str] | None, typer.Option(help="Only this difficulty, such as easy; repeatable.")
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="Only trials of this network; where the folders name none, its name."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many trials, evenly spaced.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which query is shown first.")] = 0,
     device: Device = "auto",
     dtype: Dtype = "float32",
     weights: WeightsFolder = None,
     batch_size: Annotated[str, typer.Option(help="auto, or images encoded at once.")] = "auto",
-    network: Annotated[
-        str, typer.Option(help="The network, where the folders do not tell it.")
-    ] = "unnamed",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out and list trials with bad files.")
     ] = False,
@@ -45,28 +70,82 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Replace another run in --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let an observer answer trials; a run that was killed goes on where it was."""
+    """Let observers answer trials; a run that was killed goes on where it was."""
     from imi_bench.observers.catalogue import load_observer
     from imi_bench.replay.runner import answer
-    from imi_bench.stimuli.trial_files import read_trials
 
-    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
-    read = read_trials(trials, network=network, skip_bad=skip_bad)
+    chosen = [load_observer(one, device=device, dtype=dtype, seed=seed) for one in observer]
+    folders = _folders(chosen, out)
+    read = _read(trials, network or [], mode or [], difficulty or [], limit, skip_bad=skip_bad)
+    done = []
+    for one, folder in zip(chosen, folders, strict=True):
+        found = answer(
+            one, read, seed=seed, batch_size=batch_size, out=folder, cache=cache, force=force
+        )
+        _tell_run(found, folder)
+        done.append(found)
+    if as_json:
+        records = [
+            {"out": folder, "reused": one.reused, "accuracy": one.accuracy, "record": one.record}
+            for one, folder in zip(done, folders, strict=True)
+        ]
+        print_json(records[0] if len(records) == 1 else {"out": out, "runs": records})
+    elif len(done) == 1:
+        _show(done[0])
+    else:
+        _show_several(done)
+    if not as_json:
+        note(f"next: imi-bench report {out} [--responses FILE]")
+
+
+def _folders(chosen: Sequence[Observer], out: Path) -> list[Path]:
+    """The folder itself for one observer, one in it for each of several."""
+    from imi_bench.replay.output import folder_name
+
+    if len(chosen) == 1:
+        return [out]
+    names = [folder_name(one.name) for one in chosen]
+    if len(set(names)) < len(names):
+        raise InputError(
+            "two observers of one name",
+            found=", ".join(one.name for one in chosen),
+            do="run them into two --out folders; `imi-bench compare` takes both",
+        )
+    if (out / "run.json").exists():
+        raise InputError("the folder holds another run", where=out, do="choose another --out")
+    return [out / name for name in names]
+
+
+def _read(
+    path: Path,
+    network: list[str],
+    mode: list[str],
+    difficulty: list[str],
+    limit: int | None,
+    *,
+    skip_bad: bool,
+) -> Trials:
+    """Read the trials, say what was left out, and keep those that were asked for."""
+    from imi_bench.stimuli.trial_files import read_trials
+    from imi_bench.tables.index import split_difficulty
+    from imi_bench.tables.selection import select
+
+    name = network[0] if len(network) == 1 else "unnamed"
+    read = read_trials(path, network=name, skip_bad=skip_bad)
     _tell(read)
-    done = answer(
-        chosen,
+    known = {str(name) for name in read.index.network}
+    told = [(one, "easy") if one in known else split_difficulty(one) for one in network]
+    levels = [level for _, level in told if level != "easy"]
+    kept = select(
         read,
-        seed=seed,
-        batch_size=batch_size,
-        out=out,
-        cache=cache,
-        force=force,
+        network=[base for base, _ in told],
+        mode=mode,
+        difficulty=[*difficulty, *levels],
+        limit=limit,
     )
-    if done.reused:
-        note(f"{out} holds this very run already: nothing was computed (--force runs it again)")
-    for damaged in done.record["cache"]["damaged"] if not done.reused else ():
-        note(f"damaged file in the cache: {damaged}")
-    _show(done, out, as_json=as_json)
+    if len(kept) < len(read):
+        note(f"{len(kept)} of {len(read)} trials were selected")
+    return kept
 
 
 def _tell(read: Trials) -> None:
@@ -82,28 +161,85 @@ def _tell(read: Trials) -> None:
         note(f"skipped {len(skipped)} in all")
 
 
-def _show(done: Run, out: Path, *, as_json: bool) -> None:
-    table = done.accuracy
-    if as_json:
-        print_json({"out": out, "reused": done.reused, "accuracy": table, "record": done.record})
-        return
+def _tell_run(done: Run, folder: Path) -> None:
+    """How a run went, in a line, and each of its first failures."""
     record = done.record
-    print_table(
-        ["trials", "n", "correct", "95% Wilson interval"],
-        [
-            [name, str(e.n), f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}"]
-            for parts in table.values()
-            for name, e in parts.items()
-        ],
-        title=f"{done.decisions.observer}: proportion correct"
-        + (" (simulated trials)" if record["simulated"] else ""),
-        right=["n", "correct", "95% Wilson interval"],
-    )
-    counts = ", ".join(f"{n} {status}" for status, n in record["answers"]["by_status"].items() if n)
-    images = record["images"]
+    answers, images = record["answers"], record["images"]
+    if done.reused:
+        note(f"{folder} holds this very run already: nothing was computed (--force runs it again)")
+    for damaged in record["cache"]["damaged"] if not done.reused else ():
+        note(f"damaged file in the cache: {damaged}")
+    counts = ", ".join(f"{n} {status}" for status, n in answers["by_status"].items() if n)
+    work = f"{images['distinct']} images"
+    if not done.reused:
+        work += f", {images['embedded']} embedded, {images['cache_hits']} from the cache"
     note(
-        f"{record['trials']['count']} trials ({counts}); {images['distinct']} images, "
-        f"{images['embedded']} embedded, {images['cache_hits']} from the cache; written to {out}"
+        f"{done.decisions.observer}: {record['trials']['count']} trials ({counts}); {work}; "
+        + (f"in {folder}" if done.reused else f"written to {folder}")
     )
-    for failure in record["answers"]["failures"][:5]:
+    if missing := int((~done.decisions.answered).sum()):
+        note(
+            f"warning: {missing} of {len(done.decisions)} trials have no answer "
+            "(each counts one half, what a guess earns)"
+        )
+    for failure in answers["failures"][:5]:
         note(f"  failed: {failure['trial_id']}: {failure['message']}")
+    if len(answers["failures"]) > 5:
+        note(f"  … {len(answers['failures']) - 5} more, listed in {folder / 'run.json'}")
+
+
+def _made_up(done: Run) -> str:
+    return " (SIMULATED trials)" * bool(done.record["simulated"])
+
+
+def _answered(done: Run) -> str:
+    return f"{int(done.decisions.answered.sum())} of {len(done.decisions)}"
+
+
+def _show(done: Run) -> None:
+    parts = [pair for group in done.accuracy.values() for pair in group.items()]
+    axis, drawn = interval_plot([e for _, e in parts], reference=0.5)
+    print_table(
+        ["trials", "n", "correct", "95% Wilson interval", axis],
+        [
+            [name, str(e.n), f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", plot]
+            for (name, e), plot in zip(parts, drawn, strict=True)
+        ],
+        title=f"{done.decisions.observer}: proportion correct{_made_up(done)}; answered "
+        f"{_answered(done)} trials; line: chance",
+        right=["n", "correct", "95% Wilson interval"],
+        spare=[axis],
+    )
+
+
+def _show_several(done: Sequence[Run]) -> None:
+    """A row an observer, the best first."""
+    ordered = sorted(done, key=lambda one: -_overall(one).value)
+    axis, drawn = interval_plot([_overall(one) for one in ordered], reference=0.5)
+    groups = [
+        (group, name)
+        for group in ("mode", "difficulty")
+        for name in ordered[0].accuracy.get(group, {})
+        if len(ordered[0].accuracy[group]) > 1
+    ]
+    print_table(
+        ["observer", "correct", axis, *(name for _, name in groups), "answered"],
+        [
+            [
+                one.decisions.observer,
+                str(_overall(one)),
+                plot,
+                *(f"{one.accuracy[group][name].value:.3f}" for group, name in groups),
+                _answered(one),
+            ]
+            for one, plot in zip(ordered, drawn, strict=True)
+        ],
+        title=f"Proportion correct [95% Wilson interval]{_made_up(done[0])}; line: chance",
+        right=["correct", *(name for _, name in groups), "answered"],
+        spare=[axis, *(name for group, name in groups if group == "difficulty")],
+    )
+
+
+def _overall(done: Run) -> Any:
+    parts = done.accuracy
+    return next(iter(next(iter(parts.values())).values()))

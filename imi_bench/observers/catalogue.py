@@ -25,7 +25,7 @@ import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,7 @@ def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
         from imi_bench.observers.encoders import from_module
 
         return from_module(found, device=device, dtype=dtype)
+    _refuse_unused({"device": device, "dtype": dtype}, frozenset(), "load_observer")
     if isinstance(found, Observer) and not inspect.isclass(found):
         return found
     if callable(found) and not inspect.isclass(found):
@@ -239,10 +240,14 @@ def _observer(
         if not inspect.isclass(found):
             _known_options(found, options, where)
             built = observer_from_function(found, options=options, ready=frozenset(offered))
+            if built is not None:
+                _refuse_unused(offered, frozenset(), where)
         if built is None:
             built = _call(found, options, offered, where=where)
     elif options:
         raise InputError("a ready observer takes no options", where=where, found=list(options))
+    else:
+        _refuse_unused(offered, frozenset(), where)
     if not isinstance(built, Observer):
         raise _not_an_observer(built, where)
     return built
@@ -257,12 +262,27 @@ def _call(
 ) -> Any:
     """Call with all options, and with those of the offered arguments that it names."""
     accepted = _known_options(factory, options, where)
+    _refuse_unused(offered, accepted, where)
     arguments = {key: value for key, value in offered.items() if key in accepted} | dict(options)
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise InputError("the observer cannot be built", where=where, found=error) from error
     return factory(**arguments)
+
+
+def _refuse_unused(offered: Mapping[str, Any], accepted: Container[str], where: str) -> None:
+    """A device or number type that was asked for is handed over or refused, never ignored."""
+    for name, free in (("device", ("auto", "cpu")), ("dtype", ("float32",))):
+        wanted = offered.get(name, free[0])
+        if wanted not in free and name not in accepted:
+            raise InputError(
+                f"the observer takes no {name}",
+                where=where,
+                found=f"{name} {wanted}",
+                wanted=f"an argument `{name}` that it is built with",
+                do=f"add one, or leave {name} out",
+            )
 
 
 def _known_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,13 @@ class Answered:
 
 
 def decide_all(
-    observer: Observer, plan: Plan, codes: Store | None, *, folder: Path, pairs: Pairs | None = None
+    observer: Observer,
+    plan: Plan,
+    codes: Store | None,
+    *,
+    folder: Path,
+    pairs: Pairs | None = None,
+    without: Mapping[int, str] | None = None,
 ) -> Answered:
     """Decide every trial of the plan.
 
@@ -76,6 +83,8 @@ def decide_all(
     folder : Path
     pairs : Pairs, optional
         Similarities of the plan's pairs, for an observer that compares them.
+    without : mapping of int to str, optional
+        Images that could not be encoded, and why: a trial that shows one ends in an error.
 
     Raises
     ------
@@ -91,6 +100,8 @@ def decide_all(
         kept = Store(folder, plan.trial_keys(), about=observer.describe())
         todo = ~kept.known
         _from_disk(kept, np.flatnonzero(~todo), answered)
+    if without:
+        todo &= ~_without_code(plan, without, answered)
     code_bytes = None if codes is None or codes.kind is None else codes.kind.itemsize
     with progress(f"{observer.name}: trials", total=int(todo.sum()), unit="trials") as advance:
         for chunk in plan.chunks(code_bytes=code_bytes):
@@ -129,6 +140,19 @@ def decide_all(
             do="check what `encode` and `decide` give: `imi-bench doctor`",
         )
     return answered
+
+
+def _without_code(
+    plan: Plan, without: Mapping[int, str], answered: Answered
+) -> NDArray[np.bool_]:
+    """Trials that show an image without a code; each is recorded as failed."""
+    trials = plan.trials
+    shown = np.hstack([trials.queries, trials.positive, trials.negative])
+    lost = np.isin(shown, list(without))
+    for row in np.flatnonzero(lost.any(axis=1)).tolist():
+        why = without[int(shown[row][lost[row]][0])]
+        answered.failures.append((str(plan.key.index.trial_id[row]), f"encode: {why}"))
+    return np.asarray(lost.any(axis=1))
 
 
 def _why(answered: Answered) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def write_run(
     write_json(out / "run.json", record)
     (out / _UNFINISHED).unlink(missing_ok=True)
     return record
+
+
+def folder_name(observer: str) -> str:
+    """An observer's name as a folder's.
+
+    Examples
+    --------
+    >>> folder_name("timm:resnet18?pretrained=false")
+    'timm-resnet18-pretrained-false'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", observer)
 
 
 _UNFINISHED = "run.unfinished"

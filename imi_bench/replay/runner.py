@@ -21,7 +21,7 @@ from imi_bench.places import exclusive, refuse_inside
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store, default_folder
-from imi_bench.replay.encoding import encode_all
+from imi_bench.replay.encoding import Encoded, encode_all
 from imi_bench.replay.output import find_finished, refuse_foreign, write_run
 from imi_bench.replay.pairs import PairObserver, Pairs
 from imi_bench.replay.plan import Plan, make_plan
@@ -146,7 +146,7 @@ def replay(
     ImageError
         An image that cannot be decoded, or changed since it was read.
     Exception
-        Whatever `encode` raises; what `decide` raises, if it fails on every trial.
+        What `encode` raises on 20 images in a row, or `decide` on each of the first trials.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def _replayed(
     folder = cache or default_folder()
     clock.stage("plan")
 
-    codes, encoded = None, 0
+    codes, encoded = None, Encoded()
     if isinstance(observer, Encoder):
         where = folder / f"codes-{RULES}" / identity["observer"]
         codes = Store(where, plan.images.hashes.tolist(), about=observer.describe())
@@ -211,6 +211,7 @@ def _replayed(
         codes,
         folder=folder / f"answers-{RULES}" / identity["observer"],
         pairs=pairs,
+        without=encoded.failures,
     )
     known = _seen_before(observer, plan)
     decisions = _with_key(answered, observer, plan, fitted_on=known)
@@ -226,8 +227,11 @@ def _replayed(
         "batch_size": plan.batch_size,
         "images": {
             "distinct": len(plan.images),
-            "embedded": encoded,
-            "cache_hits": 0 if codes is None else len(plan.images) - encoded,
+            "embedded": encoded.count,
+            "failed": len(encoded.failures),
+            "cache_hits": 0
+            if codes is None
+            else len(plan.images) - encoded.count - len(encoded.failures),
         },
         "answers": _about_answers(answered),
         "cache": {

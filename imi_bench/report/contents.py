@@ -7,7 +7,6 @@ Read from the folder of a whole study, such as that of ``imi-bench demo`` (``stu
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +21,7 @@ from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.observers.reference import Chance, OneSide, ideal
 from imi_bench.provenance import atomic_path, package_versions, write_json
-from imi_bench.replay.output import read_run
+from imi_bench.replay.output import folder_name, read_run
 from imi_bench.results import Brief
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionVariables, Responses, Study, Trials
@@ -62,7 +61,7 @@ class ObserverRun(Brief):
     @staticmethod
     def folder_of(name: str) -> str:
         """An observer's name as a folder's."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+        return folder_name(name)
 
     @property
     def is_reference(self) -> bool:

@@ -173,7 +173,7 @@ class Trials(Shown):
         return self.take(rows)
 
     def where(self, **columns: object) -> Trials:
-        """The trials that have these values: ``trials.where(mode="natural", unit=7)``.
+        """The trials that have these values: ``trials.where(mode="natural", unit=[7, 8])``.
 
         Raises
         ------
@@ -185,8 +185,23 @@ class Trials(Shown):
         for name, value in columns.items():
             if name not in frame:
                 raise UnknownNameError.among(name, map(str, frame), kind="column of trials")
-            keep &= (frame[name] == value).to_numpy(dtype=bool)
+            several = isinstance(value, (list, tuple, set, frozenset))
+            wanted = frame[name].isin(list(value)) if several else frame[name] == value
+            keep &= wanted.to_numpy(dtype=bool)
         return self.take(np.flatnonzero(keep))
+
+    def spread(self, count: int) -> Trials:
+        """At most `count` trials, evenly spaced over these.
+
+        Raises
+        ------
+        TrialError
+            A count below 1.
+        """
+        if count < 1:
+            raise TrialError("bad number of trials", found=count, wanted="1 or more")
+        places = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)
+        return self.take(np.unique(places))
 
     def show(self, rows: int | slice | Sequence[int] = slice(0, 8), *, tile: int = 72) -> Image:
         """Draw trials, the answer included; the picture shows itself in a notebook.

@@ -92,7 +92,7 @@ def test_kill_and_resume(observer: str, kills: tuple[int, ...], tmp_path: Path) 
     )
     assert resumed["cache"]["damaged"] == []
     if observer == "BatchSensitive":
-        assert whole["images"] == {"distinct": 40, "embedded": 40, "cache_hits": 0}
+        assert whole["images"] == {"distinct": 40, "embedded": 40, "failed": 0, "cache_hits": 0}
         assert 6 * 4 <= resumed["images"]["cache_hits"] < 40
         assert resumed["images"]["embedded"] == 40 - resumed["images"]["cache_hits"]
         # at most the batch in flight is computed twice at each kill

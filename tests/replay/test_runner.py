@@ -54,10 +54,10 @@ def test_each_image_is_encoded_once(tmp_path: Path) -> None:
     observer = MeanColour()
     first = replay(observer, trials, cache=tmp_path, batch_size=7)
     assert observer.seen == [7] * 5 + [5]
-    assert first.record["images"] == {"distinct": 40, "embedded": 40, "cache_hits": 0}
+    assert first.record["images"] == {"distinct": 40, "embedded": 40, "failed": 0, "cache_hits": 0}
     again = replay(observer, trials, cache=tmp_path, batch_size=7)
     assert sum(observer.seen) == N_IMAGES
-    assert again.record["images"] == {"distinct": 40, "embedded": 0, "cache_hits": 40}
+    assert again.record["images"] == {"distinct": 40, "embedded": 0, "failed": 0, "cache_hits": 40}
     assert np.array_equal(first.decisions.decision_variable, again.decisions.decision_variable)
 
 
@@ -306,6 +306,38 @@ def test_an_error_in_encode_keeps_what_was_encoded(tmp_path: Path) -> None:
         replay(observer, make_trials(50), cache=tmp_path, batch_size=5)
     done = replay(MeanColour(), make_trials(50), cache=tmp_path, batch_size=5)
     assert done.record["images"]["cache_hits"] == 15
+
+
+def test_an_image_that_cannot_be_encoded_leaves_the_others(tmp_path: Path) -> None:
+    trials = make_trials(30)
+    bad = {trials.images.decode(int(trials.queries[k, 0])).tobytes() for k in (3, 17)}
+    observer = MeanColour()
+    whole = observer.encode
+
+    def encode(images: list[np.ndarray]) -> np.ndarray:
+        if any(image.tobytes() in bad for image in images):
+            raise ValueError("no such colour")
+        return whole(images)
+
+    observer.encode = encode  # type: ignore[method-assign]
+    done = replay(observer, trials, cache=tmp_path, out=tmp_path / "out", batch_size=8)
+    shows = [
+        any(
+            trials.images.decode(int(row)).tobytes() in bad
+            for part in (trials.positive, trials.negative, trials.queries)
+            for row in part[k]
+        )
+        for k in range(len(trials))
+    ]
+    assert 2 <= sum(shows) < len(trials)
+    assert ((done.decisions.status == "error") == shows).all()
+    assert done.record["images"]["failed"] == 2
+    messages = {one["message"] for one in done.record["answers"]["failures"]}
+    assert messages == {"encode: ValueError: no such colour"}
+    plain = replay(MeanColour(), trials, cache=tmp_path / "other")
+    kept = done.decisions.answered
+    same = done.decisions.decision_variable[kept] == plain.decisions.decision_variable[kept]
+    assert same.all()
 
 
 def test_an_image_that_changes_under_way_is_an_error(tmp_path: Path) -> None:
