@@ -173,7 +173,7 @@ def decide(study: StudySoFar) -> StudySoFar:
                 cache=plan.folder / "cache",
                 force=plan.force,
             )
-        runs.append(ObserverRun(done.decisions, done.record))
+        runs.append(ObserverRun(done.decisions, done.record, evidence=done.evidence))
     return replace(study, runs=tuple(runs), skipped=skipped)
 
 

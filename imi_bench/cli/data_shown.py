@@ -77,6 +77,7 @@ def show_violations(violations: tuple[Violation, ...]) -> None:
             for one in violations
         ],
         right=("rows",),
+        spare=("such as rows",),
     )
 
 
@@ -132,6 +133,7 @@ def show_means(means: tuple[ConditionMean, ...], *, simulated: bool) -> None:
         ],
         title="Proportion correct, mean over units" + (" (SIMULATED)" if simulated else ""),
         right=("units", "people", "SE off"),
+        spare=("people", "answers/unit", "SE off"),
     )
 
 

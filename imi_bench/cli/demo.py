@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
 
 if TYPE_CHECKING:
     from imi_bench.study import StudySoFar
@@ -61,9 +61,14 @@ def _show(done: StudySoFar) -> None:
         found = [summary.scores[name].scores[part].estimate for part in ("unit_pearson", "bits")]
         rows.append([labels[name], str(summary.correct[name, everything]), *map(str, found)])
     size = summary.correct[names[0], everything]
+    axis, drawn = interval_plot(
+        [summary.correct[name, everything] for name in (PANEL, *names)], reference=0.5
+    )
     print_table(
-        ["observer", "proportion correct", "r with the panel", "bits/trial above chance"],
-        rows,
-        title=f"Simulated data: {size.n} trials of {size.clusters} units, value [95% interval]",
+        ["observer", "proportion correct", axis, "r with the panel", "bits/trial above chance"],
+        [[*row[:2], plot, *row[2:]] for row, plot in zip(rows, drawn, strict=True)],
+        title=f"SIMULATED data: {size.n} trials of {size.clusters} units, value [95% interval]; "
+        "line: chance",
         right=["proportion correct", "r with the panel", "bits/trial above chance"],
+        spare=[axis],
     )

@@ -102,6 +102,7 @@ def _show(result: GateResult) -> None:
         outputs.rows(result),
         title=f"Gate: {result.score}",
         right=("drop", "trials", "units", "answered", "trials to settle"),
+        spare=("trials to settle", "units", "trials"),
     )
     for line in outputs.footnotes(result):
         note(line)

@@ -46,7 +46,9 @@ def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
         )
         for b in found
     ]
-    print_table(("board", "kind", "version", "submissions", "", "title"), rows)
+    print_table(
+        ("board", "kind", "version", "submissions", "data", "title"), rows, spare=("version",)
+    )
 
 
 @leaderboard.command("verify")
@@ -90,6 +92,7 @@ def verify_command(
         ],
         title=table.title + (" (simulated)" if table.simulated else ""),
         right=(*extra, "coverage"),
+        spare=("training data", *extra[::-1], "group"),
     )
     for folder, problem in table.rejected:
         note(f"not scored: {folder}: {problem}")

@@ -53,6 +53,7 @@ def list_networks(as_json: AsJson = False) -> None:
             for row in table.to_dict("records")
         ],
         right=COVARIATES,
+        spare=("weights", "year"),
     )
 
 

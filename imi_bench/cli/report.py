@@ -1,4 +1,4 @@
-"""`imi-bench report`: a page from what a demo or a run left on disk."""
+"""`imi-bench report`: a page from what a demo or runs left on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, print_json
+from imi_bench.cli.answers import say_which
+from imi_bench.cli.output import AsJson, note, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -16,26 +17,58 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="What `imi-bench demo` or `run` wrote.")],
-    out: Annotated[
-        Path | None, typer.Option(help="The page; report.html in the folder by default.")
+    folder: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="What `imi-bench demo` or `run` wrote; several runs, or a folder of runs.",
+        ),
+    ],
+    responses: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Human answers to these trials: released CSV, folder with responses.parquet, or "
+            "`imi`.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling, for a single run.")] = 0,
+    trials: Annotated[
+        Path | None, typer.Option(help="Where the trials are now, if they were moved.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; report.html in the folder, or here for several, by default."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of folds and resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write a self-contained page: figures, a table of observers, and a trial browser."""
     from imi_bench.report.page import report as write_report
 
-    page = write_report(folder, out=out, seed=seed)
+    answers = None if responses is None else say_which(responses)
+    page = write_report(folder, responses=answers, trials=trials, out=out, seed=seed)
+    data = page.exhibit
     if as_json:
         print_json(
             {
                 "report": page.path,
                 "bytes": page.path.stat().st_size,
-                "simulated": page.exhibit.simulated,
-                "observers": [run.name for run in page.exhibit.runs],
-                "trials": len(page.exhibit.trials),
+                "simulated": data.simulated,
+                "observers": [run.name for run in data.runs],
+                "trials": len(data.trials),
+                "answers": 0 if data.study is None else len(data.study.responses),
+                "unanswered": {run.name: int((~run.decisions.answered).sum()) for run in data.runs},
             }
         )
         return
+    if data.simulated:
+        note("SIMULATED data: images, units or answers were made up")
+    people = "no human answers (--responses FILE adds them)"
+    if data.study is not None:
+        people = f"{len(data.study.responses):,} answers of the {data.panel_name.lower()}"
+    count = len(data.machines)
+    note(f"{count} observer{'s' * (count != 1)} on {len(data.trials):,} trials; {people}")
+    for run in data.runs:
+        if missing := int((~run.decisions.answered).sum()):
+            note(f"warning: {run.name}: {missing} of {len(data.trials)} trials have no answer")
     typer.echo(page.path)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imi_bench.cli.answers import Answers, say_which
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imi_bench.choice.calibration import Calibration, Slopes
     from imi_bench.scores.compare import Comparison
     from imi_bench.scores.report import ScoreLine, ScoreReport
@@ -68,8 +70,12 @@ def calibrate_command(
         "by-mode": "by mode",
         "pooled": "pooled by mode",
     }
+    from imi_bench.tables import DecisionVariables
+
+    given = DecisionVariables.read(decisions)
+    _warn({given.observer: int((~given.answered).sum())}, len(given))
     made = calibrate(
-        decisions,
+        given,
         say_which(responses),
         by=by,
         n_folds=folds,
@@ -200,7 +206,9 @@ def _print_report(report: ScoreReport) -> None:
         [(name.replace("_", " "), *_cells(line)) for name, line in report.scores.items()],
         title=report.title,
         right=("value", "resolvable", "ceiling"),
+        spare=("resolvable",),
     )
+    _warn({report.observer: report.unanswered}, report.trials)
     for by, split in report.strata.items():
         shown = ("proportion_correct", "unit_pearson", "bits", "error_consistency")
         print_table(
@@ -229,8 +237,9 @@ def _cells(line: ScoreLine) -> tuple[Any, ...]:
 
 
 def _print_comparison(found: Comparison) -> None:
+    axis, drawn = interval_plot([one.difference for one in found.differences], reference=0.0)
     print_table(
-        ("score", "first", "second", "values", "difference", "p", "p (Holm)", "resolvable"),
+        ("score", "first", "second", "values", "difference", axis, "p", "p (Holm)", "resolvable"),
         [
             (
                 one.score.replace("_", " "),
@@ -238,12 +247,25 @@ def _print_comparison(found: Comparison) -> None:
                 one.second,
                 f"{one.values[0]:z.3f}, {one.values[1]:z.3f}",
                 one.difference,
+                plot,
                 f"{one.p:.4f}",
                 f"{one.p_holm:.4f}",
                 f"{one.resolvable:z.3f}",
             )
-            for one in found.differences
+            for one, plot in zip(found.differences, drawn, strict=True)
         ],
-        title=found.title,
+        title=f"{found.title}; line: no difference",
         right=("p", "p (Holm)", "resolvable"),
+        spare=("resolvable", "p", axis, "values"),
     )
+    _warn(found.unanswered, found.trials)
+
+
+def _warn(unanswered: Mapping[str, int], trials: int) -> None:
+    """Answers that an observer owes stand below every table that counts them."""
+    for name, missing in unanswered.items():
+        if missing:
+            note(
+                f"warning: {name} gave no answer on {missing} of {trials} trials "
+                "(where trials are scored, each counts one half)"
+            )

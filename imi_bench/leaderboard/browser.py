@@ -45,7 +45,7 @@ def read_sheet(folder: Path) -> Sheet | None:
     return Sheet({t: (list(p), list(n), list(q)) for t, p, n, q in zip(*columns, strict=True)})
 
 
-def observer_detail(matched: AlignedAnswers, folder: Path) -> Detail:
+def observer_detail(matched: AlignedAnswers, folder: Path, *, simulated: bool) -> Detail:
     """Observer against people by unit, calibration, and trials from easiest to hardest."""
     observer, human = matched.condition_means()
     diagram = reliability_diagram(matched)
@@ -57,6 +57,8 @@ def observer_detail(matched: AlignedAnswers, folder: Path) -> Detail:
             title="Each unit and condition: predicted and human",
             x_label="predicted proportion correct",
             y_label="human proportion correct",
+            caption="A point a condition (unit, mode and difficulty). On the dashed line "
+            "prediction and answers agree.",
         ),
         scatter(
             list(zip(diagram.predicted[filled], diagram.observed[filled], strict=True)),
@@ -64,11 +66,14 @@ def observer_detail(matched: AlignedAnswers, folder: Path) -> Detail:
             x_label="predicted proportion correct",
             y_label="observed proportion correct",
             bars=list(zip(*(end.tolist() for end in ends), strict=True)),
+            caption="Answers in bins of the predicted probability that a person is correct. "
+            "Whiskers: Wilson 95% intervals that take answers as independent.",
         ),
     )
     chosen = _spread(matched)
     sheet = read_sheet(folder)
-    trials = tuple(_trial(matched, row, sheet) for row in chosen) if sheet else ()
+    persons = "simulated people" if simulated else "people"
+    trials = tuple(_trial(matched, r, sheet, persons=persons) for r in chosen) if sheet else ()
     return Detail(figures, trials, len(matched.index), TILE * COLUMNS)
 
 
@@ -77,9 +82,10 @@ def network_figures(points: list[tuple[float, float]]) -> tuple[Markup, ...]:
     return (
         scatter(
             points,
-            title="Each unit: panel's accuracy and predicted human",
+            title="Each unit: the panel's accuracy and what it predicts of people",
             x_label="panel's proportion correct",
             y_label="predicted P(person correct)",
+            caption="A point a unit. Dashed: equal.",
         ),
     )
 
@@ -92,7 +98,9 @@ def _spread(matched: AlignedAnswers) -> list[int]:
     return [int(order[place]) for place in places]
 
 
-def _trial(matched: AlignedAnswers, row: int, sheet: Sheet) -> dict[str, object]:
+def _trial(
+    matched: AlignedAnswers, row: int, sheet: Sheet, *, persons: str
+) -> dict[str, object]:
     trial = str(matched.index.trial_id[row])
     positive, negative, queries = sheet.tiles[trial]
     right, people = int(matched.hits[row]), int(matched.answers[row])
@@ -104,11 +112,11 @@ def _trial(matched: AlignedAnswers, row: int, sheet: Sheet) -> dict[str, object]
         "positive": [_position(tile) for tile in positive],
         "negative": [_position(tile) for tile in negative],
         "queries": [
-            (_position(queries[0]), f"{right} of {people} people. {_who(chose)}"),
-            (_position(queries[1]), f"{people - right} of {people} people. {_who(other)}"),
+            (_position(queries[1]), f"{people - right} of {people} {persons}. {_who(other)}"),
+            (_position(queries[0]), f"{right} of {people} {persons}. {_who(chose)}"),
         ],
-        "text": f"The observer predicts that {100 * matched.p_correct[row]:.0f}% of people choose "
-        f"the upper one.",
+        "text": f"The observer predicts that {100 * matched.p_correct[row]:.0f}% of {persons} "
+        "choose the strong one.",
     }
 
 

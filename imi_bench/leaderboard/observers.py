@@ -105,7 +105,7 @@ class ObserverScores:
         return Scored(
             row.with_scores(score, strata=strata, more=more),
             None if math.isnan(score.value) else found["bits"],
-            observer_detail(matched, board.folder),
+            observer_detail(matched, board.folder, simulated=board.rules.simulated),
         )
 
     def _calibrated(self, decisions: DecisionVariables) -> Calibration:

@@ -15,6 +15,32 @@ _INTERVAL = Markup(
     '<line class="bar" x1="{low}" x2="{high}" y1="10" y2="10"/>'
     '<circle class="dot" cx="{value}" cy="10" r="4"/></svg>'
 )
+_AXIS = Markup(
+    '<svg class="interval axis" viewBox="0 0 200 26" role="img" aria-label="axis of the intervals: '
+    '{unit}"><line x1="4" x2="196" y1="22" y2="22"/>{ticks}</svg>'
+)
+_TICK = Markup(
+    '<line x1="{x}" x2="{x}" y1="18" y2="26"/><text x="{x}" y="13" text-anchor="{anchor}">{label}</text>'
+)
+
+
+def interval_axis(axis: tuple[float, float], *, unit: str) -> Markup:
+    """The axis that `interval` draws on: round numbers, for a table's heading."""
+    from matplotlib.ticker import MaxNLocator
+
+    inside = [x for x in MaxNLocator(4).tick_values(*axis) if axis[0] <= x <= axis[1]]
+    ticks = Markup("")
+    for number, value in enumerate(inside):
+        anchor = "middle"
+        share = (value - axis[0]) / (axis[1] - axis[0])
+        if number == 0 and share < 0.05:
+            anchor = "start"
+        elif number == len(inside) - 1 and share > 0.95:
+            anchor = "end"
+        ticks += _TICK.format(x=f"{4 + 192 * share:.2f}", anchor=anchor, label=f"{value:g}")
+    return _AXIS.format(unit=unit, ticks=ticks)
+
+
 _CEILING = Markup('<line class="ceiling" x1="{x}" x2="{x}" y1="1" y2="19"/>')
 
 
@@ -43,11 +69,13 @@ def interval(
 
 
 _FIGURE = Markup(
-    '<svg class="figure" viewBox="0 0 300 280" role="img" aria-label="{title}">'
-    '<text x="42" y="14">{title}</text><rect class="frame" x="42" y="24" width="240" height="210"/>'
+    '<figure class="plot"><h3>{title}</h3>'
+    '<svg class="figure" viewBox="0 0 306 276" role="img" aria-label="{title}">'
+    '<rect class="frame" x="58" y="8" width="240" height="210"/>'
     "{ticks}{guide}{marks}"
-    '<text x="162" y="274" text-anchor="middle">{x_label}</text>'
-    '<text transform="translate(11 129) rotate(-90)" text-anchor="middle">{y_label}</text></svg>'
+    '<text x="178" y="266" text-anchor="middle">{x_label}</text>'
+    '<text transform="translate(13 113) rotate(-90)" text-anchor="middle">{y_label}</text></svg>'
+    "<figcaption>{caption}</figcaption></figure>"
 )
 
 
@@ -57,12 +85,13 @@ def scatter(
     title: str,
     x_label: str,
     y_label: str,
+    caption: str,
     bars: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """Points in the unit square with the diagonal; `bars` are vertical intervals, one a point."""
 
     def at(x: float, y: float) -> tuple[str, str]:
-        return f"{42 + 240 * x:.1f}", f"{234 - 210 * y:.1f}"
+        return f"{58 + 240 * x:.1f}", f"{218 - 210 * y:.1f}"
 
     # Numbers only, so nothing to escape: formatted as plain text, which is ten times faster.
     marks = ""
@@ -76,8 +105,8 @@ def scatter(
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         left, top = at(tick, tick)
         label = f"{tick:g}"
-        ticks += Markup('<text x="{}" y="250" text-anchor="middle">{}</text>').format(left, label)
-        ticks += Markup('<text x="37" y="{}" text-anchor="end" dy="4">{}</text>').format(top, label)
+        ticks += Markup('<text x="{}" y="236" text-anchor="middle">{}</text>').format(left, label)
+        ticks += Markup('<text x="52" y="{}" text-anchor="end" dy="4">{}</text>').format(top, label)
     (x1, y1), (x2, y2) = at(0, 0), at(1, 1)
     guide = Markup('<line class="guide" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x1, y1, x2, y2)
     return _FIGURE.format(
@@ -85,6 +114,7 @@ def scatter(
         ticks=ticks,
         guide=guide,
         marks=Markup(marks),
+        caption=caption,
         x_label=x_label,
         y_label=y_label,
     )

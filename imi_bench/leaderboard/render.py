@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from imi_bench.errors import CheckFailedError
-from imi_bench.leaderboard.plots import interval
+from imi_bench.leaderboard.plots import interval, interval_axis
 from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path
@@ -149,6 +149,7 @@ def _page(table: Table) -> str:
             t=table,
             axis={"low": axis[0], "high": axis[1]},
             plot=_plotter(table),
+            axis_plot=interval_axis(_axis(table), unit=table.unit),
             order=lambda row, position: row.rank or _NEVER + position,
             extra=_extra(table),
             modes=choices("mode="),
@@ -171,6 +172,7 @@ def _submission_page(table: Table, row: Row, detail: Detail) -> str:
             r=row,
             scores=[*scores, *row.more.items()],
             plot=_plotter(table),
+            axis_plot=interval_axis(_axis(table), unit=table.unit),
             figures=detail.figures,
             trials=detail.trials,
             total=detail.total,

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.pooling import Pooling, check_options, decide
+from imi_bench.observers.pooling import (
+    Compared,
+    Pooling,
+    alike,
+    check_options,
+    compared,
+    decide,
+)
 from imi_bench.observers.protocol import Codes
 from imi_bench.tables import BlindTrials
 
@@ -121,3 +128,17 @@ class Embedding:
             similarity=self.similarity,
             temperature=self.temperature,
         )
+
+    def explain(self, trials: BlindTrials, codes: Codes) -> Compared:
+        """The similarities behind the decision variables, each and pooled."""
+        return compared(
+            codes,
+            trials,
+            pooling=self.pooling,
+            similarity=self.similarity,
+            temperature=self.temperature,
+        )
+
+    def alike(self, one: Codes, other: Codes) -> NDArray[np.float64]:
+        """(A, B) similarities of A codes to B codes."""
+        return alike(one, other, similarity=self.similarity)

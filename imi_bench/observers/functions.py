@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.embedding import Embedding
-from imi_bench.observers.pooling import Rows, Sides, contrast
+from imi_bench.observers.pooling import Compared, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes, Observer
 from imi_bench.provenance import sha256_bytes, sha256_json
 from imi_bench.tables import BlindTrials
@@ -108,6 +108,12 @@ class PairwiseSimilarity:
         """The hashes under which a pair is known."""
         one, other = query, reference
         return (other, one) if self.symmetric and other < one else (one, other)
+
+    def explain(self, trials: BlindTrials, codes: Codes | None = None) -> Compared:
+        """The similarities behind the decision variables, each and pooled."""
+        sides = self._similarities(trials, trials.queries, trials.positive, trials.negative)
+        pooled = np.stack([side.mean(axis=-1) for side in sides], axis=-1)
+        return Compared(np.concatenate(sides, axis=-1), pooled)
 
     def _similarities(
         self, trials: BlindTrials, queries: Rows, positive: Rows, negative: Rows

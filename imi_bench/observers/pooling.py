@@ -157,6 +157,60 @@ def decide(
     return contrast(trials, similarities, pooling=over, temperature=temperature)
 
 
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What stands behind decisions: how alike each query and each reference are.
+
+    Attributes
+    ----------
+    each : (T, 2, 2 * K) float64
+        Of the queries, as shown, to the positive and then the negative references.
+    pooled : (T, 2, 2) float64
+        Of the queries to the positive and to the negative references together.
+    """
+
+    each: _Array
+    pooled: _Array
+
+
+def compared(
+    codes: _Array,
+    trials: BlindTrials,
+    *,
+    pooling: Pooling = "mean",
+    similarity: str = "cosine",
+    temperature: float = 0.1,
+) -> Compared:
+    """The similarities from which `decide` takes its decision variables.
+
+    Examples
+    --------
+    >>> from imi_bench.tables.images import Images
+    >>> images, _ = Images.collect([np.full((1, 1, 3), v, np.uint8) for v in range(4)])
+    >>> trials = BlindTrials(images, np.array([[0]]), np.array([[1]]), np.array([[2, 3]]))
+    >>> codes = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> compared(codes, trials).each.tolist()
+    [[[1.0, 0.0], [0.0, 1.0]]]
+    """
+    codes = np.asarray(codes).reshape(len(codes), -1)
+    chosen, rows = SIMILARITIES[similarity], (trials.queries, trials.positive, trials.negative)
+    sides = _by_rows(codes, *rows, chosen, to_prototype=False)
+    if pooling == "prototype":
+        pooled = [side[..., 0] for side in _by_rows(codes, *rows, chosen, to_prototype=True)]
+    else:
+        pooled = [pool(side, pooling=pooling, temperature=temperature) for side in sides]
+    return Compared(np.concatenate(sides, axis=-1), np.stack(pooled, axis=-1))
+
+
+def alike(one: _Array, other: _Array, *, similarity: str = "cosine") -> _Array:
+    """(A, B) similarities of A codes to B codes."""
+    (first, squares), (second, others) = (
+        _vectors(np.asarray(part).reshape(len(part), -1), np.arange(len(part)))
+        for part in (one, other)
+    )
+    return SIMILARITIES[similarity].finish(first @ second.T, squares[:, None], others[None, :])
+
+
 def contrast(
     trials: BlindTrials,
     similarities: Callable[[Rows, Rows, Rows], Sides],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-__all__ = ["asset", "environment"]
+__all__ = ["asset", "code", "environment"]
 
 
 @cache
@@ -45,8 +45,30 @@ def environment(room: str) -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    made.filters["code"] = code
     made.globals["asset"] = lambda name: asset(room, name)
     return made
+
+
+def code(text: str) -> Markup:
+    """Escaped text in which what stands between backticks is set as code.
+
+    Examples
+    --------
+    >>> str(code("run `a < b` twice"))
+    'run <code>a &lt; b</code> twice'
+    >>> str(code("one ` alone"))
+    'one ` alone'
+    """
+    from markupsafe import Markup
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return html(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(html(part)) if place % 2 else html(part)
+        for place, part in enumerate(parts)
+    )
 
 
 def asset(room: str, name: str) -> Markup:

@@ -10,17 +10,27 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imi_bench.documents import read_json
-from imi_bench.errors import InputError
+from imi_bench.errors import ImageError, InputError
 from imi_bench.provenance import atomic_path, sha256_file, write_json
+from imi_bench.replay.evidence import FILE as EVIDENCE_FILE
+from imi_bench.replay.evidence import Evidence, read_evidence
 from imi_bench.replay.run import Run
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.stimuli.trial_table import to_table
 from imi_bench.tables import DecisionVariables, Trials
+from imi_bench.tables.align import rows_of
 
 
 def write_run(
-    out: Path, trials: Trials, decisions: DecisionVariables, record: dict[str, Any]
+    out: Path,
+    trials: Trials,
+    decisions: DecisionVariables,
+    record: dict[str, Any],
+    *,
+    evidence: Evidence | None = None,
 ) -> dict[str, Any]:
     """Write a finished run; images that are files stay where they are, others are written too.
 
@@ -37,9 +47,16 @@ def write_run(
     (out / "run.json").unlink(missing_ok=True)
     with atomic_path(out / "decisions.parquet") as temporary:
         decisions.to_frame().to_parquet(temporary, index=False)
+    (out / EVIDENCE_FILE).unlink(missing_ok=True)
+    if evidence is not None:
+        evidence.write(out)
     record = {
         **record,
-        "trials": {**record["trials"], "image_root": image_root},
+        "trials": {
+            **record["trials"],
+            "image_root": image_root,
+            "image_root_from_here": os.path.relpath(out / image_root, out.resolve()),
+        },
         "decisions_sha256": sha256_file(out / "decisions.parquet"),
     }
     write_json(out / "run.json", record)
@@ -96,8 +113,16 @@ def _write_table(out: Path, trials: Trials) -> str:
     return root
 
 
-def read_run(out: Path) -> Run:
+def read_run(out: Path, *, trials: Path | None = None) -> Run:
     """Read a finished run: all that a report needs.
+
+    Parameters
+    ----------
+    out : Path
+    trials : Path, optional
+        Where its trials are now, as `imi_bench.stimuli.trial_files.read_trials` takes them. Without
+        it their images are looked for where they were, and where they now are if run and trials
+        were moved together.
 
     Raises
     ------
@@ -110,22 +135,57 @@ def read_run(out: Path) -> Run:
             "no finished run", where=out, wanted="run.json", do="run `imi-bench run --out` there"
         )
     try:
-        root, trials_hash = out / record["trials"]["image_root"], record["trials"]["hash"]
+        about = record["trials"]
+        root, trials_hash = out / about["image_root"], about["hash"]
     except (KeyError, TypeError) as error:
         raise InputError(
             "not the record of a run", where=out / "run.json", found=error, wanted="trials"
         ) from error
     decisions = _read_decisions(out, record)
-    trials = read_trials(out / "trials.parquet", image_root=root)
-    if trials.hash != trials_hash:
+    moved = (out / str(about.get("image_root_from_here", "."))).resolve()
+    shown = _moved(trials, decisions) if trials is not None else _shown(out, root, moved)
+    if shown.hash != trials_hash:
         raise InputError(
             "trials or images changed since the run",
-            where=out / "trials.parquet",
-            found=trials.hash[:12],
+            where=trials or out / "trials.parquet",
+            found=shown.hash[:12],
             wanted=str(trials_hash)[:12],
             do="run again with --force",
         )
-    return Run(decisions, trials, record)
+    evidence = read_evidence(out, count=len(decisions))
+    return Run(decisions, shown, record, evidence=evidence)
+
+
+def _shown(out: Path, root: Path, moved: Path) -> Trials:
+    """The trials of a run, from the first place at which there are images."""
+    table = out / "trials.parquet"
+    if not root.is_dir() and not moved.is_dir():
+        raise InputError(
+            "the images of the run are gone",
+            where=out,
+            found=f"no folder {root}",
+            do="say where the trials are now with --trials",
+        )
+    try:
+        return read_trials(table, image_root=root if root.is_dir() else moved)
+    except ImageError as error:
+        if root.is_dir() and moved.is_dir() and moved != root.resolve():
+            return read_trials(table, image_root=moved)
+        raise ImageError(f"{error}; if they were moved, say where with --trials") from error
+
+
+def _moved(path: Path, decisions: DecisionVariables) -> Trials:
+    """The decided trials among those at another place."""
+    found = read_trials(path)
+    rows = rows_of(decisions.trial_id, among=found.index.trial_id)
+    if (rows < 0).any():
+        raise InputError(
+            "not the trials of this run",
+            where=path,
+            found=f"no trial '{decisions.trial_id[int(np.argmin(rows))]}'",
+            wanted=f"the {len(rows)} trials that the run answered",
+        )
+    return found.take(rows)
 
 
 def find_finished(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from imi_bench.plots import Interval, forest
+from imi_bench.replay.evidence import Evidence
 from imi_bench.replay.summary import accuracy_table
 from imi_bench.results import Shown
 from imi_bench.stats.estimate import Estimate
@@ -32,12 +33,15 @@ class Run(Shown):
         What ``run.json`` holds.
     reused : bool
         The output folder held this very run already; nothing was computed.
+    evidence : Evidence or None
+        The similarities behind the decisions, where the observer can say.
     """
 
     decisions: DecisionVariables
     trials: Trials
     record: dict[str, Any]
     reused: bool = False
+    evidence: Evidence | None = None
 
     shown_columns = ("group", "of", "value", "low", "high", "n")
 

@@ -22,6 +22,7 @@ from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import Encoded, encode_all
+from imi_bench.replay.evidence import gather, read_evidence
 from imi_bench.replay.output import find_finished, refuse_foreign, write_run
 from imi_bench.replay.pairs import PairObserver, Pairs
 from imi_bench.replay.plan import Plan, make_plan
@@ -189,7 +190,8 @@ def _replayed(
     }
     if out is not None and (finished := find_finished(out, identity, force=force)) is not None:
         decisions, record = finished
-        return Run(decisions, trials, record, reused=True)
+        evidence = read_evidence(out, count=len(decisions))
+        return Run(decisions, trials, record, reused=True, evidence=evidence)
     if out is not None:
         refuse_foreign(out)
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
@@ -215,6 +217,7 @@ def _replayed(
     )
     known = _seen_before(observer, plan)
     decisions = _with_key(answered, observer, plan, fitted_on=known)
+    evidence, told = gather(observer, plan, codes)
     clock.stage("decide")
 
     record = {
@@ -234,6 +237,7 @@ def _replayed(
             else len(plan.images) - encoded.count - len(encoded.failures),
         },
         "answers": _about_answers(answered),
+        "evidence": told,
         "cache": {
             "folder": str(folder),
             "damaged": [*(codes.damaged if codes else []), *answered.damaged],
@@ -245,8 +249,8 @@ def _replayed(
         **(about or {}),
     }
     if out is not None:
-        record = write_run(out, trials, decisions, record)
-    return Run(decisions, trials, record)
+        record = write_run(out, trials, decisions, record, evidence=evidence)
+    return Run(decisions, trials, record, evidence=evidence)
 
 
 class _Clock:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.provenance import plain
+from imi_bench.replay.evidence import Evidence
 from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.stats.proportions import wilson
 from imi_bench.tables.align import in_use
@@ -55,6 +56,7 @@ def make_browser(exhibit: ReportData) -> Browser:
     trials = exhibit.trials
     used, parts = in_use(trials.positive[order], trials.negative[order], trials.queries[order])
     positive, negative, queries = (part.tolist() for part in parts)
+    shown = {trials.images.hashes[row]: place for place, row in enumerate(used.tolist())}
     correct, answers = exhibit.panel_counts
     index = trials.index
     rows = [
@@ -63,6 +65,7 @@ def make_browser(exhibit: ReportData) -> Browser:
             "network": index.network[t],
             "layer": index.layer[t],
             "unit": int(index.unit[t]),
+            "catch": bool(index.catch[t]),
             "mode": index.mode[t],
             "difficulty": index.difficulty[t],
             "note": exhibit.unit_notes.get(index.unit_id[t], ""),
@@ -76,8 +79,10 @@ def make_browser(exhibit: ReportData) -> Browser:
     payload = {
         "images": thumbnails(trials.images, used),
         "panel": exhibit.panel_name,
+        "who": "people" if exhibit.panel_name == "Human panel" else "simulated people",
         "observers": [
-            _answers(exhibit, run, order) for run in (*exhibit.machines, *exhibit.references)
+            _answers(exhibit, run, order, shown)
+            for run in (*exhibit.machines, *exhibit.references)
         ],
         "trials": rows,
     }
@@ -131,7 +136,9 @@ def _split(correct: int, answers: int) -> list[float] | None:
     return [correct, answers, round(float(low), 3), round(float(high), 3)]
 
 
-def _answers(exhibit: ReportData, run: ObserverRun, order: NDArray[np.int64]) -> dict[str, Any]:
+def _answers(
+    exhibit: ReportData, run: ObserverRun, order: NDArray[np.int64], shown: dict[str, int]
+) -> dict[str, Any]:
     decisions, rows = run.decisions, exhibit.rows_of(run)[order]
     answered = decisions.answered[rows]
     marks = [
@@ -142,6 +149,7 @@ def _answers(exhibit: ReportData, run: ObserverRun, order: NDArray[np.int64]) ->
     first = (decisions.shown_first[rows].astype(str) == "positive").tolist()
     answer: dict[str, Any] = {
         "name": exhibit.labels[run.name],
+        "reference": run.is_reference,
         "marks": "".join(marks),
         "first": "".join("1" if positive else "0" for positive in first),
         "evidence": plain([float(f"{v:.3g}") for v in toward]),
@@ -149,4 +157,24 @@ def _answers(exhibit: ReportData, run: ObserverRun, order: NDArray[np.int64]) ->
     if run.calibration is not None and exhibit.study is not None:
         predicted = run.calibration.predict(decisions, exhibit.trials.index).p_correct
         answer["predicted"] = [float(f"{p:.3f}") for p in predicted[order].tolist()]
+    if run.evidence is not None:
+        answer |= _why(run.evidence, rows, shown)
     return answer
+
+
+def _why(evidence: Evidence, rows: NDArray[np.int64], shown: dict[str, int]) -> dict[str, Any]:
+    """Similarities of q+ and q- to each reference, and pooled; neighbours that the page shows."""
+    place = np.array([shown.get(name, -1) for name in evidence.images.tolist()], dtype=np.int64)
+    nearest = place[evidence.neighbours[rows]]
+    return {
+        "each": [_digits(row) for row in evidence.each[rows].reshape(len(rows), -1).tolist()],
+        "pooled": [_digits(row) for row in evidence.pooled[rows].reshape(len(rows), -1).tolist()],
+        "near": [
+            [[image for image in images if image >= 0] for images in trial]
+            for trial in nearest.tolist()
+        ],
+    }
+
+
+def _digits(values: list[float]) -> list[float | None]:
+    return [None if value != value else float(f"{value:.3g}") for value in values]

@@ -1,12 +1,7 @@
-"""What a report is about: trials, the observers' answers, and people's answers where there are any.
-
-Read from the folder of a whole study, such as that of ``imi-bench demo`` (``study.json``,
-``trials.parquet``, ``responses.parquet``, ``runs/*``), or from that of a single ``imi-bench run``.
-"""
+"""What a report is about: trials, the observers' answers, and people's answers where there are any."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError
-from imi_bench.observers.reference import Chance, OneSide, ideal
 from imi_bench.provenance import atomic_path, package_versions, write_json
-from imi_bench.replay.output import folder_name, read_run
+from imi_bench.replay.evidence import Evidence
+from imi_bench.replay.output import folder_name
 from imi_bench.results import Brief
-from imi_bench.stimuli.trial_files import read_trials
-from imi_bench.tables import DecisionVariables, Responses, Study, Trials
+from imi_bench.tables import DecisionVariables, Study, Trials
 from imi_bench.tables.align import rows_of
 
 STUDY_FILE = "study.json"
@@ -42,11 +35,14 @@ class ObserverRun(Brief):
         Its ``run.json``; empty where there is none.
     calibration : Calibration or None
         None without people, or where the observer's evidence is not calibrated.
+    evidence : Evidence or None
+        The similarities behind its decisions, where it can say.
     """
 
     decisions: DecisionVariables
     record: Mapping[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    evidence: Evidence | None = None
 
     @property
     def name(self) -> str:
@@ -163,67 +159,6 @@ class ReportData(Brief):
         return correct.astype(np.int64), np.bincount(rows[known], minlength=count)
 
 
-def read_report_data(folder: Path, *, seed: int = 0) -> ReportData:
-    """Read what a demo or a single run left in its folder.
-
-    Raises
-    ------
-    InputError
-        If the folder holds neither, or a file of it is missing, damaged or changed.
-    """
-    if (folder / STUDY_FILE).is_file():
-        return _read_study(folder)
-    if not (folder / "run.json").is_file():
-        raise InputError(
-            "nothing to report on",
-            where=folder,
-            wanted=f"run.json or {STUDY_FILE}",
-            do="give the folder that `imi-bench demo` or `imi-bench run` wrote",
-        )
-    run = read_run(folder)
-    alone = ObserverRun(run.decisions, run.record)
-    runs = [alone, *_references(run.trials, seed=int(run.record.get("seed", 0)))]
-    others = tuple(other for other in runs[1:] if other.name != alone.name)
-    return ReportData(f"The answers of {alone.name}", run.trials, (alone, *others), seed=seed)
-
-
-def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
-    """Chance, one side, and the ideal observer where activations are known, on the same sides."""
-    blind = trials.blind(seed=seed)
-    if blind.key is None:
-        return []
-    shown = blind.without_key()
-    found = [
-        DecisionVariables.from_values(observer.decide(shown), observer=observer.name, key=blind.key)
-        for observer in (Chance(), OneSide())
-    ]
-    if trials.query_activations is not None and np.isfinite(trials.query_activations).all():
-        found.append(ideal(trials, blind.key))
-    return [ObserverRun(decisions) for decisions in found]
-
-
-def _read_study(folder: Path) -> ReportData:
-    about = _read_json(folder / STUDY_FILE)
-    trials = read_trials(folder / "trials.parquet")
-    try:
-        places = [folder / "runs" / name for name in about["runs"]]
-        facts = {name: about[name] for name in ("title", "unit_notes", "skipped", "seed")}
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            "not the record of a study", where=folder / STUDY_FILE, found=error
-        ) from error
-    study = None
-    if (folder / "responses.parquet").is_file():
-        study = Study(trials.index, _read_responses(folder))
-    return ReportData(trials=trials, runs=tuple(map(_read_run, places)), study=study, **facts)
-
-
-def _read_run(place: Path) -> ObserverRun:
-    run, known = read_run(place), place / "calibration.json"
-    calibration = Calibration.read(known) if known.is_file() else None
-    return ObserverRun(run.decisions, run.record, calibration)
-
-
 def write_study(exhibit: ReportData, folder: Path) -> None:
     """Write what `read_report_data` needs beside ``trials.parquet`` and ``runs``.
 
@@ -250,20 +185,3 @@ def write_study(exhibit: ReportData, folder: Path) -> None:
         "versions": package_versions(),
     }
     write_json(folder / STUDY_FILE, about)
-
-
-def _read_responses(folder: Path) -> Responses:
-    try:
-        frame = pd.read_parquet(folder / "responses.parquet")
-        about = _read_json(folder / "responses.json")
-        columns = {str(name): frame[name].to_numpy() for name in frame}
-        return Responses(**columns, simulated=about["simulated"], source=about["source"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError("answers cannot be read", where=folder, found=error) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError("not a JSON object", where=path, found=error) from error

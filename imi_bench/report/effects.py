@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from imi_bench.arrays import Floats
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.export import export
 from imi_bench.effects.scale import PROPERTIES
@@ -44,7 +45,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
 
     shown = [e for e in effects.effects if np.isfinite(e.test.estimate)]
     known = [one.name for one in PROPERTIES if effects.properties[one.name].notna().any()]
-    above_in, below_in = 2.6 if known else 0.0, 0.8 + 0.27 * len(shown)
+    above_in, below_in = 3.0 if known else 0.0, 0.8 + 0.27 * len(shown)
     with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "effects", "font.size": 9}):
         canvas = new_canvas(figsize=(10, above_in + below_in), layout="constrained")
         parts = canvas.subfigures(
@@ -101,16 +102,40 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
         markersize=4,
         linewidth=1,
     )
+    for place, value, label in zip(x, stage.estimate, stage.levels, strict=True):
+        if np.isfinite(place):
+            axes.annotate(
+                str(label),
+                (place, value),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=6.5,
+                color="0.3",
+            )
+    _fitted(axes, effects, name, x)
     axes.set_xlabel(_AXES[name])
     if name in ("parameters", "training_images"):
         axes.set_xscale("log")
     if name == "year":
         axes.locator_params(axis="x", integer=True)
     if first:
-        axes.set_ylabel("log-odds, natural\nexemplars (95%)")
+        axes.set_ylabel("log-odds, natural exemplars\n(whiskers: 95%; line: the\ntested slope)", fontsize=8)
     test = effects[name].test
     p = "undefined" if np.isnan(test.p) else f"t({test.df:.0f}), p = {test.p:.3f}"
     axes.set_title(p, loc="left", fontsize=9)
+
+
+def _fitted(axes: Axes, effects: Effects, name: str, x: Floats) -> None:
+    """The slope that is tested, through the mean of the networks; straight on the model's scale."""
+    test, stage = effects[name].test, effects.stages[INTERCEPT]
+    known = np.isfinite(x)
+    if not np.isfinite(test.estimate) or known.sum() < 2:
+        return
+    (found,) = (one for one in PROPERTIES if one.name == name)
+    scaled = found.transformed(x[known])
+    ends = [int(scaled.argmin()), int(scaled.argmax())]
+    line = np.mean(stage.estimate[known]) + test.estimate * (scaled[ends] - scaled.mean())
+    axes.plot(x[known][ends], line, color="0.45", lw=1, zorder=0)
 
 
 def _forest(axes: Axes, shown: list[Effect]) -> None:

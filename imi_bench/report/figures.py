@@ -163,7 +163,7 @@ def dots(
     crowd = 1 if set(series) == set(rows) else len(series)
     height = (
         0.95
-        + (0.15 * math.ceil(len(series) / 2) + 0.1) * legend
+        + (0.17 * math.ceil(len(series) / 2) + 0.1) * legend
         + len(rows) * (0.16 * crowd + 0.14)
     )
     with styled(_COLOURS):
@@ -266,7 +266,7 @@ def scatter(
     columns = min(3, len(panes))
     depth = math.ceil(len(panes) / columns)
     with styled(_COLOURS):
-        size = (1.38 * columns + 0.2, 1.6 * depth + 0.3)
+        size = (1.38 * columns + 0.26, 1.66 * depth + 0.34)
         figure = {"figsize": size, "layout": "constrained"}
         canvas, grid = panels(depth, columns, figure=figure, sharex=True, sharey=True)
         for number, axes in enumerate(grid.ravel()):
@@ -276,10 +276,10 @@ def scatter(
             _equality(axes, answers)
             _points(axes, panes[number], look=looks[panes[number].title], joined=joined)
             heading = _short(labels.get(panes[number].title, panes[number].title), most=20)
-            axes.set_title(f"{heading}\n{panes[number].note}", fontsize=8)
+            axes.set_title(f"{heading}\n{panes[number].note}", fontsize=9)
             axes.tick_params(labelbottom=number + columns >= len(panes))
-        canvas.supxlabel(axes_labels[0], fontsize=9)
-        canvas.supylabel(axes_labels[1], fontsize=9)
+        canvas.supxlabel(axes_labels[0], fontsize=10)
+        canvas.supylabel(axes_labels[1], fontsize=10)
         rows = tuple((labels.get(p.title, p.title), p.note, f"{len(p.x):,}") for p in panes)
         header = ("observer", "summary", "points")
         return Figure(name, title, caption, alt, as_svg(canvas, name), header, rows)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imi_bench import text
+from imi_bench.errors import InputError
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.release.study_files import AnswersLike
 from imi_bench.report.browser import Browser, make_browser
-from imi_bench.report.contents import ReportData, read_report_data
+from imi_bench.report.contents import ReportData
+from imi_bench.report.reading import read_report_data
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.summary import Summary, summarise
@@ -38,17 +42,30 @@ class ReportPage(Brief):
         return f'<a href="{text.html(address)}">{text.html(title)}</a>'
 
 
-def report(folder: str | Path, *, out: str | Path | None = None, seed: int = 0) -> ReportPage:
+def report(
+    folder: str | Path | Sequence[str | Path],
+    *,
+    responses: AnswersLike | None = None,
+    trials: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+) -> ReportPage:
     """Write a self-contained page: figures, a table of observers, and a trial browser.
 
     Parameters
     ----------
-    folder : str or Path
-        What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``.
+    folder : str, Path or sequence of them
+        What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``; several runs
+        on the same trials, or a folder that holds some.
+    responses : optional
+        Human answers to these trials, as `imi_bench.score` takes them: the page then shows panel,
+        ceilings and calibration, each observer calibrated with units held out.
+    trials : str or Path, optional
+        Where the trials are now, if they were moved after the run.
     out : str or Path, optional
-        The page; ``report.html`` in the folder by default.
+        The page; ``report.html`` in the folder by default, in the working folder for several.
     seed : int
-        Of the resampling, for a single run.
+        Of folds and resampling; a whole study has its own.
 
     Returns
     -------
@@ -57,14 +74,22 @@ def report(folder: str | Path, *, out: str | Path | None = None, seed: int = 0) 
     Raises
     ------
     InputError
-        If the folder holds nothing to report on, or a file of it is damaged or changed.
+        If the folder holds nothing to report on (the message says which verb reads it), or a file
+        of it is damaged or changed.
+    NotComparableError
+        Runs on different trials, or answers to other trials.
 
     Examples
     --------
     ``report("runs/mine").path``
     """
-    exhibit = read_report_data(Path(folder), seed=seed)
-    path = Path(folder) / "report.html" if out is None else Path(out)
+    folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
+    if not folders:
+        raise InputError("nothing to report on", found="no folder", wanted="one or more runs")
+    moved = None if trials is None else Path(trials)
+    exhibit = read_report_data(folders, responses=responses, trials=moved, seed=seed)
+    place = folders[0] if len(folders) == 1 else Path()
+    path = place / "report.html" if out is None else Path(out)
     return ReportPage(write_page(exhibit, path), exhibit)
 
 
@@ -130,7 +155,7 @@ def _lead(exhibit: ReportData) -> str:
         f"{units} unit{'s' * (units != 1)} of {networks} network{'s' * (networks != 1)}"
     )
     if exhibit.study is None:
-        return text + ". No human answers belong to these trials."
+        return text + ". No human answers were given, so nobody stands beside them here."
     people = "a simulated panel" if exhibit.study.responses.simulated else "people"
     return text + f", and are held against the answers of {people}."
 

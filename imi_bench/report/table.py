@@ -171,7 +171,8 @@ def _remarks(exhibit: ReportData, summary: Summary, machines: list[ObserverRun])
     remarks = [_coverage(exhibit)]
     if exhibit.study is None:
         remarks.append(
-            "Nobody answered these trials, so nothing here says how alike observer and people are."
+            "No human answers were given, so nothing here says how alike observer and people are "
+            "(`imi-bench report RUN --responses FILE`)."
         )
     if summary.scores and machines:
         lines = summary.scores[machines[0].name].scores

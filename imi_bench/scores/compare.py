@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +101,8 @@ class Comparison(Result):
         How each observer's evidence was turned into predictions: label and hash of its
         calibration, by observer; ``uncalibrated`` for none.
     n_resamples, seed : int
+    unanswered : mapping of str to int
+        Shared trials on which an observer gave no answer, by observer; each counts one half.
     """
 
     differences: tuple[Difference, ...]
@@ -112,6 +115,7 @@ class Comparison(Result):
     calibration_hashes: Mapping[str, str]
     n_resamples: int
     seed: int
+    unanswered: Mapping[str, int] = field(default_factory=dict)
 
     shown_columns = ("score", "first", "second", "difference", "low", "high", "p_holm")
 
@@ -121,9 +125,11 @@ class Comparison(Result):
         labels = sorted(set(self.calibrations.values()))
         each = "; ".join(f"{name}: {label}" for name, label in self.calibrations.items())
         made_up = "simulated " if self.simulated else ""
+        lost = ", ".join(f"{n} of {name}" for name, n in self.unanswered.items() if n)
+        missing = f"; without an answer: {lost}" * bool(lost)
         return (
             f"{self.trials} shared trials, {self.answers} {made_up}answers, {self.units} units; "
-            f"calibration: {labels[0] if len(labels) == 1 else each}"
+            f"calibration: {labels[0] if len(labels) == 1 else each}{missing}"
         )
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -149,6 +155,7 @@ class Comparison(Result):
             "study_hash",
             "calibrations",
             "calibration_hashes",
+            "unanswered",
             "n_resamples",
             "seed",
         )
@@ -199,7 +206,8 @@ def compare(
     Parameters
     ----------
     decisions : sequence of DecisionVariables, or of what `DecisionVariables.read` takes
-        Two or more observers of different names.
+        Two or more observers; versions of one observer are named by their folders, or by their
+        place in the list.
     study : Study, or what `imi_bench.release.study_files.read_answers` takes
     calibrations : mapping of str to Calibration, str or Path, optional
         By observer's name; for the others one is fitted to these people, out of fold.
@@ -217,7 +225,7 @@ def compare(
     Raises
     ------
     InputError
-        Fewer than two observers, or two of one name.
+        Fewer than two observers.
     UnknownNameError
         No such score; a calibration of an observer that is not compared.
     NotComparableError
@@ -235,14 +243,14 @@ def compare(
     >>> found.differences[0].difference.value
     0.0
     """
-    compared = [DecisionVariables.read(one) for one in decisions]
+    compared = _named_apart([DecisionVariables.read(one) for one in decisions], decisions)
     study = read_answers(study)
     names = [one.observer for one in compared]
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(names) < 2:
         raise InputError(
             "cannot compare these observers",
             found=", ".join(names) or "none",
-            wanted="two or more of different names",
+            wanted="two or more",
         )
     for name in scores:
         if name not in HEADLINE:
@@ -283,7 +291,32 @@ def compare(
         calibration_hashes={name: one.hash for name, one in used.items()},
         n_resamples=n_resamples,
         seed=seed,
+        unanswered={
+            name: int((~one.answered).sum()) for name, one in zip(names, shared, strict=True)
+        },
     )
+
+
+def _named_apart(
+    compared: Sequence[DecisionVariables], sources: Sequence[DecisionsLike]
+) -> list[DecisionVariables]:
+    """Versions of one observer get names of their own: ``mine (runs/v1)`` and ``mine (runs/v2)``."""
+    names = [one.observer for one in compared]
+    paths = [Path(one) if isinstance(one, str | Path) else None for one in sources]
+    places = [None if p is None else p.parent if p.suffix else p for p in paths]
+    short = [str(k + 1) if p is None else p.name for k, p in enumerate(places)]
+    for depth in (2, 3):
+        again = {s for name, s in zip(names, short, strict=True) if short.count(s) > 1}
+        short = [
+            "/".join(p.parts[-depth:]) if p is not None and s in again else s
+            for p, s in zip(places, short, strict=True)
+        ]
+    if len(set(zip(names, short, strict=True))) < len(names):
+        short = [str(k + 1) for k in range(len(names))]
+    return [
+        replace(one, observer=f"{one.observer} ({s})") if names.count(one.observer) > 1 else one
+        for one, s in zip(compared, short, strict=True)
+    ]
 
 
 def _on_shared_trials(matched: Sequence[AlignedAnswers]) -> list[AlignedAnswers]:

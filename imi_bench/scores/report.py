@@ -130,6 +130,8 @@ class ScoreReport(Result):
         Scored main trials, human answers to them, and units.
     left_out : int
         Main trials with human answers that the observer was not shown.
+    unanswered : int
+        Scored trials on which the observer gave no answer; each counts one half.
     scores : mapping of str to ScoreLine
         Keys are `HEADLINE`.
     ceilings : mapping of str to Estimate
@@ -164,6 +166,7 @@ class ScoreReport(Result):
     level: float
     n_resamples: int
     seed: int
+    unanswered: int = 0
 
     shown_columns = ("by", "stratum", "score", "value", "low", "high", "ceiling", "reason")
 
@@ -176,9 +179,11 @@ class ScoreReport(Result):
     def title(self) -> str:
         """Whose scores these are, how calibrated, and on how much."""
         made_up = "simulated " if self.simulated else ""
+        lost = f", {self.unanswered} without an answer of the observer" * bool(self.unanswered)
+        unseen = f", {self.left_out} more trials never shown to it" * bool(self.left_out)
         return (
-            f"{self.observer}, {self.calibration}: {self.trials} trials, "
-            f"{self.answers} {made_up}answers, {self.units} units"
+            f"{self.observer}, {self.calibration}: {self.trials} trials{lost}, "
+            f"{self.answers} {made_up}answers, {self.units} units{unseen}"
         )
 
     def __getitem__(self, name: str) -> ScoreLine:
@@ -224,6 +229,7 @@ class ScoreReport(Result):
             "answers",
             "units",
             "left_out",
+            "unanswered",
             "level",
             "n_resamples",
             "seed",
@@ -363,6 +369,7 @@ def score(
         strata=strata,
         reliability=reliability_diagram(matched),
         conditions=matched.by_condition(),
+        unanswered=int((~matched.answered).sum()),
         **settings,
     )
 

@@ -185,8 +185,10 @@ class Trials(Shown):
         for name, value in columns.items():
             if name not in frame:
                 raise UnknownNameError.among(name, map(str, frame), kind="column of trials")
-            several = isinstance(value, (list, tuple, set, frozenset))
-            wanted = frame[name].isin(list(value)) if several else frame[name] == value
+            if isinstance(value, list | tuple | set | frozenset):
+                wanted = frame[name].isin(list(value))
+            else:
+                wanted = frame[name] == value
             keep &= wanted.to_numpy(dtype=bool)
         return self.take(np.flatnonzero(keep))
 

@@ -51,7 +51,7 @@ def test_demo_and_report(
     run = functools.partial(imi_bench, capsys, monkeypatch)
     code, out, err = run("demo", "--out", tmp_path)
     assert code == 0
-    assert "Simulated data: 60 trials of 10 units" in out
+    assert "SIMULATED data: 60 trials of 10 units" in out
     assert out.index("ideal") < out.index("pixel-l2")
     assert out.rstrip().endswith(f"Report: {tmp_path / 'report.html'}")
     assert "[1/6] trials" in err

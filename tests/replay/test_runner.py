@@ -16,6 +16,7 @@ from support.made_observers import BatchSensitive, MeanColour, WholeTrials
 from support.made_trials import N_IMAGES, make_trials, make_unit
 
 from imi_bench.errors import ImageError, InputError
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.protocol import Answers, fingerprint
 from imi_bench.observers.reference import Chance, OneSide
@@ -519,3 +520,29 @@ def test_accuracy_leaves_catch_trials_out(tmp_path: Path) -> None:
     assert table["mode"]["natural"].n + table["mode"]["synthetic"].n == 7
     assert table["all"]["main"].value == pytest.approx(decisions.credit[1:].mean())
     assert "catch" not in accuracy_table(decisions, trials.index)
+
+
+def test_the_evidence_behind_decisions_is_kept(tmp_path: Path) -> None:
+    trials = make_trials(30)
+    done = replay(MeanColour(), trials, cache=tmp_path / "cache", out=tmp_path / "plain")
+    assert done.evidence is None
+    assert "no images one by one" in done.record["evidence"]
+    observer = load_observer("pixel-cosine")
+    out = tmp_path / "out"
+    done = replay(observer, trials, seed=3, cache=tmp_path / "cache", out=out)
+    kept = read_run(out).evidence
+    assert kept is not None
+    shift = kept.pooled[..., 0] - kept.pooled[..., 1]
+    np.testing.assert_allclose(
+        shift[:, 0] - shift[:, 1], done.decisions.toward_correct, rtol=1e-4, atol=1e-6
+    )
+    references = trials.positive.shape[1]
+    np.testing.assert_allclose(
+        kept.each[..., :references].mean(axis=-1), kept.pooled[..., 0], rtol=1e-5
+    )
+    nearest = kept.images[kept.neighbours[0, 0, 0]]
+    assert nearest in set(trials.images.hashes)
+    assert nearest != trials.images.hashes[trials.queries[0, 0]]
+    again = replay(observer, trials, seed=3, cache=tmp_path / "cache", out=out)
+    assert again.reused and again.evidence is not None
+    np.testing.assert_array_equal(again.evidence.each, kept.each)

@@ -105,10 +105,24 @@ def test_only_shared_trials_count(study):
     assert all(d.difference.value == 0 for d in got.differences)
 
 
+def test_versions_of_one_observer_are_named_apart(study, tmp_path):
+    decisions, shown = study
+    folders = [tmp_path / "v1", tmp_path / "v2"]
+    for folder, version in zip(folders, (decisions, noisier(decisions, "b", 1)), strict=True):
+        folder.mkdir()
+        named = dataclasses.replace(version, observer="mine")
+        named.to_frame().to_parquet(folder / "decisions.parquet")
+    found = compare(folders, shown, uncalibrated=True, scores=["proportion_correct"])
+    assert (found.differences[0].first, found.differences[0].second) == ("mine (v1)", "mine (v2)")
+    twice = compare([decisions, decisions], shown, uncalibrated=True, scores=["proportion_correct"])
+    assert twice.differences[0].second == f"{decisions.observer} (2)"
+    assert set(found.unanswered) == {"mine (v1)", "mine (v2)"}
+
+
 def test_what_cannot_be_compared(study):
     decisions, shown = study
-    with pytest.raises(InputError, match="two or more of different names"):
-        compare([decisions, decisions], shown)
+    with pytest.raises(InputError, match="wanted two or more"):
+        compare([decisions], shown)
     with pytest.raises(UnknownNameError, match="did you mean 'bits'"):
         compare([decisions, noisier(decisions, "b", 1)], shown, uncalibrated=True, scores=["bit"])
     names = ("trial_id", "decision_variable", "status", "shown_first", "seconds")

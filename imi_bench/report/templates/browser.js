@@ -11,6 +11,7 @@
   const percent = (share) => Math.round(100 * share) + "%";
   const trials = data.trials;
   const hasPanel = trials.some((trial) => trial.panel);
+  const machines = data.observers.filter((one) => !one.reference);
   let shown = trials.map((_, row) => row);
   let position = 0;
 
@@ -18,6 +19,8 @@
     for (const [value, text] of options) $(id).append(element("option", { value }, text));
     $(id).addEventListener("change", refilter);
   };
+  const unitOf = (trial) => trial.network + " / " + trial.layer + " / " + trial.unit;
+  trials.forEach((trial) => { trial.whole = unitOf(trial); });
   const values = (name) => {
     const known = [...new Set(trials.map((trial) => trial[name]))];
     return [["", known.length > 1 ? "all" : known[0]]].concat(
@@ -27,8 +30,8 @@
 
   function matches(row) {
     const trial = trials[row];
-    for (const name of ["network", "mode", "difficulty"]) {
-      const wanted = $("f-" + name).value;
+    for (const name of ["network", "mode", "difficulty", "whole"]) {
+      const wanted = $("f-" + (name === "whole" ? "unit" : name)).value;
       if (wanted && trial[name] !== wanted) return false;
     }
     const mark = data.observers[$("f-observer").value].marks[row];
@@ -40,6 +43,7 @@
       const share = panelRight(trial);
       return trial.panel !== null && ((mark === "1" && share < 0.5) || (mark === "0" && share > 0.5));
     }
+    if (outcome === "split") return new Set(machines.map((one) => one.marks[row])).size > 1;
     return true;
   }
 
@@ -59,6 +63,86 @@
     return element("img", { src: data.images[image], alt, width: 96, height: 96 });
   }
 
+  // A link to a trial carries the observer and the trial's name; filters stay where they are.
+  function toLink() {
+    if (!shown.length) return;
+    const parts = new URLSearchParams({ trial: trials[shown[position]].id, observer: data.observers[$("f-observer").value].name });
+    $("t-link").setAttribute("href", "#" + parts);
+  }
+
+  function fromLink() {
+    const parts = new URLSearchParams(location.hash.slice(1));
+    if (!parts.has("trial")) return false;
+    const row = trials.findIndex((trial) => trial.id === parts.get("trial"));
+    const observer = data.observers.findIndex((one) => one.name === parts.get("observer"));
+    if (row < 0) { $("t-missing").hidden = false; return false; }
+    $("t-missing").hidden = true;
+    if (observer >= 0) $("f-observer").value = observer;
+    if (!matches(row)) for (const name of ["network", "mode", "difficulty", "unit", "outcome"]) $("f-" + name).selectedIndex = 0;
+    shown = trials.map((_, place) => place).filter(matches);
+    position = shown.indexOf(row);
+    draw();
+    return true;
+  }
+
+  // How alike the observer finds each query and each reference: a table under the trial.
+  function why(trial, observer, row, order) {
+    const box = $("t-why");
+    box.replaceChildren();
+    if (!observer.each) {
+      box.append(element("p", { class: "small" }, observer.name + " left no similarities: it does not compare images one by one, or its run is older than this page's."));
+      return;
+    }
+    const count = trial.positive.length, each = observer.each[row], pooled = observer.pooled[row];
+    const known = each.filter((value) => value !== null);
+    const low = Math.min(...known), high = Math.max(...known);
+    const shade = (value) => value === null || high === low ? 0 : (value - low) / (high - low);
+    const said = (value) => value === null ? "–" : String(value);
+    const scroll = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Similarities" });
+    const table = element("table", { class: "why" });
+    table.append(element("caption", {}, "Similarity of each query to each reference, in " + observer.name + "’s own unit: larger (darker) is more alike. Evidence = pooled similarity to strong references less that to weak ones; the query with more evidence is chosen."));
+    for (const [title, side, offset] of [["weak references", trial.negative, count], ["strong references", trial.positive, 0]]) {
+      const body = element("tbody");
+      const head = element("tr");
+      head.append(element("th", { scope: "row" }, title));
+      side.forEach((image, k) => { const cell = element("td"); cell.append(picture(image, title + " " + (k + 1))); head.append(cell); });
+      head.append(element("td", { class: "number" }, "pooled"));
+      body.append(head);
+      order.forEach((which, k) => {
+        const line = element("tr");
+        const name = element("th", { scope: "row" });
+        name.append(picture(trial.queries[which], ""), (k === 0 ? "First" : "Second") + " query");
+        line.append(name);
+        side.forEach((_, column) => {
+          const value = each[which * 2 * count + offset + column];
+          const cell = element("td", { class: "number", style: "--share:" + shade(value).toFixed(3) }, said(value));
+          line.append(cell);
+        });
+        line.append(element("td", { class: "number total" }, said(pooled[which * 2 + (offset ? 1 : 0)])));
+        body.append(line);
+      });
+      table.append(body);
+    }
+    scroll.append(table);
+    box.append(scroll);
+    const sums = order.map((which, k) => {
+      const one = pooled[which * 2], other = pooled[which * 2 + 1];
+      return (k === 0 ? "First" : "Second") + " query: " + (one === null || other === null ? "undefined" : (one - other).toPrecision(3));
+    });
+    box.append(element("p", { class: "small" }, "Evidence. " + sums.join("; ") + "."));
+    const near = observer.near && observer.near[row];
+    if (near && near.some((images) => images.length)) {
+      const list = element("div", { class: "near" });
+      order.forEach((which, k) => {
+        const line = element("div");
+        line.append(element("span", { class: "small" }, (k === 0 ? "First" : "Second") + " query and its nearest images of this run: "), picture(trial.queries[which], "query"));
+        near[which].forEach((image) => line.append(picture(image, "a near image")));
+        list.append(line);
+      });
+      box.append(list);
+    }
+  }
+
   function query(trial, observer, row, which, place) {
     const strong = which === 0;
     const mark = observer.marks[row];
@@ -74,7 +158,7 @@
       const bar = element("div", { class: "bar" });
       bar.append(element("span", { style: "width:" + 100 * share + "%" }));
       const count = strong ? trial.panel[0] : trial.panel[1] - trial.panel[0];
-      caption.append(bar, "panel: " + count + " of " + trial.panel[1] + " chose it");
+      caption.append(bar, count + " of " + trial.panel[1] + " " + data.who + " chose it");
     }
     box.append(caption);
     return box;
@@ -103,7 +187,7 @@
     $("b-slide").value = position;
     $("t-count").textContent = some ? (position + 1) + " of " + shown.length + (shown.length < trials.length ? " that fit (" + trials.length + " in all)" : "") : "";
     $("b-slide").setAttribute("aria-valuetext", $("t-count").textContent);
-    for (const id of ["t-negative", "t-positive", "t-queries", "t-verdict", "t-title"]) $(id).replaceChildren();
+    for (const id of ["t-negative", "t-positive", "t-queries", "t-verdict", "t-title", "t-why"]) $(id).replaceChildren();
     if (!some) return;
     const row = shown[position];
     const trial = trials[row];
@@ -114,11 +198,14 @@
     const order = observer.first[row] === "1" ? [0, 1] : [1, 0];
     order.forEach((which, k) => $("t-queries").append(query(trial, observer, row, which, k === 0 ? "First" : "Second")));
     verdict(trial, observer, row);
+    why(trial, observer, row, order);
+    toLink();
   }
 
   fill("f-observer", data.observers.map((observer, row) => [row, observer.name]));
   for (const name of ["network", "mode", "difficulty"]) fill("f-" + name, values(name));
-  fill("f-outcome", [["", "all trials"], ["right", "observer is right"], ["wrong", "observer is wrong"], ["open", "tie or no answer"]].concat(hasPanel ? [["against", "observer against the panel's majority"]] : []));
+  fill("f-unit", values("whole"));
+  fill("f-outcome", [["", "all trials"], ["right", "observer is right"], ["wrong", "observer is wrong"], ["open", "tie or no answer"]].concat(machines.length > 1 ? [["split", "observers disagree"]] : []).concat(hasPanel ? [["against", "observer against the panel's majority"]] : []));
   $("b-back").addEventListener("click", () => move(position - 1));
   $("b-on").addEventListener("click", () => move(position + 1));
   $("b-slide").addEventListener("input", (event) => move(Number(event.target.value)));
@@ -127,5 +214,7 @@
     if (event.key in steps) { event.preventDefault(); move(steps[event.key]); }
   });
   $("browser").hidden = false;
-  draw();
+  if (!fromLink()) draw();
+  window.addEventListener("hashchange", () => { if (fromLink()) $("stage").scrollIntoView({ block: "nearest" }); });
+  if (location.hash.includes("trial=")) $("trials").scrollIntoView();
 })();
