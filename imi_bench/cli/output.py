@@ -82,7 +82,9 @@ def interval_plot(
     end = end if end > start else start + 1.0
     plain_text = not _knows_unicode()
     drawn = [
-        bar(e.value, e.low, e.high, start=start, end=end, reference=reference, ascii_only=plain_text)
+        bar(
+            e.value, e.low, e.high, start=start, end=end, reference=reference, ascii_only=plain_text
+        )
         for e in estimates
     ]
     low, high = f"{start:.2g}", f"{end:.2g}"

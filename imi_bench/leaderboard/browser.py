@@ -98,9 +98,7 @@ def _spread(matched: AlignedAnswers) -> list[int]:
     return [int(order[place]) for place in places]
 
 
-def _trial(
-    matched: AlignedAnswers, row: int, sheet: Sheet, *, persons: str
-) -> dict[str, object]:
+def _trial(matched: AlignedAnswers, row: int, sheet: Sheet, *, persons: str) -> dict[str, object]:
     trial = str(matched.index.trial_id[row])
     positive, negative, queries = sheet.tiles[trial]
     right, people = int(matched.hits[row]), int(matched.answers[row])

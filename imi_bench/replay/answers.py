@@ -142,9 +142,7 @@ def decide_all(
     return answered
 
 
-def _without_code(
-    plan: Plan, without: Mapping[int, str], answered: Answered
-) -> NDArray[np.bool_]:
+def _without_code(plan: Plan, without: Mapping[int, str], answered: Answered) -> NDArray[np.bool_]:
     """Trials that show an image without a code; each is recorded as failed."""
     trials = plan.trials
     shown = np.hstack([trials.queries, trials.positive, trials.negative])

@@ -92,9 +92,7 @@ def read_evidence(folder: Path, *, count: int) -> Evidence | None:
     return found
 
 
-def gather(
-    observer: Observer, plan: Plan, codes: Store | None
-) -> tuple[Evidence | None, str]:
+def gather(observer: Observer, plan: Plan, codes: Store | None) -> tuple[Evidence | None, str]:
     """Ask an observer that can say for the similarities behind its answers.
 
     Parameters

@@ -81,8 +81,7 @@ def make_browser(exhibit: ReportData) -> Browser:
         "panel": exhibit.panel_name,
         "who": "people" if exhibit.panel_name == "Human panel" else "simulated people",
         "observers": [
-            _answers(exhibit, run, order, shown)
-            for run in (*exhibit.machines, *exhibit.references)
+            _answers(exhibit, run, order, shown) for run in (*exhibit.machines, *exhibit.references)
         ],
         "trials": rows,
     }

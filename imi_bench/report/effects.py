@@ -119,7 +119,9 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     if name == "year":
         axes.locator_params(axis="x", integer=True)
     if first:
-        axes.set_ylabel("log-odds, natural exemplars\n(whiskers: 95%; line: the\ntested slope)", fontsize=8)
+        axes.set_ylabel(
+            "log-odds, natural exemplars\n(whiskers: 95%; line: the\ntested slope)", fontsize=8
+        )
     test = effects[name].test
     p = "undefined" if np.isnan(test.p) else f"t({test.df:.0f}), p = {test.p:.3f}"
     axes.set_title(p, loc="left", fontsize=9)

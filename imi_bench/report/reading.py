@@ -92,16 +92,16 @@ def read_report_data(
 
 def _runs_in(folder: Path) -> list[Path]:
     """The folder itself, or the runs that it holds."""
-    if (read_record(folder) or {}).get("command") == "run" or (folder / "decisions.parquet").exists():
+    if (read_record(folder) or {}).get("command") == "run" or (
+        folder / "decisions.parquet"
+    ).exists():
         return [folder]
     inside = sorted(p.parent for p in [*folder.glob("*/run.json"), *folder.glob("runs/*/run.json")])
     if runs := [place for place in inside if (place / "decisions.parquet").is_file()]:
         return runs
     for name, kind, verb in _OTHERS:
         if (folder / name).is_file():
-            raise InputError(
-                "no run to report on", where=folder, found=f"{kind} ({name})", do=verb
-            )
+            raise InputError("no run to report on", where=folder, found=f"{kind} ({name})", do=verb)
     raise InputError(
         "nothing to report on",
         where=folder,
