@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, MissingExtraError
-from imi_bench.report.reading import read_report_data
 from imi_bench.report.page import write_page
+from imi_bench.report.reading import read_report_data
 from imi_bench.study import STEPS, Plan, StudySoFar, light_observers, made, run_study
 
 SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 32}

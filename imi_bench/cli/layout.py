@@ -31,7 +31,7 @@ def lay(
     right: Sequence[str] = (),
     spare: Sequence[str] = (),
 ) -> Laid:
-    """Lay a table out.
+    r"""Lay a table out.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def lay(
 
     Examples
     --------
-    >>> print(*lay(["name", "n"], [["one", "1"], ["two", "10"]], right=["n"]).lines, sep="\\n")
+    >>> print(*lay(["name", "n"], [["one", "1"], ["two", "10"]], right=["n"]).lines, sep="\n")
     name   n
     ────  ──
     one    1
     two   10
-    >>> print(*lay(["name", "why"], [["a/long/name", "in two words"]], width=18).lines, sep="\\n")
+    >>> print(*lay(["name", "why"], [["a/long/name", "in two words"]], width=18).lines, sep="\n")
     name         why
     ───────────  ─────
     a/long/name  in
@@ -211,7 +211,7 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
     named = max(map(_length, columns[1:]), default=0)
     for row in rows:
         lines += [""] * bool(lines)
-        lines.append(row[0])
+        lines += _wrapped(row[0], width)
         for name, text in zip(columns[1:], row[1:], strict=True):
             if not text.strip():
                 continue

@@ -40,7 +40,7 @@ def run(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for decisions.parquet and run.json; of several observers, for a folder each."
+            help="Folder for decisions.parquet and run.json; of several, for a folder each."
         ),
     ],
     mode: Annotated[

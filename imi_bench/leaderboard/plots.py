@@ -20,7 +20,8 @@ _AXIS = Markup(
     '{unit}"><line x1="4" x2="196" y1="22" y2="22"/>{ticks}</svg>'
 )
 _TICK = Markup(
-    '<line x1="{x}" x2="{x}" y1="18" y2="26"/><text x="{x}" y="13" text-anchor="{anchor}">{label}</text>'
+    '<line x1="{x}" x2="{x}" y1="18" y2="26"/><text x="{x}" y="13" '
+    'text-anchor="{anchor}">{label}</text>'
 )
 
 

@@ -1,4 +1,4 @@
-"""What a report is about: trials, the observers' answers, and people's answers where there are any."""
+"""What a report is about: trials, the observers' answers, and those of people, if any."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.report.browser import Browser, make_browser
 from imi_bench.report.contents import ReportData
-from imi_bench.report.reading import read_report_data
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
+from imi_bench.report.reading import read_report_data
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
 from imi_bench.results import Brief

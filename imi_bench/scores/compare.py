@@ -300,7 +300,7 @@ def compare(
 def _named_apart(
     compared: Sequence[DecisionVariables], sources: Sequence[DecisionsLike]
 ) -> list[DecisionVariables]:
-    """Versions of one observer get names of their own: ``mine (runs/v1)`` and ``mine (runs/v2)``."""
+    """Versions of one observer get names of their own: ``mine (v1)`` and ``mine (v2)``."""
     names = [one.observer for one in compared]
     paths = [Path(one) if isinstance(one, str | Path) else None for one in sources]
     places = [None if p is None else p.parent if p.suffix else p for p in paths]

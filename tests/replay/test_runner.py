@@ -544,5 +544,6 @@ def test_the_evidence_behind_decisions_is_kept(tmp_path: Path) -> None:
     assert nearest in set(trials.images.hashes)
     assert nearest != trials.images.hashes[trials.queries[0, 0]]
     again = replay(observer, trials, seed=3, cache=tmp_path / "cache", out=out)
-    assert again.reused and again.evidence is not None
+    assert again.reused
+    assert again.evidence is not None
     np.testing.assert_array_equal(again.evidence.each, kept.each)

@@ -13,9 +13,9 @@ from support.made_trials import make_index, make_trials
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.report.browser import ease_of, make_browser
 from imi_bench.report.contents import ObserverRun, ReportData, write_study
-from imi_bench.report.reading import read_report_data
 from imi_bench.report.figures import PANEL, Dot, Figure, Pairs, dots, looks_of, scatter
 from imi_bench.report.page import render
+from imi_bench.report.reading import read_report_data
 from imi_bench.report.summary import Stratum, Summary, proportion_correct, summarise
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stimuli.trial_files import write_trials
