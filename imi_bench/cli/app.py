@@ -13,6 +13,7 @@ import typer
 
 from imi_bench import __version__
 from imi_bench.cli.guard import guard
+from imi_bench.cli.metavars import name_values
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.text import printable
 
@@ -72,6 +73,7 @@ def _root(
 
 for group in GROUPS:
     importlib.import_module(f"imi_bench.cli.{group}").register(app)
+name_values(app)
 guard(app)
 
 

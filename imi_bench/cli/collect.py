@@ -121,18 +121,20 @@ def links_command(
     base: Annotated[
         str, typer.Option(help="Where people reach the server.")
     ] = "http://127.0.0.1:8000",
+    as_json: AsJson = False,
 ) -> None:
     """Print links for single participants."""
     from imi_bench.collect.links import links
     from imi_bench.collect.store import Store
 
-    for link in links(Store(db), count, base=base):
-        typer.echo(link)
+    made = links(Store(db), count, base=base)
+    print_json({"links": list(made)}) if as_json else typer.echo("\n".join(made))
 
 
 def export_command(
     db: Database,
     out: Annotated[Path, typer.Option(help="The CSV table to write.")] = Path("responses.csv"),
+    as_json: AsJson = False,
 ) -> None:
     """Write the answers as a table like the released one."""
     from imi_bench.collect.response_table import export_any
@@ -140,8 +142,12 @@ def export_command(
 
     table = export_any(Store(db), out)
     kept = int(table["passed_checks"].sum()) if "passed_checks" in table else len(table)
+    people = int(table["participant_id"].nunique())
+    if as_json:
+        print_json({"table": out, "rows": len(table), "participants": people, "kept": kept})
+        return
     note(
-        f"{out}: {len(table)} rows, {table['participant_id'].nunique()} participants, "
+        f"{out}: {len(table)} rows, {people} participants, "
         f"{kept} rows of those whose answers are kept"
     )
 
@@ -161,6 +167,7 @@ def static_command(
         bool, typer.Option(help="Tell people if they were right; the page then holds the key.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Of the tasks and the order.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Write one task as a folder for JATOS and similar hosts."""
     from imi_bench.collect.experiment import Experiment, Plan
@@ -169,7 +176,11 @@ def static_command(
 
     plan = Plan(mode=mode, per_task=per_task, feedback=feedback, seed=seed)
     experiment = Experiment(read(trials, network=network), plan)
-    for line in (*experiment.notes(), *write_static(experiment, out, task=task)):
+    told = [*experiment.notes(), *write_static(experiment, out, task=task)]
+    if as_json:
+        print_json({"page": out / "index.html", "notes": told})
+        return
+    for line in told:
         note(f"note: {line}")
     note(f"{out / 'index.html'}")
 
@@ -178,11 +189,15 @@ def import_command(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="JSON files.")],
     key: Annotated[Path, typer.Option(help="The key that `collect static` left.")],
     db: Database,
+    as_json: AsJson = False,
 ) -> None:
     """Put results of static pages into a database."""
     from imi_bench.collect.static import read_static
 
     _, added = read_static(results, key=key, db=db)
+    if as_json:
+        print_json({"database": db, "added": added, "of": len(results)})
+        return
     note(
         f"{db}: {added} of {len(results)} results added"
         + (", the others were there" if added < len(results) else "")

@@ -112,6 +112,7 @@ def build_command(
         list[str] | None,
         typer.Option(help="NAME/REVISION whose row and files are taken back; repeat for several."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Recompute boards and write Markdown, CSV and JSON beside the evidence, or a site of pages."""
     from imi_bench.leaderboard.board import find, listed
@@ -120,16 +121,31 @@ def build_command(
     if site is not None:
         chosen = [find(name, boards=boards) for name in names] if names else listed(boards)
         pages = build_site(chosen, site, fresh=fresh)
-        typer.echo(f"{len(pages)} pages; open {pages[0]}")
+        if as_json:
+            print_json({"pages": pages})
+        else:
+            typer.echo(f"{len(pages)} pages; open {pages[0]}")
         return
     if not names:
         raise InputError("no board", wanted="a board's name or folder, or --site DIR for all")
+    built = []
     for name in names:
         board = find(name, boards=boards)
         table = build_board(board, fresh=fresh, withdrawn=withdraw or ())
         for folder, problem in table.rejected:
             note(f"not scored: {folder}: {problem}")
-        typer.echo(f"{board.rules.board}: {len(table.rows)} rows in {board.folder}")
+        built.append(
+            {
+                "board": board.rules.board,
+                "folder": board.folder,
+                "rows": len(table.rows),
+                "not_scored": [folder for folder, _ in table.rejected],
+            }
+        )
+        if not as_json:
+            typer.echo(f"{board.rules.board}: {len(table.rows)} rows in {board.folder}")
+    if as_json:
+        print_json({"boards": built})
 
 
 @leaderboard.command("add")
@@ -137,21 +153,30 @@ def add_command(
     submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
     board: _BoardName,
     boards: Boards = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put a valid submission into a board's folder and build the board."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.entry import add
 
     added = add(submission, board=find(board, boards=boards))
+    if as_json:
+        print_json({"folder": added.folder, "sentence": added.sentence})
+        return
     note(added.sentence)
     typer.echo(added.folder)
 
 
 @leaderboard.command("check")
-def check_command(board: _BoardName, boards: Boards = None, fresh: _Fresh = False) -> None:
+def check_command(
+    board: _BoardName, boards: Boards = None, fresh: _Fresh = False, as_json: AsJson = False
+) -> None:
     """Fail (exit 1) if a board's files are not what its evidence gives."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.site import check_board
 
     table = check_board(find(board, boards=boards), fresh=fresh)
+    if as_json:
+        print_json({"board": table.board, "ok": True})
+        return
     typer.echo(f"{table.board}: every file is what the evidence gives")

@@ -427,6 +427,7 @@ def simulate_command(
     n: Annotated[int, typer.Option(help="Simulated columns.")] = 1,
     seed: Seed = 0,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw random effects and answers from the model, in columns simulated_1 and so on."""
     from imi_bench.glmm.simulated import simulated_table
@@ -435,6 +436,10 @@ def simulate_command(
     found = simulated_table(_load(saved, data), n=n, seed=seed)
     with atomic_path(out) as temporary:
         found.to_csv(temporary, index=False)
+    if as_json:
+        columns = [name for name in found if str(name).startswith("simulated_")]
+        print_json({"table": out, "rows": len(found), "columns": columns, "seed": seed})
+        return
     note(f"{len(found)} rows, simulated, written to {out}")
 
 

@@ -20,7 +20,6 @@ def report(
     folder: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...",
             help="What `imi-bench demo` or `run` wrote; several runs, or a folder of runs.",
         ),
     ],

@@ -154,10 +154,15 @@ def show(
             found=f"{len(read)} others",
             wanted=" ".join(part for part in (unit, difficulty) if part),
         )
-    shown = kept[:count]
+    shown = kept[kept.over_units(count)]
     with atomic_path(out) as temporary:
         shown.show(slice(None), tile=tile).save(temporary)
     if as_json:
         print_json({"picture": out, "trials": shown.index.trial_id})
         return
-    typer.echo(f"{len(shown)} of {len(kept)} trials drawn to {out}")
+    units = len(set(shown.index.unit_id))
+    made_up = "SIMULATED " * kept.simulated
+    typer.echo(
+        f"{len(shown)} of {len(kept)} {made_up}trials, of {units} unit{'s' * (units != 1)}, "
+        f"drawn to {out}"
+    )

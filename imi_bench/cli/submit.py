@@ -83,6 +83,7 @@ def new_command(
         typer.Option(help="Networks boards: TOML with `layers` (units of each) and `left_out`."),
     ] = None,
     boards: Boards = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a submission folder from a run; asks for what no flag gives."""
     from imi_bench.documents import read_toml
@@ -125,6 +126,9 @@ def new_command(
     with_trials = held.rules.kind == "networks"
     folder = pack.new(run, out=out, declared=declared, with_trials=with_trials)
     _show_place(folder, held)
+    if as_json:
+        print_json({"folder": folder, "board": held.rules.board})
+        return
     note(f"next: imi-bench submit pr {folder} --board {board}")
     typer.echo(folder)
 
@@ -174,11 +178,13 @@ def pack_command(
     reseal: Annotated[
         bool, typer.Option("--reseal", help="Take files that changed since it was made.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Zip a submission folder; the same files give the same bytes."""
     from imi_bench.leaderboard.pack import pack
 
-    typer.echo(pack(folder, out=out, reseal=reseal))
+    packed = pack(folder, out=out, reseal=reseal)
+    print_json({"zip": packed}) if as_json else typer.echo(packed)
 
 
 @submit.command("pr")
@@ -189,6 +195,7 @@ def pr_command(
     text: Annotated[
         Path | None, typer.Option(help="File for the text; printed if left out.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put a submission and the board's new files in place, and write the pull request's text."""
     from imi_bench.leaderboard.board import find
@@ -198,12 +205,13 @@ def pr_command(
     added = add(path, board=find(board, boards=boards))
     note(added.sentence)
     note(f"next: commit {added.table.board}/ on a branch and open a pull request with this text")
-    if text is None:
-        typer.echo(added.pull_request)
-        return
-    with atomic_path(text) as temporary:
-        temporary.write_text(added.pull_request, "utf-8")
-    typer.echo(text)
+    if text is not None:
+        with atomic_path(text) as temporary:
+            temporary.write_text(added.pull_request, "utf-8")
+    if as_json:
+        print_json({"folder": added.folder, "text": added.pull_request, "file": text})
+    else:
+        typer.echo(added.pull_request if text is None else text)
 
 
 @submit.command("schema")

@@ -102,20 +102,11 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
         markersize=4,
         linewidth=1,
     )
-    for place, value, label in zip(x, stage.estimate, stage.levels, strict=True):
-        if np.isfinite(place):
-            axes.annotate(
-                str(label),
-                (place, value),
-                xytext=(4, 3),
-                textcoords="offset points",
-                fontsize=6.5,
-                color="0.3",
-            )
     _fitted(axes, effects, name, x)
     axes.set_xlabel(_AXES[name])
     if name in ("parameters", "training_images"):
         axes.set_xscale("log")
+    _name_points(axes, x, stage.estimate, list(map(str, stage.levels)))
     if name == "year":
         axes.locator_params(axis="x", integer=True)
     if first:
@@ -125,6 +116,29 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     test = effects[name].test
     p = "undefined" if np.isnan(test.p) else f"t({test.df:.0f}), p = {test.p:.3f}"
     axes.set_title(p, loc="left", fontsize=9)
+
+
+def _name_points(axes: Axes, x: Floats, y: Floats, names: list[str]) -> None:
+    """Names beside points, the lowest first; one that would lie on another moves up."""
+    to_points = 72 / axes.figure.dpi
+    placed: list[tuple[float, float]] = []
+    for row in np.argsort(y):
+        if not np.isfinite(x[row]):
+            continue
+        left, low = axes.transData.transform((x[row], y[row])) * to_points
+        at = low
+        for other_left, other in placed:
+            if abs(left - other_left) < 50 and at - other < 7:
+                at = max(at, other + 7)
+        placed.append((left, at))
+        axes.annotate(
+            names[row],
+            (x[row], y[row]),
+            xytext=(4, at - low + 3),
+            textcoords="offset points",
+            fontsize=6.5,
+            color="0.3",
+        )
 
 
 def _fitted(axes: Axes, effects: Effects, name: str, x: Floats) -> None:

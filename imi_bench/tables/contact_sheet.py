@@ -15,7 +15,7 @@ from imi_bench.errors import NotEnoughDataError
 if TYPE_CHECKING:
     from imi_bench.tables import Trials
 
-_GAP, _MARGIN, _TITLE = 3, 12, 22
+_GAP, _MARGIN, _TITLE, _HEADING = 3, 12, 22, 17
 _POSITIVE, _NEGATIVE, _INK = (38, 110, 72), (150, 60, 50), (40, 40, 40)
 
 
@@ -25,7 +25,8 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
     Parameters
     ----------
     trials : Trials
-        The answer is shown: the minimal references and q- stand left, the maximal right.
+        The answer is shown: references with a weak response stand left, with a strong one right,
+        each under its name; between them the two queries.
     tile : int
         Side of one image in pixels.
 
@@ -49,24 +50,26 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
     side = math.ceil(math.sqrt(trials.positive.shape[1]))
     panel = side * (tile + _GAP) - _GAP
     big = panel // 2
-    row = panel + _TITLE + _MARGIN
+    row = panel + _TITLE + _HEADING + _MARGIN
     width = 2 * panel + 2 * big + 5 * _MARGIN
     sheet = Image.new("RGB", (width, row * len(trials) + _MARGIN), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     for number in range(len(trials)):
         top = _MARGIN + number * row
         pen.text((_MARGIN, top), _title(trials, number), fill=_INK, font=font)
-        top += _TITLE
+        top += _TITLE + _HEADING
         left = _MARGIN
+        pen.text((left, top - _HEADING), "weak response", fill=_NEGATIVE, font=font)
         _grid(sheet, trials, trials.negative[number], (left, top), side, tile)
         left += panel + _MARGIN
-        for column, colour, name in ((1, _NEGATIVE, "min"), (0, _POSITIVE, "max")):
+        for column, colour, name in ((1, _NEGATIVE, "weak"), (0, _POSITIVE, "strong")):
             picture = _tile(trials, int(trials.queries[number, column]), big)
             middle = top + (panel - big) // 2
             pen.rectangle((left - 3, middle - 3, left + big + 2, middle + big + 2), fill=colour)
             sheet.paste(picture, (left, middle))
             pen.text((left, middle + big + 5), f"{name} query", fill=colour, font=font)
             left += big + _MARGIN
+        pen.text((left, top - _HEADING), "strong response", fill=_POSITIVE, font=font)
         _grid(sheet, trials, trials.positive[number], (left, top), side, tile)
     return np.asarray(sheet)
 

@@ -205,13 +205,34 @@ class Trials(Shown):
         places = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)
         return self.take(np.unique(places))
 
-    def show(self, rows: int | slice | Sequence[int] = slice(0, 8), *, tile: int = 72) -> Image:
+    def over_units(self, count: int) -> NDArray[np.int64]:
+        """Rows of at most `count` trials that cover as many units as they can.
+
+        Returns
+        -------
+        (at most count,) int64
+            Ascending: the first trial of each unit, or of units evenly spaced where there are more
+            than `count`, then the second of each, and so on.
+        """
+        units = self.index.unit_code
+        order = np.argsort(units, kind="stable")
+        turn = np.empty(len(units), dtype=np.int64)
+        starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+        turn[order] = np.arange(len(units)) - np.repeat(starts, np.diff([*starts, len(units)]))
+        first = np.flatnonzero(turn == 0)
+        if len(first) > count:
+            return first[np.linspace(0, len(first) - 1, count).round().astype(np.int64)]
+        return np.sort(np.lexsort((np.arange(len(units)), turn))[:count])
+
+    def show(
+        self, rows: int | slice | Sequence[int] | Ints | None = None, *, tile: int = 72
+    ) -> Image:
         """Draw trials, the answer included; the picture shows itself in a notebook.
 
         Parameters
         ----------
-        rows : int, slice or sequence of int
-            Which; the first eight by default.
+        rows : int, slice or sequence of int, optional
+            Which; eight that cover as many units as they can by default.
         tile : int
             Side of one image in pixels.
 
@@ -224,7 +245,8 @@ class Trials(Shown):
 
         from imi_bench.tables.contact_sheet import contact_sheet
 
-        return Image.fromarray(contact_sheet(self[rows], tile=tile))
+        chosen = self.over_units(8) if rows is None else rows
+        return Image.fromarray(contact_sheet(self[chosen], tile=tile))
 
     shown_columns = ("network", "layer", "unit", "mode", "difficulty", "batch")
 

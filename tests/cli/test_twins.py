@@ -111,7 +111,7 @@ def test_show(study: SmallStudy, tmp_path: Path) -> None:
 
     out = tmp_path / "sheet.png"
     verb("stimuli", "show", study.folder / "trials", "--out", out, "--count", 3)
-    np.testing.assert_array_equal(Image.open(out), study.trials.show(slice(3)))
+    np.testing.assert_array_equal(Image.open(out), study.trials.show(study.trials.over_units(3)))
 
 
 @pytest.mark.vision

@@ -123,3 +123,50 @@ def test_fits_and_is_accessible(chromium: Any, address: str, scheme: str, width:
     ]
     assert told == []
     assert problems == []
+
+
+def test_why_shows_similarities_and_a_link_finds_the_trial(chromium: Any, address: str) -> None:
+    problems: list[str] = []
+    page = opened(chromium, address, problems)
+    page.locator("#f-observer").select_option(label="hog")
+    unit = page.locator("#f-unit option").nth(1).get_attribute("value")
+    page.locator("#f-unit").select_option(unit)
+    page.locator("#f-outcome").select_option("split")
+    page.locator("#why summary").click()
+    assert page.locator("#t-why td.number:not(.total)").count() == 4 * 9 + 2
+    pooled = [float(text) for text in page.locator("#t-why td.total").all_inner_texts()]
+    weak, strong = pooled[:2], pooled[2:]
+    leans = [good - bad for good, bad in zip(strong, weak, strict=True)]
+    chosen = page.locator("#t-queries figure").evaluate_all(
+        "all => all.map(one => one.classList.contains('chosen'))"
+    )
+    assert chosen[leans.index(max(leans))]
+    assert page.locator("#t-why .near img").count() >= 2
+    title = page.locator("#t-title").inner_text()
+    link = page.locator("#t-link").get_attribute("href")
+    again = opened(chromium, address + link, problems)
+    assert again.locator("#t-title").inner_text() == title
+    assert "hog" in again.locator("#t-verdict").inner_text()
+    page.locator("#f-observer").select_option(label="chance")
+    assert "left no similarities" in page.locator("#t-why").inner_text()
+    lost = opened(chromium, address + "#trial=no-such-trial", problems)
+    assert lost.locator("#t-missing").is_visible()
+    assert problems == []
+
+
+def test_names_stay_and_wide_tables_say_so_on_a_phone(chromium: Any, address: str) -> None:
+    problems: list[str] = []
+    page = opened(chromium, address, problems, viewport={"width": 390, "height": 800})
+    frame = page.locator("#observers .scroll")
+    assert page.locator("#observers .cue").is_visible()
+    name = page.locator("#observers tbody th[scope=row]").first
+    frame.evaluate("one => { one.scrollLeft = 300; }")
+    box, edge = name.bounding_box(), frame.bounding_box()
+    assert abs(box["x"] - edge["x"]) < 3
+    texts = page.locator(".plot svg text").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().height)"
+    )
+    assert min(height for height in texts if height) >= 9
+    wide = opened(chromium, address, problems, viewport={"width": 1440, "height": 900})
+    assert not wide.locator("#observers .cue").is_visible()
+    assert problems == []

@@ -222,3 +222,32 @@ def test_images_of_trials_are_there(chromium: Any, site: Path) -> None:
     assert "stimuli.webp" in address
     assert page.page.locator(".trial").count() > 20
     page.clean()
+
+
+def test_the_interval_column_has_an_axis_and_names_stay(chromium: Any, board: Path) -> None:
+    watched = Watched(chromium, board / "index.html", viewport=PHONE)
+    page = watched.page
+    assert page.locator("#board thead svg.axis text").count() >= 2
+    assert page.locator(".cue").first.is_visible()
+    assert "`" not in page.locator("main").inner_text()
+    frame, name = page.locator(".scroll").first, page.locator("#board tbody th").first
+    frame.evaluate("one => { one.scrollLeft = 500; }")
+    assert abs(name.bounding_box()["x"] - frame.bounding_box()["x"]) < 3
+    watched.clean()
+
+
+def test_a_submission_reads_from_weak_to_strong(chromium: Any, site: Path) -> None:
+    address = next((site / "observers-mini" / "pages").glob("classical@*.html"))
+    watched = Watched(chromium, address, viewport=DESKTOP)
+    page = watched.page
+    heads = page.locator("article.trial").first.locator("h4").all_inner_texts()
+    assert heads == ["Weak response", "Strong response"]
+    assert "simulated people" in page.locator("article.trial").first.inner_text()
+    for figure in page.locator("figure.plot").all():
+        assert figure.locator("figcaption").inner_text()
+        frame = figure.bounding_box()
+        for text in figure.locator("svg text").all():
+            box = text.bounding_box()
+            assert frame["x"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+    watched.clean()
