@@ -21,6 +21,7 @@ from imi_bench.observers.protocol import Codes, Observer
 from imi_bench.provenance import atomic_path
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
+from imi_bench.results import Brief
 
 __all__ = ["FILE", "Evidence", "gather", "read_evidence"]
 
@@ -33,8 +34,8 @@ NEIGHBOURS = 4
 _AT_ONCE = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence(Brief):
     """Similarities behind decisions, in the order of the trials.
 
     Attributes

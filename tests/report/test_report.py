@@ -369,7 +369,7 @@ def test_the_page_says_that_it_is_simulated(page: str, alone: ReportData) -> Non
     assert "participants on this page were made up" in page
     plain = render(alone, summarise(alone, n_resamples=20))
     assert "Simulated data" not in plain
-    assert "Nobody answered these trials" in plain
+    assert "No human answers were given" in plain
     for figure in ("agreement", "units", "reliability"):
         assert f'id="figure-{figure}"' in page
         assert f'id="figure-{figure}"' not in plain
