@@ -96,7 +96,7 @@ def test_report_on_a_single_run(
     assert found["simulated"] is False
     assert found["observers"] == ["pixel-l2", "chance", "one-side"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Nobody answered these trials" in page
+    assert "No human answers were given" in page
     assert "Simulated data" not in page
     assert "People, as published" in page
 
