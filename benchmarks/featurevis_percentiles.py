@@ -66,7 +66,7 @@ def _network(name: str, arguments: argparse.Namespace) -> list[tuple[dict[str, A
     from imi_bench.vision.loading import load_network
 
     weights = arguments.nets / f"{name}.safetensors"
-    reference = f"timm:{name}?num_classes=10&input_size=32&{CIFAR}&checkpoint={weights}"
+    reference = f"timm:{name}?num_classes=10&input_size=32&resize=32&{CIFAR}&checkpoint={weights}"
     network = load_network(reference, device="cpu")
     units = sample_units(network.layers, arguments.units, seed=arguments.seed)
     natural = collect_activations(network, arguments.images, sampled=units, keep=1, batch_size=250)

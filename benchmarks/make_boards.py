@@ -216,7 +216,7 @@ def submit_network(name: str, images: np.ndarray, board: Path, *, checkpoint: Pa
     from imi_bench.vision.loading import load_network
 
     network = load_network(
-        f"timm:{name}?num_classes=10&input_size=32&{NORMALISATION}",
+        f"timm:{name}?num_classes=10&input_size=32&resize=32&{NORMALISATION}",
         checkpoint=checkpoint,
         pretrained=checkpoint is not None,
         seed=0,

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 NORMALISATION = "mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
-OPTIONS = f"num_classes=10&input_size=32&{NORMALISATION}"
+OPTIONS = f"num_classes=10&input_size=32&resize=32&{NORMALISATION}"
 VIEW = f"image_size=32&{NORMALISATION}"
 DIFFICULTIES = ("easy", "hard95", "hard85")
 

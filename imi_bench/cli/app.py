@@ -24,6 +24,7 @@ GROUPS: tuple[str, ...] = (
     "report",
     "paper",
     "observers",
+    "cache",
     "doctor",
     "data",
     "score",

@@ -17,6 +17,7 @@ from PIL import Image
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.layers import BestMatch, layer_codes
 from imi_bench.observers.pooling import Pooling
 from imi_bench.provenance import sha256_bytes
 from imi_bench.vision import weight_files
@@ -24,7 +25,7 @@ from imi_bench.vision.building import build_module
 from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
 from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.loading import load_network
-from imi_bench.vision.preprocessing import open_clip_preprocess, timm_preprocess
+from imi_bench.vision.preprocessing import Preprocess, open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_files import WeightFile
 from imi_bench.vision.weight_sources import WeightSource, find_weights
 from imi_bench.vision.weights import quick_gelu as activation_of
@@ -98,8 +99,12 @@ def from_timm(
     pretrained: bool = True,
     seed: int = 0,
     image_size: int | None = None,
+    num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    layer: str | None = None,
+    spatial: str = "mean",
+    power: float = 3.0,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
@@ -122,6 +127,12 @@ def from_timm(
         False: random weights drawn with `seed`, named so in the description.
     image_size, mean, std
         Override the network's own data configuration (crop, interpolation, normalisation).
+    num_classes : int, optional
+        Of the classifier, which is not read; a checkpoint's own is found without it.
+    layer : str, optional
+        Layers to read instead, joined by commas, as `imi-bench networks units` names them.
+    spatial, power
+        How a layer's positions become a code, as in `imi_bench.observers.layers`.
     device, dtype
         As in `imi_bench.observers.catalogue.load_observer`.
     pooling, similarity, temperature
@@ -133,25 +144,34 @@ def from_timm(
     """
     timm = require("timm", for_=f"the observer '{name or architecture}'")
     name = name or f"timm:{architecture}"
-    own = _timm_config(timm, architecture)
-    pinned = weights or _timm_weights(own)
-    path, source = _source(checkpoint, pinned, pretrained=pretrained, seed=seed, name=name)
-    arguments: dict[str, Any] = {}
-    if image_size is not None and own.fixed_input_size:
-        arguments["img_size"] = image_size
-    if path is not None:
-        arguments |= _timm_arguments(path, own)
+    arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    path: Path | None = None
+    if architecture.startswith("hf-hub:"):
+        source = _hub_source(architecture, checkpoint, pretrained=pretrained, name=name)
+    else:
+        own = _timm_config(timm, architecture)
+        pinned = weights or _timm_weights(own)
+        path, source = _source(checkpoint, pinned, pretrained=pretrained, seed=seed, name=name)
+        if image_size is not None and own.fixed_input_size:
+            arguments["img_size"] = image_size
+        if path is not None:
+            arguments |= _timm_arguments(path, own, num_classes)
     described = NetworkCard(
         name="observer", source="timm", architecture=architecture, arguments=arguments
     )
-    network: Any = build_module(described, download=path is not None, seed=seed, file=path)
+    download = path is not None or architecture.startswith("hf-hub:")
+    network: Any = build_module(described, download=download, seed=seed, file=path)
     preprocess = timm_preprocess(
         network.pretrained_cfg, _asked(crop=image_size, mean=mean, std=std)
     )
-    encoder = torch_encoder(
+    return _embedding(
         network,
         lambda batch: network.forward_head(network.forward_features(batch), pre_logits=True),
         preprocess,
+        inside=network,
+        layer=layer,
+        spatial=spatial,
+        power=power,
         device=device,
         dtype=dtype,
         description={
@@ -161,9 +181,10 @@ def from_timm(
             "features": "pooled, before the classifier",
             "preprocessing": dict(preprocess.settings),
         },
-    )
-    return Embedding(
-        encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
+        name=name,
+        pooling=pooling,
+        similarity=similarity,
+        temperature=temperature,
     )
 
 
@@ -177,6 +198,9 @@ def from_open_clip(
     seed: int = 0,
     image_size: int | None = None,
     quick_gelu: bool | None = None,
+    layer: str | None = None,
+    spatial: str = "mean",
+    power: float = 3.0,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
@@ -195,6 +219,8 @@ def from_open_clip(
     quick_gelu : bool, optional
         The activation function that the weights were trained with; the tag's by default. A
         checkpoint without a tag needs it where the architecture's tags disagree.
+    layer, spatial, power
+        As in `from_timm`; layers of the image tower.
     name, checkpoint, weights, seed, image_size, device, dtype, pooling, similarity, temperature
         As in `from_timm`; the file holds the whole model, text tower included.
 
@@ -226,10 +252,14 @@ def from_open_clip(
     model: Any = build_module(described, download=path is not None, seed=seed, file=path)
     known = {**model.visual.preprocess_cfg, "size": model.visual.image_size}
     preprocess = open_clip_preprocess(architecture, named, known)
-    encoder = torch_encoder(
+    return _embedding(
         model,
         model.encode_image,
         preprocess,
+        inside=model.visual,
+        layer=layer,
+        spatial=spatial,
+        power=power,
         device=device,
         dtype=dtype,
         description={
@@ -240,10 +270,68 @@ def from_open_clip(
             "features": "image embedding",
             "preprocessing": dict(preprocess.settings),
         },
+        name=name,
+        pooling=pooling,
+        similarity=similarity,
+        temperature=temperature,
     )
-    return Embedding(
-        encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature
+
+
+def _embedding(
+    module: Any,
+    forward: Any,
+    preprocess: Preprocess,
+    *,
+    inside: Any,
+    layer: str | None,
+    spatial: str,
+    power: float,
+    device: str,
+    dtype: str,
+    description: dict[str, Any],
+    name: str,
+    pooling: Pooling,
+    similarity: str,
+    temperature: float,
+) -> Embedding:
+    """The observer over a network's own features, or over layers of the part `inside`."""
+    kind: type[Embedding] = Embedding
+    if layer is not None:
+        inside.eval()
+        forward, features = layer_codes(
+            inside, layer, size=preprocess.size, spatial=spatial, power=power, where=name
+        )
+        description = {**description, "features": features}
+        if spatial == "best-match":
+            kind = BestMatch
+            if similarity != "cosine":
+                raise InputError("best matches are cosines", where=name, found=similarity)
+    elif spatial != "mean":
+        raise InputError(
+            "no layer to pool", where=name, found=f"spatial={spatial}", do="add layer="
+        )
+    encoder = torch_encoder(
+        module,
+        forward,
+        preprocess,
+        device=device,
+        dtype=dtype,
+        description=description,
+        flat=kind is Embedding,
     )
+    return kind(encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature)
+
+
+def _hub_source(
+    architecture: str, checkpoint: str | Path | None, *, pretrained: bool, name: str
+) -> dict[str, Any]:
+    if checkpoint is not None or not pretrained:
+        raise InputError(
+            "a Hub repository brings its weights",
+            where=name,
+            do="name the architecture itself for a local checkpoint or random weights",
+        )
+    return {"source": architecture, "revision": "unpinned"}
 
 
 def _asked(**fields: Any) -> Preprocessing:
@@ -298,10 +386,14 @@ def _timm_weights(own: Any) -> WeightFile | None:
     )
 
 
-def _timm_arguments(path: Path, own: Any) -> dict[str, Any]:
+def _timm_arguments(path: Path, own: Any, asked: int | None) -> dict[str, Any]:
     """Arguments of `timm.create_model` that load a file strictly, whatever its classifier."""
     head = own.classifier if isinstance(own.classifier, str) else (own.classifier or ("",))[0]
     classes = weight_files.tensor_shapes(path).get(f"{head}.weight", (0,))[0]
+    if asked is not None and asked != classes:
+        raise NetworkError(
+            "classifier of another size", where=path, found=f"{classes} classes", wanted=asked
+        )
     overlay = {
         "file": str(path),
         "num_classes": classes,

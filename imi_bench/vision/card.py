@@ -188,10 +188,10 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     ----------
     reference : str
         See the module's docstring. Options of a one-line reference: ``checkpoint``, ``pretrained``
-        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern), ``input_size`` (of
-        input and image: nothing is cropped away, unless ``resize`` says how far to scale),
-        ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all others go to the model's
-        constructor.
+        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern), ``input_size`` (the
+        share of the image that the maker crops away stays; with ``resize`` of the same number
+        nothing is cropped away), ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all
+        others go to the model's constructor.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
     size = options.pop("input_size", None)
     preprocessing: dict[str, Any] = {
         "crop": size,
-        "resize": options.pop("resize", size),
+        "resize": options.pop("resize", None),
         "interpolation": options.pop("interpolation", None),
         "mode": options.pop("mode", None),
     }

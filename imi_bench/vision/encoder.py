@@ -41,6 +41,8 @@ class TorchEncoder:
     dtype : {"float32", "bf16", "fp16"}
     description : mapping
         Architecture, weights with their hash, preprocessing.
+    flat : bool
+        Whether a code is one vector; otherwise the features keep their shape.
     """
 
     forward: Callable[[Any], Any]
@@ -48,6 +50,7 @@ class TorchEncoder:
     device: str
     dtype: str
     description: Mapping[str, Any]
+    flat: bool = True
 
     def describe(self) -> Mapping[str, Any]:
         """All that can change a code, and the tolerance within which batches agree."""
@@ -59,12 +62,13 @@ class TorchEncoder:
         }
 
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
-        """(len(images), D) float32 features."""
+        """(len(images), D) float32 features; of more axes where they are not `flat`."""
         torch = require("torch", for_="encoding images")
         batch = torch.stack([self.transform(Image.fromarray(image)) for image in images])
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self.forward(batch.to(self.device, getattr(torch, _DTYPES[self.dtype])))
-        return np.asarray(features.flatten(1).float().cpu().numpy(), dtype=np.float32)
+        features = features.flatten(1) if self.flat else features
+        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
 
 
 def pick_device(wanted: str) -> str:
@@ -97,6 +101,7 @@ def torch_encoder(
     device: str,
     dtype: str,
     description: Mapping[str, Any],
+    flat: bool = True,
 ) -> TorchEncoder:
     """Put a module on its device, ready to run, and describe it with the hash of its weights.
 
@@ -110,6 +115,8 @@ def torch_encoder(
         As in `imi_bench.observers.catalogue.load_observer`.
     description : mapping
         JSON values; its ``weights`` gain the hash of the state dict.
+    flat : bool
+        As in `TorchEncoder`.
 
     Raises
     ------
@@ -124,4 +131,4 @@ def torch_encoder(
     device = pick_device(device)
     module.requires_grad_(False).eval().to(device, getattr(torch, _DTYPES[dtype]))
     described = json.loads(json.dumps({**description, "weights": weights}))
-    return TorchEncoder(forward, transform, device, dtype, described)
+    return TorchEncoder(forward, transform, device, dtype, described, flat)

@@ -120,6 +120,22 @@ def test_observers() -> None:
     assert verb("observers", "fetch", "hog") == []  # no weights; sources: tests/vision
 
 
+@twin_of("cache info", "cache prune")
+def test_cache(tmp_path) -> None:
+    from imi_bench.replay.cache_folder import cache_info, prune_cache
+
+    (tmp_path / "codes-2" / "ab").mkdir(parents=True)
+    (tmp_path / "codes-2" / "ab" / "c.npy").write_bytes(b"123")
+    same = ["kind", "name", "of", "bytes", "files"]
+    listed = verb("cache", "info", "--cache", str(tmp_path))
+    assert [{k: one[k] for k in same} for one in listed] == plain(
+        cache_info(tmp_path)[same].to_dict("records")
+    )
+    gone = verb("cache", "prune", "--cache", str(tmp_path), "--yes")
+    assert [one["bytes"] for one in gone["folders"]] == [3]
+    assert prune_cache(tmp_path).empty
+
+
 @twin_of("doctor")
 def test_doctor() -> None:
     from imi_bench.observers.doctor import examine

@@ -180,7 +180,8 @@ def test_trained_units_go_beyond_natural_images(shared, name):
     cifar = "mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
     weights = shared / "nets" / f"{name}.safetensors"
     network = load_network(
-        f"timm:{name}?num_classes=10&input_size=32&{cifar}&checkpoint={weights}", device="cpu"
+        f"timm:{name}?num_classes=10&input_size=32&resize=32&{cifar}&checkpoint={weights}",
+        device="cpu",
     )
     units = sample_units(network.layers, 10, seed=3)
     natural = collect_activations(

@@ -11,7 +11,9 @@ from imi_bench.arrays import Pixels
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
 TRAINED = ("resnet10t", "test_byobnet", "test_convnext2", "test_mambaout", "test_resnet")
-OPTIONS = "num_classes=10&input_size=32&mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
+OPTIONS = (
+    "num_classes=10&input_size=32&resize=32&mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
+)
 
 
 def reference(name: str) -> str:

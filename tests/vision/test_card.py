@@ -89,7 +89,9 @@ def test_references_read_as_cards() -> None:
     assert (found.source, found.architecture, found.name) == ("timm", "test_resnet", "test_resnet")
     assert found.arguments == {"num_classes": 10}
     assert found.preprocessing.mean == (0.1, 0.2, 0.3)
-    assert (found.preprocessing.crop, found.preprocessing.resize) == (32, 32)
+    assert (found.preprocessing.crop, found.preprocessing.resize) == (32, None)
+    whole, _ = card.resolve("timm:test_resnet?input_size=32&resize=32")
+    assert (whole.preprocessing.crop, whole.preprocessing.resize) == (32, 32)
     assert checkpoint == Path("w.safetensors")
     tower, _ = card.resolve("open_clip:RN50?pretrained=openai&name=clip")
     assert (tower.name, tower.weights.tag, tower.layers.prefix) == ("clip", "openai", "visual_")

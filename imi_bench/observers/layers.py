@@ -1,0 +1,154 @@
+"""Codes from layers inside a network: pooled over positions, or patch by patch.
+
+``layer=NAME`` (several joined by commas) names layers as `imi-bench networks units` does; their
+maps are brought to one code by ``spatial``:
+
+- ``mean`` and ``max`` over positions, or ``gem``, the generalised mean of power `power`;
+- ``aligned``: positions stand beside each other, each of unit length, so that the cosine of two
+  codes is the mean over positions of the cosines of patches at the same place;
+- ``best-match``: the mean over one image's patches of the largest cosine to a patch of the other,
+  averaged over both directions.
+
+Every layer's part has unit length before several are joined, so that each weighs the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.extras import require
+from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.pooling import Rows, Sides, contrast
+from imi_bench.observers.protocol import Codes
+from imi_bench.tables import BlindTrials
+from imi_bench.vision.card import LayerRule
+from imi_bench.vision.layers import Layer, find_layer, hooked
+from imi_bench.vision.listing import HEADS, list_layers
+
+__all__ = ["SPATIAL", "BestMatch", "Spatial", "layer_codes"]
+
+Spatial = Literal["mean", "max", "gem", "aligned", "best-match"]
+SPATIAL: tuple[str, ...] = get_args(Spatial)
+
+
+def layer_codes(
+    module: Any,
+    names: str | Sequence[str],
+    *,
+    size: tuple[int, int],
+    spatial: str = "mean",
+    power: float = 3.0,
+    where: str = "observer",
+) -> tuple[Callable[[Any], Any], dict[str, Any]]:
+    """A function from a batch of inputs to codes of layers, and its description.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    names : str or sequence of str
+        Layers, joined by commas.
+    size : (int, int)
+        Height and width of the input.
+    spatial : {"mean", "max", "gem", "aligned", "best-match"}
+    power : float
+        Of the generalised mean, ``mean(max(x, 1e-6) ** power) ** (1 / power)``; negative
+        activations count as none (Radenovic, Tolias & Chum, arXiv 1711.02512).
+    where : str
+        For messages.
+
+    Returns
+    -------
+    forward : callable
+        (B, 3, H, W) to (B, D); (B, P, D) for ``best-match``.
+    description : dict
+
+    Raises
+    ------
+    UnknownNameError
+        No such layer or way of pooling.
+    InputError
+        A power that is not positive; layers joined patch by patch.
+    """
+    if spatial not in SPATIAL:
+        raise UnknownNameError.among(spatial, SPATIAL, kind="spatial pooling")
+    if not power > 0:
+        raise InputError("bad power", where=where, found=power, wanted="above 0")
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    listing = list_layers(module, rule=LayerRule(), size=size, classifier=HEADS, network=where)
+    layers = [find_layer(listing.layers, name) for name in wanted]
+    if spatial == "best-match" and len(layers) > 1:
+        raise InputError(
+            "patches of several layers", where=where, found=", ".join(wanted), wanted="one layer"
+        )
+    torch = require("torch", for_=where)
+
+    def forward(batch: Any) -> Any:
+        outputs: dict[str, Any] = {}
+        with hooked(module, [layer.path for layer in layers], outputs.__setitem__):
+            module(batch)
+        parts = [_pooled(torch, layer, outputs[layer.path], spatial, power) for layer in layers]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    described: dict[str, Any] = {"layers": [layer.name for layer in layers], "spatial": spatial}
+    return forward, described | ({"power": power} if spatial == "gem" else {})
+
+
+def _pooled(torch: Any, layer: Layer, output: Any, spatial: str, power: float) -> Any:
+    """(B, D) code of one layer, of unit length; (B, P, C) patches for ``best-match``."""
+    maps = layer.maps(output).flatten(2)
+    unit = torch.nn.functional.normalize
+    if spatial == "best-match":
+        return unit(maps, dim=1).transpose(1, 2)
+    if spatial == "aligned":
+        return unit(maps, dim=1).flatten(1) / maps.shape[2] ** 0.5
+    if spatial == "mean":
+        return unit(maps.mean(2), dim=1)
+    if spatial == "max":
+        return unit(maps.amax(2), dim=1)
+    return unit(maps.clamp(min=1e-6).pow(power).mean(2).pow(1 / power), dim=1)
+
+
+class BestMatch(Embedding):
+    """Images as sets of patches, compared by the best match of each; see the module's docstring.
+
+    Its codes are (P, C) patches of unit length, so it does not embed single images into one vector.
+    """
+
+    def decide(self, trials: BlindTrials, codes: Codes | None) -> NDArray[np.float64]:
+        """(T,) decision variables, in units of the cosine.
+
+        Raises
+        ------
+        InputError
+            Without codes, or with codes that are no patches.
+        """
+        if codes is None or np.ndim(codes) != 3:
+            raise InputError("no patches", where=self.name, do="call encode first")
+
+        def similarities(queries: Rows, positive: Rows, negative: Rows) -> Sides:
+            return _matches(codes, queries, positive), _matches(codes, queries, negative)
+
+        return contrast(
+            trials,
+            similarities,
+            pooling=self.pooling,
+            temperature=self.temperature,
+            at_once=16,
+        )
+
+
+def _matches(codes: Codes, queries: Rows, side: Rows) -> NDArray[np.float64]:
+    """(T, 2, K) best matches of both queries with the references of a side."""
+    found = np.empty((*queries.shape, side.shape[1]))
+    for trial, (asked, shown) in enumerate(zip(queries, side, strict=True)):
+        for place, query in enumerate(asked):
+            one = codes[query].astype(np.float64)
+            for k, reference in enumerate(shown):
+                cosines = one @ codes[reference].astype(np.float64).T
+                found[trial, place, k] = (cosines.max(0).mean() + cosines.max(1).mean()) / 2
+    return found
