@@ -62,8 +62,10 @@ def generated() -> Iterator[tuple[str, str]]:
     for name, command in verbs().items():
         yield f"reference/cli/{name}.md", command_page(name, command)
     for source, target in OF_THE_TREE.items():
-        text = (ROOT / source).read_text()
-        yield target, re.sub(r"\]\((?:\.\./)*docs/", "](", text)
+        text = re.sub(r"\]\((?:\.\./)*docs/", "](", (ROOT / source).read_text())
+        for other, page in OF_THE_TREE.items():
+            text = text.replace(f"]({other})", f"]({page})")
+        yield target, text
 
 
 def rooms() -> list[str]:
