@@ -77,10 +77,23 @@ def fetch(
 
 
 @data.command()
-def verify(file: File = None, as_json: AsJson = False) -> None:
+def verify(
+    file: File = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Print the lines to paste into published.toml.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page for a bug report (.md): no answers of people in it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check tables against the record's checksums and the schema; exit 1 if a check fails."""
     from imi_bench.release.description import verify_tables
 
+    if record or report is not None:
+        _for_maintainers(file, report)
+        return
     if (other := forerunner(file)) is not None:
         if as_json:
             print_json({"files": [verified(other)]})
@@ -220,3 +233,15 @@ def _json_object(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError("not a JSON object", where=path, found=type(record).__name__)
     return record
+
+
+def _for_maintainers(file: Path | None, report: Path | None) -> None:
+    """Print the record's checksums, or write the page for a bug report."""
+    from imi_bench.release.bug_report import write_bug_report
+    from imi_bench.release.fetch import checksum_lines, stored
+
+    if report is None:
+        typer.echo(checksum_lines(stored()))
+        return
+    paths = [one.path for one in stored()] if file is None else [file]
+    typer.echo(str(write_bug_report(paths, report)))

@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pooch
 
@@ -174,18 +174,25 @@ def stored(folder: Path | None = None) -> tuple[Fetched, ...]:
             wanted="responses_all.csv or its fellows",
             do="run `imi-bench data fetch`",
         )
-    known = {file.name: file for file in _stored_record(folder)}
+    known = [*_stored_record(folder), *known_files()]
+    names = {file.name for file in known}
     found = []
     for table in tables:
-        if table.name in known:
-            check_sum(table, known[table.name])
-        checksum = "ok" if table.name in known else "unverified"
+        for file in known:
+            if file.name == table.name:
+                check_sum(table, file)
+        checksum = "ok" if table.name in names else "unverified"
         found.append(Fetched(table, table.stat().st_size, checksum, "already there"))
     return tuple(found)
 
 
 def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
     """The CSV tables that a record's JSON lists, sorted by name.
+
+    Three forms are read: the repository's own (``files`` is a list with ``key``, ``size``,
+    ``checksum``, ``links.self``; before 2023 ``filename``, ``filesize``, ``links.download``), the
+    export of its software, InvenioRDM (``files.entries`` by name), and that of a record's list of
+    files (``entries``, with ``links.content``).
 
     Raises
     ------
@@ -199,9 +206,10 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
     'a.csv'
     """
     try:
-        names = [str(file.get("key") or file["filename"]) for file in record["files"]]
+        listed = _listed(record)
+        names = [str(file.get("key") or file["filename"]) for file in listed]
         files = []
-        for name, file in zip(names, record["files"], strict=True):
+        for name, file in zip(names, listed, strict=True):
             plain = PurePosixPath(name).name
             if not plain.lower().endswith(".csv"):
                 continue
@@ -209,8 +217,7 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
             algorithm = algorithm or "md5"
             if algorithm not in hashlib.algorithms_available:
                 raise ValueError(f"checksum {algorithm!r}")
-            links = file["links"]
-            address = str(links.get("self") or links["download"])
+            address = _address(file, record, name)
             if urlsplit(address).scheme not in ("http", "https"):
                 raise ValueError(f"address {address!r}")
             size = int(file["size"] if "size" in file else file["filesize"])
@@ -220,7 +227,7 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
             "the record's answer is not understood",
             where=where,
             found=f"{type(error).__name__} {error}",
-            wanted="files with key, size, checksum and links.self",
+            wanted="files, or files.entries, with key, size, checksum and links",
             do=_by_hand(),
         ) from error
     if not files:
@@ -228,6 +235,27 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
             "the record lists no CSV table", where=where, found=", ".join(names) or "no file"
         )
     return tuple(sorted(files, key=lambda file: file.name))
+
+
+def _listed(record: Any) -> list[dict[str, Any]]:
+    """The files' entries, in any of the record's forms."""
+    files = record["files"] if "files" in record else record["entries"]
+    if isinstance(files, dict):
+        files = files["entries"]
+    if isinstance(files, dict):
+        return [{"key": name, **entry} for name, entry in files.items()]
+    return list(files)
+
+
+def _address(file: dict[str, Any], record: Any, name: str) -> str:
+    """Where a file's bytes are; of InvenioRDM's links only ``content`` leads there."""
+    links = file.get("links") or {}
+    for known in ("content", "self", "download"):
+        if address := links.get(known):
+            address = str(address)
+            whole = known != "self" or "/api/records/" not in address or "/content" in address
+            return address if whole else f"{address}/content"
+    return f"{record['links']['self']}/files/{quote(name)}/content"
 
 
 def _tables(folder: Path, *, links: bool = False) -> list[Path]:
@@ -311,3 +339,27 @@ def check_sum(path: Path, file: RecordFile) -> None:
             wanted=f"{file.algorithm} {file.digest}, {file.size} bytes",
             do="fetch it again",
         )
+
+
+def checksum_lines(found: tuple[Fetched, ...]) -> str:
+    """Lines for ``published.toml``: names, bytes and SHA-256 of fetched tables.
+
+    Examples
+    --------
+    >>> checksum_lines(())
+    '[dataset.files]'
+    """
+    lines = ["[dataset.files]"]
+    for one in found:
+        digest = pooch.file_hash(str(one.path), alg="sha256")
+        lines.append(f'"{one.path.name}" = {{ bytes = {one.size}, sha256 = "{digest}" }}')
+    return "\n".join(lines)
+
+
+def known_files() -> tuple[RecordFile, ...]:
+    """The tables whose SHA-256 is kept in ``published.toml``; none as long as nobody has them."""
+    files = published().dataset.get("files", {})
+    return tuple(
+        RecordFile(name, RECORD_URL, int(one["bytes"]), "sha256", str(one["sha256"]))
+        for name, one in files.items()
+    )

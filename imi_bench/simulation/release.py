@@ -18,14 +18,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+from scipy.special import logit
 
-from imi_bench.arrays import Ints
+from imi_bench.arrays import Floats, Ints
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.provenance import atomic_path, generator, write_json
 from imi_bench.release.cells import CRITERIA
 from imi_bench.release.published import published
 from imi_bench.release.table import truth_path
+from imi_bench.simulation.joint import confidences, latent_evidence, log_seconds
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.rows import CATCH_UNITS, released_rows
 from imi_bench.simulation.study import Design, Truth, design, probability_correct
@@ -50,7 +52,17 @@ class ReleaseParameters:
     catch_correct : float
         Probability of a correct answer to a catch or practice trial.
     seconds : float
-        Median response time of a trial.
+        Median response time of a trial, about.
+    confidence_criteria : (float, float)
+        How far evidence must lie from zero, in logits, for confidence 2 and 3; see
+        `imi_bench.simulation.joint` for the whole model.
+    confidence_sd : float
+        Standard deviation of the log of a person's factor on both.
+    certainty_time, practice_time : float
+        Fall of log seconds for each logit that evidence lies further out, and from the first
+        trial to the last.
+    learning : float
+        Rise of log-odds correct from the first trial to the last.
 
     Raises
     ------
@@ -66,6 +78,11 @@ class ReleaseParameters:
     careless_effort: float = 0.3
     catch_correct: float = 0.97
     seconds: float = 6.0
+    confidence_criteria: tuple[float, float] = (1.0, 2.5)
+    confidence_sd: float = 0.3
+    certainty_time: float = 0.15
+    practice_time: float = 0.3
+    learning: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.failing < 1 or not 0 <= self.catch_correct <= 1:
@@ -73,6 +90,13 @@ class ReleaseParameters:
                 "share out of range",
                 found=f"failing {self.failing}, catch_correct {self.catch_correct}",
                 wanted="0 to 1",
+            )
+        low, high = self.confidence_criteria
+        if not 0 <= low <= high or not self.confidence_sd >= 0:
+            raise InputError(
+                "criteria of confidence out of order",
+                found=f"{self.confidence_criteria}, deviation {self.confidence_sd}",
+                wanted="0 <= first <= second, deviation 0 or more",
             )
         if set(self.failure_shares) != set(FAILURES) or not np.isclose(
             sum(self.failure_shares.values()), 1
@@ -90,6 +114,7 @@ class ReleaseParameters:
             **record,
             "study": self.study.to_json(),
             "failure_shares": dict(self.failure_shares),
+            "confidence_criteria": list(self.confidence_criteria),
         }
 
     @classmethod
@@ -107,6 +132,9 @@ class ReleaseParameters:
         facts = dict(record)
         try:
             facts["study"] = SimulationParameters.from_json(facts.get("study", {}))
+            if "confidence_criteria" in facts:
+                low, high = map(float, facts["confidence_criteria"])
+                facts["confidence_criteria"] = (low, high)
             return cls(**facts)
         except TypeError as error:
             raise InputError("parameters of the wrong kind", found=error) from error
@@ -146,7 +174,7 @@ def simulate_release(parameters: ReleaseParameters | None = None, *, seed: int) 
     people = _assignments(plan, parameters, seed=seed)
     shown = _shown(plan, people, seed=seed)
     answers = _answers(plan.truth, parameters, people, shown, seed=seed)
-    times = _times(parameters, people, shown.shape, seed=seed)
+    times = _times(parameters, people, answers["latent"], seed=seed)
     frame = released_rows(plan.truth, people, shown, answers, times, seed=seed)
     return SimulatedRelease(frame, plan.truth, parameters)
 
@@ -220,10 +248,11 @@ def _answers(
         np.isin(failure, ("catch_trials", "total_response_time")), parameters.careless_effort, 1.0
     )
     evidence = effort * truth.evidence[np.maximum(shown, 0)]
+    learned = parameters.learning * (_place(shown.shape) - 0.5)
     probability = probability_correct(
         evidence,
         parameters.study,
-        participant=people["effect"].to_numpy()[:, None],
+        participant=people["effect"].to_numpy()[:, None] + learned,
         first_is_positive=switched,
     )
     catch, inattentive = shown < 0, failure == "catch_trials"
@@ -235,20 +264,40 @@ def _answers(
     correct &= ~(catch & inattentive & (catch_unit >= enough - 1))
     # Always the upper row: right exactly where the maximal query happens to be on top.
     correct = np.where(failure == "row_variability", switched, correct)
-    certainty = np.abs(evidence) + rng.normal(0, 1, shown.shape)
-    confidence = 1 + (certainty > 0.7).astype(np.int64) + (certainty > 1.7)
-    return {"switched": switched, "correct": correct, "confidence": confidence}
+    side = parameters.study.side_bias * np.where(switched, 1.0, -1.0)
+    eta = np.where(
+        catch,
+        np.where(inattentive, logit(0.4), logit(min(parameters.catch_correct, 0.999))),
+        evidence + people["effect"].to_numpy()[:, None] + learned + side,
+    )
+    latent = latent_evidence(eta, correct, lapse=parameters.study.lapse, rng=rng)
+    own: Floats = np.exp(parameters.confidence_sd * rng.normal(size=len(people)))[:, None]
+    confidence = confidences(latent, parameters.confidence_criteria, scale=own)
+    return {"switched": switched, "correct": correct, "confidence": confidence, "latent": latent}
+
+
+def _place(shape: tuple[int, int]) -> Floats:
+    """(1, 45) place of each trial in its session, 0 the first and 1 the last."""
+    return np.asarray(np.linspace(0.0, 1.0, shape[1])[None, :])
 
 
 def _times(
-    parameters: ReleaseParameters, people: pd.DataFrame, shape: tuple[int, int], *, seed: int
+    parameters: ReleaseParameters, people: pd.DataFrame, latent: Floats, *, seed: int
 ) -> dict[str, Any]:
     """Milliseconds: `rt` and `elapsed` (A, 45), `practice` (A,) an attempt, and the totals."""
     rng = generator(seed, "times")
+    shape = latent.shape
     count, failure = shape[0], people["failure"].to_numpy(dtype=str)
     pace = np.exp(np.clip(rng.normal(0, 0.25, count), -0.6, 0.6))[:, None]
-    rt = 1000 * parameters.seconds * pace * np.exp(np.clip(rng.normal(0, 0.5, shape), -1.5, 2))
-    between = 3000.0  # waiting before and feedback after an answer
+    changed = log_seconds(
+        latent,
+        _place(shape),
+        certainty_time=parameters.certainty_time,
+        practice_time=parameters.practice_time,
+    )
+    noise = np.clip(rng.normal(0, 0.5, shape), -1.5, 2)
+    rt: Floats = 1000 * parameters.seconds * pace * np.exp(noise + changed)
+    between: Any = 3000.0  # waiting before and feedback after an answer
     instruction = np.clip(50 * np.exp(rng.normal(0, 0.5, count)), 16, 175)
     instruction = np.where(
         failure == "instruction_time",

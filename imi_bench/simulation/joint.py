@@ -1,0 +1,73 @@
+"""Confidence and response time of simulated answers, jointly with whether they are correct.
+
+Signal detection in logits, for one answer with evidence eta (unit, trial, person, side, practice)::
+
+    z          = eta + e,  e standard logistic          what the person sees
+    correct    = z > 0, but for a share `lapse` of answers, which are guesses
+    confidence = 1 + [|z| > c1 k] + [|z| > c2 k]        k = exp(confidence_sd * normal), a person's
+    log time   = log seconds + pace - certainty_time (min(|z|, 5) - 1.5)
+                 - practice_time (place - 1/2) + e'     place from 0 to 1 in the session
+
+Without lapses and with k = 1 the six ordered answers (side and confidence) follow a cumulative
+logit model with thresholds -c2, -c1, 0, c1, c2. A guess has z = e, its side at random. Whether an
+answer is correct is drawn first, and z given that: the same joint distribution, and the answers do
+not depend on what is asked besides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, logit
+
+from imi_bench.arrays import Bools, Floats, Ints
+
+__all__ = ["confidences", "latent_evidence", "log_seconds"]
+
+_MOST, _MIDDLE = 5.0, 1.5
+
+
+def latent_evidence(
+    eta: Floats, correct: Bools, *, lapse: float, rng: np.random.Generator
+) -> Floats:
+    """Draw z given the answer; its sign says which side was chosen, positive if correct.
+
+    Parameters
+    ----------
+    eta : (…,) float64
+    correct : (…,) bool
+    lapse : float
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> correct = rng.random(100_000) < expit(1.0)
+    >>> z = latent_evidence(np.full(100_000, 1.0), correct, lapse=0.0, rng=rng)
+    >>> bool(((z > 0) == correct).all()), round(float(z.mean()), 1)
+    (True, 1.0)
+    """
+    chance = np.where(correct, expit(eta), expit(-eta))
+    guess = rng.random(eta.shape) < (lapse / 2) / (lapse / 2 + (1 - lapse) * chance)
+    centre = np.where(guess, 0.0, eta)
+    below = expit(-centre)  # P(z < 0)
+    share = np.clip(rng.random(eta.shape), 1e-12, 1 - 1e-12)
+    place = np.where(correct, below + share * (1 - below), share * below)
+    return np.asarray(centre + logit(np.clip(place, 1e-15, 1 - 1e-15)))
+
+
+def confidences(z: Floats, criteria: tuple[float, float], *, scale: Floats | float = 1.0) -> Ints:
+    """Confidence 1 to 3 from how far z lies from zero.
+
+    Examples
+    --------
+    >>> confidences(np.array([0.2, -1.5, 4.0]), (1.0, 2.5)).tolist()
+    [1, 2, 3]
+    """
+    size = np.abs(z)
+    return np.asarray(1 + (size > criteria[0] * scale) + (size > criteria[1] * scale), np.int64)
+
+
+def log_seconds(z: Floats, place: Floats, *, certainty_time: float, practice_time: float) -> Floats:
+    """What certainty and practice change of the log time of an answer."""
+    sure = np.minimum(np.abs(z), _MOST) - _MIDDLE
+    return np.asarray(-certainty_time * sure - practice_time * (place - 0.5))
