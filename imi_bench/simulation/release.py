@@ -307,7 +307,7 @@ def _times(
     attempts = rng.choice([1, 2, 3], count, p=[0.8, 0.15, 0.05])
     most = _FACTS["demo_attempts_max"]
     attempts = np.where(failure == "demo_trials", rng.integers(most + 1, most + 4, count), attempts)
-    practice = 1000 * rng.uniform(20, 35, count)
+    practice: Floats = np.asarray(1000 * rng.uniform(20, 35, count))
     wrong_time = failure == "total_response_time"
     slow = wrong_time & (rng.random(count) < 0.3)
     hasty = wrong_time & ~slow

@@ -60,7 +60,7 @@ def test_a_bucket_address_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("record", [{}, {"files": {}}, {"files": {"entries": {"a.csv": {}}}}, []])
 def test_no_record_is_refused_in_one_line(record: object) -> None:
-    with pytest.raises(DownloadError, match="not understood|no CSV table"):
+    with pytest.raises(DownloadError, match=r"not understood|no CSV table"):
         parse_record(record, where="record")
 
 
