@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.bootstrap import bootstrap
 from imi_bench.glmm.inference import Inference, wald
-from imi_bench.glmm.profile import profile
+from imi_bench.glmm.profile import profile, profile_lapse
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
 
@@ -70,7 +70,7 @@ def intervals(
         With its data.
     method : {"profile", "wald", "bootstrap"}
     effects : sequence of str, optional
-        Only these; all fixed effects by default.
+        Only these; by default all fixed effects, and in a profile an estimated ``lapse``.
     level : float
         Coverage.
     n, seed : int
@@ -87,7 +87,9 @@ def intervals(
     """
     if method not in METHODS:
         raise UnknownNameError.among(method, METHODS, kind="method")
-    names = tuple(effects or result.names)
+    asked = tuple(effects or result.names)
+    with_lapse = method == "profile" and "lapse" in (effects or result.shape_names)
+    names = tuple(name for name in asked if not (with_lapse and name == "lapse"))
     for name in names:
         result.index(name)
     if method == "bootstrap":
@@ -95,4 +97,7 @@ def intervals(
         tests = tuple(drawn.test(name, level=level) for name in names)
         return Intervals(method, level, tests, drawn.failed)
     one = wald if method == "wald" else profile
-    return Intervals(method, level, tuple(one(result, name, level=level) for name in names))
+    tests = tuple(one(result, name, level=level) for name in names)
+    if with_lapse:
+        tests = (*tests, profile_lapse(result, level=level))
+    return Intervals(method, level, tests)

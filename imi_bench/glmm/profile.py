@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from imi_bench.errors import ModelError
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, restricted_start
+from imi_bench.glmm.lapse import LARGEST_LAPSE
 from imi_bench.glmm.result import GlmmResult
 
-__all__ = ["profile"]
+__all__ = ["profile", "profile_lapse"]
 
 _MOST_STEPS = 12
 _CLOSE = 1e-3
@@ -62,6 +63,71 @@ class _Curve:
                 value,
             )
         return math.nan
+
+
+def profile_lapse(result: GlmmResult, *, level: float = 0.95) -> Inference:
+    """Find the profile-likelihood interval of an estimated lapse rate, and test it against zero.
+
+    Parameters
+    ----------
+    result : GlmmResult
+        A converged fit with `lapse="estimate"` and its design.
+    level : float
+        Of the interval.
+
+    Returns
+    -------
+    Inference
+        The interval begins at 0 where no lapses at all are inside it. Zero is the end of what is
+        possible, so the p-value is half that of a chi-squared (Self & Liang 1987, *J. Am. Stat.
+        Assoc.* 82, 605-610).
+
+    Raises
+    ------
+    ModelError
+        If no lapse rate was estimated, or the fit has no data.
+    """
+    if result.design is None or "lapse" not in result.shape_names:
+        found = "a result without its data" if result.design is None else "none"
+        raise ModelError("no estimated lapse rate", found=found, do="fit with lapse='estimate'")
+    if not result.converged:
+        why = "fit not converged"
+        return Inference.undefined("lapse", method="profile", reason=why, level=level)
+    design, top = result.design, result.lapse
+    warm = None if result.warm is None else replace(result.warm, shape=None)
+
+    def rise(lapse: float) -> float:
+        options = replace(quick_options(result), lapse=lapse)
+        fit = fit_design(design, options=options, start=warm)
+        return max(fit.deviance - result.deviance, 0.0) if fit.converged else math.nan
+
+    target, none = float(stats.chi2.ppf(level, 1)), rise(0.0) if top > 0 else 0.0
+
+    def end(far: float) -> float:
+        try:
+            return float(optimize.brentq(lambda at: rise(at) - target, top, far, xtol=1e-5))
+        except ValueError:
+            return math.nan
+
+    step = max(2 * float(np.sqrt(result.shape_covariance[0, 0])), 0.01)
+    high = top + (step if math.isfinite(step) else 0.05)
+    while high < LARGEST_LAPSE - 1e-3 and rise(high) < target:
+        high = min(top + 2 * (high - top), LARGEST_LAPSE - 1e-3)
+    low, high = 0.0 if none <= target else end(0.0), end(high)
+    missing = math.isnan(low) or math.isnan(high) or math.isnan(none)
+    return Inference(
+        "lapse",
+        "profile",
+        top,
+        math.nan,
+        none,
+        1.0,
+        0.5 * float(stats.chi2.sf(none, 1)) if none > 0 else 1.0,
+        low,
+        high,
+        level,
+        "an end of the interval was not found" if missing else "",
+    )
 
 
 def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:

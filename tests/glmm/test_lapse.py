@@ -13,11 +13,13 @@ from scipy import integrate, stats
 from support.glmm_designs import random_problem, random_theta
 from support.numeric import differences
 
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, ModelError
 from imi_bench.glmm import GlmmResult, Options, build_design, fit, fit_design
 from imi_bench.glmm.families import binomial_link
+from imi_bench.glmm.intervals import intervals
 from imi_bench.glmm.laplace import LaplaceObjective
 from imi_bench.glmm.lapse import LapseShape, lapsing
+from imi_bench.glmm.profile import profile_lapse
 from imi_bench.glmm.quadrature import QuadratureObjective
 from imi_bench.glmm.shape import ShapedLaplace
 
@@ -200,3 +202,26 @@ def test_recovery_and_coverage() -> None:
     assert (np.abs(bias) < 4 * spread + 0.01).all(), bias
     assert np.mean(shrunk, axis=0)[2] > 0.1  # towards zero
     assert (hits / fits > 0.90).all(), hits / fits
+
+
+def test_the_profile_interval_ends_where_the_deviance_has_risen(estimated) -> None:
+    found = intervals(estimated, method="profile", effects=["lapse"]).tests[0]
+    reference = json.loads((HERE / "lapse.json").read_text())
+    data = pd.read_csv(HERE / "lapse.csv")
+    assert found.name == "lapse"
+    assert not found.reason
+    assert 0.0 <= found.low < estimated.lapse < found.high
+    none = fit(reference["formula"], data).deviance - estimated.deviance
+    assert found.statistic == pytest.approx(none, abs=1e-3)
+    assert found.p == pytest.approx(0.5 * stats.chi2.sf(none, 1), rel=1e-2)
+    assert (found.low == 0.0) == (none <= stats.chi2.ppf(0.95, 1))
+    for end in {found.low, found.high} - {0.0}:
+        rise = fit(reference["formula"], data, lapse=end).deviance - estimated.deviance
+        assert rise == pytest.approx(stats.chi2.ppf(0.95, 1), abs=2e-2)
+
+
+def test_a_given_rate_has_no_interval() -> None:
+    reference = json.loads((HERE / "lapse.json").read_text())
+    given = fit(reference["formula"], pd.read_csv(HERE / "lapse.csv"), lapse=0.02)
+    with pytest.raises(ModelError, match="no estimated lapse rate"):
+        profile_lapse(given)
