@@ -178,7 +178,9 @@ class Tally:
         }
 
 
-def measure(design: Design, *, units: int, studies: int, seed: int) -> list[dict[str, object]]:
+def measure(
+    design: Design, *, units: int, studies: int, seed: int, draws: int
+) -> list[dict[str, object]]:
     """Coverage of every score with this many units."""
     networks, worse = design.networks(units), (0.0, 0.0)
     rng = generator(seed, "truth", design.name, units)
@@ -189,7 +191,7 @@ def measure(design: Design, *, units: int, studies: int, seed: int) -> list[dict
     for number in range(studies):
         rng = generator(seed, "study", design.name, units, number)
         pair = simulate(design, units=units, networks=networks, worse=worse, rng=rng)
-        one, other = (leave_out(matched, seed=0, n_draws=1000) for matched in pair)
+        one, other = (leave_out(matched, seed=0, n_draws=draws) for matched in pair)
         for name in one:
             facts = {"n": len(pair[0].trial), "clusters": units}
             alone = estimate(one[name], **facts)
@@ -203,6 +205,7 @@ def measure(design: Design, *, units: int, studies: int, seed: int) -> list[dict
         {"design": design.name, "units": units, "score": name, "kind": kind, **tally.row()}
         for (name, kind), tally in tallies.items()
         if np.ptp([row[0] for row in tally.rows]) > 0
+        and any(row[1] == row[1] for row in tally.rows)
     ]
 
 
@@ -256,6 +259,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
     parser.add_argument("--units", type=int, nargs="*", default=[8, 20, 40, 84])
+    parser.add_argument("--draws", type=int, default=1000, help="0: no scores by draws, no ranks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -263,9 +267,11 @@ def main() -> None:
     for name in options.designs:
         for units in options.units:
             facts = {"units": units, "studies": options.studies, "seed": options.seed}
-            new = measure(DESIGNS[name], **facts)
+            new = measure(DESIGNS[name], **facts, draws=options.draws)
             rows += new
             print("\n".join(shown(row) for row in new), flush=True)
+            if not options.draws:
+                continue
             orders.append(ranks(DESIGNS[name], **facts))
             print(orders[-1], flush=True)
     if options.json:

@@ -9,11 +9,13 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.arrays import Floats
+from imi_bench.effects.cells import cell_means
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.export import export
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.report.effects_means import draw_effect_means
 from imi_bench.report.style import defaults, new_canvas
 
 if TYPE_CHECKING:
@@ -76,12 +78,16 @@ def draw_effects(effects: Effects, path: Path) -> Path:
 
 
 def write_effects(effects: Effects, out: Path) -> Path:
-    """Write everything about effects into a folder: CSV, LaTeX, R script, JSON and figure.
+    """Write everything about effects into a folder: CSV, LaTeX, R script, JSON and figures.
 
     Observers get a folder each, with their differences from people.
     """
     export(effects, out)
     draw_effects(effects, out / "effects.png")
+    if effects.table is not None and not effects.table.ordinal:
+        draw_effect_means(effects, out / "means.png")
+        with atomic_path(out / "means.csv") as temporary:
+            cell_means(effects).to_csv(temporary, index=False)
     for one in effects.observers:
         folder = out / one.effects.who
         export(one.effects, folder)

@@ -41,7 +41,14 @@ def test_json_and_files(tmp_path: Path) -> None:
     assert first["key"] == "parameters"
     assert first["method"] == "two-stage t(7)"
     assert first["equivalence"]["bound"] == 0.35
-    for name in ("effects.csv", "networks.csv", "effects.tex", "refit.R", "effects.png"):
+    for name in (
+        "effects.csv",
+        "networks.csv",
+        "effects.tex",
+        "refit.R",
+        "effects.png",
+        "means.png",
+    ):
         assert (out / name).stat().st_size > 0
 
 

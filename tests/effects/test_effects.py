@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from imi_bench.effects.analysis import analyse
+from imi_bench.effects.cells import cell_means, unit_means
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.export import export, latex_table, r_script
 from imi_bench.effects.groups import compare_networks
@@ -419,3 +420,18 @@ def test_bias_reduction_keeps_a_perfect_network(table: AnswerTable) -> None:
     assert "Firth" in kept["parameters"].sentence
     assert kept["parameters"].networks == usual["parameters"].networks + 1
     assert np.isfinite(kept["parameters"].test.estimate)
+
+
+def test_means_of_cells_are_near_peoples_own_and_have_no_less_error(people: Effects) -> None:
+    means = cell_means(people)
+    assert people.table is not None
+    assert means["answers"].sum() == len(people.table.frame)
+    assert not means.duplicated(["network", "mode", "difficulty"]).any()
+    assert (means["low"] < means["mean"]).all()
+    assert (means["mean"] < means["high"]).all()
+    assert np.abs(means["mean"] - means["raw"]).max() < 0.06
+    binomial = np.sqrt(means["mean"] * (1 - means["mean"]) / means["answers"])
+    assert ((means["high"] - means["low"]) / 3.92 > 0.95 * binomial).all()
+    assert set(unit_means(people)["unit"]) == set(people.table.frame["unit"])
+    with pytest.raises(InputError):
+        cell_means(Effects.from_json(people.to_json()))
