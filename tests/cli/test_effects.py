@@ -120,6 +120,18 @@ def by_key(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["key"]: one for one in found["effects"]}
 
 
+@pytest.fixture(scope="module")
+def plain(released: Path) -> dict[str, Any]:
+    """The JSON of the simulated study, analysed once."""
+    return effects_of("--responses", released)
+
+
+@pytest.fixture(scope="module")
+def shown(released: Path) -> str:
+    """What is printed of it."""
+    return str(run("effects", "--responses", released).stdout)
+
+
 def test_imi_not_fetched_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path))
     error = run("effects", "--responses", "imi").exception
@@ -130,20 +142,22 @@ def test_imi_not_fetched_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_imi_fetched_is_the_same_as_its_file(
-    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: Path, plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path))
     fetched = run("data", "fetch", "--from", released.parent)
     assert fetched.exit_code == 0, fetched.output
-    found, wanted = (effects_of("--responses", one) for one in ("imi", released))
-    for one, other in zip(found["effects"], wanted["effects"], strict=True):
+    found = effects_of("--responses", "imi")
+    for one, other in zip(found["effects"], plain["effects"], strict=True):
         assert (one["estimate"], one["p"]) == (other["estimate"], other["p"])
 
 
-def test_true_values_stand_beside_the_estimates(released: Path) -> None:
+def test_true_values_stand_beside_the_estimates(
+    released: Path, plain: dict[str, Any], shown: str
+) -> None:
     truth = json.loads(released.with_suffix(".truth.json").read_text())
     logit = {(o["network"], o["mode"], o["difficulty"]): o["logit"] for o in truth["intercepts"]}
-    found = by_key(effects_of("--responses", released))
+    found = by_key(plain)
     assert found["depth"]["truth"] == truth["parameters"]["study"]["depth_effect"]
     hard = [
         logit[n, "natural", "hard85"] - logit[n, "natural", "easy"]
@@ -156,15 +170,13 @@ def test_true_values_stand_beside_the_estimates(released: Path) -> None:
         if (mode, difficulty) == ("synthetic", "easy")
     ]
     assert found["synthetic"]["truth"] == pytest.approx(np.mean(synthetic))
-    table = run("effects", "--responses", released).stdout
-    assert "true value" in table
-    row = next(line for line in table.splitlines() if line.strip().startswith("depth "))
+    assert "true value" in shown
+    row = next(line for line in shown.splitlines() if line.strip().startswith("depth "))
     assert row.split()[-1] == f"{found['depth']['truth']:+.3f}"
 
 
-def test_the_table_has_both_p_values_and_the_sentences(released: Path) -> None:
-    shown = run("effects", "--responses", released).stdout
-    found = by_key(effects_of("--responses", released))
+def test_the_table_has_both_p_values_and_the_sentences(plain: dict[str, Any], shown: str) -> None:
+    found = by_key(plain)
     assert "p (Holm)" in shown
     row = next(line for line in shown.splitlines() if line.strip().startswith("top1 "))
     assert f"{found['top1']['p']:.4f}" in row
@@ -174,20 +186,24 @@ def test_the_table_has_both_p_values_and_the_sentences(released: Path) -> None:
     assert "Cannot be answered: 2 networks were shown harder queries" in shown
 
 
-def test_networks_of_ones_own_replace_the_cards(released: Path, tmp_path: Path) -> None:
+def test_networks_of_ones_own_replace_the_cards(
+    released: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
     names = ["googlenet", "resnet50", "convnext_b", "densenet_201", "absent"]
     own = pd.DataFrame({"network": names, "parameters": [1e6, 1e7, 1e8, 1e9, 1.0]})
     own.to_csv(tmp_path / "own.csv", index=False)
     result = run("effects", "--responses", released, "--networks", tmp_path / "own.csv", "--json")
     assert "not analysed" in result.stderr
     assert "absent" in result.stderr
-    found, plain = by_key(json.loads(result.stdout)), by_key(effects_of("--responses", released))
-    assert found["parameters"]["estimate"] != plain["parameters"]["estimate"]
+    found, cards = by_key(json.loads(result.stdout)), by_key(plain)
+    assert found["parameters"]["estimate"] != cards["parameters"]["estimate"]
     assert found["parameters"]["equivalence"]["bound"] == 0.35
-    assert found["top1"]["estimate"] == pytest.approx(plain["top1"]["estimate"])
+    assert found["top1"]["estimate"] == pytest.approx(cards["top1"]["estimate"])
 
 
-def test_layers_of_ones_own_bring_their_width(released: Path, tmp_path: Path) -> None:
+def test_layers_of_ones_own_bring_their_width(
+    released: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
     layers = pd.read_csv(released)[["model", "layer", "channel"]].dropna().drop_duplicates()
     layers["network"] = layers.pop("model").str.replace(r"_hard\d\d$", "", regex=True)
     layers = layers.rename(columns={"channel": "unit"}).drop_duplicates(ignore_index=True)
@@ -197,10 +213,7 @@ def test_layers_of_ones_own_bring_their_width(released: Path, tmp_path: Path) ->
     found = by_key(effects_of("--responses", released, "--columns", tmp_path / "layers.csv"))
     assert found["width"]["topic"] == "layer width"
     assert found["width"]["networks"] == 9
-    assert (
-        found["depth"]["estimate"]
-        != by_key(effects_of("--responses", released))["depth"]["estimate"]
-    )
+    assert found["depth"]["estimate"] != by_key(plain)["depth"]["estimate"]
 
 
 @pytest.mark.parametrize(
