@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from imi_bench.simulation.world import World
 
 settings.register_profile("imi", deadline=None)
 settings.load_profile("imi")
@@ -34,6 +38,14 @@ def shared() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def demo_world() -> World:
+    """The mini-benchmark of the demo at its full size, drawn once."""
+    from imi_bench.simulation.world import build
+
+    return build(seed=0)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -19,12 +19,12 @@ from imi_bench.glmm import fit
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import replay
 from imi_bench.scores.report import score
-from imi_bench.simulation.world import World, build
+from imi_bench.simulation.world import World
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return build(seed=0)
+def world(demo_world: World) -> World:
+    return demo_world
 
 
 def test_answers_calibrates_and_scores(world: World, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.release.study_files import read_answers
 from imi_bench.replay.runner import replay
 from imi_bench.scores.report import score
-from imi_bench.simulation.world import build
+from imi_bench.simulation.world import World
 from imi_bench.tables import DecisionVariables, Trials
 
 pytest_plugins = ["pytester"]
@@ -48,10 +48,10 @@ class Coarse:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, demo_world: World) -> Path:
     """Runs of one observer at full and at hardly any precision of its features."""
     folder = tmp_path_factory.mktemp("runs")
-    trials: Trials = build(seed=0).trials
+    trials: Trials = demo_world.trials
     replay(load_observer("oriented-energy"), trials, out=folder / "main", cache=folder / "cache")
     replay(Coarse(1000), trials, out=folder / "same", cache=folder / "cache")
     replay(Coarse(1), trials, out=folder / "broken", cache=folder / "cache")

@@ -18,8 +18,8 @@ from imi_bench.tables import TrialIndex
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return build(seed=0)
+def world(demo_world: World) -> World:
+    return demo_world
 
 
 @pytest.fixture(scope="module")
