@@ -196,7 +196,7 @@ def _grid(
             ]
             lines.append(_GAP.join(parts).rstrip())
         if not number:
-            lines.append(_GAP.join("─" * w for w in widths))
+            lines.append(_GAP.join("─" * w for w in widths).rstrip())
     return lines
 
 

@@ -46,9 +46,7 @@ def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
         )
         for b in found
     ]
-    print_table(
-        ("board", "kind", "version", "submissions", "data", "title"), rows, spare=("version",)
-    )
+    print_table(("board", "kind", "version", "submissions", "data", "title"), rows)
 
 
 @leaderboard.command("verify")

@@ -57,7 +57,8 @@ def print_table(
     lines = [] if title is None else _filled(printable(title), width)
     lines += ["", *laid.lines]
     if laid.left_out:
-        told = f"(no room for: {', '.join(laid.left_out)}; a wider terminal, a pipe or --json)"
+        names = ("the plot" if "  " in name else name for name in laid.left_out)
+        told = f"(no room for: {', '.join(names)}; a wider terminal, a pipe or --json)"
         lines += _filled(told, width)
     if not _knows_unicode():
         lines = [line.replace("\N{BOX DRAWINGS LIGHT HORIZONTAL}", "-") for line in lines]
