@@ -499,7 +499,7 @@ def by_mode(data: PaperData) -> Panel:
         "modes",
         question,
         answer,
-        f"{len(wide):,} units of {len(groups)} networks",
+        f"{len(wide):,} units of {len(groups)} network{'s' * (len(groups) > 1)}",
         (plot,),
         {"difference": table},
         code(data, "networks", "by_mode"),
