@@ -398,7 +398,7 @@ class _Maker:
             topic=words.topic,
             question=words.question,
             step=words.step,
-            test=wald(fit, name, level=self.level),
+            test=wald(fit, name, df=_layers_left(fit, name), level=self.level),
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
             truth=true,
         )
@@ -431,6 +431,16 @@ class _Maker:
             test=self._none("difficulty:scale", reason),
             networks=count,
         )
+
+
+def _layers_left(fit: GlmmResult, name: str) -> float:
+    """Degrees of freedom of what only differs between layers, each a draw; infinite for others."""
+    of_layers = [one for one in fit.names if one.startswith("type_") or one == "width"]
+    layers = [part for part in fit.random if part.group == "layer"]
+    if name not in of_layers or not layers:
+        return math.inf
+    networks = sum(one.startswith("network[") and one.endswith("]") for one in fit.names)
+    return float(max(len(layers[0].levels) - networks - len(of_layers), 1))
 
 
 def _networks_with(fit: GlmmResult, column: np.ndarray, stage: LevelEstimates) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from imi_bench.effects.analysis import analyse
 from imi_bench.effects.cells import cell_means, unit_means
@@ -166,10 +167,16 @@ def test_a_sentence_claims_what_survives_the_adjustment(people: Effects) -> None
     assert "cannot tell" in dataclasses.replace(within, equivalence_p_holm=0.2).sentence
 
 
-def test_layer_type_is_tested_against_layers(table: AnswerTable) -> None:
+def test_layer_type_is_tested_against_layers(table: AnswerTable, people: Effects) -> None:
     fewer = table.frame["layer"].nunique() < table.frame["unit"].nunique()
     assert ("layer" in table.random) == fewer
     assert table.frame.groupby("layer")["network"].nunique().max() == 1
+    if fewer:
+        frame, test = table.frame, people["type_normalisation"].test
+        left = frame["layer"].nunique() - frame["network"].nunique() - len(table.of_layers)
+        assert test.df == left
+        assert test.p == pytest.approx(2 * stats.t.sf(abs(test.estimate / test.se), left))
+    assert not np.isfinite(people["hard95"].test.df)
 
 
 def test_networks_of_ones_own_stand_before_the_cards() -> None:
