@@ -215,7 +215,7 @@ def test_a_long_board_comes_in_pages(chromium: Any, long_board: Path) -> None:
 
 def test_images_of_trials_are_there(chromium: Any, site: Path) -> None:
     folder = site / "observers-mini"
-    page = Watched(chromium, folder / "pages" / "classical--1.html", viewport=DESKTOP)
+    page = Watched(chromium, folder / "pages" / "classical@1.html", viewport=DESKTOP)
     address = page.page.locator(".trial .image").first.evaluate(
         "tile => getComputedStyle(tile).backgroundImage"
     )
