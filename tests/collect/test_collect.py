@@ -230,11 +230,11 @@ def test_links_are_signed_and_good_for_one_person(experiment: Experiment, tmp_pa
     for body in ({}, {"own": "x" * 20}, {"link": "link:abc.forged"}, {"platform": {}}):
         with pytest.raises(Refused):
             desk.enter(body)
-    platform = {"PROLIFIC_PID": "p1", "STUDY_ID": "s", "SESSION_ID": "t"}
+    platform = {"PROLIFIC_PID": "someone-there", "STUDY_ID": "s", "SESSION_ID": "t"}
     assert desk.enter({"platform": platform})["session"] != one["session"]
     with sqlite3.connect(store.path) as db:
         dump = "\n".join(db.iterdump())
-    assert "p1" not in dump
+    assert "someone-there" not in dump
     assert "link:abc" not in dump
     store.close()
 
