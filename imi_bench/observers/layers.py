@@ -28,7 +28,6 @@ from imi_bench.observers.protocol import Codes
 from imi_bench.tables import BlindTrials
 from imi_bench.vision.card import LayerRule
 from imi_bench.vision.layers import Layer, find_layer, hooked
-from imi_bench.vision.listing import HEADS, list_layers
 
 __all__ = ["SPATIAL", "BestMatch", "Spatial", "layer_codes"]
 
@@ -79,6 +78,8 @@ def layer_codes(
     if not power > 0:
         raise InputError("bad power", where=where, found=power, wanted="above 0")
     wanted = names.split(",") if isinstance(names, str) else list(names)
+    from imi_bench.vision.listing import HEADS, list_layers
+
     listing = list_layers(module, rule=LayerRule(), size=size, classifier=HEADS, network=where)
     layers = [find_layer(listing.layers, name) for name in wanted]
     if spatial == "best-match" and len(layers) > 1:
