@@ -47,8 +47,6 @@ __all__ = [
 CalibrationLike: TypeAlias = "Calibration | str | Path"
 
 
-# one thread: sums in one order, so that the hash does not depend on the number of cores
-@threadpool_limits.wrap(limits=1)
 def calibrate(
     decisions: DecisionsLike,
     study: AnswersLike,
@@ -163,8 +161,10 @@ def calibrate(
         )
 
     count = max(folds.values()) + 1
-    overall = fit(np.ones(len(fold_of_row), dtype=bool))
-    fits = tuple(fit(fold_of_row != held_out) for held_out in range(count))
+    # one thread: sums in one order, so that the hash does not depend on the number of cores
+    with threadpool_limits(limits=1):
+        overall = fit(np.ones(len(fold_of_row), dtype=bool))
+        fits = tuple(fit(fold_of_row != held_out) for held_out in range(count))
     return Calibration(
         observer=decisions.observer,
         label=f"by {by}, {count} folds, {link}, slopes {slopes}" + ", robust" * robust,

@@ -62,14 +62,14 @@ def _show(found: pd.DataFrame, *, title: str) -> None:
         ["kind", "of", "folder", "MB", "files", "days"],
         [
             (
-                row.kind,
-                row.of,
-                row.name if row.kind == "weights" else str(row.name)[:24],
-                f"{row.bytes / 1e6:.1f}",
-                row.files,
-                f"{row.days:.1f}",
+                row["kind"],
+                row["of"],
+                row["name"] if row["kind"] == "weights" else str(row["name"])[:24],
+                f"{float(row['bytes']) / 1e6:.1f}",
+                row["files"],
+                f"{float(row['days']):.1f}",
             )
-            for row in found.itertuples(index=False)
+            for row in found.to_dict("records")
         ],
         title=f"{title}: {found['bytes'].sum() / 1e6:.1f} MB",
         right=["MB", "files", "days"],

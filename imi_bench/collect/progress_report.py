@@ -185,4 +185,4 @@ def _slope(store: Store, main: list[dict[str, Any]]) -> float | None:
         answers_per_unit=max(1, len(rows) // len(units)),
         answers_per_participant=max(1, len(rows) // len(people)),
     )
-    return float(smallest_slope(plan, wanted=0.8, alpha=0.05))
+    return smallest_slope(plan, wanted=0.8, alpha=0.05)

@@ -108,9 +108,9 @@ def machine_interpretability(
     ``machine_interpretability("timm:resnet10t", "photos/", observer="dreamsim").to_frame()``
     """
     if isinstance(images, str | Path):
-        written = [Path(folder) for folder in (out, embeddings) if folder is not None]
-        for folder in written:
-            refuse_inside(folder, inputs=[Path(images)])
+        for written in (out, embeddings):
+            if written is not None:
+                refuse_inside(Path(written), inputs=[Path(images)])
     with ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory())
         job = MisJob(
