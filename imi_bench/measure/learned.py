@@ -33,6 +33,7 @@ from imi_bench.scores.report import leave_out
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate, gap
 from imi_bench.stats.jackknife import Jackknife
+from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
 from imi_bench.tables.fitted_on import FittedOn
 
@@ -242,7 +243,7 @@ def learn(
     *,
     by: FoldsBy = "unit",
     head: HeadKind = "observer",
-    trials: Trials | None = None,
+    trials: Trials | str | Path | None = None,
     features_from: str | Observer | None = None,
     covariates: Covariates = None,
     baseline: Sequence[str] | None = None,
@@ -265,7 +266,7 @@ def learn(
         What a fold holds out.
     head : {"observer", "measure"}
         A blind observer, or a measure that is told each trial's mode and difficulty.
-    trials : Trials, optional
+    trials : Trials, str or Path, optional
         The trials with their pictures: for features of the sets, and to see which pictures folds
         share. Without them neither is known, and a note says so.
     features_from : str or Observer, optional
@@ -312,6 +313,8 @@ def learn(
     abouts = [_about(one) for one in decisions]
     runs = [DecisionVariables.read(one) for one in decisions]
     study = read_answers(study)
+    if isinstance(trials, str | Path):
+        trials = read_trials(trials)
     seer, seen = _seer(features_from, trials, linear=linear)
     table = make_table(runs, study, head=head, trials=trials, seen=seen, covariates=covariates)
     if linear:
