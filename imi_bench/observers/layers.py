@@ -88,12 +88,19 @@ def layer_codes(
         )
     torch = require("torch", for_=where)
 
+    by_path = {layer.path: layer for layer in layers}
+
     def forward(batch: Any) -> Any:
-        outputs: dict[str, Any] = {}
-        with hooked(module, [layer.path for layer in layers], outputs.__setitem__):
+        parts: dict[str, Any] = {}
+
+        def seen(path: str, output: Any) -> None:
+            # at once: what runs next may change the output in place (a residual sum, a ReLU)
+            parts[path] = _pooled(torch, by_path[path], output, spatial, power)
+
+        with hooked(module, by_path, seen):
             module(batch)
-        parts = [_pooled(torch, layer, outputs[layer.path], spatial, power) for layer in layers]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        ordered = [parts[layer.path] for layer in layers]
+        return ordered[0] if len(ordered) == 1 else torch.cat(ordered, dim=1)
 
     described: dict[str, Any] = {"layers": [layer.name for layer in layers], "spatial": spatial}
     return forward, described | ({"power": power} if spatial == "gem" else {})

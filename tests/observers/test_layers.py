@@ -72,6 +72,24 @@ def test_one_position_makes_best_match_the_cosine() -> None:
     np.testing.assert_allclose(observer.decide(trials, codes), decide(codes[:, 0], trials))
 
 
+def test_a_layer_is_read_before_what_follows_changes_it_in_place() -> None:
+    """The ReLU of a block writes into the output of its last norm."""
+    from torch import nn
+
+    from imi_bench.observers.layers import layer_codes
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True)).eval()
+        batch = torch.randn(2, 3, 8, 8)
+    forward, _ = layer_codes(module, "1", size=(8, 8), spatial="aligned")
+    with torch.inference_mode():
+        maps = module[1](module[0](batch)).flatten(2).double().numpy()
+        codes = forward(batch).numpy()
+    assert (codes < 0).any()
+    np.testing.assert_allclose(codes, (unit(maps, 1) / 6).reshape(2, -1), atol=2e-6)
+
+
 def test_several_layers_weigh_the_same() -> None:
     one, other, both = (
         load_observer(f"{BASE}&layer={names}", device="cpu").encode(list(PICTURES))
