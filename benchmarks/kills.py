@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from imi_bench.leaderboard.board import find
 from imi_bench.provenance import sha256_columns, sha256_file
@@ -44,7 +45,27 @@ def commands(inputs: Path) -> dict[str, Callable[[Path], list[str]]]:
         "fetch": lambda w: ["data", "fetch", "--from", str(inputs / "release"), "--to", str(w)],
         "simulate": lambda w: ["data", "simulate", "--out", str(w / "made.csv"), "--force"],
         "build": lambda w: ["leaderboard", "build", str(w / "observers-mini")],
+        "stimuli": lambda w: [
+            *("stimuli", "build", "--network", "timm:test_resnet?pretrained=false&input_size=32"),
+            *("--images", str(inputs / "photos"), "--units", "6", "--batches", "2"),
+            *("--out", str(w / "out"), "--device", "cpu"),
+        ],
+        "mis": lambda w: [
+            *("mis", "--network", "timm:test_resnet?pretrained=false&input_size=32"),
+            *("--images", str(inputs / "photos"), "--observer", "pixel-l2"),
+            *("--out", str(w / "out"), "--device", "cpu", "--shard-size", "40"),
+            *("--quantile", "0.1"),
+        ],
     }
+
+
+def photographs(folder: Path, count: int = 240) -> None:
+    """Random pictures, one file each."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
 
 
 def prepare(name: str, work: Path) -> None:
@@ -104,6 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_trials(build(seed=0).trials, root / "in" / "stimuli")
+        photographs(root / "in" / "photos")
         (root / "in" / "release").mkdir()
         write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
         for name, make in commands(root / "in").items():
