@@ -37,6 +37,7 @@ SCORE_HELP = {
     "choice models were fitted to people on other networks. Higher is better.",
 }
 SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
+_FAULT = "a fault of the program"
 _BATCH = 16
 _WORTH_PROCESSES = 40
 CHANCE = {"bits": 0.0, "interpretability": 0.5}
@@ -138,7 +139,8 @@ class Judge:
         if (known := self.store.get(key)) is not None:
             return known
         result = self._judged(path)
-        self.store.put(key, result)
+        if lasting(result):
+            self.store.put(key, result)
         return result
 
     def reference(self, reference: Reference) -> Scored:
@@ -173,8 +175,13 @@ class Judge:
         except ImiBenchError as error:
             return [Problem(".", "", f"cannot be scored: {error}")]
         except Exception as error:  # a stranger's file must not end the whole board
-            fault = f"a fault of the program ({type(error).__name__}: {str(error)[:200]})"
+            fault = f"{_FAULT} ({type(error).__name__}: {str(error)[:200]})"
             return [Problem(".", "", f"cannot be scored: {fault}; please report it")]
+
+
+def lasting(result: Scored | list[Problem] | None) -> bool:
+    """Whether a result is the submission's own: a fault of the program may be mended tomorrow."""
+    return not isinstance(result, list) or not any(_FAULT in str(problem) for problem in result)
 
 
 def _scored(
@@ -189,7 +196,8 @@ def _scored(
     todo = [path for path in paths if known.get(path) is None]
     known |= _judged_all(judge, todo)
     for path in todo:
-        store.put(keys[path], known[path])
+        if lasting(known[path]):
+            store.put(keys[path], known[path])
     scored, rejected = _placed(board, paths, known)
     scored += [judge.reference(reference) for reference in board.rules.references]
     references = judge.scores.references()
