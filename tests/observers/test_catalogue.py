@@ -77,7 +77,11 @@ def test_every_card_names_a_loader_that_takes_its_parameters(card) -> None:
     module, _, attribute = card.loader.partition(":")
     accepted = inspect.signature(getattr(import_module(module), attribute)).parameters
     assert set(card.parameters) <= set(accepted)
-    assert (card.kind == "embedding") == (card.weights is not None) == (card.extra == "vision")
+    learnt = card.kind in ("embedding", "pairwise", "in-context")
+    assert learnt == (card.extra in ("vision", "perceptual", "vlm"))
+    # DreamSim's are an archive that its package fetches, a vision-language model's a repository
+    by_itself = card.name == "dreamsim" or card.kind == "in-context"
+    assert (card.weights is not None) == (learnt and not by_itself)
 
 
 @pytest.mark.parametrize("name", CORE)
