@@ -16,6 +16,7 @@ from imi_bench.collect.pictures import Addresses, Pictures
 from imi_bench.collect.store import Full, Session, Store
 
 _COMMENT_CHARACTERS = 4_000
+LOCK_MS = 1490  # the page opens its buttons after 1,500 ms; clocks are rounded
 _SESSIONS_IN_MEMORY = 512
 
 
@@ -82,7 +83,7 @@ class Desk:
                 for number, screen in enumerate(session.script)
                 if number not in main
             ]
-            if session.state != "done"
+            if session.state == "main"
             else [],
             "total": len(session.script),
             "answered": len(main),
@@ -94,24 +95,31 @@ class Desk:
         return shown
 
     def consent(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
-        """Note that a person agrees; one who does not leaves nothing but that."""
+        """Note that a person agrees, or not; asked once, and nothing changes it afterwards."""
+        if session.state != "consent":
+            code = self.experiment.plan.no_consent_code if session.state == "refused" else ""
+            return {"state": session.state, "code": code}
         if body.get("agree") is not True:
             self.store.move(session.session, "refused")
             return {"state": "refused", "code": self.experiment.plan.no_consent_code}
-        if session.state == "consent":
-            self.store.move(session.session, "instructions", consented=time.time())
+        self.store.move(session.session, "instructions", consented=time.time())
         return {"state": "instructions"}
 
     def instructions(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
-        """Note how long the instructions were read; the first reading counts, further ones add."""
-        seconds = _number(body, "seconds", high=86_400)
-        total = (session.instruction_seconds or 0.0) + seconds
-        state = "practice" if session.state in ("consent", "instructions") else session.state
-        self.store.move(session.session, state, instruction_seconds=total, instructed=time.time())
-        return {"state": state}
+        """Note that the instructions were read, how long by this clock; the first time counts."""
+        if session.state != "instructions":
+            return {"state": session.state}
+        now = time.time()
+        since = session.begun if session.consented is None else session.consented
+        self.store.move(
+            session.session, "practice", instruction_seconds=now - since, instructed=now
+        )
+        return {"state": "practice"}
 
     def practice(self, session: Session) -> dict[str, Any]:
         """The next round of practice, or go on to the main trials after one without a mistake."""
+        if session.state not in ("practice", "main"):
+            raise Refused(409, f"no practice in the state '{session.state}'")
         done: dict[str, list[bool]] = {}
         for given in self.store.answers(session.session):
             if given["block"] != "main":
@@ -121,7 +129,7 @@ class Desk:
         if done and len(done[last]) < size:
             attempt = len(done)
         elif done and all(done[last]):
-            if session.state in ("instructions", "practice"):
+            if session.state == "practice":
                 self.store.move(session.session, "main")
             return {"state": "main", "trials": []}
         else:
@@ -147,21 +155,23 @@ class Desk:
             raise Refused(400, "number is not a whole number")
         if not 0 <= number < len(screens):
             raise Refused(404, "no such trial")
-        if session.state not in ("practice", "main", "comment", "done"):
-            raise Refused(409, f"no answers are taken in the state '{session.state}'")
+        self._in_turn(session, str(block), number)
         button = body.get("button")
         screen = screens[number]
         levels = {"choice": 6, "rating": RATING_LEVELS, "intruder": len(screen.right)}
         most = levels[self.experiment.plan.kind]
         if not isinstance(button, int) or isinstance(button, bool) or not 0 <= button < most:
             raise Refused(400, f"button is not one of 0 to {most - 1}")
+        rt = _number(body, "rt", high=86_400_000)
+        if rt < LOCK_MS and not session.simulated:
+            raise Refused(400, f"answered before the buttons open ({LOCK_MS} ms)")
         correct = self.store.answer(
             session.session,
             block=str(block),
             number=number,
             screen=screen,
             button=button,
-            rt=_number(body, "rt", high=86_400_000),
+            rt=rt,
         )
         if not self.experiment.plan.feedback and block == "main":
             return {"stored": True}
@@ -210,6 +220,26 @@ class Desk:
         row, beside = found
         return self.pictures.served(row, beside=beside)
 
+    def _in_turn(self, session: Session, block: str, number: int) -> None:
+        """Refuse an answer that is not the next one, nor one that was given before."""
+        allowed = ("main", "done") if block == "main" else ("practice", "main")
+        if session.state not in allowed:
+            raise Refused(409, f"no such answers are taken in the state '{session.state}'")
+        given: dict[str, set[int]] = {}
+        for one in self.store.answers(session.session):
+            given.setdefault(one["block"], set()).add(one["number"])
+        own = given.get(block, set())
+        if number in own:
+            return
+        rounds = [len(given[name]) for name in given if name != "main"]
+        late = block != "main" and (
+            session.state == "main"
+            or int(block.partition("-")[2]) > len(rounds) + 1
+            or (not own and any(n < self.experiment.plan.practice for n in rounds))
+        )
+        if late or number != len(own):
+            raise Refused(409, "not the next trial")
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _identity(self, body: dict[str, Any], *, simulated: bool) -> tuple[str, dict[str, str]]:
@@ -220,7 +250,7 @@ class Desk:
                 raise Refused(403, "This link is not valid. Please use it exactly as you got it.")
             return identity, {}
         if isinstance(platform, dict) and isinstance(platform.get("PROLIFIC_PID"), str):
-            person = platform["PROLIFIC_PID"][:100]
+            person = platform["PROLIFIC_PID"].strip().casefold()[:100]
             if not person:
                 raise Refused(403, "The link lacks PROLIFIC_PID.")
             kept = {k: str(platform.get(k, ""))[:100] for k in ("STUDY_ID", "SESSION_ID")}

@@ -198,6 +198,8 @@ def listen(host: str, port: int) -> socket.socket:
     InputError
         The port is taken or not allowed.
     """
+    if not 0 <= port <= 65_535:
+        raise InputError("no such port", found=port, wanted="0 to 65535")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         place = socket.socket(family, socket.SOCK_STREAM)

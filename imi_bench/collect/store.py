@@ -7,6 +7,7 @@ Both in WAL mode with synchronous=FULL: what has been acknowledged survives a po
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import sqlite3
@@ -352,9 +353,12 @@ class Store:
                     " script = '[]', instruction_seconds = NULL WHERE session = ?",
                     (session,),
                 )
+            (identity,) = self._people.execute(
+                "SELECT identity FROM people WHERE participant = ?", (participant,)
+            ).fetchone()
             self._people.execute(
-                "UPDATE people SET identity = NULL, detail = '{}' WHERE participant = ?",
-                (participant,),
+                "UPDATE people SET identity = ?, detail = '{}' WHERE participant = ?",
+                (self._tombstone(identity), participant),
             )
 
     def limit_pages(self, count: int) -> None:
@@ -394,7 +398,19 @@ class Store:
                 do="give another --db, or the trials and options it was begun with",
             )
 
+    def _tombstone(self, identity: str) -> str:
+        """What stays of a person who withdrew: a keyed hash, so that she cannot begin anew."""
+        if identity.startswith("withdrawn:"):
+            return identity
+        digest = hashlib.blake2b(identity.encode(), key=self.secret, digest_size=16)
+        return f"withdrawn:{digest.hexdigest()}"
+
     def _participant(self, identity: str, detail: dict[str, str]) -> int:
+        gone = self._people.execute(
+            "SELECT participant FROM people WHERE identity = ?", (self._tombstone(identity),)
+        ).fetchone()
+        if gone is not None:
+            return int(gone[0])
         self._people.execute(
             "INSERT OR IGNORE INTO people (identity, detail) VALUES (?, ?)",
             (identity, json.dumps(detail)),

@@ -95,7 +95,7 @@ def criteria_columns(
     }
     printed: dict[str, list[dict[str, object]]] = {
         "catch_ratio": [
-            {"ratio": ratio, "correctly_answered": list(row)}
+            {"ratio": None if math.isnan(ratio) else ratio, "correctly_answered": list(row)}
             for ratio, row in zip(values["catch_ratio"], catch, strict=True)
         ],
         "row_min": [

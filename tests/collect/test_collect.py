@@ -108,7 +108,9 @@ def test_nothing_that_leaves_the_server_tells_the_key(
     """Two sessions whose keys differ are told the same, address for address aside."""
     store = Store(tmp_path / "a.db", experiment=experiment)
     desk = Desk(experiment, store, open_door=True)
-    first, second = (desk.enter({"own": name * 16}) for name in "ab")
+    first, second = (
+        desk.state(store.session(answer_rightly(desk, name * 16, stop=0))) for name in "ab"
+    )
     scripts = [store.session(told["session"]).script for told in (first, second)]
     assert [s.answer for s in scripts[0]] != [s.answer for s in scripts[1]]
     masked = [
@@ -160,6 +162,7 @@ def test_an_answer_sent_again_changes_nothing(experiment: Experiment, tmp_path: 
     ("body", "status_code"),
     [
         ({"block": "main", "number": 99, "button": 0, "rt": 1}, 404),
+        ({"block": "main", "number": 3, "button": 0, "rt": 1}, 409),
         ({"block": "main", "number": 0, "button": 6, "rt": 1}, 400),
         ({"block": "main", "number": 0, "button": True, "rt": 1}, 400),
         ({"block": "main", "number": 0, "button": 0, "rt": float("nan")}, 400),
@@ -369,7 +372,21 @@ def test_over_http(experiment: Experiment, tmp_path: Path) -> None:
     assert all(page.headers[name.lower()] == value for name, value in HEADERS.items())
     assert "http" not in page.text.replace("http-equiv", "")
     told = client.post("/api/enter", json={"own": "a" * 20}).json()
-    address = told["trials"][0]["queries"][0]
+    assert told["trials"] == []
+    own = {"Authorization": f"Bearer {told['session']}"}
+    assert client.post("/api/practice", json={}, headers=own).status_code == 409
+    client.post("/api/consent", json={"agree": True}, headers=own)
+    client.post("/api/instructions", json={"seconds": 70}, headers=own)
+    client.post("/api/instructions", json={"seconds": 70}, headers=own)
+    assert (store.session(told["session"]).instruction_seconds or 0) < 60
+    main = {"block": "main", "number": 0, "button": 0, "rt": 2000}
+    assert client.post("/api/answer", json=main, headers=own).status_code == 409
+    trials = client.post("/api/practice", json={}, headers=own).json()["trials"]
+    early = {"block": "practice-1", "number": 0, "button": 0, "rt": 3}
+    assert client.post("/api/answer", json=early, headers=own).status_code == 400
+    later = {"block": "practice-2", "number": 0, "button": 0, "rt": 2000}
+    assert client.post("/api/answer", json=later, headers=own).status_code == 409
+    address = trials[0]["queries"][0]
     image = client.get(f"/{address}")
     assert image.headers["content-type"] == "image/png"
     assert not {"etag", "last-modified"} & set(image.headers)
@@ -453,3 +470,21 @@ def test_verbs(answered: tuple[Store, Desk], tmp_path: Path) -> None:
     assert out.is_file()
     verified = runner.invoke(app, ["data", "verify", str(out)])
     assert verified.exit_code == 0, verified.output
+
+
+def test_refusing_after_the_end_changes_nothing_and_nobody_begins_anew(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "a.db", experiment=experiment)
+    desk = Desk(experiment, store, open_door=True)
+    session = answer_rightly(desk, "one")
+    assert desk.consent(store.session(session), {"agree": False})["state"] == "done"
+    assert status(store).kept == 1
+    store.withdraw(session)
+    again = desk.enter({"own": "one".ljust(16, "-"), "simulated": True})
+    assert again["session"] == session
+    assert again["state"] == "withdrawn"
+    platform = [{"PROLIFIC_PID": name} for name in ("PA", " pa ")]
+    one, two = (desk.enter({"platform": p})["session"] for p in platform)
+    assert one == two
+    store.close()
