@@ -137,10 +137,15 @@ def export_command(
     as_json: AsJson = False,
 ) -> None:
     """Write the answers as a table like the released one."""
+    from imi_bench.collect.experiment import NO_RULES
     from imi_bench.collect.response_table import export_any
     from imi_bench.collect.store import Store
+    from imi_bench.release.exclusions import Rules
 
-    table = export_any(Store(db), out)
+    store = Store(db)
+    table = export_any(store, out)
+    if Rules.from_json(store.plan["rules"]) == Rules():
+        note(f"note: {NO_RULES}")
     kept = int(table["passed_checks"].sum()) if "passed_checks" in table else len(table)
     people = int(table["participant_id"].nunique())
     if as_json:

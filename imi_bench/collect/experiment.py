@@ -26,6 +26,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 INTRUDER_IMAGES = 5
 RATING_LEVELS = 7
 _FORMAT = 1
+NO_RULES = "no criteria: all who finish are kept, and every verdict in the export reads True"
 _KEPT = ("trial_id", "network", "layer", "unit", "mode", "difficulty", "batch")
 
 
@@ -275,6 +276,8 @@ class Experiment:
                 f"{longest + plan.catch} trials a person, but the rule on rows wants "
                 f"{row_min:g} of each: nobody can pass; give more trials or --rules none"
             )
+        if plan.rules == Rules():
+            said.append(NO_RULES)
         if not self.trials.index.catch.any() and plan.catch:
             said.append("attention checks are made from references: queries that stand among them")
         if self.practice is None:

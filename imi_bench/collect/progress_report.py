@@ -24,7 +24,8 @@ class Status:
     Attributes
     ----------
     sessions : dict of str to int
-        Sessions by state; ``working now`` answered in the last five minutes.
+        Sessions by state; ``lapsed`` were away for longer than the lease; ``working now``
+        answered in the last five minutes.
     conditions : DataFrame
         One row a condition that is asked: ``condition``, ``answers`` (stored, of sessions that
         passed or still run), ``wanted``.
@@ -125,8 +126,11 @@ def status(store: Store) -> Status:
     given = store.answers()
     now = time.time()
     states: dict[str, int] = {}
+    oldest = now - 60 * store.plan["lease_minutes"]
     for session in sessions:
-        states[session.state] = states.get(session.state, 0) + 1
+        lapsed = session.state in RUNNING and session.seen <= oldest
+        state = "lapsed" if lapsed else session.state
+        states[state] = states.get(state, 0) + 1
     if working := sum(s.state in RUNNING and now - s.seen < _ALIVE_SECONDS for s in sessions):
         states["working now"] = working
     done = [s for s in sessions if s.state == "done" and s.verdict is not None]
@@ -136,7 +140,6 @@ def status(store: Store) -> Status:
         for name, ok in (session.verdict or {})["kept"].items():
             if not ok:
                 reasons[name] = reasons.get(name, 0) + 1
-    oldest = now - 60 * store.plan["lease_minutes"]
     holding = {(s.task, s.place) for s in kept}
     holding |= {(s.task, s.place) for s in sessions if s.state in RUNNING and s.seen > oldest}
     counting = {s.session for s in sessions if s.state in RUNNING} | {s.session for s in kept}

@@ -466,7 +466,8 @@ def test_verbs(answered: tuple[Store, Desk], tmp_path: Path) -> None:
     found = runner.invoke(app, ["collect", "links", "2", "--db", str(store.path)])
     assert found.output.count("?t=") == 2
     out = tmp_path / "responses.csv"
-    runner.invoke(app, ["collect", "export", "--db", str(store.path), "--out", str(out)])
+    found = runner.invoke(app, ["collect", "export", "--db", str(store.path), "--out", str(out)])
+    assert "no criteria" in found.output
     assert out.is_file()
     verified = runner.invoke(app, ["data", "verify", str(out)])
     assert verified.exit_code == 0, verified.output

@@ -59,7 +59,7 @@ function who() {
 function ending(study) {
   const endings = {
     refused: "<h1>Thank you</h1><p>You did not agree to take part; nothing else was stored. You may close this page.</p>",
-    withdrawn: "<h1>Deleted</h1><p>Your answers and all that could tell who you are have been deleted. You may close this page.</p>",
+    withdrawn: "<h1>Deleted</h1><p>Your answers have been deleted, and so has who you are, but for a one-way code that keeps anybody from taking part twice. You may close this page.</p>",
     expired: "<h1>Too long away</h1><p>You were away for so long that your place was given to somebody else. Thank you all the same.</p>",
     done: "<h1>Thank you!</h1><p>All your answers are stored. You may close this page.</p>",
   };

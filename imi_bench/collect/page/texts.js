@@ -92,7 +92,7 @@ function instructionPages(study) { return study.kind === "choice" ? choicePages(
 function consentPage({ title, contact, simulated_images }) {
   return page(title, `${simulated_images ? '<p><span class="simulated">SIMULATED IMAGES</span> The images of this run are made up; it is a trial of the program.</p>' : ""}
     <p>You are invited to a study of how well people understand what parts of image-recognition networks respond to. You look at images and choose between two of them.</p>
-    <p>Taking part is voluntary, and you can stop at any time by closing the page. Your answers, the confidence you give, and the times you take are stored, without your name. Who you are on the platform that sent you is kept in a separate file and is deleted after payment. You can have your answers deleted on the last page.</p>
+    <p>Taking part is voluntary, and you can stop at any time by closing the page. Your answers, the confidence you give, and the times you take are stored, without your name. Who you are on the platform that sent you is kept in a separate file. You can have your answers deleted on the last page.</p>
     <p>Images may take a moment to load. Some trials use red and green frames, always with words beside them. The study needs a computer with a keyboard or mouse and a window of at least 940 by 600 pixels.</p>
     ${contact ? `<p>Questions: ${contact}</p>` : ""}`);
 }
