@@ -17,7 +17,7 @@ import numpy as np
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
 from imi_bench.glmm.families import (
-    Link,
+    Likelihood,
     RowTerms,
     row_scores,
     row_terms,
@@ -69,7 +69,7 @@ class LaplaceObjective:
     link : the binomial link.
     """
 
-    def __init__(self, problem: Problem, link: Link) -> None:
+    def __init__(self, problem: Problem, link: Likelihood) -> None:
         self.problem, self.link = problem, link
         self._last: Conditional | None = None
         self._last_parameters: Floats = np.empty(0)

@@ -18,11 +18,10 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
-from imi_bench.glmm.families import Link, RowTerms
+from imi_bench.glmm.families import Likelihood, RowTerms
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
-from imi_bench.stats.links import Link as Sigmoid
-from imi_bench.stats.links import link_named
+from imi_bench.stats.links import Link, link_named
 
 __all__ = ["LARGEST_LAPSE", "SMALLEST_LAPSE", "LapseShape", "checked_lapse", "lapsing"]
 
@@ -49,7 +48,7 @@ def checked_lapse(lapse: float) -> float:
     return float(lapse)
 
 
-def lapsing(link: Link, lapse: float) -> Link:
+def lapsing(link: Likelihood, lapse: float) -> Likelihood:
     """Return a link with a lapse rate; the link itself where that is zero.
 
     Parameters
@@ -70,11 +69,11 @@ def lapsing(link: Link, lapse: float) -> Link:
 class _Lapsing:
     """The functions of a link at one lapse rate."""
 
-    plain: Link
+    plain: Likelihood
     lapse: float
 
     @property
-    def sigmoid(self) -> Sigmoid:
+    def sigmoid(self) -> Link:
         return link_named(self.plain.name)
 
     def link(self) -> ShapedLink:
@@ -104,13 +103,7 @@ class _Lapsing:
 
     def _parts(self, eta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
         """Return P, 1 - P, dP/deta, (d2P/deta2) / (dP/deta), dP/dlapse."""
-        if self.plain.name == "logit":
-            small = np.exp(-np.abs(eta))
-            large = 1.0 / (1.0 + small)
-            inner = np.where(eta >= 0.0, large, small * large)
-            first, bend = small * large * large, 1.0 - 2.0 * inner
-        else:
-            inner, first, bend = self.plain.probability(eta), self.sigmoid.first(eta), -eta
+        inner, first, bend, _ = self.sigmoid.derivatives(eta)
         kept = 1.0 - self.lapse
         up = 0.5 * self.lapse + kept * inner
         other = 1.0 - inner if self.lapse else self.plain.probability(-eta)
@@ -170,7 +163,7 @@ class LapseShape:
     plain : the link without lapses.
     """
 
-    plain: Link
+    plain: Likelihood
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -216,7 +209,7 @@ class LapseShape:
             shape_information=shape_information,
         )
 
-    def first_look(self, problem: Problem) -> tuple[Problem, Link]:
+    def first_look(self, problem: Problem) -> tuple[Problem, Likelihood]:
         """Return the same problem with two lapses in a hundred."""
         return problem, lapsing(self.plain, _START)
 

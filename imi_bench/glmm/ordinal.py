@@ -18,11 +18,10 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import UnknownNameError
-from imi_bench.glmm.families import Link, LinkName, RowTerms, binomial_link
+from imi_bench.glmm.families import Likelihood, LinkName, RowTerms, binomial_link
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
-from imi_bench.stats.links import Link as Sigmoid
-from imi_bench.stats.links import link_named
+from imi_bench.stats.links import Link, link_named
 
 __all__ = ["ThresholdName", "Thresholds", "category_probabilities"]
 
@@ -97,7 +96,7 @@ class _Cumulative:
     """The functions of a cumulative link at one set of thresholds."""
 
     name: LinkName
-    sigmoid: Sigmoid
+    sigmoid: Link
     thresholds: Floats
     mixing: Floats
 
@@ -115,15 +114,9 @@ class _Cumulative:
         return high, low, flip * (value(flip * high) - value(flip * low))
 
     def _densities(self, at: Floats, probability: Floats) -> tuple[Floats, Floats, Floats]:
-        if self.name == "logit":
-            small = np.exp(-np.abs(at))
-            large = 1.0 / (1.0 + small)
-            density = small * large * large
-            bend = np.where(at >= 0.0, small - 1.0, 1.0 - small) * large
-            first = density / probability
-            return first, first * bend, first * (bend * bend - 2.0 * density)
-        first = self.sigmoid.first(at) / probability
-        return first, -at * first, (at * at - 1.0) * first
+        _, density, bend, turn = self.sigmoid.derivatives(at)
+        first = density / probability
+        return first, first * bend, first * (bend * bend + turn)
 
     def _row(self, response: Floats, eta: Floats) -> _Row:
         high, low, probability = self._gaps(response, eta)
@@ -269,7 +262,7 @@ class Thresholds:
         thresholds, mixing = self.reported(internal)
         return _Cumulative(self.name, link_named(self.name), thresholds, mixing).link()
 
-    def first_look(self, problem: Problem) -> tuple[Problem, Link]:
+    def first_look(self, problem: Problem) -> tuple[Problem, Likelihood]:
         """Return the answers cut in two as evenly as they can be, or at the anchor."""
         counts = np.bincount(problem.response.astype(np.intp), minlength=len(self.categories))
         cut = int(np.abs(np.cumsum(counts)[:-1] - 0.5 * counts.sum()).argmin())

@@ -13,7 +13,7 @@ from scipy import special
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.exchange import from_json, random_rows, to_json
-from imi_bench.glmm.families import FamilyName, Link, LinkName, binomial_link
+from imi_bench.glmm.families import FamilyName, Likelihood, LinkName, binomial_link
 from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.methods import method
 from imi_bench.glmm.options import Options
@@ -169,7 +169,7 @@ class GlmmResult(Result):
         )
 
     @property
-    def response_link(self) -> Link:
+    def response_link(self) -> Likelihood:
         """The link of a binomial model, with its lapse rate."""
         return lapsing(binomial_link(self.link), self.lapse)
 

@@ -1,6 +1,6 @@
 """Likelihoods with shape parameters of their own: a lapse rate, or the thresholds of categories.
 
-Given its shape such a likelihood is a `Link` like any other, so that modes, determinant and
+Given its shape such a likelihood is a `Likelihood` like any other, so that modes, determinant and
 gradient in (theta, fixed effects) come from `imi_bench.glmm.laplace`. What is new here are the
 derivatives in the shape, at the modes: with ``d`` the deviance,
 ``dd/dphi = sum_i(-2 l_phi + q_i w_phi - 2 s_phi (Z Lambda v)_i)``, where l, s, w are a row's
@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.glmm.families import Link
+from imi_bench.glmm.families import Likelihood
 from imi_bench.glmm.laplace import Conditional, LaplaceObjective
 from imi_bench.glmm.problem import Point, Problem
 
@@ -25,7 +25,7 @@ __all__ = ["Shape", "ShapedLaplace", "ShapedLink"]
 
 
 @dataclass(frozen=True)
-class ShapedLink(Link):
+class ShapedLink(Likelihood):
     """A link at one value of its shape, with derivatives in the shape.
 
     Attributes
@@ -58,7 +58,7 @@ class Shape(Protocol):
     def reported(self, internal: Floats) -> tuple[Floats, Floats]:
         """Return the reported numbers and their derivatives, float64 (names, k)."""
 
-    def first_look(self, problem: Problem) -> tuple[Problem, Link]:
+    def first_look(self, problem: Problem) -> tuple[Problem, Likelihood]:
         """Return a binomial problem whose moment steps give a start.
 
         It has the same random effects; its last fixed effects are those of the problem.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +18,34 @@ from scipy import special
 from imi_bench.arrays import Floats
 from imi_bench.errors import UnknownNameError
 
-__all__ = ["LINKS", "LOGIT", "PROBIT", "Link", "link_named"]
+__all__ = ["LINKS", "LOGIT", "PROBIT", "Derivatives", "Link", "link_named"]
 
 Function = Callable[[Any], Any]
 
 _SQRT_2PI = np.sqrt(2 * np.pi)
+
+
+class Derivatives(NamedTuple):
+    """Value and derivatives of a link at many points, from as few exponentials as it takes.
+
+    The second derivative is ``first * bend``, the third ``first * (bend**2 + turn)``.
+
+    Attributes
+    ----------
+    value : numpy.ndarray
+        float64, as the points. Right to rounding in the lower tail.
+    first : numpy.ndarray
+        float64, first derivative.
+    bend : numpy.ndarray
+        float64, second derivative over the first: the slope of its logarithm.
+    turn : numpy.ndarray
+        float64, slope of `bend`.
+    """
+
+    value: Floats
+    first: Floats
+    bend: Floats
+    turn: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +55,7 @@ class Link:
     Attributes
     ----------
     name : str
+        ``logit`` or ``probit``.
     value : callable
         Evidence (any shape, real) to probability in [0, 1]. Relative error stays at rounding in
         the lower tail; for the upper tail use ``value(-x)``, the probability of the other choice.
@@ -41,6 +65,10 @@ class Link:
         Probability in [0, 1] to evidence; infinite at 0 and 1, NaN outside.
     first, second : callable
         First and second derivative of `value` by the evidence.
+    mills : callable
+        ``first / value``, the inverse Mills ratio of the lower tail, finite where both underflow.
+    derivatives : callable
+        All at once, as `Derivatives`.
     first_peak : float
         ``first(0)``, the steepest ascent, which sets the scale between links.
 
@@ -62,6 +90,8 @@ class Link:
     inverse: Function
     first: Function
     second: Function
+    mills: Function
+    derivatives: Callable[[Floats], Derivatives]
 
     @property
     def first_peak(self) -> float:
@@ -89,9 +119,47 @@ def _probit_second(x: ArrayLike) -> Floats:
     return np.asarray(np.negative(x) * _probit_first(x))
 
 
-LOGIT = Link("logit", special.expit, special.log_expit, special.logit, _logit_first, _logit_second)
+def _logit_mills(x: ArrayLike) -> Floats:
+    return np.asarray(special.expit(np.negative(x)))
+
+
+def _logit_derivatives(x: Floats) -> Derivatives:
+    small = np.exp(-np.abs(x))
+    large = 1.0 / (1.0 + small)
+    first = small * large * large
+    value = np.where(x >= 0.0, large, small * large)
+    bend = np.where(x >= 0.0, small - 1.0, 1.0 - small) * large
+    return Derivatives(value, first, bend, -2.0 * first)
+
+
+def _probit_mills(x: ArrayLike) -> Floats:
+    log_density = -0.5 * np.square(x) - 0.5 * np.log(2.0 * np.pi)
+    return np.asarray(np.exp(log_density - special.log_ndtr(x)))
+
+
+def _probit_derivatives(x: Floats) -> Derivatives:
+    return Derivatives(special.ndtr(x), _probit_first(x), np.negative(x), np.full_like(x, -1.0))
+
+
+LOGIT = Link(
+    "logit",
+    value=special.expit,
+    log_value=special.log_expit,
+    inverse=special.logit,
+    first=_logit_first,
+    second=_logit_second,
+    mills=_logit_mills,
+    derivatives=_logit_derivatives,
+)
 PROBIT = Link(
-    "probit", special.ndtr, special.log_ndtr, special.ndtri, _probit_first, _probit_second
+    "probit",
+    value=special.ndtr,
+    log_value=special.log_ndtr,
+    inverse=special.ndtri,
+    first=_probit_first,
+    second=_probit_second,
+    mills=_probit_mills,
+    derivatives=_probit_derivatives,
 )
 LINKS = {link.name: link for link in (LOGIT, PROBIT)}
 

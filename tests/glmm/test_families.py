@@ -6,6 +6,7 @@ from scipy import stats
 
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.families import BINOMIAL_LINKS, binomial_link
+from imi_bench.stats.links import link_named
 
 ETA = np.concatenate([np.linspace(-6, 6, 41), [0.0]])
 MIDDLE = np.linspace(-4, 4, 33)  # where scipy's 1 - p keeps its digits
@@ -38,6 +39,21 @@ def test_against_scipy(name) -> None:
     np.testing.assert_allclose(link.log_likelihood(y, m, MIDDLE), expected, rtol=1e-9)
     weight = 5 * distribution.pdf(MIDDLE) ** 2 / (p * (1 - p))
     np.testing.assert_allclose(link.terms(y, m, MIDDLE).weight, weight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", BINOMIAL_LINKS)
+def test_a_row_has_the_derivatives_of_its_link(name) -> None:
+    """The rows' fused formulas against the one set of links."""
+    link, at = binomial_link(name), link_named(name).derivatives(ETA)
+    assert link.probability is link_named(name).value
+    y, m = np.full_like(ETA, 2.0), np.full_like(ETA, 5.0)
+    up, down = at.value, link_named(name).value(-ETA)
+    terms, residual = link.terms(y, m, ETA), y / up - (m - y) / down
+    np.testing.assert_allclose(terms.score, at.first * residual, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(terms.weight, m * at.first**2 / (up * down), rtol=1e-11)
+    steep = (y / up**2 + (m - y) / down**2) * at.first**2
+    observed = steep - residual * at.first * at.bend
+    np.testing.assert_allclose(terms.observed, observed, rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", BINOMIAL_LINKS)

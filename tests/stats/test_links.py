@@ -58,6 +58,25 @@ def test_symmetric_increasing_and_finite_in_the_tails(link: Link, x: float):
 
 
 @EVERY
+@given(x=st.floats(-30, 30))
+def test_all_derivatives_at_once_are_those_one_by_one(link: Link, x: float):
+    at = link.derivatives(np.array([x]))
+    assert at.value[0] == pytest.approx(link.value(x), rel=1e-14)
+    assert at.first[0] == pytest.approx(link.first(x), rel=1e-13)
+    assert (at.first * at.bend)[0] == pytest.approx(link.second(x), rel=1e-12, abs=1e-16)
+    assert link.mills(x) * link.value(x) == pytest.approx(link.first(x), rel=1e-11)
+
+
+@EVERY
+@given(x=st.floats(-6, 6))
+def test_bend_turns_as_it_says(link: Link, x: float):
+    step = 1e-5
+    above, below = (link.derivatives(np.array([x + way])) for way in (step, -step))
+    turn = (above.bend - below.bend) / (2 * step)
+    assert link.derivatives(np.array([x])).turn == pytest.approx(turn, rel=1e-6, abs=1e-9)
+
+
+@EVERY
 @given(p=st.floats(1e-12, 1 - 1e-6))
 def test_inverse_undoes_value(link: Link, p: float):
     assert link.value(link.inverse(p)) == pytest.approx(p, rel=1e-9)
@@ -80,6 +99,7 @@ def test_shapes_carry_through(link: Link):
     x = np.zeros((2, 3))
     for function in (link.value, link.log_value, link.inverse, link.first, link.second):
         assert function(x + 0.5).shape == (2, 3)
+    assert all(part.shape == (2, 3) for part in (link.mills(x), *link.derivatives(x)))
 
 
 def test_names():
