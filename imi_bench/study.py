@@ -27,7 +27,7 @@ from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
 from imi_bench.replay.output import write_run
 from imi_bench.replay.runner import replay
-from imi_bench.report.contents import ObserverRun, ReportData, write_study
+from imi_bench.report.contents import ObserverRun, ReportData, write_report_data
 from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
@@ -197,7 +197,7 @@ def score_all(study: StudySoFar) -> StudySoFar:
 def report(study: StudySoFar) -> StudySoFar:
     """Write the answers and calibrations beside the runs, and the page."""
     folder = study.plan.folder
-    write_study(study.exhibit, folder)
+    write_report_data(study.exhibit, folder)
     page = write_page(study.exhibit, folder / "report.html", summary=made(study.summary))
     return replace(study, page=page)
 

@@ -22,7 +22,15 @@ from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
 
-__all__ = ["AnswersLike", "answers_path", "read_answers", "read_study", "write_study"]
+__all__ = [
+    "AnswersLike",
+    "answers_path",
+    "read_answers",
+    "read_responses_table",
+    "read_study",
+    "write_responses",
+    "write_study",
+]
 
 AnswersLike: TypeAlias = "str | Path | pd.DataFrame | Study"
 FETCHED = "imi"
@@ -138,12 +146,32 @@ def read_study(path: Path) -> Study:
             where=path,
             wanted="a released .csv, responses.parquet, or a folder that holds it",
         )
-    answers = _read_table(table)
     shown = find_table(table.parent)
     if shown is None:
         raise InputError(
             "answers without their trials", where=table, wanted="trials.parquet beside it"
         )
+    responses = read_responses_table(table)
+    return Study(TrialIndex.from_frame(_read_table(shown)), responses)
+
+
+def read_responses_table(table: Path, *, origin_required: bool = False) -> Responses:
+    """Read ``responses.parquet`` and, beside it, ``responses.json``, which says where from.
+
+    Parameters
+    ----------
+    table : Path
+        The Parquet file.
+    origin_required : bool
+        Refuse answers of which nothing says whether they are simulated: for folders that we wrote
+        ourselves. Elsewhere they count as people's, and their `source` says that nothing said so.
+
+    Raises
+    ------
+    InputError
+        Not a table, columns missing, no JSON object beside it.
+    """
+    answers, about = _read_table(table), _about(table)
     missing = [name for name in Responses._KINDS if name not in answers.columns]
     if missing:
         raise InputError(
@@ -152,23 +180,37 @@ def read_study(path: Path) -> Study:
             found=", ".join(map(str, answers.columns)),
             wanted=", ".join(missing),
         )
-    about = _about(table)
-    responses = Responses(
+    if origin_required and not about.keys() >= {"simulated", "source"}:
+        raise InputError(
+            "answers of unknown origin",
+            where=table.with_suffix(".json"),
+            found=", ".join(about) or "nothing",
+            wanted="simulated, source",
+        )
+    unsaid = f"{table} (nothing beside it says whether people gave them)"
+    return Responses(
         **{name: answers[name].to_numpy() for name in Responses._KINDS},
         simulated=bool(about.get("simulated", False)),
-        source=str(about.get("source", table)),
+        source=str(about.get("source", table if "simulated" in about else unsaid)),
     )
-    return Study(TrialIndex.from_frame(_read_table(shown)), responses)
+
+
+def write_responses(responses: Responses, folder: Path) -> None:
+    """Write ``responses.parquet`` and ``responses.json`` into `folder`."""
+    _write_table(responses.to_frame(), folder / "responses.parquet")
+    about = {"simulated": responses.simulated, "source": responses.source}
+    write_json(folder / "responses.json", about)
 
 
 def write_study(study: Study, folder: Path) -> None:
     """Write ``trials.parquet``, ``responses.parquet`` and ``responses.json`` into `folder`."""
-    tables = {"trials": study.trials.to_frame(), "responses": study.responses.to_frame()}
-    for name, frame in tables.items():
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            frame.to_parquet(temporary, index=False)
-    about = {"simulated": study.responses.simulated, "source": study.responses.source}
-    write_json(folder / "responses.json", about)
+    _write_table(study.trials.to_frame(), folder / "trials.parquet")
+    write_responses(study.responses, folder)
+
+
+def _write_table(frame: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

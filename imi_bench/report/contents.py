@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError
-from imi_bench.provenance import atomic_path, package_versions, write_json
+from imi_bench.provenance import package_versions, write_json
+from imi_bench.release.study_files import write_responses
 from imi_bench.replay.evidence import Evidence
 from imi_bench.replay.output import folder_name
 from imi_bench.results import Brief
@@ -159,7 +160,7 @@ class ReportData(Brief):
         return correct.astype(np.int64), np.bincount(rows[known], minlength=count)
 
 
-def write_study(exhibit: ReportData, folder: Path) -> None:
+def write_report_data(exhibit: ReportData, folder: Path) -> None:
     """Write what `read_report_data` needs beside ``trials.parquet`` and ``runs``.
 
     That is ``responses.parquet`` with its source, the calibration of each run, and last
@@ -169,13 +170,7 @@ def write_study(exhibit: ReportData, folder: Path) -> None:
         if run.calibration is not None:
             run.calibration.write(folder / "runs" / run.folder / "calibration.json")
     if exhibit.study is not None:
-        responses = exhibit.study.responses
-        with atomic_path(folder / "responses.parquet") as temporary:
-            responses.to_frame().to_parquet(temporary, index=False)
-        write_json(
-            folder / "responses.json",
-            {"simulated": responses.simulated, "source": responses.source},
-        )
+        write_responses(exhibit.study.responses, folder)
     about = {
         "title": exhibit.title,
         "seed": exhibit.seed,

@@ -7,24 +7,22 @@ that holds some. Answers of people may come from elsewhere.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
+from imi_bench.documents import read_json
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.observers.reference import Chance, OneSide, ideal
-from imi_bench.release.study_files import AnswersLike, read_answers
+from imi_bench.release.study_files import AnswersLike, read_answers, read_responses_table
 from imi_bench.replay.output import read_record, read_run
 from imi_bench.report.contents import STUDY_FILE, ObserverRun, ReportData
 from imi_bench.stimuli.trial_files import read_trials
-from imi_bench.tables import DecisionVariables, Responses, Study, Trials
+from imi_bench.tables import DecisionVariables, Study, Trials
 
 __all__ = ["read_report_data"]
 
@@ -146,7 +144,7 @@ def _references(trials: Trials, *, seed: int) -> list[ObserverRun]:
 
 
 def _read_study(folder: Path) -> ReportData:
-    about = _read_json(folder / STUDY_FILE)
+    about = read_json(folder / STUDY_FILE)
     trials = read_trials(folder / "trials.parquet")
     try:
         places = [folder / "runs" / name for name in about["runs"]]
@@ -157,7 +155,8 @@ def _read_study(folder: Path) -> ReportData:
         ) from error
     study = None
     if (folder / "responses.parquet").is_file():
-        study = Study(trials.index, _read_responses(folder))
+        answers = read_responses_table(folder / "responses.parquet", origin_required=True)
+        study = Study(trials.index, answers)
     return ReportData(trials=trials, runs=tuple(map(_read_run, places)), study=study, **facts)
 
 
@@ -165,20 +164,3 @@ def _read_run(place: Path) -> ObserverRun:
     run, known = read_run(place), place / "calibration.json"
     calibration = Calibration.read(known) if known.is_file() else None
     return ObserverRun(run.decisions, run.record, calibration, run.evidence)
-
-
-def _read_responses(folder: Path) -> Responses:
-    try:
-        frame = pd.read_parquet(folder / "responses.parquet")
-        about = _read_json(folder / "responses.json")
-        columns = {str(name): frame[name].to_numpy() for name in frame}
-        return Responses(**columns, simulated=about["simulated"], source=about["source"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError("answers cannot be read", where=folder, found=error) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError("not a JSON object", where=path, found=error) from error

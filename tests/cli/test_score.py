@@ -151,7 +151,9 @@ class TestStudyFiles:
         with pytest.raises(InputError, match="answers without their trials"):
             read_study(tmp_path)
         (tmp_path / "trials.parquet").write_bytes((folder / "trials.parquet").read_bytes())
-        assert not read_study(tmp_path).responses.simulated
+        unsaid = read_study(tmp_path).responses
+        assert not unsaid.simulated
+        assert "nothing beside it says whether people gave them" in unsaid.source
         answers.drop(columns="correct").to_parquet(tmp_path / "responses.parquet")
         with pytest.raises(InputError, match="wanted correct"):
             read_study(tmp_path)

@@ -12,7 +12,7 @@ from support.made_trials import make_index, make_trials
 
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.report.browser import ease_of, make_browser
-from imi_bench.report.contents import ObserverRun, ReportData, write_study
+from imi_bench.report.contents import ObserverRun, ReportData, write_report_data
 from imi_bench.report.figures import PANEL, Dot, Figure, Pairs, dots, looks_of, scatter
 from imi_bench.report.page import render
 from imi_bench.report.reading import read_report_data
@@ -185,9 +185,12 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_study_folder_that_is_damaged(tmp_path: Path, held: ReportData) -> None:
     write_trials(held.trials, tmp_path)
-    write_study(held, tmp_path)
+    write_report_data(held, tmp_path)
+    (tmp_path / "responses.json").unlink()
+    with pytest.raises(InputError, match=r"of unknown origin.*wanted simulated, source"):
+        read_report_data(tmp_path)
     (tmp_path / "study.json").write_text("[]")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"study\.json"):
         read_report_data(tmp_path)
 
 
