@@ -107,8 +107,8 @@ def _latex_row(effect: Effect) -> str:
     if not np.isnan(test.p):
         shown = f"{test.method}, {p_text(test.p)}"
         adjusted = p_text(effect.p_holm).removeprefix("p ").removeprefix("= ")
-    cells = (effect.topic, effect.label, value, interval, str(effect.networks), shown, adjusted)
-    return " & ".join(latex(cell) for cell in cells) + r" \\"
+    cells = (latex(effect.topic), latex(effect.label), value, interval, str(effect.networks))
+    return " & ".join((*cells, latex(shown), latex(adjusted))) + r" \\"
 
 
 def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",)) -> str:

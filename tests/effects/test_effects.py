@@ -106,7 +106,14 @@ def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
     assert set(record["groups"]) == {"natural", "synthetic"}
     assert "glmer" in paths["refit.R"].read_text()
     assert "simulated" in paths["refit.R"].read_text()
-    assert paths["effects.tex"].read_text().count(r"\\") == len(people.effects) + 1
+    rows = [r for r in paths["effects.tex"].read_text().splitlines() if r.endswith(r"\\")][1:]
+    assert len(rows) == len(people.effects)
+    for row, effect in zip(rows, people.effects, strict=True):
+        assert row.count("$") % 2 == 0 and r"\$" not in row
+        value, interval = (cell.strip(" $") for cell in row.split("&")[2:4])
+        if not np.isnan(effect.test.estimate):
+            assert float(value) == pytest.approx(effect.test.estimate, abs=6e-4)
+            assert json.loads(interval)[1] == pytest.approx(effect.test.high, abs=6e-4)
     answers = pd.read_csv(paths["answers.csv"])
     assert len(answers) == people.n
     assert answers.groupby("network")["parameters"].first().mean() == pytest.approx(0.0, abs=1e-9)
