@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imi_bench.cli.answers import say_which
 from imi_bench.cli.output import AsJson, note, print_json
+
+if TYPE_CHECKING:
+    from imi_bench.report.units.page import UnitsPage
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +23,8 @@ def report(
     folder: Annotated[
         list[Path],
         typer.Argument(
-            help="What `imi-bench demo` or `run` wrote; several runs, or a folder of runs.",
+            help="What `imi-bench demo`, `run` or `stimuli build` wrote; several runs, or a folder "
+            "of runs.",
         ),
     ],
     responses: Annotated[
@@ -41,11 +45,18 @@ def report(
     seed: Annotated[int, typer.Option(help="Of folds and resampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write a self-contained page: figures, a table of observers, and a trial browser."""
+    """Write a self-contained page: figures, a table of observers, and a trial browser.
+
+    Of a network's units, for what `stimuli build` wrote: figures, contact sheets and layers.
+    """
     from imi_bench.report.page import report as write_report
+    from imi_bench.report.units.page import UnitsPage
 
     answers = None if responses is None else say_which(responses)
     page = write_report(folder, responses=answers, trials=trials, out=out, seed=seed)
+    if isinstance(page, UnitsPage):
+        _say_units(page, as_json=as_json)
+        return
     data = page.exhibit
     if as_json:
         print_json(
@@ -70,4 +81,30 @@ def report(
     for run in data.runs:
         if missing := int((~run.decisions.answered).sum()):
             note(f"warning: {run.name}: {missing} of {len(data.trials)} trials have no answer")
+    typer.echo(page.path)
+
+
+def _say_units(page: UnitsPage, *, as_json: bool) -> None:
+    built = page.built
+    if as_json:
+        print_json(
+            {
+                "report": page.path,
+                "bytes": page.path.stat().st_size,
+                "simulated": built.trials.simulated,
+                "random_weights": built.random,
+                "units": len(built.units),
+                "trials": len(built.trials),
+                "trials_drawn": page.sheets,
+            }
+        )
+        return
+    if built.trials.simulated:
+        note("SIMULATED data: the images were made up")
+    if built.random:
+        note("RANDOM weights: nothing here says anything of a trained network")
+    note(
+        f"{built.network}: {len(built.units)} units, {page.sheets} of {len(built.trials):,} "
+        "trials drawn"
+    )
     typer.echo(page.path)

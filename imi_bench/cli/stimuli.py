@@ -124,6 +124,7 @@ def build(
         title=f"{trials.index.network[0]}: {out}",
         right=("units", "trials", "of them catch"),
     )
+    note(f"next: imi-bench report {out}   a page of the units")
 
 
 @group.command()

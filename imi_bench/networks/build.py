@@ -22,6 +22,7 @@ from imi_bench.networks.units import Unit, sample_units
 from imi_bench.places import refuse_inside
 from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.tables import Skipped, Trials
+from imi_bench.vision.layer_names import layer_table
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
 if TYPE_CHECKING:
@@ -180,6 +181,9 @@ def build_trials(
         "git": git_state(),
         "seed": seed,
         "network": dict(loaded.record),
+        "network_layers": layer_table(loaded.name, loaded.layers)[
+            ["layer", "type", "depth", "width"]
+        ].to_dict("records"),
         "images": len(opened),
         "images_repeated": opened.repeated,
         "images_fingerprint": opened.fingerprint,

@@ -135,13 +135,21 @@ def pool_size(n_images: int, *, quantile: float, n_references: int) -> int:
             "too few images for the tasks",
             found=f"{size} of {n_images} images in the quantile {quantile}",
             wanted=f"at least {n_references + 1} ({n_references} references and a query)",
-            do="take more images, a larger quantile or fewer references",
+            do=_enough(n_images, quantile=quantile, n_references=n_references),
         )
     if 2 * size > n_images:
         raise NotEnoughDataError(
             "too few images for two disjoint pools", found=n_images, wanted=f"{2 * size}"
         )
     return size
+
+
+def _enough(n_images: int, *, quantile: float, n_references: int) -> str:
+    """What would make the pools large enough."""
+    images = math.floor(n_references / quantile) + 1
+    share = math.ceil(1000 * (n_references + 1) / n_images) / 1000
+    wider = f"a quantile of {share:g} or more, " if share <= 0.5 else ""
+    return f"take {images:,} images or more, {wider}or fewer references"
 
 
 def find_pools(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from imi_bench.errors import InputError
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.release.study_files import AnswersLike
+from imi_bench.replay.output import read_record
 from imi_bench.report.browser import Browser, make_browser
 from imi_bench.report.contents import ReportData
 from imi_bench.report.figure_list import draw_figures
@@ -19,6 +20,8 @@ from imi_bench.report.figures import MOST_OBSERVERS
 from imi_bench.report.reading import read_report_data
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
+from imi_bench.report.units.built import COMMAND
+from imi_bench.report.units.page import UnitsPage, write_units_page
 from imi_bench.results import Brief
 
 
@@ -49,14 +52,16 @@ def report(
     trials: str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-) -> ReportPage:
+) -> ReportPage | UnitsPage:
     """Write a self-contained page: figures, a table of observers, and a trial browser.
+
+    Of a network's units, where the folder is one of built trials: figures, and contact sheets.
 
     Parameters
     ----------
     folder : str, Path or sequence of them
         What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``; several runs
-        on the same trials, or a folder that holds some.
+        on the same trials, or a folder that holds some. Or what ``imi-bench stimuli build`` wrote.
     responses : optional
         Human answers to these trials, as `imi_bench.score` takes them: the page then shows panel,
         ceilings and calibration, each observer calibrated with units held out.
@@ -69,7 +74,7 @@ def report(
 
     Returns
     -------
-    ReportPage
+    ReportPage or UnitsPage
 
     Raises
     ------
@@ -86,11 +91,28 @@ def report(
     folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
     if not folders:
         raise InputError("nothing to report on", found="no folder", wanted="one or more runs")
+    if len(folders) == 1 and (write := _OTHER_PAGES.get(_command(folders[0]))) is not None:
+        if responses is not None or trials is not None:
+            raise InputError(
+                "answers and moved trials belong to runs",
+                where=folders[0],
+                found=f"a folder of `imi-bench {_command(folders[0])}`",
+                do="leave out responses and trials, or name a run's folder",
+            )
+        return write(folders[0], out=out)
     moved = None if trials is None else Path(trials)
     exhibit = read_report_data(folders, responses=responses, trials=moved, seed=seed)
     place = folders[0] if len(folders) == 1 else Path()
     path = place / "report.html" if out is None else Path(out)
     return ReportPage(write_page(exhibit, path), exhibit)
+
+
+# Pages of what is no run, by the command that its record names.
+_OTHER_PAGES: dict[str, Callable[..., UnitsPage]] = {COMMAND: write_units_page}
+
+
+def _command(folder: Path) -> str:
+    return str((read_record(folder) or {}).get("command", ""))
 
 
 def write_page(exhibit: ReportData, path: Path, *, summary: Summary | None = None) -> Path:

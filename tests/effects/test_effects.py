@@ -109,7 +109,8 @@ def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
     rows = [r for r in paths["effects.tex"].read_text().splitlines() if r.endswith(r"\\")][1:]
     assert len(rows) == len(people.effects)
     for row, effect in zip(rows, people.effects, strict=True):
-        assert row.count("$") % 2 == 0 and r"\$" not in row
+        assert row.count("$") % 2 == 0
+        assert r"\$" not in row
         value, interval = (cell.strip(" $") for cell in row.split("&")[2:4])
         if not np.isnan(effect.test.estimate):
             assert float(value) == pytest.approx(effect.test.estimate, abs=6e-4)

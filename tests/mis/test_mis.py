@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -279,3 +280,20 @@ def test_bad_input_is_one_line(arrays, change, error, message):
 def test_result_needs_a_reason_for_nan():
     with pytest.raises(InputError, match="reason"):
         MachineInterpretability(np.array([[np.nan]]), 1.0, np.array([""], dtype=object))
+
+
+@pytest.mark.parametrize(("images", "quantile", "references"), [(400, 0.02, 9), (90, 0.1, 9)])
+def test_too_few_images_say_how_many_are_enough(
+    images: int, quantile: float, references: int
+) -> None:
+    with pytest.raises(NotEnoughDataError) as caught:
+        pool_size(images, quantile=quantile, n_references=references)
+    found = re.search(
+        r"take (\d+) images or more, a quantile of ([\d.]+) or more", str(caught.value)
+    )
+    assert found is not None
+    enough, wider = int(found[1]), float(found[2])
+    assert pool_size(enough, quantile=quantile, n_references=references) == references + 1
+    assert pool_size(images, quantile=wider, n_references=references) == references + 1
+    with pytest.raises(NotEnoughDataError):
+        pool_size(enough - 1, quantile=quantile, n_references=references)
