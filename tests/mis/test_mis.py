@@ -294,6 +294,6 @@ def test_too_few_images_say_how_many_are_enough(
     assert found is not None
     enough, wider = int(found[1]), float(found[2])
     assert pool_size(enough, quantile=quantile, n_references=references) == references + 1
-    assert pool_size(images, quantile=wider, n_references=references) == references + 1
+    assert pool_size(images, quantile=wider, n_references=references) > references
     with pytest.raises(NotEnoughDataError):
         pool_size(enough - 1, quantile=quantile, n_references=references)
