@@ -268,6 +268,7 @@ def _pools(found: Activations) -> Pools:
         bottom=found.bottom_images.astype(np.int64),
         reason=unscorable(
             spread=found.spread,
+            largest=np.maximum(abs(found.top_values[:, 0]), abs(found.bottom_values[:, 0])),
             top_edge=found.top_values[:, -1],
             bottom_edge=found.bottom_values[:, -1],
         ),

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.networks.activation_record import Activations
-from imi_bench.networks.tasks import CONSTANT_BELOW
+from imi_bench.networks.tasks import constant_below
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.provenance import generator
 from imi_bench.tables import DIFFICULTIES
@@ -302,10 +302,11 @@ def choose_exemplars(
 
 
 def _unusable(values: NDArray[np.float64], dealt: Dealt) -> str | None:
-    if np.ptp(values) < CONSTANT_BELOW:
-        return f"constant: max - min = {np.ptp(values):.2g}, wanted {CONSTANT_BELOW:g} or more"
+    limit = float(constant_below(np.abs(values).max()))
+    if np.ptp(values) < limit:
+        return f"constant: max - min = {np.ptp(values):.2g}, wanted {limit:.2g} or more"
     least, most = values[dealt.high[:, -1]].min(), values[dealt.low[:, -1]].max()
-    if least - most < CONSTANT_BELOW:
+    if least - most < limit:
         return f"queries do not differ: q+ from {least:.4g}, q- to {most:.4g}"
     return None
 

@@ -91,7 +91,7 @@ class Recorder:
                 channels = [channel for _, channel in chosen]
                 self._channels[layer.name] = torch.tensor(channels, device=device)
         self._measured: dict[str, Tensor] = {}
-        self._read: set[str] = set()
+        self._read: dict[str, int] = {}
         self._count = len(sampled)
 
     @property
@@ -100,9 +100,36 @@ class Recorder:
         return list(self._by_path)
 
     def advance(self, images: int) -> None:
-        """A batch of that many images has run."""
+        """A batch of that many images has run.
+
+        Raises
+        ------
+        NetworkError
+            If a layer did not run for it.
+        """
+        for path, layer in self._by_path.items():
+            if path not in self._read:
+                raise NetworkError(
+                    "layer did not run for some images",
+                    where=layer.name,
+                    found=f"a batch of {images} images without it",
+                    wanted="one activation an image",
+                    do="leave it out by --layers",
+                )
+        self._check_rows(images)
         self.filled += images
         self._read.clear()
+
+    def _check_rows(self, images: int) -> None:
+        for path, rows in self._read.items():
+            if rows != images:
+                raise NetworkError(
+                    "layer gives another number of rows than there are images",
+                    where=self._by_path[path].name,
+                    found=f"{rows} rows of {images} images",
+                    wanted="one activation an image",
+                    do="leave it out by --layers",
+                )
 
     def seen(self, path: str, output: Tensor) -> None:
         """What a hook calls: reduce the output into the block."""
@@ -114,8 +141,16 @@ class Recorder:
                 wanted="one activation an image",
                 do="leave it out by --layers",
             )
-        self._read.add(path)
+        if not layer.fits(output):
+            raise NetworkError(
+                "layer gives another output than when it was listed",
+                where=layer.name,
+                found=f"shape {tuple(output.shape)}",
+                wanted=f"{layer.shape} an image",
+                do="leave it out by --layers",
+            )
         values = layer.reduce(output)
+        self._read[path] = len(values)
         first = self.rows.first[layer.name]
         into = self.block[first : first + layer.width]
         into[:, self.filled : self.filled + len(values)] = values.T
@@ -123,7 +158,7 @@ class Recorder:
             # Not index_select: it copies a whole channels-last map to pick one channel.
             maps = layer.maps(output)[:, self._channels[layer.name]].float()
             # positions that are not those of a map have no neighbours
-            self._add(layer.name, maps if layer.spatial else maps.flatten(2))
+            self._add(layer.name, maps if layer.spatial or maps.ndim < 3 else maps.flatten(2))
 
     def _add(self, name: str, maps: Tensor) -> None:
         torch = require("torch", for_="recording activations")

@@ -24,6 +24,8 @@ from imi_bench.errors import InputError, NotEnoughDataError
 
 CONSTANT_BELOW = 1e-8
 """Units whose activations span less are not scored (MIS paper)."""
+_ROUNDING = 8 * float(np.finfo(np.float32).eps)
+"""A mean over positions in single precision is known to about so much of itself."""
 _ORDER_BITS = 0xFFFFFFFF
 _VALUE_BITS = ~_ORDER_BITS
 _UNITS_SORTED = 8  # at a time, which keeps 10,000 images in the processor's cache
@@ -201,14 +203,35 @@ def find_pools(
         bottom=bottom,
         reason=unscorable(
             spread=high.astype(np.float64) - low,
+            largest=np.maximum(abs(high), abs(low)),
             top_edge=values[row, top[:, -1]],
             bottom_edge=values[row, bottom[:, -1]],
         ),
     )
 
 
+def constant_below(largest: Any) -> Any:
+    """Least span of activations that is more than the rounding of their size.
+
+    Parameters
+    ----------
+    largest : float or array
+        Largest absolute activation.
+
+    Examples
+    --------
+    >>> float(constant_below(0.0)), float(constant_below(1.0)) > 9e-7
+    (1e-08, True)
+    """
+    return np.maximum(CONSTANT_BELOW, _ROUNDING * np.abs(largest))
+
+
 def unscorable(
-    *, spread: NDArray[np.float64], top_edge: NDArray[Any], bottom_edge: NDArray[Any]
+    *,
+    spread: NDArray[np.float64],
+    largest: NDArray[Any],
+    top_edge: NDArray[Any],
+    bottom_edge: NDArray[Any],
 ) -> NDArray[np.object_]:
     """Why units cannot be scored, (U,) str, empty where they can.
 
@@ -216,13 +239,17 @@ def unscorable(
     ----------
     spread : (U,) float64
         Largest minus smallest activation.
+    largest : (U,) float
+        Largest absolute activation; a span within its rounding is none.
     top_edge, bottom_edge : (U,) float
         Activation of the least extreme image of each pool. Where they are equal, one activation
         reaches from one pool into the other and does not say which image belongs where.
     """
     reason = np.full(len(spread), "", dtype=object)
     reason[top_edge <= bottom_edge] = "tied: one activation fills the edge of both pools"
-    reason[spread < CONSTANT_BELOW] = f"constant: activations span less than {CONSTANT_BELOW:g}"
+    reason[spread < constant_below(largest)] = (
+        f"constant: activations span less than {CONSTANT_BELOW:g}, or their rounding"
+    )
     return reason
 
 

@@ -56,6 +56,15 @@ class Layer:
         axes = range(len(self.shape))
         return tuple(axis for axis in axes if axis not in (self.batch_axis, self.channel_axis))
 
+    def fits(self, output: Any) -> bool:
+        """Whether an output has the units, and whole images, that the layer was listed with."""
+        return (
+            hasattr(output, "shape")
+            and output.ndim == len(self.shape)
+            and output.shape[self.channel_axis] == self.width
+            and output.shape[self.batch_axis] % self._parts == 0
+        )
+
     def reduce(self, output: Tensor) -> Tensor:
         """Unit activations (images, units): the mean over positions or tokens, differentiable.
 
@@ -63,6 +72,7 @@ class Layer:
         """
         import torch
 
+        output = output.dequantize() if output.is_quantized else output
         dtype = torch.float32 if output.element_size() < 4 else output.dtype
         if self._parts > 1:
             maps = self.maps(output)
@@ -74,7 +84,8 @@ class Layer:
         return means if self.batch_axis < self.channel_axis else means.T
 
     def maps(self, output: Tensor) -> Tensor:
-        """The output as (images, units, …positions), a view."""
+        """The output as (images, units, …positions), a view; quantised numbers as floats."""
+        output = output.dequantize() if output.is_quantized else output
         if self._parts == 1:
             return output.permute(self.batch_axis, self.channel_axis, *self.positions)
         batch = self.batch_axis

@@ -1,22 +1,31 @@
 """Which modules of a network are layers, how their output becomes units, and what is left out.
 
-A module is tried twice, on one image and on two. Its units are counted by its own parameters (the
-channels of a convolution, the features of a linear map or a normalisation); the axis of the output
-that has as many is the units' axis, the one that doubles counts images, and the mean runs over the
-rest. What does not fit is left out by one of these reasons, never guessed:
+Layers are torch's convolutions, linear maps and normalisations and what is derived from them, and
+modules with weights of their own that are named so and hold no other layer (ConvNeXt's blocks bear
+the name and hold layers: they are blocks). A module is tried twice, on one image and on this and
+another. Its units are counted by its own parameters (the channels of a convolution, the features of
+a linear map or a normalisation); the axis of the output that has as many is the units' axis, the
+one that doubles counts images, and the mean runs over the rest. What does not fit is left out by
+one of these reasons, never guessed:
 
 - the classifier head (the last layer of ``fc``, ``classifier``, ``head``, …; of timm as it says);
 - a module that never runs as one: its weights are used within the module around it (BEiT's ``qkv``,
   the ``out_proj`` of torch's attention), or it serves training only;
 - a module that runs more than once: which run would be its activation is not defined;
-- an output that is no tensor, does not grow with the number of images, or mixes them;
-- an output without an axis for the units of its parameters.
+- an output that is no tensor of real numbers, or does not grow with the number of images;
+- an output that another image of the batch, or chance, changes (windows of several images in one
+  row, normalisation over the batch, dropout that stays on);
+- an output without an axis for the units of its parameters, or whose mean over positions is the
+  same for every image (instance normalisation);
+- weights that belong to no such layer (recurrent cells, the input projection of torch's attention).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -32,6 +41,10 @@ HEADS = ("fc", "classifier", "head", "heads", "aux_classifier", "logits", "last_
 _LONGEST_MATCH = 1.0  # seconds for one name
 _KINDS = ("Conv", "Linear", "Norm")
 _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+_NATIVE = (*_FIRST, nn.Linear, nn.LayerNorm, *((nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()))
+_ELSEWHERE = (nn.Embedding, nn.EmbeddingBag, nn.PReLU)  # weights, but no units of an image
+_ALIKE = 2e-3  # share of an output by which kernels for another batch may differ
+_MARKS = 3
 _COUNTS = ("out_channels", "out_features", "num_features", "num_channels")
 
 
@@ -47,12 +60,61 @@ class Listing:
 class _Trial:
     """What the modules gave for some number of images, in the order they ran."""
 
+    before: _Trial | None = None
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def seen(self, path: str, output: Any) -> None:
-        self.shapes[path] = tuple(output.shape) if isinstance(output, torch.Tensor) else None
         self.runs[path] = self.runs.get(path, 0) + 1
+        if not isinstance(output, torch.Tensor) or output.is_nested or output.is_complex():
+            self.shapes[path] = None
+            return
+        self.shapes[path] = tuple(output.shape)
+        if output.device.type != "meta":
+            self.marks[path] = _mark(self._first(path, output))
+
+    def _first(self, path: str, output: torch.Tensor) -> torch.Tensor:
+        """The part of an output that stands where the output for the first image stood."""
+        shape = None if self.before is None else self.before.shapes.get(path)
+        if shape is not None and len(shape) == output.ndim:
+            for axis, (few, many) in enumerate(zip(shape, output.shape, strict=True)):
+                if many == 2 * few:
+                    return output.narrow(axis, 0, few)
+        return output
+
+
+def _mark(output: torch.Tensor) -> tuple[float, ...]:
+    """Size of an output and its projections on fixed random directions, as shares of that size."""
+    values = output.dequantize() if output.is_quantized else output
+    flat = values.detach().to("cpu", torch.float32).flatten()
+    if not flat.numel():
+        return (0.0,)
+    size = float(flat.square().mean().sqrt())
+    drawn = _directions(1 << (flat.numel() + _MARKS - 2).bit_length())
+    scale = max(size, 1e-6) * math.sqrt(flat.numel())
+    return size, *(float(flat @ drawn[k : k + flat.numel()]) / scale for k in range(_MARKS))
+
+
+@lru_cache(maxsize=1)
+def _largest() -> dict[int, torch.Tensor]:
+    return {}
+
+
+def _directions(count: int) -> torch.Tensor:
+    kept = _largest()
+    if not kept or max(kept) < count:
+        kept.clear()
+        kept[count] = torch.randn(count, generator=torch.Generator().manual_seed(1))
+    return next(iter(kept.values()))
+
+
+def _alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two outputs of one image agree; what is not finite is told when it is recorded."""
+    if not all(map(math.isfinite, (*one, *other))):
+        return True
+    same_size = abs(one[0] - other[0]) <= _ALIKE * max(one[0], other[0], 1e-6)
+    return same_size and all(abs(a - b) <= _ALIKE for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def list_layers(
@@ -94,7 +156,8 @@ def list_layers(
     every = _matching(module, rule, names)
     wanted = every if chosen is None else _matching(module, chosen, names)
     tried = sorted({*every, *wanted})
-    one, two = (_tried(module, tried, size=size, images=images) for images in (1, 2))
+    one = _tried(module, tried, size=size, images=1)
+    two = _tried(module, tried, size=size, images=2, before=one)
     found: dict[str, Layer] = {}
     reasons: dict[str, str] = {}
     heads = _heads(list(one.shapes), classifier)
@@ -105,12 +168,16 @@ def list_layers(
             reasons[path] = form
         else:
             found[path] = Layer(names[path], path, type(part).__name__, 0.0, *form)
-    for path in _mixing(module, found.values(), size):
-        reasons[path] = "its rows belong to several images at a time"
-        del found[path]
+    for path in [path for path in found if path in one.marks]:
+        if not _alike(one.marks[path], two.marks[path]):
+            reasons[path] = "other images of the batch, or chance, change its output"
+            del found[path]
     order = [path for path in one.shapes if path in found]
     depths = _depths(order, set(every), names, network)
     layers = tuple(_at(found[path], depths[path]) for path in order if path in set(wanted))
+    if chosen is None and not rule.pattern:
+        reasons |= _weights_elsewhere(module, names, every)
+        wanted = [*wanted, *reasons]
     left_out = tuple(
         LeftOut(names[path], type(module.get_submodule(path)).__name__, reasons[path])
         for path in names
@@ -159,12 +226,50 @@ def _matching(module: nn.Module, rule: LayerRule, names: Mapping[str, str]) -> l
     if rule.pattern:
         bare = {path: name.removeprefix(rule.prefix) for path, name in names.items()}
         return [path for path, name in bare.items() if _fits(rule.pattern, name)]
-    return [
-        path
+    return [path for path in names if is_layer(module.get_submodule(path))]
+
+
+def is_layer(part: nn.Module) -> bool:
+    """Whether a module is a convolution, linear map or normalisation, and no block of them.
+
+    Examples
+    --------
+    >>> is_layer(nn.Conv2d(3, 4, 1)), is_layer(nn.Sequential(nn.Conv2d(3, 4, 1)))
+    (True, False)
+    """
+    if isinstance(part, _NATIVE):
+        return True
+    return _named_so(part) and not any(
+        isinstance(inner, _NATIVE) or _named_so(inner)
+        for inner in part.modules()
+        if inner is not part
+    )
+
+
+def _named_so(part: nn.Module) -> bool:
+    """Named as a layer, with weights of its own (quantised ones are no parameters)."""
+    return any(kind in type(part).__name__ for kind in _KINDS) and (
+        next(part.parameters(recurse=False), None) is not None
+        or any(isinstance(getattr(part, name, None), int) for name in _COUNTS)
+    )
+
+
+def _weights_elsewhere(
+    module: nn.Module, names: Mapping[str, str], layers: Iterable[str]
+) -> dict[str, str]:
+    """Modules that are no layers and have matrices of weights of their own."""
+    inside = tuple(f"{path}." for path in layers)
+    return {
+        path: "its own weights are no convolution's, linear map's or normalisation's"
         for path in names
-        if any(kind in type(part := module.get_submodule(path)).__name__ for kind in _KINDS)
-        and next(part.parameters(recurse=False), None) is not None
-    ]
+        if path not in set(layers)
+        and not path.startswith(inside)
+        and not isinstance(part := module.get_submodule(path), _ELSEWHERE)
+        and any(
+            "weight" in name and value.ndim > 1
+            for name, value in part.named_parameters(recurse=False)
+        )
+    }
 
 
 def _fits(pattern: str, name: str) -> bool:
@@ -185,21 +290,39 @@ def _fits(pattern: str, name: str) -> bool:
 
 
 def _heads(ran: Sequence[str], classifier: Sequence[str]) -> set[str]:
-    """The last layer, of those that ran, within each of the classifiers."""
-    heads = set()
-    for root in classifier:
+    """The last layer, of those that ran, within each of the classifiers.
+
+    Where all that runs lies within one module (a wrapper), the classifiers are that module's.
+    """
+    heads: set[str] = set()
+    if not ran:
+        return heads
+    parents = [path.split(".")[:-1] for path in ran]
+    alike = [len(set(parts)) == 1 for parts in zip(*parents, strict=False)]
+    wrapper = parents[0][: alike.index(False)] if False in alike else parents[0][: len(alike)]
+    ends = [".".join([*wrapper[:n], name]) for n in range(len(wrapper) + 1) for name in classifier]
+    for root in ends:
         inside = [path for path in ran if path == root or path.startswith(f"{root}.")]
         heads.update(inside[-1:])
     return heads
 
 
 def _tried(
-    module: nn.Module, paths: Iterable[str], *, size: tuple[int, int], images: int
+    module: nn.Module,
+    paths: Iterable[str],
+    *,
+    size: tuple[int, int],
+    images: int,
+    before: _Trial | None = None,
 ) -> _Trial:
-    trial = _Trial()
-    like = next(module.parameters(), torch.zeros(()))
+    trial = _Trial(before)
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.rand((2, 3, *size), generator=random)
+    drawn[1] = 8 * drawn[1] - 4  # unlike the first, to show what the batch decides together
+    drawn = drawn[:images]
     with hooked(module, paths, trial.seen), torch.no_grad():
-        module(torch.zeros(images, 3, *size, device=like.device, dtype=like.dtype))
+        module(drawn.to(like.device, like.dtype))
     return trial
 
 
@@ -214,7 +337,7 @@ def _form(
         return f"runs {runs} times for an image"
     shape, doubled = one.shapes[path], two.shapes[path]
     if shape is None or doubled is None:
-        return "its output is no tensor"
+        return "its output is no tensor of real numbers"
     pairs = list(zip(shape, doubled, strict=False))
     batches = [a for a, (n, m) in enumerate(pairs) if m == 2 * n and n > 0]
     same = all(n == m for a, (n, m) in enumerate(pairs) if a not in batches)
@@ -225,8 +348,17 @@ def _form(
     if isinstance(channel, str):
         return channel
     sides = [side for axis, side in enumerate(shape) if axis not in (batch, channel)]
+    if sides and _constant(part):
+        return "its mean over positions is one constant of its own"
     spatial = len(sides) == 2 and shape[batch] == 1 and _like_the_image(sides, size)
     return shape[channel], batch, channel, shape, spatial
+
+
+def _constant(part: nn.Module) -> bool:
+    """Whether a normalisation takes every unit's own mean over positions away."""
+    if isinstance(part, nn.modules.instancenorm._InstanceNorm):
+        return part.running_mean is None
+    return isinstance(part, nn.GroupNorm) and part.num_groups == part.num_channels
 
 
 def _like_the_image(sides: Sequence[int], size: tuple[int, int]) -> bool:
@@ -240,7 +372,10 @@ def _unit_axis(part: nn.Module, shape: tuple[int, ...], batch: int) -> int | str
     if isinstance(width, str):
         return width
     others = [axis for axis in range(len(shape)) if axis != batch]
-    usual = _usual_axis(part, len(shape))
+    usual: int | None = _usual_axis(part, len(shape))
+    if not isinstance(part, _NATIVE) and "2d" not in type(part).__name__:
+        said = getattr(part, "channel_dim", None)  # as timm's global response normalisation says
+        usual = said % len(shape) if isinstance(said, int) else None
     if width is None:
         return _guess_of_a_container(part, shape, batch)
     fitting = [axis for axis in others if shape[axis] == width]
@@ -253,7 +388,7 @@ def _unit_axis(part: nn.Module, shape: tuple[int, ...], batch: int) -> int | str
 
 def _own_width(part: nn.Module) -> int | str | None:
     """Number of units by the module's own account; None where it has none."""
-    if any(kind in type(part).__name__ for kind in _KINDS):
+    if isinstance(part, _NATIVE) or any(kind in type(part).__name__ for kind in _KINDS):
         for name in _COUNTS:
             if isinstance(count := getattr(part, name, None), int):
                 return count
@@ -261,6 +396,8 @@ def _own_width(part: nn.Module) -> int | str | None:
         if normalised is not None:
             sides = (normalised,) if isinstance(normalised, int) else tuple(normalised)
             return sides[0] if len(sides) == 1 else f"normalises over axes of {sides} together"
+        lengths = {len(p) for p in part.parameters(recurse=False) if p.ndim == 1}
+        return lengths.pop() if len(lengths) == 1 else None
     return None
 
 
@@ -283,27 +420,3 @@ def _guess_of_a_container(part: nn.Module, shape: tuple[int, ...], batch: int) -
         widths = [p for p in part.modules() if isinstance(_own_width(p), int)]
         return _usual_axis(widths[-1], 4) if widths else 1
     return 3 if shape[1] == shape[2] and batch == 0 else 1
-
-
-def _mixing(module: nn.Module, layers: Iterable[Layer], size: tuple[int, int]) -> list[str]:
-    """Paths of layers whose first rows change with the second image; none on the meta device."""
-    parted = {layer.path: layer for layer in layers if layer.shape[layer.batch_axis] > 1}
-    like = next(module.parameters(), torch.zeros(()))
-    if not parted or like.device.type == "meta":
-        return []
-    random = torch.Generator().manual_seed(0)
-    drawn = torch.rand((3, 3, *size), generator=random).to(like.device, like.dtype)
-    first: list[dict[str, torch.Tensor]] = []
-    for pair in (drawn[[0, 1]], drawn[[0, 2]]):
-        rows: dict[str, torch.Tensor] = {}
-
-        def seen(path: str, output: torch.Tensor, rows: dict[str, torch.Tensor] = rows) -> None:
-            axis = parted[path].batch_axis
-            rows[path] = output.narrow(axis, 0, parted[path].shape[axis]).clone()
-
-        with hooked(module, parted, seen), torch.no_grad():
-            module(pair)
-        first.append(rows)
-    return [
-        path for path in parted if not torch.allclose(first[0][path], first[1][path], atol=1e-4)
-    ]

@@ -141,8 +141,10 @@ def load_network(
     torch = require("torch", for_="loading a network")
     structure = device == "meta"
     random = False
+    remarks: tuple[str, ...] = ()
     if isinstance(network, torch.nn.Module):
-        module = copy.deepcopy(cast("nn.Module", network))
+        module, said = _copied(cast("nn.Module", network))
+        remarks += said
         card = _card_of(name or type(module).__name__)
     else:
         card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
@@ -160,7 +162,8 @@ def load_network(
     if checkpoint is not None and not structure:
         weights.load_checkpoint(module, checkpoint, rule=card.weights, inside=card.layers.inside)
     target = device if structure else pick_device(device)
-    module, remarks = _single_precision(module)
+    module, said = _single_precision(module)
+    remarks += said
     module = module.to(target).eval().requires_grad_(False)
     chosen = None if layers is None else _rule(card, layers)
     listing = _listed(module, card, chosen, preprocess.size)
@@ -204,6 +207,46 @@ def _card_of(name: str) -> NetworkCard:
             found=repr(name),
             wanted="letters, digits, '.', '-' and '_'",
         ) from error
+
+
+def _copied(given: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """A copy of a network in memory, without what would keep hooks from running."""
+    torch = require("torch", for_="loading a network")
+    inside, wrapped = given, []
+    while True:
+        if isinstance(inside, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            within = inside.module
+        elif (within := getattr(inside, "_orig_mod", None)) is None:
+            break
+        wrapped.append(type(inside).__name__)
+        inside = within
+    name = type(inside).__name__
+    if isinstance(inside, torch.jit.ScriptModule):
+        raise NetworkError(
+            "a scripted or traced network shows no layers",
+            where=name,
+            wanted="the module that was scripted",
+        )
+    if any(torch.nn.parameter.is_lazy(one) for one in inside.parameters()):
+        raise NetworkError(
+            "a network whose sizes are not known yet",
+            where=name,
+            found="lazy modules without weights",
+            do="run it once on an image",
+        )
+    try:
+        with torch.no_grad():
+            module = copy.deepcopy(inside)
+    except RuntimeError as error:
+        raise NetworkError(
+            "network cannot be copied",
+            where=name,
+            found=shorten(str(error), 120),
+            do="remove old-style weight_norm (torch.nn.utils.remove_weight_norm), or detach what "
+            "it holds",
+        ) from error
+    what = ", ".join(wrapped)
+    return module, ((f"read without its wrapper {what}",) if wrapped else ())
 
 
 def _single_precision(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

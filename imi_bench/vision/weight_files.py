@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -195,5 +196,24 @@ def _fetched(weights: WeightFile, revision: str) -> Path:
 
 
 def state_hash(state: Mapping[str, Any]) -> str:
-    """SHA-256 of a torch state dict: names, dtypes, shapes and values, in order of names."""
-    return sha256_columns({name: state[name].cpu().numpy() for name in sorted(state)})
+    """SHA-256 of a torch state dict: names, dtypes, shapes and values, in order of names.
+
+    Of quantised weights the numbers that they stand for; what is no tensor by its text.
+    """
+    columns: dict[str, Any] = {}
+    for name in sorted(state):
+        for key, value in _parts(name, state[name]):
+            if not hasattr(value, "detach"):
+                columns[key] = np.array([str(value)])
+                continue
+            tensor = value.detach().cpu()
+            tensor = tensor.dequantize() if tensor.is_quantized else tensor
+            half = str(tensor.dtype) == "torch.bfloat16" or "float8" in str(tensor.dtype)
+            columns[key] = (tensor.float() if half else tensor).numpy()
+    return sha256_columns(columns)
+
+
+def _parts(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, tuple):  # packed weights and bias
+        return [part for i, one in enumerate(value) for part in _parts(f"{name}.{i}", one)]
+    return [(name, value)]

@@ -1,0 +1,174 @@
+"""Networks unlike those of the registries: every number is a plain hook's, or is refused aloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from support.odd_networks import BATCH_MATTERS, ODDITIES, Body, odd  # noqa: E402
+
+from imi_bench.errors import ImiBenchError, NetworkError  # noqa: E402
+from imi_bench.networks.activations import collect_activations  # noqa: E402
+from imi_bench.networks.units import Unit  # noqa: E402
+from imi_bench.vision.loading import load_network  # noqa: E402
+
+nn = torch.nn
+pytestmark = pytest.mark.vision
+IMAGES = np.random.default_rng(0).integers(0, 256, (7, 24, 20, 3), dtype=np.uint8)
+
+
+def loaded(module: Any) -> Any:
+    return load_network(module, device="cpu", input_size=16, name="odd")
+
+
+def recorded(network: Any) -> dict[str, Any]:
+    """(images, units) by path, as a pass records them in batches of three."""
+    units = [Unit(layer.name, i) for layer in network.layers for i in range(layer.width)]
+    found = collect_activations(network, IMAGES, layers=[], sampled=units, keep=2, batch_size=3)
+    cuts = np.cumsum([layer.width for layer in network.layers])[:-1]
+    parts = np.split(found.values, cuts, axis=1)
+    return {layer.path: part for layer, part in zip(network.layers, parts, strict=True)}
+
+
+def by_hand(network: Any) -> dict[str, Any]:
+    """The same by hooks on a batch of one image, with the axis that torch documents."""
+    rows: dict[str, list[Any]] = {layer.path: [] for layer in network.layers}
+
+    def keep(path: str, part: Any) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            last = isinstance(part, nn.Linear | nn.LayerNorm)
+            maps = output if last else output.movedim(1, -1)
+            rows[path].append(maps.reshape(-1, maps.shape[-1]).double().mean(0))
+
+        return hook
+
+    handles = []
+    for path in rows:
+        part = network.module.get_submodule(path)
+        handles.append(part.register_forward_hook(keep(path, part)))
+    for image in IMAGES:
+        pixels = torch.from_numpy(np.array(network.preprocess.pixels(image)))
+        with torch.no_grad():
+            network.module(network.preprocess.normalise(pixels[None]))
+    for handle in handles:
+        handle.remove()
+    return {path: torch.stack(values).numpy() for path, values in rows.items()}
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+def test_units_are_those_of_plain_hooks_or_left_out_with_a_reason(name: str) -> None:
+    network = loaded(odd(name))
+    width = ODDITIES[name][2]
+    ours, theirs = recorded(network), by_hand(network)
+    assert set(ours) >= {"c1", "n1", "c2", "fcx"}
+    for path, wanted in theirs.items():
+        np.testing.assert_allclose(ours[path], wanted, rtol=1e-4, atol=1e-5, err_msg=path)
+    if width is None:
+        assert not any(path.startswith("extra") for path in ours)
+        assert any(one.name.startswith("extra") for one in network.left_out), network.left_out
+    else:
+        assert ours["extra"].shape == (len(IMAGES), width)
+
+
+@pytest.mark.parametrize("name", BATCH_MATTERS)
+def test_layers_that_other_images_or_chance_change_are_left_out(name: str) -> None:
+    network = loaded(odd(name))
+    said = {one.name: one.reason for one in network.left_out}
+    for layer in ("c2", "fcx"):
+        assert said[layer] == "other images of the batch, or chance, change its output"
+    assert [layer.path for layer in network.layers] == ["c1", "n1"]
+
+
+def test_a_layer_that_some_images_pass_by_is_refused_when_it_happens() -> None:
+    network = loaded(Body(nn.Conv2d(8, 8, 1), lambda layer, x: layer(x)))
+    network.module.between = lambda layer, x: layer(x) if x.mean() > 1e9 else x
+    with pytest.raises(NetworkError, match="layer did not run for some images: extra"):
+        recorded(network)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_layer_that_changes_its_output_is_refused_when_it_happens(rows: int) -> None:
+    network = loaded(Body(nn.Conv2d(8, 8, 1), lambda layer, x: layer(x)))
+    network.module.between = lambda layer, x: layer(x[:rows]).mean(0, keepdim=True) + x
+    with pytest.raises(NetworkError, match="rows of 3 images"):
+        recorded(network)
+
+
+def test_wrappers_are_taken_off_and_said() -> None:
+    plain = odd("plain")
+    wanted = recorded(loaded(plain))
+    wrapped = {
+        "DataParallel": nn.DataParallel(plain),
+        "OptimizedModule": torch.compile(plain, backend="eager"),
+    }
+    for name, module in wrapped.items():
+        network = loaded(module)
+        assert f"read without its wrapper {name}" in network.remarks
+        np.testing.assert_array_equal(recorded(network)["c2"], wanted["c2"])
+
+
+class Wrapper(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = odd("plain")
+
+    def forward(self, x: Any) -> Any:
+        return {"logits": self.model(x)}
+
+
+def test_the_head_of_a_network_within_another_is_no_layer() -> None:
+    network = loaded(Wrapper())
+    assert [(one.name, one.reason) for one in network.left_out] == [
+        ("model_head", "classifier head")
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_quantised_networks_are_read_as_the_numbers_they_stand_for() -> None:
+    from torch.ao import quantization
+
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3))
+    wrapped = quantization.QuantWrapper(body).eval()
+    wrapped.qconfig = quantization.get_default_qconfig("fbgemm")
+    prepared = quantization.prepare(wrapped)
+    prepared(torch.rand(2, 3, 16, 16))
+    network = loaded(quantization.convert(prepared))
+    assert [layer.width for layer in network.layers] == [8, 6]
+    output: dict[str, Any] = {}
+    part = network.module.get_submodule(network.layers[1].path)
+    part.register_forward_hook(lambda _m, _i, found: output.update(maps=found.dequantize()))
+    found = recorded(network)[network.layers[1].path]
+    pixels = torch.from_numpy(np.array(network.preprocess.pixels(IMAGES[0])))
+    network.module(network.preprocess.normalise(pixels[None]))
+    np.testing.assert_allclose(found[0], output["maps"].mean((0, 2, 3)).numpy(), atol=1e-6)
+
+
+def traced(module: Any) -> Any:
+    with pytest.warns(FutureWarning):
+        return torch.jit.trace(module.eval(), torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: traced(odd("plain")), "no layers"),
+        (lambda: nn.Sequential(nn.LazyConv2d(4, 1)), "sizes are not known yet"),
+    ],
+)
+def test_what_cannot_be_read_at_all_is_one_line(make: Any, said: str) -> None:
+    with pytest.raises(ImiBenchError, match=said) as refused:
+        loaded(make())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_span_within_the_rounding_of_its_size_is_constant() -> None:
+    from imi_bench.networks.tasks import find_pools
+
+    values = np.full((20, 3), 3.0, dtype=np.float32)
+    values[:, 1] += np.linspace(0, 1e-6, 20)  # 3 is known to about 3e-6 here
+    values[:, 2] += np.linspace(0, 1e-4, 20)
+    reason = find_pools(values, size=4, order=np.arange(20)).reason
+    assert [str(one).partition(":")[0] for one in reason] == ["constant", "constant", ""]
