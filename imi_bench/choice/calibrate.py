@@ -19,12 +19,10 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
-from imi_bench.choice.fitting import fit_psychometric
+from imi_bench.choice.fitting import fit_subsets
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.choice.pooling import partially_pooled
 from imi_bench.choice.psychometric import PsychometricFit
@@ -34,6 +32,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 from imi_bench.tables.align import rows_of
+from imi_bench.threads import one_thread
 
 __all__ = [
     "MIS_DREAMSIM",
@@ -64,7 +63,8 @@ def calibrate(
     """Fit an observer's choice model to people, once for each fold held out.
 
     Catch trials and trials the observer did not answer are left out of the fit. Intervals are
-    robust to units that differ beyond the evidence (see `fit_psychometric`).
+    robust to units that differ beyond the evidence
+    (see `imi_bench.choice.fitting.fit_psychometric`).
 
     Parameters
     ----------
@@ -133,46 +133,46 @@ def calibrate(
     modes = study.trials.mode[rows.trial]
     units = pd.factorize(study.trials.unit_id)[0][rows.trial]
 
-    scales: list[float] = []
+    count = max(folds.values()) + 1
+    held_out = np.arange(-1, count)  # -1: nothing, for the overall fit
+    keep = fold_of_row != held_out[:, None]
+    scales = [robust_scale(rows.evidence[kept]) for kept in keep] if robust else []
+    evidence = rows.evidence
+    if robust:
+        evidence = np.stack([scale * squash(rows.evidence, scale) for scale in scales])
 
-    def fit(keep: NDArray[np.bool_]) -> PsychometricFit:
-        evidence = rows.evidence[keep]
-        if robust:
-            scales.append(robust_scale(evidence))
-            evidence = scales[-1] * squash(evidence, scales[-1])
-        fitted = fitted_to(keep, evidence, lapse)
-        if robust and lapse is None and not fitted.lapse.value >= LEAST_LAPSE:
-            fitted = fitted_to(keep, evidence, LEAST_LAPSE)
-        return partially_pooled(fitted) if slopes == "pooled by mode" else fitted
-
-    def fitted_to(
-        keep: NDArray[np.bool_], evidence: Floats, lapse: float | None
-    ) -> PsychometricFit:
-        return fit_psychometric(
-            evidence,
-            successes=rows.successes[keep],
-            trials=rows.answers[keep],
-            group=None if slopes == "common" else modes[keep],
-            cluster=units[keep],
+    def fitted(subsets: Ints, lapse: float | None) -> list[PsychometricFit]:
+        return fit_subsets(
+            evidence[subsets] if robust else evidence,
+            keep=keep[subsets],
+            successes=rows.successes,
+            trials=rows.answers,
+            group=None if slopes == "common" else modes,
+            cluster=units,
             link=link,
             bias=rows.oriented,
             lapse=lapse,
             level=level,
         )
 
-    count = max(folds.values()) + 1
     # one thread: sums in one order, so that the hash does not depend on the number of cores
-    with threadpool_limits(limits=1):
-        overall = fit(np.ones(len(fold_of_row), dtype=bool))
-        fits = tuple(fit(fold_of_row != held_out) for held_out in range(count))
+    with one_thread():
+        fits = fitted(np.arange(len(keep)), lapse)
+        if robust and lapse is None:
+            low = [i for i, fit in enumerate(fits) if not fit.lapse.value >= LEAST_LAPSE]
+            held = fitted(np.array(low, dtype=np.int64), LEAST_LAPSE) if low else []
+            for subset, fit in zip(low, held, strict=True):
+                fits[subset] = fit
+    if slopes == "pooled by mode":
+        fits = [partially_pooled(fit) for fit in fits]
     return Calibration(
         observer=decisions.observer,
         label=f"by {by}, {count} folds, {link}, slopes {slopes}" + ", robust" * robust,
         by=by,
         slopes=slopes,
         folds=folds,
-        fits=fits,
-        overall=overall,
+        fits=tuple(fits[1:]),
+        overall=fits[0],
         study_hash=study.hash,
         responses_hash=study.responses.hash,
         decisions_hash=_decisions_hash(decisions),

@@ -1,24 +1,23 @@
 """Maximum-likelihood fit of the psychometric function to aggregated answers.
 
 The function itself is in `imi_bench.choice.psychometric`, its likelihood in
-`imi_bench.choice.likelihood`.
+`imi_bench.choice.likelihood`, what a maximum is told as in `imi_bench.choice.telling`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from imi_bench.arrays import Floats
+from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.choice import likelihood
 from imi_bench.choice.likelihood import BinomialRows
-from imi_bench.choice.maximise import LAPSE_MAX, STEEPEST, climb
+from imi_bench.choice.maximise import STEEPEST, climb
 from imi_bench.choice.psychometric import (
     PsychometricFit,
     PsychometricParameters,
@@ -26,8 +25,8 @@ from imi_bench.choice.psychometric import (
     choice_probability,
 )
 from imi_bench.choice.scoring import Maximum
+from imi_bench.choice.telling import told
 from imi_bench.errors import InputError, NotEnoughDataError
-from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import Link, link_named
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
     "PsychometricParameters",
     "choice_probability",
     "fit_psychometric",
+    "fit_subsets",
 ]
 
 
@@ -100,89 +100,230 @@ def fit_psychometric(
     >>> round(fit.slopes["all"].value, 3), fit.state
     (1.012, 'interior')
     """
-    rows, groups, clusters = _rows(evidence, successes, trials, group, cluster, bias)
-    n = round(rows.trials.sum())
-    if n == 0:
+    return fit_subsets(
+        evidence,
+        keep=np.ones((1, len(np.asarray(successes))), dtype=bool),
+        successes=successes,
+        trials=trials,
+        group=group,
+        cluster=cluster,
+        link=link,
+        bias=bias,
+        lapse=lapse,
+        level=level,
+    )[0]
+
+
+def fit_subsets(
+    evidence: ArrayLike,
+    *,
+    keep: Bools,
+    successes: ArrayLike,
+    trials: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+    link: str = "logit",
+    bias: bool = False,
+    lapse: float | None = None,
+    level: float = 0.95,
+) -> list[PsychometricFit]:
+    """Fit several subsets of the same rows at once, each as `fit_psychometric` fits it alone.
+
+    Parameters
+    ----------
+    evidence : (R,) or (F, R) float
+        Of all subsets, or of each.
+    keep : (F, R) bool
+        The rows of each subset.
+    successes, trials, group, cluster, link, bias, lapse, level
+        As of `fit_psychometric`; all (R,).
+
+    Returns
+    -------
+    list of F PsychometricFit
+
+    Raises
+    ------
+    InputError
+        As `fit_psychometric`.
+    NotEnoughDataError
+        A subset without any answer.
+
+    Examples
+    --------
+    >>> keep = np.array([[True] * 4, [True, True, False, True]])
+    >>> fits = fit_subsets([-1, 1, -2, 2], keep=keep, successes=[3, 7, 1, 9], trials=[10] * 4)
+    >>> [fit.n for fit in fits]
+    [40, 30]
+    """
+    table = _Table.of(evidence, keep, successes, trials, group, cluster)
+    if not table.used.any(axis=1).all():
         raise NotEnoughDataError("no answers to fit a psychometric function to")
     chosen = link_named(link)
-    scale = _scale(rows, groups)
-    scaled = BinomialRows(rows.design / scale, rows.successes, rows.trials)
-    best, state = _best(scaled, chosen, groups=len(groups), lapse=lapse, level=level)
-    lapse_free = lapse is None and state not in ("flat", "weak", "one size")
-    covariance, singular = _covariance(best, scaled, chosen, clusters, lapse_free=lapse_free)
-    if singular:
-        state = "unidentified"
-    spread = np.append(scale, 1.0)
-    return _assemble(
-        replace(best, theta=best.theta / spread),
-        covariance / np.outer(spread, spread),
-        groups=groups,
-        bias=bias,
-        lapse_free=lapse_free,
-        link=link,
-        state=state,
-        n=n,
-        clusters=n if clusters is None else int(clusters.max()) + 1,
-        level=level,
-        robust=clusters is not None,
-    )
+    found: dict[int, PsychometricFit] = {}
+    for codes, subsets in table.by_groups().items():
+        fits = _fitted(table, subsets, codes, chosen, bias=bias, lapse=lapse, level=level)
+        found |= dict(zip(subsets, fits, strict=True))
+    return [found[subset] for subset in range(len(keep))]
 
 
-def _rows(
-    evidence: ArrayLike,
-    successes: ArrayLike,
-    trials: ArrayLike | None,
-    group: ArrayLike | None,
-    cluster: ArrayLike | None,
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The rows of all subsets, sorted by evidence.
+
+    Attributes
+    ----------
+    evidence : (F, R) float64
+    used : (F, R) bool
+        Rows of the subset with answers.
+    successes, trials : (R,) float64
+    names : list of str
+        Groups.
+    group : (R,) int64
+    cluster : (R,) int64 or None
+    """
+
+    evidence: Floats
+    used: Bools
+    successes: Floats
+    trials: Floats
+    names: list[str]
+    group: Ints
+    cluster: Ints | None
+
+    @classmethod
+    def of(
+        cls,
+        evidence: ArrayLike,
+        keep: Bools,
+        successes: ArrayLike,
+        trials: ArrayLike | None,
+        group: ArrayLike | None,
+        cluster: ArrayLike | None,
+    ) -> _Table:
+        x = np.asarray(evidence, dtype=np.float64)
+        k = np.asarray(successes, dtype=np.float64)
+        n = np.ones(x.shape[-1:]) if trials is None else np.asarray(trials, dtype=np.float64)
+        names = np.full(len(k), "all") if group is None else np.asarray(group).astype(str)
+        lengths = {
+            "evidence": x.shape[-1] if x.ndim else 0,
+            "successes": len(k),
+            "trials": len(n),
+            "group": len(names),
+            "keep": keep.shape[1],
+        }
+        if cluster is not None:
+            lengths["cluster"] = len(np.asarray(cluster))
+        if len(set(lengths.values())) != 1:
+            raise InputError("rows of unequal length", where="fit_psychometric", found=lengths)
+        if not np.isfinite(x).all():
+            raise InputError(
+                "evidence is not finite",
+                where="fit_psychometric",
+                found=f"{(~np.isfinite(x)).sum()} such rows",
+                do="leave unanswered trials out",
+            )
+        if not ((k >= 0) & (k <= n)).all():
+            raise InputError(
+                "counts are not possible",
+                where="fit_psychometric",
+                wanted="0 <= successes <= trials in every row",
+            )
+        order = np.argsort(x if x.ndim == 1 else x[0], kind="stable")
+        groups, code = np.unique(names, return_inverse=True)
+        clusters = None if cluster is None else pd.factorize(np.asarray(cluster))[0][order]
+        return cls(
+            np.broadcast_to(x, keep.shape)[:, order],
+            keep[:, order] & (n > 0)[order],
+            k[order],
+            n[order],
+            groups.tolist(),
+            code[order],
+            clusters,
+        )
+
+    def by_groups(self) -> dict[tuple[int, ...], list[int]]:
+        """The subsets by the groups that they have rows of."""
+        found: dict[tuple[int, ...], list[int]] = {}
+        for subset, used in enumerate(self.used):
+            there = np.flatnonzero(np.bincount(self.group, used, minlength=len(self.names)))
+            found.setdefault(tuple(there.tolist()), []).append(subset)
+        return found
+
+    def rows(self, subsets: list[int], groups: tuple[int, ...], *, bias: bool) -> BinomialRows:
+        """The rows of some subsets, one column a group; others than the used ones are empty."""
+        used = self.used[subsets]
+        evidence = np.where(used, self.evidence[subsets], 0.0)
+        columns = [evidence * (self.group == code) for code in groups]
+        if bias:
+            columns.append(np.ones_like(evidence))
+        return BinomialRows(np.stack(columns, axis=1), used * self.successes, used * self.trials)
+
+
+def _fitted(
+    table: _Table,
+    subsets: list[int],
+    groups: tuple[int, ...],
+    link: Link,
+    *,
     bias: bool,
-) -> tuple[BinomialRows, list[str], NDArray[np.int64] | None]:
-    x = np.asarray(evidence, dtype=np.float64)
-    k = np.asarray(successes, dtype=np.float64)
-    n = np.ones_like(x) if trials is None else np.asarray(trials, dtype=np.float64)
-    names = np.full(len(x), "all") if group is None else np.asarray(group).astype(str)
-    lengths = {"evidence": len(x), "successes": len(k), "trials": len(n), "group": len(names)}
-    if cluster is not None:
-        lengths["cluster"] = len(np.asarray(cluster))
-    if len(set(lengths.values())) != 1:
-        raise InputError("rows of unequal length", where="fit_psychometric", found=lengths)
-    if not np.isfinite(x).all():
-        raise InputError(
-            "evidence is not finite",
-            where="fit_psychometric",
-            found=f"{(~np.isfinite(x)).sum()} such rows",
-            do="leave unanswered trials out",
+    lapse: float | None,
+    level: float,
+) -> list[PsychometricFit]:
+    """The fits of subsets that have rows of the same groups."""
+    rows = table.rows(subsets, groups, bias=bias)
+    scale = _scale(rows, len(groups))
+    scaled = BinomialRows(rows.columns / scale[:, :, None], rows.successes, rows.trials)
+    best, states = _best(scaled, link, groups=len(groups), lapse=lapse, level=level)
+    made = []
+    for one, state, information, scores, spread, used in zip(
+        best,
+        states,
+        *_derivatives(best, scaled, link),
+        np.column_stack([scale, np.ones(len(scale))]),
+        table.used[subsets],
+        strict=True,
+    ):
+        lapse_free = lapse is None and state not in ("flat", "weak", "one size")
+        n = round(table.trials[used].sum())
+        clusters = n
+        if table.cluster is not None:
+            clusters = int(np.count_nonzero(np.bincount(table.cluster[used])))
+        covariance, singular = _covariance(
+            one, information, scores, table.cluster, count=clusters, lapse_free=lapse_free
         )
-    if not ((k >= 0) & (k <= n)).all():
-        raise InputError(
-            "counts are not possible",
-            where="fit_psychometric",
-            wanted="0 <= successes <= trials in every row",
+        made.append(
+            told(
+                replace(one, theta=one.theta / spread),
+                covariance / np.outer(spread, spread),
+                groups=[table.names[code] for code in groups],
+                bias=bias,
+                lapse_free=lapse_free,
+                link=link.name,
+                state="unidentified" if singular else state,
+                n=n,
+                clusters=clusters,
+                level=level,
+                robust=table.cluster is not None,
+            )
         )
-    used = n > 0
-    groups = np.unique(names[used]).tolist()
-    columns = [np.where(names == name, x, 0.0) for name in groups]
-    if bias:
-        columns.append(np.ones_like(x))
-    design = np.column_stack(columns)[used] if groups else np.zeros((0, 1))
-    clusters = None
-    if cluster is not None:
-        clusters = pd.factorize(np.asarray(cluster)[used])[0]
-    return BinomialRows(design, k[used], n[used]), groups, clusters
+    return made
 
 
-def _scale(rows: BinomialRows, groups: list[str]) -> Floats:
-    """(q,) factors that make evidence of root mean square 1; the bias column stays."""
-    weights = rows.trials[:, None] * (rows.design != 0)
-    mean_square = (weights * rows.design**2).sum(axis=0) / np.maximum(weights.sum(axis=0), 1)
+def _scale(rows: BinomialRows, groups: int) -> Floats:
+    """(F, q) factors that make evidence of root mean square 1; the bias column stays."""
+    weights = rows.trials[:, None] * (rows.columns != 0)
+    mean_square = (weights * rows.columns**2).sum(axis=-1) / np.maximum(weights.sum(axis=-1), 1)
     scale = np.sqrt(mean_square)
-    scale[len(groups) :] = 1.0
+    scale[:, groups:] = 1.0
     return np.where(scale > 0, scale, 1.0)
 
 
-def _one_size(evidence: Floats) -> bool:
-    """True where each group's evidence (a column) has one absolute size, zeros aside."""
+def _one_size(evidence: Floats) -> Bools:
+    """(F,) whether each group's evidence (F, q, R) has one absolute size, zeros aside."""
     size = np.abs(evidence)
-    return bool(np.all((size == 0) | np.isclose(size, size.max(axis=0), rtol=1e-9)))
+    alike = (size == 0) | np.isclose(size, size.max(axis=-1, keepdims=True), rtol=1e-9)
+    return np.asarray(alike.all(axis=(1, 2)))
 
 
 def _best(
@@ -192,32 +333,75 @@ def _best(
     groups: int,
     lapse: float | None,
     level: float,
-) -> tuple[Maximum, State]:
-    """Find the maximum, and say what kind of maximum it is."""
-    evidence = rows.design[:, :groups]
-    steepest = STEEPEST / link.first_peak
-    if not np.any(evidence):
-        return climb(rows, link, groups=groups, steepest=0.0, lapse=lapse or 0.0), "flat"
-    if lapse is None and _one_size(evidence):
-        return climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "one size"
-    best = climb(rows, link, groups=groups, steepest=steepest, lapse=lapse)
-    if lapse is None:
-        null = climb(rows, link, groups=groups, steepest=0.0, lapse=0.0)
-        if 2 * (best.value - null.value) < special.chdtri(groups, 1 - level):
-            return climb(rows, link, groups=groups, steepest=steepest, lapse=0.0), "weak"
+) -> tuple[list[Maximum], list[State]]:
+    """Find each maximum, and say what kind of maximum it is."""
+    evidence = rows.columns[:, :groups]
+    flat = np.asarray(~evidence.any(axis=(1, 2)))
+    one_size = ~flat & (lapse is None) & _one_size(evidence)
+    steepest = np.where(flat, 0.0, STEEPEST / link.first_peak)
+    wanted = np.where(flat | one_size, lapse or 0.0, np.nan if lapse is None else lapse)
+    best = climb(rows, link, groups=groups, steepest=steepest, lapse=wanted)
+    weak = _weak(best, rows, link, groups=groups, level=level) & np.isnan(wanted)
+    without = _without_lapse(weak, rows, link, groups)
+    for fit, held in zip(np.flatnonzero(weak).tolist(), without, strict=True):
+        best[fit] = held
+    states = [_state(one, groups=groups, lapse=lapse) for one in best]
+    named: tuple[tuple[State, Bools], ...] = (
+        ("flat", flat),
+        ("one size", one_size),
+        ("weak", weak),
+    )
+    for name, there in named:
+        for fit in np.flatnonzero(there).tolist():
+            states[fit] = name
+    return best, states
+
+
+def _weak(
+    best: list[Maximum], rows: BinomialRows, link: Link, *, groups: int, level: float
+) -> Bools:
+    """(F,) whether choices move with the evidence no more than by chance."""
+    null = -math.log(2) * rows.trials.sum(axis=1)
+    if rows.columns.shape[1] > groups:
+        nothing = np.zeros(len(best))
+        found = climb(rows, link, groups=groups, steepest=nothing, lapse=nothing)
+        null = np.array([one.value for one in found])
+    rise = 2 * (np.array([one.value for one in best]) - null)
+    return np.asarray(rise < special.chdtri(groups, 1 - level))
+
+
+def _without_lapse(weak: Bools, rows: BinomialRows, link: Link, groups: int) -> list[Maximum]:
+    fits = np.flatnonzero(weak)
+    if not fits.size:
+        return []
+    steepest = np.full(len(fits), STEEPEST / link.first_peak)
+    return climb(rows.take(fits), link, groups=groups, steepest=steepest, lapse=np.zeros(len(fits)))
+
+
+def _state(best: Maximum, *, groups: int, lapse: float | None) -> State:
     if best.at_bound[:groups].any():
-        return best, "separated"
+        return "separated"
     if lapse is None and best.at_bound[-1]:
-        return best, "lapse at 0" if best.theta[-1] == 0 else "lapse at maximum"
-    return best, "interior" if best.converged else "unidentified"
+        return "lapse at 0" if best.theta[-1] == 0 else "lapse at maximum"
+    return "interior" if best.converged else "unidentified"
+
+
+def _derivatives(best: list[Maximum], rows: BinomialRows, link: Link) -> tuple[Floats, Floats]:
+    """Observed informations (F, q + 1, q + 1) and row scores (F, q + 1, R) at the maxima."""
+    theta = np.array([one.theta for one in best])
+    return (
+        likelihood.observed_information(theta, rows, link),
+        likelihood.row_scores(theta, rows, link),
+    )
 
 
 def _covariance(
     best: Maximum,
-    rows: BinomialRows,
-    link: Link,
-    clusters: NDArray[np.int64] | None,
+    information: Floats,
+    scores: Floats,
+    clusters: Ints | None,
     *,
+    count: int,
     lapse_free: bool,
 ) -> tuple[Floats, bool]:
     """(q + 1, q + 1) covariance, NaN for parameters at a bound, and whether it is singular."""
@@ -228,7 +412,7 @@ def _covariance(
     if not free.any():
         return covariance, False
     block = np.ix_(free, free)
-    information = likelihood.observed_information(best.theta, rows, link)[block]
+    information = information[block]
     diagonal = np.diag(information)
     if (diagonal <= 0).any():
         return covariance, True
@@ -239,95 +423,9 @@ def _covariance(
     if clusters is None:
         covariance[block] = inverse
         return covariance, False
-    count = int(clusters.max()) + 1
     if count < 2:
         return covariance, True
-    scores = likelihood.row_scores(best.theta, rows, link)[:, free]
-    by_cluster = np.column_stack(
-        [np.bincount(clusters, column, minlength=count) for column in scores.T]
-    )
+    by_cluster = np.column_stack([np.bincount(clusters, column) for column in scores[free]])
     meat = by_cluster.T @ by_cluster * (count / (count - 1))
     covariance[block] = inverse @ meat @ inverse
     return covariance, False
-
-
-_WHY: dict[State, str] = {
-    "interior": "at the end of its range",
-    "lapse at 0": "the likelihood is highest at lapse 0, the end of its range",
-    "lapse at maximum": f"the likelihood is highest at the largest lapse allowed, {LAPSE_MAX}",
-    "separated": "evidence separates the choices: the likelihood rises with the slope without end",
-    "weak": "held at 0: choices do not move with the evidence, any lapse fits alike",
-    "one size": "held at 0: evidence of one size cannot tell slope from lapse",
-    "flat": "all evidence is zero",
-    "unidentified": "slope, bias and lapse cannot be told apart on these data",
-}
-
-
-@dataclass(frozen=True)
-class _Wald:
-    """Makes intervals from standard errors."""
-
-    quantile: float
-    facts: dict[str, Any]
-    why: str
-
-    def real(self, value: float, error: float, *, unit: str) -> Estimate:
-        if math.isnan(error):
-            return Estimate(value, reason=self.why, unit=unit, **self.facts)
-        half = self.quantile * error
-        return Estimate(value, value - half, value + half, unit=unit, **self.facts)
-
-    def share(self, value: float, error: float) -> Estimate:
-        if math.isnan(error):
-            return Estimate(value, reason=self.why, **self.facts)
-        half = self.quantile * error / (value * (1 - value))
-        low, high = special.expit(special.logit(value) + np.array([-half, half])).tolist()
-        facts = {**self.facts, "method": self.facts["method"] + ", logit scale"}
-        return Estimate(value, low, high, **facts)
-
-    def held(self, value: float, *, why: str, unit: str) -> Estimate:
-        return Estimate(value, reason=why, unit=unit, **{**self.facts, "method": "held"})
-
-
-def _assemble(
-    best: Maximum,
-    covariance: Floats,
-    *,
-    groups: list[str],
-    bias: bool,
-    lapse_free: bool,
-    link: str,
-    state: State,
-    n: int,
-    clusters: int,
-    level: float,
-    robust: bool,
-) -> PsychometricFit:
-    method = "Wald, cluster-robust" if robust else "Wald, observed information"
-    facts = {"level": level, "n": n, "clusters": clusters, "method": method}
-    quantile = special.stdtrit(max(clusters - 1, 1), (1 + level) / 2)
-    wald = _Wald(float(quantile), facts, _WHY[state])
-    theta, errors = best.theta.tolist(), np.sqrt(np.diag(covariance)).tolist()
-    slopes = {
-        name: wald.real(theta[row], errors[row], unit=f"{link}/evidence")
-        for row, name in enumerate(groups)
-    }
-    held_lapse = _WHY[state] if state in ("weak", "one size", "flat") else "held by the caller"
-    keep = [*range(len(groups) + bias), *([len(theta) - 1] if lapse_free else [])]
-    names = [f"slope[{name}]" for name in groups] + ["bias"] * bias + ["lapse"] * lapse_free
-    return PsychometricFit(
-        link=link,
-        slopes=slopes,
-        bias=wald.real(theta[-2], errors[-2], unit=link)
-        if bias
-        else wald.held(0.0, why="held at 0", unit=link),
-        lapse=wald.share(theta[-1], errors[-1])
-        if lapse_free
-        else wald.held(theta[-1], why=held_lapse, unit="proportion"),
-        log_likelihood=best.value,
-        n=n,
-        clusters=clusters,
-        state=state,
-        covariance=covariance[np.ix_(keep, keep)],
-        names=tuple(names),
-    )

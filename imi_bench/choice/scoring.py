@@ -1,20 +1,25 @@
-"""Fisher scoring inside a box: damped steps, bounds handled as an active set."""
+"""Fisher scoring inside a box: damped steps, bounds handled as an active set.
+
+Many problems climb at once, each with a damping and an end of its own, so that the folds of a
+calibration share their passes over the rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from imi_bench.arrays import Bools, Floats
+from imi_bench.arrays import Bools, Floats, Ints
 
-__all__ = ["Maximum", "maximise"]
+__all__ = ["Maximum", "Objective", "maximise", "maximise_each"]
 
 
 @dataclass(frozen=True, eq=False)
 class Maximum:
-    """Where the climb ended.
+    """Where a climb ended.
 
     Attributes
     ----------
@@ -33,6 +38,18 @@ class Maximum:
     at_bound: Bools
     converged: bool
     steps: int
+
+
+class Objective(Protocol):
+    """K functions of q parameters each, asked for some of them at a time."""
+
+    def value(self, theta: Floats, which: Ints) -> Floats:
+        """Values (A,) of the problems `which` (A,) at theta (A, q)."""
+        ...
+
+    def step(self, theta: Floats, which: Ints) -> tuple[Floats, Floats]:
+        """Gradients (A, q) and positive semi-definite informations (A, q, q) there."""
+        ...
 
 
 def maximise(
@@ -54,9 +71,50 @@ def maximise(
     step : callable
         theta to (gradient (q,), positive semi-definite information (q, q)).
     start, low, high : (q,) float64
+    tolerance, max_steps : float, int
+        As of `maximise_each`.
+    """
+    return maximise_each(
+        _Alone(value, step),
+        start=start[None],
+        low=low[None],
+        high=high[None],
+        tolerance=tolerance,
+        max_steps=max_steps,
+    )[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Alone:
+    one_value: Callable[[Floats], float]
+    one_step: Callable[[Floats], tuple[Floats, Floats]]
+
+    def value(self, theta: Floats, which: Ints) -> Floats:
+        return np.array([self.one_value(theta[0])])
+
+    def step(self, theta: Floats, which: Ints) -> tuple[Floats, Floats]:
+        gradient, information = self.one_step(theta[0])
+        return gradient[None], information[None]
+
+
+def maximise_each(
+    objective: Objective,
+    *,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    tolerance: float = 1e-12,
+    max_steps: int = 200,
+) -> list[Maximum]:
+    """Climb each of K problems from its start to a maximum within its box.
+
+    Parameters
+    ----------
+    objective : Objective
+    start, low, high : (K, q) float64
     tolerance : float
-        On ``g' I^-1 g / 2``, the rise in `value` a full step still promises; not below what a
-        float64 of the size of `value` can resolve.
+        On ``g' I^-1 g / 2``, the rise in value a full step still promises; not below what a float64
+        of the size of the value can resolve.
     max_steps : int
 
     Notes
@@ -64,43 +122,103 @@ def maximise(
     The information is damped by a multiple of its diagonal (Levenberg and Marquardt): the multiple
     grows tenfold (to 1e-3 at least) when a step does not rise, and shrinks tenfold when it does.
     """
-    theta, best = start.copy(), value(start)
-    resolution = 8 * np.finfo(np.float64).eps
-    damping = 1e-8
+    climb = _Climb(objective, start.copy(), low, high, tolerance)
+    active = np.flatnonzero((low < high).any(axis=1))
     for count in range(1, max_steps + 1):
-        gradient, information = step(theta)
-        held = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
-        free = np.flatnonzero(~held)
-        inside, slope = information[free][:, free], gradient[free]
-        ridge = np.maximum(inside.diagonal(), 1e-12)
-        while True:
-            damped = inside.copy()
-            damped.flat[:: len(free) + 1] += damping * ridge + 1e-14
-            move = np.zeros_like(theta)
-            move[free] = _within(damped, slope, low=(low - theta)[free], high=(high - theta)[free])
-            if gradient @ move / 2 < max(tolerance, resolution * abs(best)):
-                # The step is at hand, and one digit closer.
-                return Maximum(np.clip(theta + move, low, high), best, held, True, count)
-            trial = np.clip(theta + move, low, high)
-            if (reached := value(trial)) > best:
-                theta, best, damping = trial, reached, max(damping / 10, 1e-10)
+        if not active.size:
+            break
+        climb.steps[active] = count
+        active = climb.ascend(active)
+    return [
+        Maximum(theta, float(best), held, bool(converged), int(steps))
+        for theta, best, held, converged, steps in zip(
+            climb.theta, climb.best, climb.held, climb.converged, climb.steps, strict=True
+        )
+    ]
+
+
+@dataclass(eq=False)
+class _Climb:
+    """Where each problem stands."""
+
+    objective: Objective
+    theta: Floats
+    low: Floats
+    high: Floats
+    tolerance: float
+    best: Floats = field(init=False)
+    damping: Floats = field(init=False)
+    held: Bools = field(init=False)
+    converged: Bools = field(init=False)
+    steps: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.theta)
+        self.best = self.objective.value(self.theta, np.arange(count))
+        self.damping = np.full(count, 1e-8)
+        self.held = self.low >= self.high
+        self.converged = np.asarray(self.held.all(axis=1))
+        self.steps = np.ones(count, dtype=np.int64)
+
+    def ascend(self, active: Ints) -> Ints:
+        """One step of each active problem; those that go on."""
+        gradient, information = self.objective.step(self.theta[active], active)
+        theta, low, high = self.theta[active], self.low[active], self.high[active]
+        self.held[active] = ((theta <= low) & (gradient <= 0)) | ((theta >= high) & (gradient >= 0))
+        ended = np.zeros(len(active), dtype=bool)
+        pending = np.arange(len(active))
+        while pending.size:
+            rows = active[pending]
+            move = self._moves(rows, gradient[pending], information[pending])
+            done = self._close(rows, gradient[pending], move)
+            # The step is at hand, and one digit closer.
+            near = rows[done]
+            self.theta[near] = np.clip(
+                self.theta[near] + move[done], self.low[near], self.high[near]
+            )
+            self.converged[near], ended[pending[done]] = True, True
+            pending, rows, move = pending[~done], rows[~done], move[~done]
+            if not rows.size:
                 break
-            if damping > 1e12:
-                return Maximum(theta, best, held, False, count)
-            damping = max(10 * damping, 1e-3)  # less would change nothing
-    return Maximum(theta, best, held, False, max_steps)
+            rose = self._try(rows, move)
+            stuck = ~rose & (self.damping[rows] > 1e12)
+            ended[pending[stuck]] = True
+            again = ~rose & ~stuck
+            # a multiple under 1e-3 would change nothing
+            self.damping[rows[again]] = np.maximum(10 * self.damping[rows[again]], 1e-3)
+            pending = pending[again]
+        return active[~ended]
 
+    def _close(self, rows: Ints, gradient: Floats, move: Floats) -> Bools:
+        resolution = 8 * np.finfo(np.float64).eps * np.abs(self.best[rows])
+        rise = (gradient * move).sum(axis=1) / 2
+        return np.asarray(rise < np.maximum(self.tolerance, resolution))
 
-def _within(damped: Floats, slope: Floats, *, low: Floats, high: Floats) -> Floats:
-    """The Newton step; where it leaves the box, the best step of the others along the wall."""
-    if not len(slope):
-        return slope
-    step = np.asarray(np.linalg.solve(damped, slope), dtype=np.float64)
-    wall = np.clip(step, low, high)
-    out = wall != step
-    if out.any() and not out.all():
-        rest = ~out
-        pull = slope[rest] - damped[rest][:, out] @ wall[out]
-        step[rest] = np.linalg.solve(damped[rest][:, rest], pull)
-        step[out] = wall[out]
-    return step
+    def _try(self, rows: Ints, move: Floats) -> Bools:
+        trial = np.clip(self.theta[rows] + move, self.low[rows], self.high[rows])
+        reached = self.objective.value(trial, rows)
+        rose = reached > self.best[rows]
+        up = rows[rose]
+        self.theta[up], self.best[up] = trial[rose], reached[rose]
+        self.damping[up] = np.maximum(self.damping[up] / 10, 1e-10)
+        return rose
+
+    def _moves(self, rows: Ints, gradient: Floats, information: Floats) -> Floats:
+        """The damped Newton steps; where one leaves the box, the others' best along the wall."""
+        held, size = self.held[rows], gradient.shape[1]
+        diagonal = np.arange(size)
+        damped = np.where(held[:, :, None] | held[:, None, :], 0.0, information)
+        ridge = np.maximum(information[:, diagonal, diagonal], 1e-12)
+        added = self.damping[rows, None] * ridge + 1e-14
+        damped[:, diagonal, diagonal] += np.where(held, 1.0, added)
+        slope = np.where(held, 0.0, gradient)
+        step = np.linalg.solve(damped, slope[..., None])[..., 0]
+        wall = np.clip(step, self.low[rows] - self.theta[rows], self.high[rows] - self.theta[rows])
+        out = (wall != step) & ~held
+        rest = ~out & ~held
+        for row in np.flatnonzero(out.any(axis=1) & rest.any(axis=1)):
+            o, r = out[row], rest[row]
+            pull = slope[row, r] - damped[row][r][:, o] @ wall[row, o]
+            step[row, r] = np.linalg.solve(damped[row][r][:, r], pull)
+            step[row, o] = wall[row, o]
+        return np.asarray(step)

@@ -46,9 +46,9 @@ from imi_bench.glmm.inference import (
 )
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
-from imi_bench.glmm.threads import one_thread
 from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
+from imi_bench.threads import one_thread
 from imi_bench.vision.card import FAMILIES
 
 __all__ = ["analyse", "first_stage"]

@@ -20,10 +20,10 @@ from imi_bench.effects.truth import TrueEffects, read_truth
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.lapse import checked_lapse
 from imi_bench.glmm.tables import read_table
-from imi_bench.glmm.threads import one_thread
 from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
 from imi_bench.release.table import truth_path
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
+from imi_bench.threads import one_thread
 
 __all__ = ["catch_lapse", "effects"]
 

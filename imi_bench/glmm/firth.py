@@ -27,7 +27,7 @@ from imi_bench.glmm.laplace import LaplaceObjective
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.glmm.threads import one_thread
+from imi_bench.threads import one_thread
 
 __all__ = ["bias_reduced"]
 

@@ -30,7 +30,7 @@ from imi_bench.glmm.search import Search
 from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.glmm.starts import WarmStart, cold_binomial, cold_gaussian, cold_shaped
 from imi_bench.glmm.tables import read_table
-from imi_bench.glmm.threads import one_thread
+from imi_bench.threads import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd

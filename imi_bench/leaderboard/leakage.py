@@ -56,6 +56,8 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
 
     Units of a board that holds out whole networks leak by their network.
     """
+    if not declared.units and not declared.networks:
+        return []
     units = {text: parse_unit(text) for text in declared.units}
     if wrong := [text for text, unit in units.items() if unit is None]:
         why = "not network/layer/unit; put a whole network under calibration.networks"

@@ -131,11 +131,15 @@ def _all_scores(
         "bits": bits,
     }
     scores: list[Score] = [
-        likelihood.LIKELIHOOD[0],
-        *agreement.TRIALS,
-        *agreement.unit_scores(matched),
-        *consistency.CONSISTENCY,
-        *likelihood.CALIBRATION_ERROR,
+        score
+        for score in (
+            *likelihood.LIKELIHOOD,
+            *agreement.TRIALS,
+            *agreement.unit_scores(matched),
+            *consistency.CONSISTENCY,
+            *likelihood.CALIBRATION_ERROR,
+        )
+        if score.name == "bits" or score.name in _MORE.values()
     ]
     for name, part in parts.items():
         inside = part[matched.trial].astype(np.float64)

@@ -11,8 +11,10 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import jinja2
 from markupsafe import Markup
@@ -39,11 +41,12 @@ def render(table: Table) -> dict[str, str]:
 def render_pages(table: Table, *, details: Mapping[tuple[str, str], Detail]) -> dict[str, str]:
     """The pages of a board, by path relative to the board's folder on a site."""
     table = table.ordered()
-    pages = {"index.html": _page(table)}
+    axis = _Axis.of(table)
+    pages = {"index.html": _page(table, axis)}
     for row in table.rows:
         if row.kind == "submission":
             detail = details.get((row.name, row.revision), Detail())
-            pages[f"pages/{page_name(row)}"] = _submission_page(table, row, detail)
+            pages[f"pages/{page_name(row)}"] = _submission_page(table, row, detail, axis)
     return pages
 
 
@@ -105,7 +108,35 @@ def _strata(row: Row) -> dict[str, list[float | None]]:
     return {name: numbers(e) for name, e in every.items() if not math.isnan(e.value)}
 
 
-def _axis(table: Table) -> tuple[float, float]:
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """The one axis of all intervals of a board.
+
+    Attributes
+    ----------
+    ends : (float, float)
+    drawn : Markup
+        With round numbers, for the tables' headings.
+    chance : float
+    ceiling : float or None
+    """
+
+    ends: tuple[float, float]
+    drawn: Markup
+    chance: float
+    ceiling: float | None
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        ends = _ends(table)
+        ceiling = None if table.ceiling is None else table.ceiling.value
+        return cls(ends, interval_axis(ends, unit=table.unit), table.chance, ceiling)
+
+    def plot(self, estimate: Estimate) -> Markup:
+        return interval(estimate, axis=self.ends, chance=self.chance, ceiling=self.ceiling)
+
+
+def _ends(table: Table) -> tuple[float, float]:
     ends = [table.chance]
     for row in table.rows:
         for e in (row.score, *row.strata.values()):
@@ -126,30 +157,19 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def _plotter(table: Table) -> object:
-    axis = _axis(table)
-    ceiling = table.ceiling.value if table.ceiling is not None else None
-
-    def plot(estimate: Estimate) -> Markup:
-        return interval(estimate, axis=axis, chance=table.chance, ceiling=ceiling)
-
-    return plot
-
-
-def _page(table: Table) -> str:
+def _page(table: Table, axis: _Axis) -> str:
     def choices(prefix: str) -> list[str]:
         names = {n.removeprefix(prefix) for r in table.rows for n in r.strata if prefix in n}
         return sorted(names)
 
-    axis = _axis(table)
     return (
         _environment()
         .get_template("board.html.j2")
         .render(
             t=table,
-            axis={"low": axis[0], "high": axis[1]},
-            plot=_plotter(table),
-            axis_plot=interval_axis(_axis(table), unit=table.unit),
+            axis={"low": axis.ends[0], "high": axis.ends[1]},
+            plot=axis.plot,
+            axis_plot=axis.drawn,
             order=lambda row, position: row.rank or _NEVER + position,
             extra=_extra(table),
             modes=choices("mode="),
@@ -160,7 +180,7 @@ def _page(table: Table) -> str:
     )
 
 
-def _submission_page(table: Table, row: Row, detail: Detail) -> str:
+def _submission_page(table: Table, row: Row, detail: Detail, axis: _Axis) -> str:
     scores = [(table.score_name, row.score), *row.strata.items()]
     if row.share is not None:
         scores.append(("share of ceiling", row.share))
@@ -171,8 +191,8 @@ def _submission_page(table: Table, row: Row, detail: Detail) -> str:
             t=table,
             r=row,
             scores=[*scores, *row.more.items()],
-            plot=_plotter(table),
-            axis_plot=interval_axis(_axis(table), unit=table.unit),
+            plot=axis.plot,
+            axis_plot=axis.drawn,
             figures=detail.figures,
             trials=detail.trials,
             total=detail.total,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imi_bench.arrays import Ints
 from imi_bench.errors import ImiBenchError, SubmissionError
 from imi_bench.leaderboard.archive import Problem, hashes, read_files
 from imi_bench.leaderboard.board import Board, Reference
@@ -71,6 +72,13 @@ class Expected:
     index: TrialIndex
     sides: Strings
     rows: pd.Index
+
+    def rows_of(self, trial_ids: pd.Series[str]) -> Ints:
+        """Row of each trial id; -1 for what is no trial of the board."""
+        ids = trial_ids.to_numpy(dtype=object)
+        if len(ids) == len(self.index) and (ids == self.index.trial_id).all():
+            return np.arange(len(ids))
+        return np.asarray(self.rows.get_indexer(pd.Index(ids, dtype=object)), dtype=np.int64)
 
     @classmethod
     def of(cls, index: TrialIndex, board: Board) -> Expected:
@@ -259,7 +267,7 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
     elif len(observers) != 1:
         message = f"found {len(observers)} observers, wanted 1"
         problems.append(Problem(_DECISIONS, "observer", message))
-    rows = expected.rows.get_indexer(pd.Index(frame["trial_id"], dtype=object))
+    rows = expected.rows_of(frame["trial_id"])
     report("trial_id", pd.Series(rows < 0), "a trial of the board")
     report("trial_id", frame.duplicated(["observer", "trial_id"]), "each trial once")
     report("status", ~frame["status"].isin(STATUSES), " or ".join(STATUSES))
@@ -286,7 +294,7 @@ def _decisions(frame: pd.DataFrame, expected: Expected) -> tuple[DecisionVariabl
     tables = []
     count = len(expected.index)
     for name, own in frame.groupby("observer", sort=True):
-        rows = expected.rows.get_indexer(pd.Index(own["trial_id"], dtype=object))
+        rows = expected.rows_of(own["trial_id"])
         value, status = np.full(count, np.nan), np.full(count, "error", dtype=object)
         value[rows], status[rows] = own["decision_variable"], own["status"]
         tables.append(

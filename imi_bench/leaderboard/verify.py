@@ -15,7 +15,6 @@ from typing import Self
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from threadpoolctl import threadpool_limits
 
 from imi_bench.errors import ImiBenchError, NotComparableError
 from imi_bench.leaderboard.archive import Problem
@@ -28,6 +27,7 @@ from imi_bench.leaderboard.store import Store
 from imi_bench.leaderboard.validate import validate
 from imi_bench.progress import progress
 from imi_bench.stats.estimate import Estimate
+from imi_bench.threads import one_thread
 
 SCORE_HELP = {
     "bits": "Held-out log-likelihood of single human answers, in bits an answer above guessing, "
@@ -43,6 +43,7 @@ _WORTH_PROCESSES = 40
 CHANCE = {"bits": 0.0, "interpretability": 0.5}
 
 
+@one_thread()
 def verify(
     board: Board, *, fresh: bool = False, extra: Sequence[Path] = ()
 ) -> tuple[Table, dict[tuple[str, str], Detail]]:
@@ -218,10 +219,7 @@ def _judged_all(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list
     jobs = Parallel(n_jobs=-1 if many else 1, return_as="generator")
     found: dict[Path, Scored | list[Problem] | None] = {}
     plain = judge.board if many else judge
-    with (
-        threadpool_limits(limits=1),
-        progress("validating and scoring", total=len(paths), unit="submissions") as advance,
-    ):
+    with progress("validating and scoring", total=len(paths), unit="submissions") as advance:
         for batch in jobs(delayed(_judged_batch)(plain, batch) for batch in batches):
             found |= batch
             advance(len(batch))
@@ -231,7 +229,7 @@ def _judged_all(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list
 def _judged_batch(
     judge: Judge | Board, paths: Sequence[Path]
 ) -> dict[Path, Scored | list[Problem]]:
-    with threadpool_limits(limits=1):
+    with one_thread():
         judge = Judge.of(judge) if isinstance(judge, Board) else judge
         return {path: judge._judged(path) for path in paths}
 

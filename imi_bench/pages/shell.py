@@ -71,6 +71,7 @@ def code(text: str) -> Markup:
     )
 
 
+@cache
 def asset(room: str, name: str) -> Markup:
     """A style or script of the room or of the shell, as it is."""
     from markupsafe import Markup

@@ -101,8 +101,7 @@ class AlignedAnswers:
     @cached_property
     def network_condition(self) -> Ints:
         """(T,) code of the trial's network, mode and difficulty: a bar of the paper's figure."""
-        parts = zip(self.index.network, self.index.mode, self.index.difficulty, strict=True)
-        return codes(np.array(["/".join(part) for part in parts], dtype=object))
+        return self.index.network_condition_code
 
     @cached_property
     def answers(self) -> Floats:

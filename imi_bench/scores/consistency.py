@@ -20,7 +20,7 @@ import pandas as pd
 from imi_bench.arrays import Array, Floats
 from imi_bench.errors import InputError
 from imi_bench.scores.alignment import AlignedAnswers
-from imi_bench.stats.sums import Placed, Score, Totals
+from imi_bench.stats.sums import OverPlaces, Placed, Score
 
 __all__ = [
     "CONSISTENCY",
@@ -84,22 +84,32 @@ def stratified_kappa(*, count: Floats, alike: Floats, first: Floats, second: Flo
     >>> float(stratified_kappa(count=one, alike=one / 4, first=one / 2, second=one / 2))
     -0.5
     """
+    return _kappa(_beyond_chance(np.stack([count, alike, first, second], axis=-1)).sum(axis=-2))
+
+
+def _beyond_chance(stratum: Floats) -> Floats:
+    """(..., 3) cases, agreement beyond chance, and what chance leaves, of strata (..., 4)."""
+    count, alike, first, second = np.moveaxis(stratum, -1, 0)
     some = np.where(count > 0, count, 1.0)
     p, q = first / some, second / some
     by_chance = np.where(count > 0, count * (p * q + (1 - p) * (1 - q)), 0.0)
-    spare = (count - by_chance).sum(axis=-1)
-    excess = (alike - by_chance).sum(axis=-1)
-    return np.asarray(excess / np.where(spare > 1e-12 * count.sum(axis=-1), spare, np.nan))
+    return np.stack([count, alike - by_chance, count - by_chance], axis=-1)
+
+
+def _kappa(sums: Floats) -> Floats:
+    count, excess, spare = np.moveaxis(sums, -1, 0)
+    return np.asarray(excess / np.where(spare > 1e-12 * count, spare, np.nan))
 
 
 def pooled_kappa(*, count: Floats, alike: Floats, first: Floats, second: Floats) -> Floats:
     """Cohen's kappa of all strata thrown together."""
-    total = np.where(count.sum(axis=-1) > 0, count.sum(axis=-1), np.nan)
-    return cohen_kappa(
-        alike=alike.sum(axis=-1) / total,
-        first=first.sum(axis=-1) / total,
-        second=second.sum(axis=-1) / total,
-    )
+    return _of_all(np.stack([count, alike, first, second], axis=-1).sum(axis=-2))
+
+
+def _of_all(sums: Floats) -> Floats:
+    count, alike, first, second = np.moveaxis(sums, -1, 0)
+    total = np.where(count > 0, count, np.nan)
+    return cohen_kappa(alike=alike / total, first=first / total, second=second / total)
 
 
 def consistency_answers(matched: AlignedAnswers) -> dict[str, Floats | Placed]:
@@ -119,16 +129,8 @@ def consistency_answers(matched: AlignedAnswers) -> dict[str, Floats | Placed]:
     }
 
 
-def _within(t: Totals) -> Floats:
-    count, alike, first, second = np.moveaxis(t["consistency"], -1, 0)
-    return stratified_kappa(count=count, alike=alike, first=first, second=second)
-
-
-def _pooled(t: Totals) -> Floats:
-    count, alike, first, second = np.moveaxis(t["consistency"], -1, 0)
-    return pooled_kappa(count=count, alike=alike, first=first, second=second)
-
-
+_within = OverPlaces("consistency", _beyond_chance, _kappa)
+_pooled = OverPlaces("consistency", np.asarray, _of_all)
 _CERTAIN = "observer and people are always right, or always wrong"
 CONSISTENCY = (
     Score("error_consistency", "kappa", _within, over_people=True, undefined=_CERTAIN, curved=True),

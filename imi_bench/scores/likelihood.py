@@ -17,7 +17,7 @@ from imi_bench.provenance import plain
 from imi_bench.results import Brief
 from imi_bench.scores.agreement import told_and_heard
 from imi_bench.scores.alignment import AlignedAnswers
-from imi_bench.stats.sums import Placed, Score, Totals
+from imi_bench.stats.sums import OverPlaces, Placed, Score, Totals
 
 __all__ = [
     "CALIBRATION_ERROR",
@@ -113,8 +113,15 @@ def _gaps(t: Totals) -> Floats:
     return np.asarray((told - hits) / answers.sum(axis=-1, keepdims=True))
 
 
-def _expected_calibration_error(t: Totals) -> Floats:
-    return np.asarray(np.abs(_gaps(t)).sum(axis=-1))
+def _gap_and_answers(bin_: Floats) -> Floats:
+    """(…, 2) how far prediction and answers of a bin (…, 3) are apart, summed, and its answers."""
+    answers, told, hits = np.moveaxis(bin_, -1, 0)
+    return np.stack([np.abs(told - hits), answers], axis=-1)
+
+
+_expected_calibration_error = OverPlaces(
+    "reliability", _gap_and_answers, lambda sums: np.asarray(sums[..., 0] / sums[..., 1])
+)
 
 
 CALIBRATION_ERROR = (

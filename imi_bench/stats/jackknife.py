@@ -29,7 +29,7 @@ import numpy as np
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.stats import noise
-from imi_bench.stats.sums import Score, Sums, Totals
+from imi_bench.stats.sums import OverPlaces, Placed, Score, Sums, Totals, renumbered
 
 __all__ = ["MANY_UNITS", "Jackknife", "Spread", "combined", "jackknives"]
 
@@ -224,9 +224,9 @@ def jackknives(
     stratum = sums.stratum
     if np.bincount(stratum).min() < SMALLEST_STRATUM:
         stratum = np.zeros_like(stratum)
-    person = np.unique(sums.participant, return_inverse=True)[1].astype(np.int64)
+    person = renumbered(sums.participant)[1]
     pair = sums.unit_of_answer * (int(person.max(initial=0)) + 1) + person
-    cell = np.unique(pair, return_inverse=True)[1].astype(np.int64)
+    cell = renumbered(pair)[1]
     values = _evaluate(scores, totals)
     units = _without(scores, alone, totals, weights=np.eye(sums.n_units))
     pairs = _pairs([score for score in scores if score.curved], alone, totals)
@@ -256,9 +256,28 @@ def jackknives(
 
 def _apart(sums: Sums, scores: Sequence[Score], group: Ints) -> dict[str, Floats]:
     """Scores over answers without each group of answers."""
+    groups = int(group.max(initial=-1)) + 1
+    found, others = {}, []
+    for score in scores:
+        table = sums.answers.get(score.of.table) if isinstance(score.of, OverPlaces) else None
+        if isinstance(score.of, OverPlaces) and isinstance(table, Placed):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found[score.name] = score.of.without(table, group, groups)
+        else:
+            others.append(score)
+    read = {score.of.table for score in scores if isinstance(score.of, OverPlaces)}
+    rest = {name: column for name, column in sums.answers.items() if name not in read}
+    return found | _apart_by_all_sums(replace(sums, answers=rest), others, group, groups)
+
+
+def _apart_by_all_sums(
+    sums: Sums, scores: Sequence[Score], group: Ints, groups: int
+) -> dict[str, Floats]:
+    """Scores that may read any of the sums, which are made for some groups at a time."""
     if not scores:
         return {}
-    groups = int(group.max()) + 1
+    if not any(isinstance(column, Placed) for column in sums.answers.values()):
+        return _without(scores, sums.by(group, groups), sums.by(np.zeros_like(group), 1))
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(0, groups + _CHUNK, _CHUNK))
     totals = sums.by(np.zeros_like(group), 1)

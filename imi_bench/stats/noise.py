@@ -9,6 +9,7 @@ scaled as Student's t is, for the few units that its variance comes from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -49,28 +50,51 @@ def draw(
     """
     if not scores or not n_draws:
         return {}
-    n_units, n_people = len(stratum), int(person.max()) + 1
-    of_unit = generator(seed, "units").standard_normal((n_draws, n_units))
-    of_person = generator(seed, "participants").standard_normal((n_draws, n_people))
-    heavy = _heavier(n_draws, df=n_units - len(np.unique(stratum)), seed=seed)
-    noisy = {}
-    for name, table in sums.answers.items():
-        if not isinstance(table, Placed):
-            continue
-        rest, shape = table.residuals, (table.count, table.values.shape[1])
-        by_unit = rest.sums(sums.unit_of_answer, n_units).reshape(n_units, -1)
-        by_person = rest.sums(person, n_people).reshape(n_people, -1)
-        by_unit = _centred(by_unit, stratum)
-        squares = (by_person**2).sum(axis=0)
-        of_cell = rest.squares(cell).ravel()
-        more = np.sqrt(np.maximum(0, 1 - of_cell / np.where(squares > 0, squares, np.inf)))
-        noise = of_unit @ by_unit + of_person @ (by_person * more)
-        everyone = table.sums(np.zeros_like(table.place), 1)
-        noisy[name] = everyone + heavy[:, None, None] * noise.reshape(n_draws, *shape)
+    noisy = _Noisy(sums, person, cell, stratum, n_draws, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {s.name: (s.of if s.parts is None else s.parts)(noisy) for s in scores}
 
 
+class _Noisy(dict[str, Floats]):
+    """The tables of answers with noise, each made when a score first asks for it."""
+
+    def __init__(
+        self, sums: Sums, person: Ints, cell: Ints, stratum: Ints, n_draws: int, seed: int
+    ) -> None:
+        super().__init__()
+        self._sums, self._person, self._cell, self._stratum = sums, person, cell, stratum
+        self._n_draws, self._seed = n_draws, seed
+
+    def __missing__(self, name: str) -> Floats:
+        table = self._sums.answers[name]
+        if not isinstance(table, Placed):
+            raise TypeError(f"'{name}' is no table of answers")
+        stratum, n_draws, seed = self._stratum, self._n_draws, self._seed
+        n_units, n_people = len(stratum), int(self._person.max()) + 1
+        rest, shape = table.residuals, (table.count, table.values.shape[1])
+        by_unit = rest.sums(self._sums.unit_of_answer, n_units).reshape(n_units, -1)
+        by_person = rest.sums(self._person, n_people).reshape(n_people, -1)
+        by_unit = _centred(by_unit, stratum)
+        squares = (by_person**2).sum(axis=0)
+        of_cell = rest.squares(self._cell).ravel()
+        more = np.sqrt(np.maximum(0, 1 - of_cell / np.where(squares > 0, squares, np.inf)))
+        noise = _normal(n_draws, n_units, seed=seed, stream="units") @ by_unit
+        noise += _normal(n_draws, n_people, seed=seed, stream="participants") @ (by_person * more)
+        everyone = table.sums(np.zeros_like(table.place), 1)
+        heavy = _heavier(n_draws, df=n_units - len(np.unique(stratum)), seed=seed)
+        self[name] = everyone + heavy[:, None, None] * noise.reshape(n_draws, *shape)
+        return self[name]
+
+
+@lru_cache(maxsize=8)
+def _normal(n_draws: int, count: int, *, seed: int, stream: str) -> Floats:
+    """(n_draws, count) weights; the same for every observer of a study."""
+    weights = generator(seed, stream).standard_normal((n_draws, count))
+    weights.setflags(write=False)
+    return weights
+
+
+@lru_cache(maxsize=8)
 def _heavier(n_draws: int, *, df: int, seed: int) -> Floats:
     """(n_draws,) what makes normal noise Student's: the variance of few units is not known."""
     if df < 1:
@@ -84,7 +108,8 @@ def _centred(by_unit: Floats, stratum: Ints) -> Floats:
     """Deviations from the stratum's mean, unbiased for their sum's variance."""
     size = np.bincount(stratum)
     mean = np.zeros((len(size), by_unit.shape[1]))
-    np.add.at(mean, stratum, by_unit)
+    for column, summed in zip(by_unit.T, mean.T, strict=True):
+        summed += np.bincount(stratum, column, minlength=len(size))
     mean /= size[:, None]
     scale = np.sqrt(size / np.maximum(size - 1, 1))
     return np.asarray((by_unit - mean[stratum]) * scale[stratum, None])

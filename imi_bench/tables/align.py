@@ -39,11 +39,11 @@ def rows_of(wanted: ArrayLike | pd.Series[Any], *, among: ArrayLike | pd.Series[
     >>> rows_of(["b", "c", "b"], among=["a", "b"]).tolist()
     [1, -1, 1]
     """
-    known = pd.Index(np.asarray(among, dtype=object))
+    known = pd.Index(np.asarray(among, dtype=object), dtype=object)
     if not known.is_unique:
         twice = known[known.duplicated()][0]
         raise InputError("trial twice in a table", found=repr(twice), wanted="each trial once")
-    rows = known.get_indexer(pd.Index(np.asarray(wanted, dtype=object)))
+    rows = known.get_indexer(pd.Index(np.asarray(wanted, dtype=object), dtype=object))
     return np.asarray(rows, dtype=np.int64)
 
 

@@ -173,6 +173,12 @@ class TrialIndex(Shown):
         return codes(self.condition_id)
 
     @cached_property
+    def network_condition_code(self) -> Ints:
+        """(T,) number of each trial's network, mode and difficulty, in the order of their names."""
+        parts = zip(self.network, self.mode, self.difficulty, strict=True)
+        return codes(column(["/".join(part) for part in parts], str))
+
+    @cached_property
     def condition_id(self) -> Strings:
         """(T,) ``network/layer/unit/mode/difficulty``: what about 30 people answered."""
         parts = zip(self.unit_id, self.mode, self.difficulty, strict=True)

@@ -73,16 +73,16 @@ def test_impossible_parameters_cannot_be_made(wrong):
 def test_gradient_and_information_match_finite_differences(link: Link, lapse: float, rng):
     x = rng.normal(0, 2, 40)
     k = rng.binomial(5, choice_probability(x, PsychometricParameters(0.7, -0.2, 0.1)))
-    rows = BinomialRows(np.column_stack([x, np.ones(40)]), k, np.full(40, 5))
+    rows = BinomialRows(np.stack([x, np.ones(40)]), k, np.full(40, 5))
     theta = np.array([0.7, -0.2, lapse])
-    score = likelihood.row_scores(theta, rows, link).sum(axis=0)
+    score = likelihood.row_scores(theta, rows, link).sum(axis=-1)
     if lapse:
         numeric = approx_fprime(theta, likelihood.log_likelihood, 1e-7, rows, link)
         assert score == pytest.approx(numeric, rel=1e-4, abs=1e-4)
     assert likelihood.scoring_step(theta, rows, link)[0] == pytest.approx(score, rel=1e-10)
 
     def gradient(at):
-        return likelihood.row_scores(at, rows, link).sum(axis=0)
+        return likelihood.row_scores(at, rows, link).sum(axis=-1)
 
     hessian = np.array(
         [(gradient(theta + d) - gradient(theta - d)) / 2e-6 for d in 1e-6 * np.eye(3)]
@@ -95,7 +95,7 @@ def test_gradient_and_information_match_finite_differences(link: Link, lapse: fl
 def test_expected_information_is_the_mean_of_the_observed(rng):
     x, theta, link = rng.normal(0, 2, 30), np.array([0.7, 0.1]), LINKS["probit"]
     p = choice_probability(x, PsychometricParameters(0.7, lapse=0.1, link="probit"))
-    exact = BinomialRows(x[:, None], p, np.ones(30))
+    exact = BinomialRows(x[None], p, np.ones(30))
     expected = likelihood.scoring_step(theta, exact, link)[1]
     assert likelihood.observed_information(theta, exact, link) == pytest.approx(expected)
 
@@ -144,7 +144,7 @@ def test_recovers_all_parameters(link: Link, rng):
 def test_the_fit_is_a_maximum(rng):
     x, k, n = simulated(rng, lapse=0.1)
     fit = fit_psychometric(x, successes=k, trials=n)
-    rows = BinomialRows(x[:, None], k, n)
+    rows = BinomialRows(x[None], k, n)
     best = np.array([fit.slopes["all"].value, fit.lapse.value])
     assert likelihood.log_likelihood(best, rows, LINKS["logit"]) == pytest.approx(
         fit.log_likelihood, rel=1e-12
