@@ -46,8 +46,8 @@ def gate_command(
         Path | None, typer.Option(help="Trial table, if the new run has none.")
     ] = None,
     least_coverage: Annotated[
-        float, typer.Option(help="Share of trials that each must have answered for a pass.")
-    ] = 0.5,
+        float, typer.Option(help="Share of trials, also in strata, that each must have answered.")
+    ] = 0.98,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
     as_json: AsJson = False,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from imi_bench.arrays import Bools, Floats
+from imi_bench.arrays import Floats
 from imi_bench.gate.bounds import Moments, UnitSums, interval, p_at_least, p_at_most
 from imi_bench.results import Brief
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.multiplicity import holm
-from imi_bench.tables import Strings, codes
+from imi_bench.tables import ANSWERED, Strings, codes
 
 __all__ = ["Comparison", "Rules", "Verdict", "compare", "judge"]
 
@@ -66,6 +66,9 @@ class Comparison(Brief):
         adjusted; NaN in a stratum of one unit.
     coverage_baseline, coverage_new : float
         Share of the trials that each answered; a trial without an answer earns what a guess does.
+    lost_baseline, lost_new : mapping of str to int
+        Trials without an answer by status: ``refused``, ``filtered``, ``unparsed``, ``truncated``,
+        ``option missing``, ``error``.
     floor : float or None
         Lowest score allowed in this stratum.
     p_held, p_below : float
@@ -86,6 +89,8 @@ class Comparison(Brief):
     p_worse: float
     coverage_baseline: float
     coverage_new: float
+    lost_baseline: Mapping[str, int] = field(default_factory=dict)
+    lost_new: Mapping[str, int] = field(default_factory=dict)
     floor: float | None = None
     p_held: float = math.nan
     p_below: float = math.nan
@@ -106,6 +111,7 @@ class Comparison(Brief):
         plain = (*text, *numbers, "coverage_baseline", "coverage_new")
         return {
             **{name: _null(getattr(self, name)) for name in plain},
+            "unanswered": {"baseline": dict(self.lost_baseline), "new": dict(self.lost_new)},
             **{name: getattr(self, name).to_json() for name in ("baseline", "new", "drop")},
         }
 
@@ -118,7 +124,7 @@ def compare(
     stratum: str,
     *,
     scores: tuple[Floats, Floats],
-    answered: tuple[Bools, Bools],
+    status: tuple[Strings, Strings],
     unit: Strings,
     floor: float | None,
     rules: Rules,
@@ -128,7 +134,7 @@ def compare(
     Parameters
     ----------
     stratum : str
-    scores, answered : pair of (T,) float64, pair of (T,) bool
+    scores, status : pair of (T,) float64, pair of (T,) str
         Of baseline and new run.
     unit : (T,) str
     floor : float or None
@@ -141,7 +147,11 @@ def compare(
         "clusters": int(code.max()) + 1,
         "unit": rules.unit,
     }
+    answered = [np.isin(one.astype(str), ANSWERED) for one in status]
     coverage = float(answered[0].mean()), float(answered[1].mean())
+    lost_baseline, lost_new = (
+        _counts(one[~mask]) for one, mask in zip(status, answered, strict=True)
+    )
     if facts["clusters"] < 2:
         old, new, drop = (
             Estimate(float(v.mean()), reason=_ONE_UNIT, **facts)
@@ -149,7 +159,17 @@ def compare(
         )
         nan = math.nan
         return Comparison(
-            stratum, old, new, drop, nan, nan, *coverage, floor=floor, reason=_ONE_UNIT
+            stratum,
+            old,
+            new,
+            drop,
+            nan,
+            nan,
+            *coverage,
+            lost_baseline=lost_baseline,
+            lost_new=lost_new,
+            floor=floor,
+            reason=_ONE_UNIT,
         )
     size = 1.0 if rules.share else max(1.0, *(float(np.abs(s).max()) for s in scores))
     sums = [UnitSums.of(s, code, largest=size, signed=not rules.share) for s in scores]
@@ -168,11 +188,18 @@ def compare(
         float(p_at_least(change, rules.max_drop)),
         float(p_at_most(change, rules.max_drop)),
         *coverage,
+        lost_baseline=lost_baseline,
+        lost_new=lost_new,
         floor=floor,
         p_held=math.nan if allowed is None else float(p_at_least(loss, allowed)),
         p_below=math.nan if allowed is None else float(p_at_most(loss, allowed)),
         moments=(change, loss),
     )
+
+
+def _counts(status: Strings) -> dict[str, int]:
+    names, counts = np.unique(status.astype(str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def _shortfall(new: UnitSums, rules: Rules) -> UnitSums:
@@ -188,6 +215,7 @@ def _allowed(floor: float, rules: Rules) -> float:
 def judge(comparisons: Sequence[Comparison], rules: Rules) -> list[Comparison]:
     """Give each comparison its verdict.
 
+    A comparison where either run left too many trials unanswered is "cannot tell" before all else.
     All tests of "worse", of all trials, of strata and of floors, are one family under Holm's
     correction. "Pass" needs none: it is said only where everything asked is shown.
     """
@@ -201,6 +229,8 @@ def judge(comparisons: Sequence[Comparison], rules: Rules) -> list[Comparison]:
 
 
 def _judged(c: Comparison, rules: Rules, p_worse: float, p_below: float, tests: int) -> Comparison:
+    if (short := _short_of_answers(c, rules)) is not None:
+        return replace(c, reason=short)
     margin, alpha = rules.max_drop, rules.alpha
     fallen = f"the drop exceeds {margin:g}: at least {c.drop.low:.4f}"
     below = f"below its floor {_number(c.floor)}: at most {c.new.high:.4f}"
@@ -211,11 +241,6 @@ def _judged(c: Comparison, rules: Rules, p_worse: float, p_below: float, tests: 
     if c.p_worse <= alpha or c.p_below <= alpha:
         what = fallen if c.p_worse <= alpha else below
         return _unsettled(c, f"{what}; not after Holm's correction for {tests} tests", rules)
-    if min(c.coverage_baseline, c.coverage_new) < rules.least_coverage:
-        who = "the baseline" if c.coverage_baseline < rules.least_coverage else "the new run"
-        share = min(c.coverage_baseline, c.coverage_new)
-        reason = f"{who} answered {share:.0%} of the trials, less than {rules.least_coverage:.0%}"
-        return replace(c, reason=reason)
     if c.p_pass > alpha:
         ends = f"between {c.drop.low:.4f} and {c.drop.high:.4f}"
         return _unsettled(c, f"the drop lies {ends}, margin {margin:g}", rules)
@@ -224,6 +249,24 @@ def _judged(c: Comparison, rules: Rules, p_worse: float, p_below: float, tests: 
         return _unsettled(c, f"floor {_number(c.floor)} lies in {ends}", rules)
     reason = f"the drop is below {margin:g}: at most {c.drop.high:.4f}"
     return replace(c, verdict="pass", reason=reason)
+
+
+def _short_of_answers(c: Comparison, rules: Rules) -> str | None:
+    """Why too few trials have an answer for any verdict; None where enough have.
+
+    Judged before all else: what a run refuses it does not lose, and what it answers in its place it
+    does not win.
+    """
+    share = min(c.coverage_baseline, c.coverage_new)
+    if share >= rules.least_coverage:
+        return None
+    who = "the baseline" if c.coverage_baseline < rules.least_coverage else "the new run"
+    said = (c.lost_baseline if who == "the baseline" else c.lost_new) or {}
+    listed = ", ".join(f"{count:,} {status}" for status, count in said.items())
+    return (
+        f"{who} answered {share:.1%} of the trials, less than {rules.least_coverage:.0%}"
+        + f" ({listed})" * bool(listed)
+    )
 
 
 def _number(floor: float | None) -> str:

@@ -29,7 +29,7 @@ def rows(result: GateResult) -> list[Sequence[str]]:
             c.verdict,
             f"{c.drop.n:,}",
             f"{c.drop.clusters:,}",
-            f"{c.coverage_baseline:.0%}, {c.coverage_new:.0%}",
+            f"{_share(c.coverage_baseline)}, {_share(c.coverage_new)}",
             _settle(c),
         )
         for c in result.comparisons
@@ -44,9 +44,26 @@ def footnotes(result: GateResult) -> list[str]:
         f"score: {result.score}; intervals: {1 - 2 * result.alpha:.0%}, {METHOD}",
         f"answered: {whole.coverage_baseline:.1%} by the baseline, {whole.coverage_new:.1%} by "
         f"the new run (a trial without an answer earns what a guess does)",
+        *_unanswered(result),
         f"trials: {told[result.simulated]}; calibration: {result.calibration}"
         + "".join(f", {digest[:12]}" for digest in result.calibration_hashes),
     ]
+
+
+def _unanswered(result: GateResult) -> list[str]:
+    """Trials without an answer by status, of all and of each stratum that has some."""
+    said = []
+    for c in result.comparisons:
+        for who, lost in (("baseline", c.lost_baseline), ("new run", c.lost_new)):
+            if lost:
+                listed = ", ".join(f"{count:,} {status}" for status, count in lost.items())
+                said.append(f"no answer in {text.one_line(c.stratum)}, {who}: {listed}")
+    return said
+
+
+def _share(value: float) -> str:
+    """A share that is not whole is not rounded to it."""
+    return f"{value:.0%}" if value in (0, 1) else f"{min(value, 0.999):.1%}"
 
 
 def markdown(result: GateResult) -> str:

@@ -5,7 +5,8 @@ minus the new one's. With the one-sided confidence level 1 - alpha:
 
 * **pass** if the drop is shown to be below the margin,
 * **worse** if it is shown to be above the margin,
-* **cannot tell** otherwise, with the number of trials that would settle it, if any would.
+* **cannot tell** otherwise, with the number of trials that would settle it, if any would; and,
+  before all else, where more than 2 % of the trials (of all or of a stratum) have no answer.
 
 Strata (``by``) and floors can only make it stricter: "worse" is said of all trials, of a stratum
 or of a floor after Holm's correction over all of them. The tests are those of
@@ -32,7 +33,7 @@ from imi_bench.plots import Interval, forest
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
 from imi_bench.stimuli.trial_table import TrialsLike, read_index
-from imi_bench.tables import DecisionsLike, DecisionVariables, Responses, Study, TrialIndex
+from imi_bench.tables import DecisionsLike, DecisionVariables, Responses, Strings, Study, TrialIndex
 from imi_bench.tables.align import rows_of
 from imi_bench.text import one_line
 
@@ -43,6 +44,7 @@ __all__ = ["EXIT_CODES", "SCORES", "STRATA", "Comparison", "GateResult", "Verdic
 
 STRATA = ("mode", "difficulty", "network", "layer")
 EXIT_CODES: Mapping[str, int] = {"pass": 0, "worse": 1, "cannot tell": 3}
+LEAST_COVERAGE = 0.98
 _FEWEST_BITS = -40.0
 
 
@@ -61,7 +63,7 @@ class GateResult(Result):
     max_drop, alpha : float
         Margin and one-sided error rate.
     least_coverage : float
-        Share of the trials that each run must have answered for a pass.
+        Share of the trials that each run must have answered for any verdict.
     simulated : bool or None
         Whether the trials (or the people) are made up; None where no run says.
     calibration : str
@@ -77,7 +79,7 @@ class GateResult(Result):
     baseline: str
     max_drop: float
     alpha: float
-    least_coverage: float = 0.5
+    least_coverage: float = LEAST_COVERAGE
     simulated: bool | None = None
     calibration: str = "none"
     calibration_hashes: tuple[str, ...] = ()
@@ -103,11 +105,10 @@ class GateResult(Result):
             f"{self.verdict}{place}: {self.score} of '{self.new}' against '{self.baseline}': "
             f"{deciding.reason} (confidence {1 - self.alpha:.0%}, one-sided)"
         )
-        answered = min(deciding.coverage_baseline, deciding.coverage_new)
         if self.verdict == "cannot tell" and deciding.drop.clusters > 1:
             if deciding.trials_to_settle is not None:
                 line += f"; about {deciding.trials_to_settle:,} trials would settle it"
-            elif answered >= self.least_coverage:
+            elif self._answered_enough(deciding):
                 line += "; no number of trials would settle it"
         if self.simulated:
             line += " [simulated data]"
@@ -124,7 +125,12 @@ class GateResult(Result):
         if self.verdict != "cannot tell":
             return next(c for c in self.comparisons if c.verdict == self.verdict)
         whole = self.comparisons[0]
-        return whole if whole.verdict != "pass" else next(c for c in self.comparisons if not c.held)
+        if whole.verdict != "pass":
+            return whole
+        return next(c for c in self.comparisons if not c.held or not self._answered_enough(c))
+
+    def _answered_enough(self, c: Comparison) -> bool:
+        return min(c.coverage_baseline, c.coverage_new) >= self.least_coverage
 
     def to_json(self) -> dict[str, Any]:
         """JSON object with every number of the comparison."""
@@ -154,6 +160,8 @@ class GateResult(Result):
                     "units": c.drop.clusters,
                     "coverage_baseline": c.coverage_baseline,
                     "coverage_new": c.coverage_new,
+                    "unanswered_baseline": sum(c.lost_baseline.values()),
+                    "unanswered_new": sum(c.lost_new.values()),
                     "trials_to_settle": c.trials_to_settle,
                     "floor": c.floor,
                     "reason": c.reason,
@@ -190,7 +198,7 @@ def gate(
     by: str | None = None,
     floors: Mapping[str, float] | None = None,
     responses: Responses | AnswersLike | None = None,
-    least_coverage: float = 0.5,
+    least_coverage: float = LEAST_COVERAGE,
 ) -> GateResult:
     """Compare a new observer with a baseline on the same trials.
 
@@ -214,8 +222,10 @@ def gate(
     responses : Responses, or what `imi_bench.release.study_files.read_answers` takes, optional
         Needed by ``human-agreement`` and ``bits``.
     least_coverage : float
-        Share of the trials that each run must have answered for a pass. A trial without an answer
-        counts as a guess, so two runs that answer nothing are equal and show nothing.
+        Share of the trials, of all and of each stratum, that each run must have answered; with
+        fewer the verdict is "cannot tell" before drops are looked at. A trial without an answer
+        (refused, filtered, unparsed, truncated, option missing, error) counts as a guess in the
+        score, so two runs that answer nothing are equal and show nothing.
 
     Raises
     ------
@@ -252,7 +262,7 @@ def gate(
         share=score != "bits",
         unit="bits/trial" if score == "bits" else "proportion",
     )
-    answered = tuple(_answered(run, index) for run in decisions)
+    status = tuple(_status(run, index) for run in decisions)
     strata = _strata(index, kept, by, floors or {})
     if len(np.unique(index.unit_id[kept].astype(str))) < 2:
         raise NotEnoughDataError(
@@ -266,7 +276,7 @@ def gate(
             compare(
                 name,
                 scores=(found.baseline[mask], found.new[mask]),
-                answered=(answered[0][mask], answered[1][mask]),
+                status=(status[0][mask], status[1][mask]),
                 unit=index.unit_id[mask],
                 floor=floor,
                 rules=rules,
@@ -276,7 +286,7 @@ def gate(
         rules,
     )
     return GateResult(
-        _overall(comparisons),
+        _overall(comparisons, least_coverage),
         tuple(comparisons),
         score,
         decisions[1].observer,
@@ -367,9 +377,8 @@ def _shared_trials(runs: tuple[GivenRun, GivenRun], trials: TrialIndex | None) -
     return trials.take(known & ~trials.catch)
 
 
-def _answered(run: DecisionVariables, index: TrialIndex) -> Bools:
-    rows = rows_of(index.trial_id, among=run.trial_id)
-    return np.asarray(run.answered[rows], dtype=np.bool_)
+def _status(run: DecisionVariables, index: TrialIndex) -> Strings:
+    return run.status[rows_of(index.trial_id, among=run.trial_id)]
 
 
 def _simulated(runs: tuple[GivenRun, GivenRun], responses: Study | Responses | None) -> bool | None:
@@ -379,10 +388,15 @@ def _simulated(runs: tuple[GivenRun, GivenRun], responses: Study | Responses | N
     return any(known) if known else None
 
 
-def _overall(comparisons: list[Comparison]) -> Verdict:
-    """Worse anywhere is worse; a floor not shown to hold, or the whole undecided, is undecided."""
+def _overall(comparisons: list[Comparison], least: float) -> Verdict:
+    """What the comparisons say together.
+
+    Worse anywhere is worse, since it is said only where enough trials have an answer; a floor not
+    shown to hold, too few answers in any stratum, or the whole undecided, is undecided.
+    """
     if any(c.verdict == "worse" for c in comparisons):
         return "worse"
-    if comparisons[0].verdict == "pass" and all(c.held for c in comparisons):
+    enough = all(min(c.coverage_baseline, c.coverage_new) >= least for c in comparisons)
+    if enough and comparisons[0].verdict == "pass" and all(c.held for c in comparisons):
         return "pass"
     return "cannot tell"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -254,12 +255,48 @@ def test_runs_that_answer_nothing_never_pass(index: TrialIndex) -> None:
     nothing = missing(index, np.zeros(len(index), bool), name="n")
     result = gate(nothing, against=nothing, trials=index, max_drop=0.2)
     assert result.verdict == "cannot tell"
-    assert "answered 0% of the trials" in result.comparisons[0].reason
+    assert "answered 0.0% of the trials" in result.comparisons[0].reason
     quarter = missing(index, np.arange(len(index)) % 4 == 0, name="q")
     assert gate(quarter, against=quarter, trials=index, max_drop=0.2).verdict == "cannot tell"
     allowed = gate(quarter, against=quarter, trials=index, max_drop=0.2, least_coverage=0.2)
     assert allowed.passed
     assert allowed.comparisons[0].coverage_new == 0.25
+
+
+@pytest.mark.parametrize(
+    "status", ["refused", "filtered", "unparsed", "truncated", "option missing"]
+)
+def test_above_two_per_cent_unanswered_nothing_can_be_told(index: TrialIndex, status: str) -> None:
+    """Neither a gain by refusing what would be wrong, nor a loss; statuses are counted."""
+    old = answers(index, np.arange(len(index)) % 10 > 0, name="old")
+
+    def refusing(count: int, of: np.ndarray[Any, Any], value: float) -> DecisionVariables:
+        lost = np.zeros(len(index), dtype=bool)
+        lost[np.flatnonzero(of)[:count]] = True
+        toward = np.where(lost, np.nan, value)
+        said = np.where(lost, status, "ok")
+        sides = ["positive"] * len(index)
+        return DecisionVariables("n", index.trial_id, toward, said, sides, np.zeros(len(index)))
+
+    hard = index.difficulty == index.difficulty[-1]
+    for value in (1.0, -1.0):  # all right, all wrong where answered
+        many = gate(refusing(25, ~hard, value), against=old, trials=index)
+        assert many.verdict == "cannot tell"
+        assert f"25 {status}" in many.sentence
+        assert "trials would settle" not in many.sentence
+    few = gate(refusing(24, ~hard, 1.0), against=old, trials=index, max_drop=0.05)
+    assert few.passed  # 2 % of 1,200 exactly
+    strata = gate(
+        refusing(24, ~hard, 1.0), against=old, trials=index, by="difficulty", max_drop=0.05
+    )
+    assert strata.verdict == "cannot tell"  # but above 2 % of a stratum
+    by = {c.stratum: dict(c.lost_new) for c in strata.comparisons}
+    assert by["all"] == {status: 24}
+    assert sorted(map(len, by.values())) == [0, 1, 1]
+    assert f"24 {status}" in verdict.markdown(strata)
+    assert strata.to_json()["comparisons"][0]["unanswered"]["new"] == {status: 24}
+    lost = gate(refusing(24, ~hard, -1.0), against=old, trials=index, by="difficulty")
+    assert lost.verdict == "worse"  # the stratum that has its answers shows it
 
 
 def test_one_unit_concerns_its_stratum_alone(index: TrialIndex) -> None:

@@ -28,7 +28,7 @@ pytest_plugins = ["pytester"]
 
 
 class Coarse:
-    """The pixel observer after throwing away resolution: a regression by construction."""
+    """An observer with fewer levels, and at the fewest each image's code is its neighbour's."""
 
     name = "coarse"
 
@@ -41,6 +41,8 @@ class Coarse:
 
     def encode(self, images: list[np.ndarray]) -> np.ndarray:
         codes = self._inner.encode(images)
+        if self._levels == 1:  # a regression by construction that still answers every trial
+            return np.roll(codes, 1, axis=0)
         return np.round(codes / np.abs(codes).max() * self._levels) / self._levels
 
     def decide(self, trials: object, codes: np.ndarray) -> np.ndarray:
