@@ -20,16 +20,15 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Floats, Ints
+from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
 from imi_bench.choice.fitting import fit_subsets
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.choice.pooling import partially_pooled
-from imi_bench.choice.psychometric import PsychometricFit
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.provenance import sha256_columns
 from imi_bench.release.study_files import AnswersLike, read_answers
-from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
+from imi_bench.stats.squash import LEAST_LAPSE, out_of_scale
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 from imi_bench.tables.align import rows_of
 from imi_bench.threads import one_thread
@@ -58,7 +57,7 @@ def calibrate(
     lapse: float | None = None,
     seed: int = 0,
     level: float = 0.95,
-    robust: bool = False,
+    robust: bool = True,
 ) -> Calibration:
     """Fit an observer's choice model to people, once for each fold held out.
 
@@ -88,9 +87,10 @@ def calibrate(
     level : float
         Of the intervals.
     robust : bool
-        Squash the evidence (`imi_bench.stats.squash`, its scale from the answers of each fit) and
-        hold the lapse at 0.01 or above, so that one decision variable far out of scale decides
-        nothing. The slope is then that of the squashed evidence, in the same unit.
+        Guard against faults of the observer: decision variables out of scale
+        (`imi_bench.stats.squash.out_of_scale`) count as nothing said, in the fits and in what is
+        predicted, and the label counts them; an estimated lapse is at least 0.01. Otherwise one
+        value far out of scale decides slope and lapse of all.
 
     Returns
     -------
@@ -124,7 +124,8 @@ def calibrate(
     'by unit, 5 folds, logit, slopes common'
     """
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
-    rows = _answer_rows(decisions, study, bias=bias)
+    far = out_of_scale(decisions.decision_variable) & robust
+    rows = _answer_rows(decisions, study, bias=bias, silent=far)
     folds = assign_folds(
         study.trials.take(np.unique(rows.trial)), by=by, n_folds=n_folds, seed=seed
     )
@@ -135,16 +136,11 @@ def calibrate(
 
     count = max(folds.values()) + 1
     held_out = np.arange(-1, count)  # -1: nothing, for the overall fit
-    keep = fold_of_row != held_out[:, None]
-    scales = [robust_scale(rows.evidence[kept]) for kept in keep] if robust else []
-    evidence = rows.evidence
-    if robust:
-        evidence = np.stack([scale * squash(rows.evidence, scale) for scale in scales])
-
-    def fitted(subsets: Ints, lapse: float | None) -> list[PsychometricFit]:
-        return fit_subsets(
-            evidence[subsets] if robust else evidence,
-            keep=keep[subsets],
+    # one thread: sums in one order, so that the hash does not depend on the number of cores
+    with one_thread():
+        fits = fit_subsets(
+            rows.evidence,
+            keep=fold_of_row != held_out[:, None],
             successes=rows.successes,
             trials=rows.answers,
             group=None if slopes == "common" else modes,
@@ -152,22 +148,14 @@ def calibrate(
             link=link,
             bias=rows.oriented,
             lapse=lapse,
+            least_lapse=LEAST_LAPSE if robust else 0.0,
             level=level,
         )
-
-    # one thread: sums in one order, so that the hash does not depend on the number of cores
-    with one_thread():
-        fits = fitted(np.arange(len(keep)), lapse)
-        if robust and lapse is None:
-            low = [i for i, fit in enumerate(fits) if not fit.lapse.value >= LEAST_LAPSE]
-            held = fitted(np.array(low, dtype=np.int64), LEAST_LAPSE) if low else []
-            for subset, fit in zip(low, held, strict=True):
-                fits[subset] = fit
     if slopes == "pooled by mode":
         fits = [partially_pooled(fit) for fit in fits]
     return Calibration(
         observer=decisions.observer,
-        label=f"by {by}, {count} folds, {link}, slopes {slopes}" + ", robust" * robust,
+        label=f"by {by}, {count} folds, {link}, slopes {slopes}" + _said(far, robust=robust),
         by=by,
         slopes=slopes,
         folds=folds,
@@ -179,8 +167,14 @@ def calibrate(
         seed=seed,
         simulated=study.responses.simulated,
         largest_evidence=float(np.abs(rows.evidence).max()),
-        scales=tuple(scales),
+        guarded=robust,
     )
+
+
+def _said(far: Bools, *, robust: bool) -> str:
+    if not robust:
+        return ", not guarded"
+    return f", {far.sum()} of {len(far)} values out of scale not counted" * bool(far.any())
 
 
 def calibration_for(
@@ -230,13 +224,16 @@ class _AnswerRows:
     oriented: bool
 
 
-def _answer_rows(decisions: DecisionVariables, study: Study, *, bias: bool | None) -> _AnswerRows:
+def _answer_rows(
+    decisions: DecisionVariables, study: Study, *, bias: bool | None, silent: Bools
+) -> _AnswerRows:
     position = rows_of(study.trials.trial_id, among=decisions.trial_id)
     if not (position >= 0).any():
         raise NotComparableError(
             "no trial in common", where=f"decisions of '{decisions.observer}' and the study"
         )
-    usable = (position >= 0) & decisions.answered[position] & ~study.trials.catch
+    told = decisions.answered & ~silent
+    usable = (position >= 0) & told[position] & ~study.trials.catch
     answers = np.flatnonzero(usable[study.rows])
     if not answers.size:
         raise NotEnoughDataError(

@@ -25,7 +25,7 @@ from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import sha256_json, write_json
 from imi_bench.release.published import published
 from imi_bench.results import Result
-from imi_bench.stats.squash import squash
+from imi_bench.stats.squash import out_of_scale
 from imi_bench.tables import DecisionVariables, TrialIndex
 from imi_bench.tables.align import rows_of
 
@@ -119,9 +119,8 @@ class Calibration(Result):
     largest_evidence : float or None
         Largest size of the decision variables it was fitted on; None where nothing was fitted,
         and in files written before it was kept.
-    scales : tuple of float
-        Of a robust calibration: the scale of the squash of the overall fit, then of each fold's;
-        empty where evidence counts as it is.
+    guarded : bool
+        Decision variables out of scale count as nothing said.
 
     Raises
     ------
@@ -150,7 +149,7 @@ class Calibration(Result):
     seed: int = 0
     simulated: bool = False
     largest_evidence: float | None = None
-    scales: tuple[float, ...] = ()
+    guarded: bool = False
 
     def __post_init__(self) -> None:
         if (self.parameters is None) == (self.overall is None):
@@ -164,13 +163,6 @@ class Calibration(Result):
                 where=self.label,
                 found=f"folds {sorted(known)}",
                 wanted=f"one fit a fold ({len(self.fits)} fits)",
-            )
-        object.__setattr__(self, "scales", tuple(map(float, self.scales)))
-        if self.scales and len(self.scales) != len(self.fits) + 1:
-            raise InputError(
-                "scales and fits disagree",
-                where=self.label,
-                found=f"{len(self.scales)} scales, {len(self.fits)} fits",
             )
 
     @classmethod
@@ -284,7 +276,10 @@ class Calibration(Result):
         index, position = index.take(shared), position[shared]
         folds = self._folds_of(index)
         use = folds if fold is None else np.full(len(index), self._checked(fold, folds, index))
-        evidence = decisions.toward_correct[position]
+        told = decisions.toward_correct
+        if self.guarded:
+            told = np.where(out_of_scale(told), 0.0, told)
+        evidence = told[position]
         first_is_positive = decisions.shown_first[position].astype(str) == "positive"
         toward, against = self._both_orders(evidence, index, use)
         answered = decisions.answered[position]
@@ -331,16 +326,9 @@ class Calibration(Result):
             for mode in np.unique(modes[use == fold]):
                 rows = (use == fold) & (modes == mode)
                 model = self._parameters(int(fold), str(mode))
-                told = self._squashed(evidence[rows], int(fold))
-                toward[rows] = choice_probability(told, model)
-                against[rows] = 1 - choice_probability(-told, model)
+                toward[rows] = choice_probability(evidence[rows], model)
+                against[rows] = 1 - choice_probability(-evidence[rows], model)
         return toward, against
-
-    def _squashed(self, evidence: Floats, fold: int) -> Floats:
-        if not self.scales:
-            return evidence
-        scale = self.scales[fold + 1]
-        return scale * squash(evidence, scale)
 
     def _parameters(self, fold: int, mode: str) -> PsychometricParameters:
         if self.parameters is not None:
@@ -365,7 +353,7 @@ class Calibration(Result):
             "seed": self.seed,
             "simulated": self.simulated,
             "largest_evidence": self.largest_evidence,
-            **({"scales": list(self.scales)} if self.scales else {}),
+            "guarded": self.guarded,
         }
 
     @classmethod

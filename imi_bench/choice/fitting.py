@@ -48,6 +48,7 @@ def fit_psychometric(
     link: str = "logit",
     bias: bool = False,
     lapse: float | None = None,
+    least_lapse: float = 0.0,
     level: float = 0.95,
 ) -> PsychometricFit:
     """Fit slope (one a group), bias and lapse by maximum likelihood.
@@ -72,6 +73,8 @@ def fit_psychometric(
         Estimate a bias. Only meaningful with `evidence` oriented to the order shown.
     lapse : float, optional
         Hold the lapse at this value; estimated by default.
+    least_lapse : float
+        Least value of an estimated lapse.
     level : float
 
     Returns
@@ -110,6 +113,7 @@ def fit_psychometric(
         link=link,
         bias=bias,
         lapse=lapse,
+        least_lapse=least_lapse,
         level=level,
     )[0]
 
@@ -125,6 +129,7 @@ def fit_subsets(
     link: str = "logit",
     bias: bool = False,
     lapse: float | None = None,
+    least_lapse: float = 0.0,
     level: float = 0.95,
 ) -> list[PsychometricFit]:
     """Fit several subsets of the same rows at once, each as `fit_psychometric` fits it alone.
@@ -135,7 +140,7 @@ def fit_subsets(
         Of all subsets, or of each.
     keep : (F, R) bool
         The rows of each subset.
-    successes, trials, group, cluster, link, bias, lapse, level
+    successes, trials, group, cluster, link, bias, lapse, least_lapse, level
         As of `fit_psychometric`; all (R,).
 
     Returns
@@ -162,7 +167,9 @@ def fit_subsets(
     chosen = link_named(link)
     found: dict[int, PsychometricFit] = {}
     for codes, subsets in table.by_groups().items():
-        fits = _fitted(table, subsets, codes, chosen, bias=bias, lapse=lapse, level=level)
+        fits = _fitted(
+            table, subsets, codes, chosen, bias=bias, lapse=lapse, least=least_lapse, level=level
+        )
         found |= dict(zip(subsets, fits, strict=True))
     return [found[subset] for subset in range(len(keep))]
 
@@ -268,13 +275,14 @@ def _fitted(
     *,
     bias: bool,
     lapse: float | None,
+    least: float,
     level: float,
 ) -> list[PsychometricFit]:
     """The fits of subsets that have rows of the same groups."""
     rows = table.rows(subsets, groups, bias=bias)
     scale = _scale(rows, len(groups))
     scaled = BinomialRows(rows.columns / scale[:, :, None], rows.successes, rows.trials)
-    best, states = _best(scaled, link, groups=len(groups), lapse=lapse, level=level)
+    best, states = _best(scaled, link, groups=len(groups), lapse=lapse, least=least, level=level)
     made = []
     for one, state, information, scores, spread, used in zip(
         best,
@@ -332,6 +340,7 @@ def _best(
     *,
     groups: int,
     lapse: float | None,
+    least: float,
     level: float,
 ) -> tuple[list[Maximum], list[State]]:
     """Find each maximum, and say what kind of maximum it is."""
@@ -339,13 +348,14 @@ def _best(
     flat = np.asarray(~evidence.any(axis=(1, 2)))
     one_size = ~flat & (lapse is None) & _one_size(evidence)
     steepest = np.where(flat, 0.0, STEEPEST / link.first_peak)
-    wanted = np.where(flat | one_size, lapse or 0.0, np.nan if lapse is None else lapse)
-    best = climb(rows, link, groups=groups, steepest=steepest, lapse=wanted)
+    held = least if lapse is None else lapse
+    wanted = np.where(flat | one_size, held, np.nan if lapse is None else lapse)
+    best = climb(rows, link, groups=groups, steepest=steepest, lapse=wanted, least_lapse=least)
     weak = _weak(best, rows, link, groups=groups, level=level) & np.isnan(wanted)
-    without = _without_lapse(weak, rows, link, groups)
-    for fit, held in zip(np.flatnonzero(weak).tolist(), without, strict=True):
-        best[fit] = held
-    states = [_state(one, groups=groups, lapse=lapse) for one in best]
+    without = _least_lapse(weak, rows, link, groups, least)
+    for fit, one in zip(np.flatnonzero(weak).tolist(), without, strict=True):
+        best[fit] = one
+    states = [_state(one, groups=groups, lapse=lapse, least=least) for one in best]
     named: tuple[tuple[State, Bools], ...] = (
         ("flat", flat),
         ("one size", one_size),
@@ -370,19 +380,25 @@ def _weak(
     return np.asarray(rise < special.chdtri(groups, 1 - level))
 
 
-def _without_lapse(weak: Bools, rows: BinomialRows, link: Link, groups: int) -> list[Maximum]:
+def _least_lapse(
+    weak: Bools, rows: BinomialRows, link: Link, groups: int, least: float
+) -> list[Maximum]:
     fits = np.flatnonzero(weak)
     if not fits.size:
         return []
     steepest = np.full(len(fits), STEEPEST / link.first_peak)
-    return climb(rows.take(fits), link, groups=groups, steepest=steepest, lapse=np.zeros(len(fits)))
+    return climb(
+        rows.take(fits), link, groups=groups, steepest=steepest, lapse=np.full(len(fits), least)
+    )
 
 
-def _state(best: Maximum, *, groups: int, lapse: float | None) -> State:
+def _state(best: Maximum, *, groups: int, lapse: float | None, least: float) -> State:
     if best.at_bound[:groups].any():
         return "separated"
     if lapse is None and best.at_bound[-1]:
-        return "lapse at 0" if best.theta[-1] == 0 else "lapse at maximum"
+        if best.theta[-1] > least:
+            return "lapse at maximum"
+        return "lapse at 0" if least == 0 else "lapse at least"
     return "interior" if best.converged else "unidentified"
 
 

@@ -21,7 +21,13 @@ _BINS = 200
 
 
 def climb(
-    rows: BinomialRows, link: Link, *, groups: int, steepest: Floats, lapse: Floats
+    rows: BinomialRows,
+    link: Link,
+    *,
+    groups: int,
+    steepest: Floats,
+    lapse: Floats,
+    least_lapse: float = 0.0,
 ) -> list[Maximum]:
     """Find the highest point of each of F fits, from several starts.
 
@@ -36,7 +42,8 @@ def climb(
     steepest : (F,) float64
         Largest absolute slope; 0 holds the slopes at 0.
     lapse : (F,) float64
-        Hold the lapse here; NaN where it is free between 0 and `LAPSE_MAX`.
+        Hold the lapse here; NaN where it is free between `least_lapse` and `LAPSE_MAX`.
+    least_lapse : float
 
     Notes
     -----
@@ -48,7 +55,7 @@ def climb(
     high = np.full((fits, size), STEEPEST / link.first_peak)
     high[:, :groups] = steepest[:, None]
     low = -high
-    low[:, -1], high[:, -1] = np.where(free, 0.0, lapse), np.where(free, LAPSE_MAX, lapse)
+    low[:, -1], high[:, -1] = np.where(free, least_lapse, lapse), np.where(free, LAPSE_MAX, lapse)
     starts = [
         [np.append(np.zeros(size - 1), at) for at in (_LAPSE_STARTS if one != one else (one,))]
         for one in lapse.tolist()

@@ -32,6 +32,7 @@ __all__ = ["PsychometricFit", "PsychometricParameters", "State", "choice_probabi
 State = Literal[
     "interior",
     "lapse at 0",
+    "lapse at least",
     "lapse at maximum",
     "separated",
     "weak",
@@ -123,15 +124,16 @@ class PsychometricFit(Brief):
         Answers, and the independent clusters they come in (answers themselves if not told).
     state : str
         ``interior``: a maximum inside the range of all parameters.
-        ``lapse at 0``, ``lapse at maximum``: the lapse stands at the end of its range; it has no
+        ``lapse at 0``, ``lapse at least`` (the least that the fit allowed), ``lapse at maximum``:
+        the lapse stands at the end of its range; it has no
         standard error there, and the other intervals hold it fixed.
         ``separated``: evidence tells the choices apart (almost) without error up to the lapses, so
         that the likelihood rises without end with the slope; the slope stands at its limit and has
         no interval.
         ``weak``: choices do not move with the evidence (likelihood-ratio test of all slopes at
-        the level of the intervals), so that any lapse fits as well; the lapse is held at 0.
+        the level of the intervals), so that any lapse fits as well; the lapse is held at its least.
         ``one size``: all evidence has one absolute size, so that slope and lapse explain the
-        choices alike; the lapse is held at 0.
+        choices alike; the lapse is held at its least.
         ``flat``: all evidence is zero; slope 0, nothing is identified.
         ``unidentified``: the information is singular, or there is one cluster; no intervals.
     covariance : (q, q) float64

@@ -21,10 +21,11 @@ __all__ = ["told"]
 _WHY: dict[State, str] = {
     "interior": "at the end of its range",
     "lapse at 0": "the likelihood is highest at lapse 0, the end of its range",
+    "lapse at least": "the likelihood is highest at the least lapse allowed",
     "lapse at maximum": f"the likelihood is highest at the largest lapse allowed, {LAPSE_MAX}",
     "separated": "evidence separates the choices: the likelihood rises with the slope without end",
-    "weak": "held at 0: choices do not move with the evidence, any lapse fits alike",
-    "one size": "held at 0: evidence of one size cannot tell slope from lapse",
+    "weak": "held at its least: choices do not move with the evidence, any lapse fits alike",
+    "one size": "held at its least: evidence of one size cannot tell slope from lapse",
     "flat": "all evidence is zero",
     "unidentified": "slope, bias and lapse cannot be told apart on these data",
 }

@@ -56,8 +56,12 @@ def calibrate_command(
     ] = "common",
     lapse: Annotated[float | None, typer.Option(help="Hold the lapse at this value.")] = None,
     robust: Annotated[
-        bool, typer.Option("--robust", help="Squash evidence far out of scale; lapse >= 0.01.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--robust/--no-robust",
+            help="Values out of scale count as nothing said; a lapse is at least 0.01.",
+        ),
+    ] = True,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Write the calibration here (JSON).")] = None,
     as_json: AsJson = False,

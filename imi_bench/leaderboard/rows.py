@@ -204,8 +204,8 @@ def choice_model(calibrations: Iterable[Calibration]) -> dict[str, str]:
 
 _TOLD = {
     "separated": "evidence tells people's answers apart without error; the slope is at its limit",
-    "weak": "answers do not move with the evidence; the lapse is held at 0",
-    "one size": "evidence of one size; the lapse is held at 0",
+    "weak": "answers do not move with the evidence; the lapse is held at its least",
+    "one size": "evidence of one size; the lapse is held at its least",
     "flat": "all evidence is zero; the slope is 0",
     "unidentified": "slope and lapse cannot be told apart; no intervals",
 }
