@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
 __all__ = ["name_values"]
@@ -20,11 +22,50 @@ def name_values(app: typer.Typer) -> None:
 
     One that states its own is left alone, and so are switches and closed choices.
     """
+    _without_types(app)
     for callback in _callbacks(app):
         hints = get_type_hints(callback, include_extras=True)
         for name in inspect.signature(callback).parameters:
             _name_value(name, hints[name])
         callback.__annotations__ = hints  # else they would be read from their text again
+
+
+class _Verb(TyperCommand):
+    """A verb whose help names its arguments once, and gives switches no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _readable(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The same of a group of verbs."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _readable(super().get_params(ctx))
+
+
+def _readable(parameters: list[Any]) -> list[Any]:
+    for one in parameters:
+        if one.param_type_name == "argument":
+            one.get_usage_pieces = partial(_pieces, one)
+        if one.param_type_name == "argument" or getattr(one, "is_flag", False):
+            one.display_type_rich = lambda ctx: None
+    return parameters
+
+
+def _pieces(argument: Any, ctx: Any) -> list[str]:
+    """How usage writes an argument: ``RUN``, ``[BOARD]``, ``DECISIONS...``."""
+    name = argument.metavar if argument.required else f"[{argument.metavar}]"
+    return [f"{name}..." if argument.nargs != 1 else name]
+
+
+def _without_types(app: typer.Typer) -> None:
+    app.info.cls = _Group
+    for command in app.registered_commands:
+        command.cls = _Verb
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _without_types(group.typer_instance)
 
 
 def _callbacks(app: typer.Typer) -> Iterator[Callable[..., Any]]:

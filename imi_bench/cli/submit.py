@@ -70,7 +70,11 @@ def new_command(
         list[str] | None, typer.Option(help="Data set; repeat for several. Left out: undisclosed.")
     ] = None,
     human_judgements: Annotated[
-        bool | None, typer.Option(help="Whether human similarity judgements were among it.")
+        bool | None,
+        typer.Option(
+            "--judgements/--no-judgements",
+            help="Whether people's similarity judgements were among it.",
+        ),
     ] = None,
     imi: Annotated[bool | None, typer.Option(help="Whether IMI answers were among it.")] = None,
     preprocessing: Annotated[str | None, typer.Option(help="In one line.")] = None,

@@ -168,6 +168,14 @@ def test_every_verb_has_json_and_names_its_values() -> None:
         for part in verb.params:
             closed = part.type_descriptor.is_choice
             assert part.metavar is not None or closed, f"{name}: {part.name}"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_help_fits_and_shows_no_type_of_python(width: int) -> None:
+    for name in ("", *verbs()):
+        asked = [*name.split(), "--help"]
+        told = CliRunner().invoke(app, asked, env={"TERMINAL_WIDTH": str(width)}).stdout
+        assert max(map(len, told.splitlines())) <= width
+        assert re.findall(r"<(?:list|str|bool|path|int|float)\b|\w\u2026 ", told) == [], name
     told = CliRunner().invoke(app, ["compare", "--help"]).stdout
-    assert "DECISIONS" in told
-    assert "<str>" not in told
+    assert "Usage: imi-bench compare [OPTIONS] DECISIONS..." in told
