@@ -20,6 +20,7 @@ from imi_bench.collect.judgement import judge
 from imi_bench.collect.pictures import Addresses, Pictures
 from imi_bench.collect.server import PAGE_FILES
 from imi_bench.collect.store import Store
+from imi_bench.documents import reading
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.provenance import write_json
 from imi_bench.release.exclusions import Rules
@@ -165,15 +166,18 @@ def read_static(
         raise NotComparableError(
             "a key of another version", where=key, found=found.get("format"), wanted=_FORMAT
         )
-    store = Store(db, begin=found["experiment"])
-    blocks = {
-        block: [Screen.from_json(s) for s in screens] for block, screens in found["blocks"].items()
-    }
-    rules = Rules.from_json(found["experiment"]["plan"]["rules"])
+    with reading("key of `collect static`", where=key):
+        blocks = {
+            block: [Screen.from_json(s) for s in screens]
+            for block, screens in found["blocks"].items()
+        }
+        rules = Rules.from_json(found["experiment"]["plan"]["rules"])
+        store = Store(db, begin=found["experiment"])
     added = 0
     for path in map(Path, results):
         result = _json(path, "a result of a static page")
-        added += _add(store, result, path, found, blocks, rules)
+        with reading("result of this task", where=path):
+            added += _add(store, result, path, found, blocks, rules)
     return store, added
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from imi_bench.collect.experiment import Experiment, Screen, Task
+from imi_bench.documents import reading
 from imi_bench.errors import InputError, NotComparableError
 
 _SCHEMA = """
@@ -119,9 +120,10 @@ class Store:
             ).fetchone()
         if row is None:
             raise InputError("a database without an experiment", where=self.path)
-        self.fingerprint: str = row[0]
-        self.plan: dict[str, Any] = json.loads(row[1])
-        self.conditions: dict[str, list[Any]] = json.loads(row[2])
+        with _readable(self.path):
+            self.fingerprint: str = row[0]
+            self.plan: dict[str, Any] = json.loads(row[1])
+            self.conditions: dict[str, list[Any]] = json.loads(row[2])
         self.simulated = bool(row[3])
         self.secret: bytes = row[4]
 
@@ -193,7 +195,7 @@ class Store:
             There is none of that name.
         """
         columns = [field.name for field in fields(Session)]
-        with self._lock:
+        with self._lock, _readable(self.path):
             row = self._db.execute(
                 f"SELECT {', '.join(columns)} FROM sessions WHERE session = ?",
                 (session,),
@@ -201,10 +203,11 @@ class Store:
         if row is None:
             raise InputError("no such session")
         values: dict[str, Any] = dict(zip(columns, row, strict=True))
-        values["script"] = tuple(map(Screen.from_json, json.loads(values["script"])))
-        values["simulated"] = bool(values["simulated"])
-        values["verdict"] = values["verdict"] and json.loads(values["verdict"])
-        return Session(**values)
+        with _readable(self.path):
+            values["script"] = tuple(map(Screen.from_json, json.loads(values["script"])))
+            values["simulated"] = bool(values["simulated"])
+            values["verdict"] = values["verdict"] and json.loads(values["verdict"])
+            return Session(**values)
 
     def session_behind(self, public: str) -> str | None:
         """The session whose images stand under that public name; None if there is none."""
@@ -216,13 +219,13 @@ class Store:
 
     def sessions(self) -> list[Session]:
         """All sessions, by participant."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             names = self._db.execute("SELECT session FROM sessions ORDER BY participant").fetchall()
         return [self.session(name) for (name,) in names]
 
     def answers(self, session: str | None = None) -> list[dict[str, Any]]:
         """Stored answers of one session or all, practice first, in the order they were given."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             rows = self._db.execute(
                 "SELECT session, block, number, screen, button, correct, rt, received FROM answers"
                 + ("" if session is None else " WHERE session = ?")
@@ -230,10 +233,14 @@ class Store:
                 () if session is None else (session,),
             ).fetchall()
         names = ("session", "block", "number", "screen", "button", "correct", "rt", "received")
-        return [
-            {**dict(zip(names, row, strict=True)), "screen": Screen.from_json(json.loads(row[3]))}
-            for row in rows
-        ]
+        with _readable(self.path):
+            return [
+                {
+                    **dict(zip(names, row, strict=True)),
+                    "screen": Screen.from_json(json.loads(row[3])),
+                }
+                for row in rows
+            ]
 
     def answer(
         self, session: str, *, block: str, number: int, screen: Screen, button: int, rt: float
@@ -498,7 +505,8 @@ class Store:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
-        yield
+        with reading("database of a collection", where=path):
+            yield
     except sqlite3.Error as error:
         raise InputError(
             "cannot use the database", where=path, found=error, wanted="one that `serve` made"

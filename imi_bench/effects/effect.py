@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from imi_bench.documents import parse_json, reading
 from imi_bench.effects.left_out import LeftOut
 from imi_bench.effects.sentences import sentence
 from imi_bench.effects.table import AnswerTable
@@ -226,9 +226,10 @@ class Effects(Result):
         return forest(rows, xlabel="log-odds", title=self.title, reference=0.0, ax=ax)
 
     @classmethod
+    @reading("record of effects")
     def from_json(cls, record: str | Mapping[str, Any]) -> Effects:
         """Read back what `to_json` gave: the effects, without the model and its answers."""
-        found = json.loads(record) if isinstance(record, str) else record
+        found = parse_json(record) if isinstance(record, str) else record
         try:
             return cls(
                 who=found["who"],
@@ -358,7 +359,8 @@ class ObserverEffects(Result):
         }
 
     @classmethod
+    @reading("record of effects")
     def from_json(cls, record: str | Mapping[str, Any]) -> ObserverEffects:
         """Read back what `to_json` gave."""
-        found = json.loads(record) if isinstance(record, str) else record
+        found = parse_json(record) if isinstance(record, str) else record
         return cls(Effects.from_json(found), tuple(map(Difference.from_json, found["differences"])))

@@ -12,6 +12,7 @@ from typing import IO
 import pandas as pd
 
 from imi_bench.errors import InputError
+from imi_bench.tables.parquet import read_parquet
 
 __all__ = ["MISSING", "read_table", "reading_remarks"]
 
@@ -47,7 +48,7 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
         raise InputError("no such file", where=path)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return read_parquet(path)
         return _read_text(path)
     except InputError:
         raise

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 
 from imi_bench.leaderboard.plots import scatter
@@ -15,6 +14,7 @@ from imi_bench.leaderboard.rows import Detail
 from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.scores.likelihood import reliability_diagram
 from imi_bench.stats.proportions import wilson
+from imi_bench.tables.parquet import read_parquet
 
 SHOWN = 40
 TILE = 64
@@ -40,7 +40,7 @@ def read_sheet(folder: Path) -> Sheet | None:
     path = folder / "stimuli.parquet"
     if not path.is_file():
         return None
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path)
     columns = (frame[name].tolist() for name in ("trial_id", "positive", "negative", "queries"))
     return Sheet({t: (list(p), list(n), list(q)) for t, p, n, q in zip(*columns, strict=True)})
 

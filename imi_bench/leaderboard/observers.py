@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import pandas as pd
 
 from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibrate import calibrate
@@ -25,6 +24,7 @@ from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import Jackknife, jackknives
 from imi_bench.stats.sums import Placed, Score, Sums, Totals
 from imi_bench.tables import DecisionVariables, Study, shown_first_is_positive
+from imi_bench.tables.parquet import read_parquet
 
 _MORE = {
     "proportion correct": "proportion_correct",
@@ -218,7 +218,7 @@ def _people(humans: ObserverScores) -> Scored:
 
 def _ideal(humans: ObserverScores) -> DecisionVariables | None:
     """The unit's own activations as evidence, where the board's trials carry them."""
-    frame = pd.read_parquet(humans.board.folder / "trials.parquet")
+    frame = read_parquet(humans.board.folder / "trials.parquet")
     if not {"activation_positive", "activation_negative"} <= set(frame.columns):
         return None
     toward = (frame["activation_positive"] - frame["activation_negative"]).to_numpy(float)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import tomli_w
 
 from imi_bench.documents import read_json, read_toml
@@ -16,6 +15,7 @@ from imi_bench.errors import InputError
 from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS, hashes, read_files
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.tables import TrialIndex
+from imi_bench.tables.parquet import read_parquet
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LOCAL = ("cache", "image_root", "path", "folder")
@@ -48,14 +48,14 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool 
     for name in needed:
         if not (run / name).is_file():
             raise InputError("not the output of a run", where=run, wanted=name)
-    frame = pd.read_parquet(run / "decisions.parquet")
+    frame = read_parquet(run / "decisions.parquet")
     if "observer" in frame and (slug := slugify(str(frame["observer"].iloc[0]))):
         declared = {"name": slug, **declared}
     with atomic_path(out / "decisions.parquet") as temporary:
         kept = [name for name in _EVIDENCE if name in frame.columns]
         frame[kept].to_parquet(temporary, index=False, compression="zstd")
     if with_trials:
-        index = TrialIndex.from_frame(pd.read_parquet(run / "trials.parquet")).to_frame()
+        index = TrialIndex.from_frame(read_parquet(run / "trials.parquet")).to_frame()
         with atomic_path(out / "trials.parquet") as temporary:
             index.to_parquet(temporary, index=False, compression="zstd")
     write_json(out / "run.json", _portable(read_json(run / "run.json")))

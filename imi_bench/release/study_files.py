@@ -21,6 +21,7 @@ from imi_bench.release.pinned import BOROWSKI, table_path
 from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
+from imi_bench.tables.parquet import read_parquet
 
 __all__ = [
     "AnswersLike",
@@ -214,8 +215,10 @@ def _write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    if path.suffix != ".csv":
+        return read_parquet(path)
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        return pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError("not a table", where=path, found=error) from error
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from imi_bench.errors import InputError, TrialError
 from imi_bench.provenance import atomic_path
 from imi_bench.stimuli.folders import Findings, path_inside
 from imi_bench.tables import TrialIndex, Trials
+from imi_bench.tables.parquet import read_parquet
 
 NAMES = ("trials.parquet", "trials.csv")
 _QUERIES = ("query_positive", "query_negative")
@@ -135,13 +136,14 @@ def read_index(source: TrialsLike) -> TrialIndex:
 
 
 def _read_frame(path: Path) -> pd.DataFrame:
-    readers: dict[str, Any] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    if path.suffix not in readers:
+    if path.suffix == ".parquet":
+        return read_parquet(path, error=TrialError)
+    if path.suffix != ".csv":
         raise TrialError(
             "not a table of trials", where=path, found=f"'{path.suffix}'", wanted=".parquet or .csv"
         )
     try:
-        frame: pd.DataFrame = readers[path.suffix](path)
+        frame: pd.DataFrame = pd.read_csv(path)
     except Exception as error:
         raise TrialError(
             "table cannot be read", where=path, found=error, wanted=f"a {path.suffix} file"

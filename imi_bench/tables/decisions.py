@@ -16,6 +16,7 @@ from imi_bench.errors import InputError
 from imi_bench.results import Shown
 from imi_bench.tables.columns import column
 from imi_bench.tables.fitted_on import FittedOn
+from imi_bench.tables.parquet import read_parquet
 from imi_bench.tables.trials import BlindingKey
 
 # new ones at the end: caches hold their places
@@ -259,10 +260,7 @@ class DecisionVariables(Shown):
             raise InputError(
                 "no decisions", where=path, wanted="decisions.parquet", do="run `imi-bench run`"
             )
-        try:
-            frame = pd.read_parquet(path)
-        except Exception as error:
-            raise InputError("not a Parquet file", where=path, found=error) from error
+        frame = read_parquet(path)
         return replace(cls.from_frame(frame), fitted_on=_fitted_on(path.with_name("run.json")))
 
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tomli_w
+from support.escapes import KEPT, Reader, escapes, from_file, kept
 from support.made_submissions import good_files, good_toml
 from support.mutations import damaged, spoiled
 
@@ -28,7 +26,6 @@ from imi_bench.choice.calibration import Calibration
 from imi_bench.choice.psychometric import PsychometricFit
 from imi_bench.documents import parse_json, parse_toml
 from imi_bench.effects.truth import read_truth
-from imi_bench.errors import ImiBenchError
 from imi_bench.glmm import fit
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.leaderboard.archive import read_files
@@ -40,17 +37,6 @@ from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters
 from imi_bench.stats.estimate import Estimate
 from imi_bench.vision.card import read_card as read_network_card
-
-KEPT = Path(__file__).with_name("kept.json")
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A good input, how it is spoiled, and who reads it."""
-
-    good: Callable[[], Any]
-    spoil: Callable[[Any, random.Random], Any]
-    read: Callable[[Any], object]
 
 
 @cache
@@ -80,18 +66,6 @@ def truth() -> Any:
             for m in ("natural", "synthetic")
         ],
     }
-
-
-def from_file(name: str, read: Callable[[Path], object], folder: Path) -> Callable[[Any], object]:
-    def reader(data: Any) -> object:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not isinstance(data, bytes):
-            data = json.dumps(data).encode("utf-8", "surrogatepass")
-        path.write_bytes(data)
-        return read(path)
-
-    return reader
 
 
 def card_bytes(folder: str, name: str) -> bytes:
@@ -191,24 +165,9 @@ NAMES = (
 )
 
 
-def escapes(reader: Reader, seeds: Iterator[int] | list[int] | range) -> list[tuple[int, str]]:
-    """Seeds whose input made the reader raise what it must not."""
-    good, found = reader.good(), []
-    for seed in seeds:
-        spoilt = reader.spoil(good, random.Random(seed))
-        try:
-            reader.read(spoilt)
-        except ImiBenchError:
-            continue
-        except Exception as error:
-            found.append((seed, f"{type(error).__name__}: {error}"[:200]))
-    return found
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_spoiled_input_is_read_or_refused(name: str, tmp_path: Path) -> None:
-    kept = json.loads(KEPT.read_text()).get(name, [])
-    assert not escapes(readers(tmp_path)[name], [*kept, *range(150)])
+    assert not escapes(readers(tmp_path)[name], [*kept(name), *range(150)])
 
 
 @pytest.mark.fuzz

@@ -10,9 +10,12 @@ import json
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from imi_bench.documents import reading
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.observers.incontext.scoring import Scored
 
@@ -55,31 +58,29 @@ class Ledger:
         self.max_requests, self.max_cost = max_requests, max_cost
         self.requests = 0
         self._lock = threading.Lock()
-        try:
+        with _readable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
                 self.path, check_same_thread=False, isolation_level=None, timeout=30
             )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise InputError("no ledger of answers", where=self.path, found=error) from error
 
     def known(self, key: str) -> Scored | None:
         """The answer kept under that key."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Scored.from_json(json.loads(row[0]))
+            return None if row is None else Scored.from_json(json.loads(row[0]))
 
     @property
     def holds_answers(self) -> bool:
         """Whether any answer is kept."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             return self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is not None
 
     def spent(self) -> float:
         """Money so far, over the whole file."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             return self._spent()
 
     def allow(self) -> None:
@@ -135,7 +136,7 @@ class Ledger:
 
     def totals(self) -> dict[str, Any]:
         """Calls by outcome, tokens, money and seconds over the whole file."""
-        with self._lock:
+        with self._lock, _readable(self.path):
             outcomes = dict(
                 self._db.execute("SELECT outcome, count(*) FROM calls GROUP BY outcome").fetchall()
             )
@@ -152,3 +153,13 @@ class Ledger:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A file that is no database, or damaged, is one line."""
+    try:
+        with reading("ledger of answers", where=path):
+            yield
+    except sqlite3.Error as error:
+        raise InputError("no ledger of answers", where=path, found=error) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.observers.incontext.prompt import OPTIONS, Prompt
 
@@ -70,8 +71,15 @@ class Scored:
         }
 
     @classmethod
+    @reading("answer of a model")
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Back from `to_json`."""
+        """Back from `to_json`.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        """
         filled = {
             name: math.nan if value[name] is None else value[name]
             for name in ("first", "second", "mass")

@@ -18,6 +18,7 @@ from imi_bench.replay.output import read_record
 from imi_bench.results import Brief
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import Trials
+from imi_bench.tables.parquet import read_parquet
 
 __all__ = ["BuiltUnits"]
 
@@ -97,7 +98,4 @@ class BuiltUnits(Brief):
 
 
 def _table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError("table cannot be read", where=path, found=error) from error
+    return read_parquet(path)
