@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,13 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from support.small_study import SmallStudy
+
     from imi_bench.simulation.world import World
 
-settings.register_profile("imi", deadline=None)
+# A tenth of a second a property; `pytest --hypothesis-profile many` looks ten times as far.
+settings.register_profile("imi", deadline=None, max_examples=40)
+settings.register_profile("many", deadline=None, max_examples=400)
 settings.load_profile("imi")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -27,6 +32,17 @@ _SHARED = Path(
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's cache out of the tests, and the tests out of the user's cache."""
     os.environ["IMI_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_command_tree() -> None:
+    """Build the tree of commands once: typer would build it anew at each of many hundred calls."""
+    import typer.main
+    import typer.testing
+
+    built = functools.cache(typer.main.get_command)
+    typer.main.get_command = built
+    typer.testing._get_command = built
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +62,14 @@ def demo_world() -> World:
     from imi_bench.simulation.world import build
 
     return build(seed=0)
+
+
+@pytest.fixture(scope="session")
+def shared_study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
+    """One small study on disk and in memory, made once; new folders may be added."""
+    from support.small_study import small_study
+
+    return small_study(tmp_path_factory.mktemp("small"))
 
 
 @pytest.hookimpl(hookwrapper=True)

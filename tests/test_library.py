@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from support.small_study import SmallStudy, small_study
+from support.small_study import SmallStudy
 
 import imi_bench as imi
 from imi_bench.results import Result, Shown
@@ -41,8 +41,8 @@ FUNCTIONS = (
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
-    return small_study(tmp_path_factory.mktemp("small"))
+def study(shared_study: SmallStudy) -> SmallStudy:
+    return shared_study
 
 
 @pytest.fixture(scope="module")

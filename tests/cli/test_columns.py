@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support.small_study import SmallStudy, small_study
+from support.small_study import SmallStudy
 from typer.testing import CliRunner
 
 import imi_bench
@@ -37,7 +37,6 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return columns, draw(st.lists(row, min_size=1, max_size=4))
 
 
-@settings(max_examples=60, deadline=None)
 @given(table=tables(), width=st.integers(20, 120))
 def test_no_word_is_lost_and_no_line_is_wider(
     table: tuple[list[str], list[list[str]]], width: int
@@ -70,8 +69,8 @@ def test_a_bar_shows_value_interval_and_reference() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
-    made = small_study(tmp_path_factory.mktemp("small"))
+def study(shared_study: SmallStudy) -> SmallStudy:
+    made = shared_study
     for run in made.runs:
         decisions = replace(run.decisions, observer=f"{LONG}-{run.decisions.observer}")
         folder = made.folder / f"long-{run.decisions.observer}"

@@ -1,28 +1,41 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from imi_bench.cli.app import main
+
 HERE = Path(__file__).parents[1] / "glmm" / "references"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from imi_bench.cli.app import main; main()", "fit", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+Ran = tuple[int, str, str]
 
 
-def test_json() -> None:
-    done = run("y ~ level + (1|g)", str(HERE / "near_separated.csv"), "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """`imi-bench fit` as its `main` runs it: exit code, standard output, standard error."""
+
+    def go(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["imi-bench", "fit", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return go
+
+
+def test_json(run) -> None:
+    code, out, err = run("y ~ level + (1|g)", str(HERE / "near_separated.csv"), "--json")
+    assert code == 0, err
+    result = json.loads(out)
     reference = json.loads((HERE / "near_separated.json").read_text())
     assert {"logLik", "converged", "singular", "fixed", "random", "n", "seconds"} <= set(result)
     assert result["logLik"] == pytest.approx(reference["logLik"], abs=0.01)
@@ -32,9 +45,9 @@ def test_json() -> None:
     assert result["n"] == 540
 
 
-def test_summary_and_save(tmp_path) -> None:
+def test_summary_and_save(run, tmp_path) -> None:
     target = tmp_path / "fit.json"
-    done = run(
+    code, out, err = run(
         "y ~ x + (1|school/class)",
         str(HERE / "nested.csv"),
         "--family",
@@ -44,8 +57,8 @@ def test_summary_and_save(tmp_path) -> None:
         "--save",
         str(target),
     )
-    assert done.returncode == 0, done.stderr
-    assert "Linear mixed model fit by REML" in done.stdout
+    assert code == 0, err
+    assert "Linear mixed model fit by REML" in out
     assert len(json.loads(target.read_text())["effects"][0]["levels"]) == 80
 
 
@@ -57,27 +70,27 @@ def test_summary_and_save(tmp_path) -> None:
         ("level ~ y + (1|g)", "the response is not 0 or 1: level"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(formula, says) -> None:
-    done = run(formula, str(HERE / "near_separated.csv"))
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert not done.stdout
+def test_bad_input_is_one_line_and_code_2(run, formula, says) -> None:
+    code, out, err = run(formula, str(HERE / "near_separated.csv"))
+    assert code == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert not out
 
 
-def test_a_fit_that_did_not_converge_is_shown_and_exits_1(tmp_path) -> None:
+def test_a_fit_that_did_not_converge_is_shown_and_exits_1(run, tmp_path) -> None:
     rows = "\n".join(f"{int(i % 4 > 1)},{i % 4 // 2},{i % 9}" for i in range(90))
     (tmp_path / "separated.csv").write_text("y,x,g\n" + rows + "\n")
-    done = run("y ~ x + (1|g)", str(tmp_path / "separated.csv"))
-    assert done.returncode == 1
-    assert "NOT CONVERGED" in done.stdout
-    assert "no finite estimate" in done.stderr
+    code, out, err = run("y ~ x + (1|g)", str(tmp_path / "separated.csv"))
+    assert code == 1
+    assert "NOT CONVERGED" in out
+    assert "no finite estimate" in err
 
 
-def test_how_the_table_was_read_is_said(tmp_path) -> None:
+def test_how_the_table_was_read_is_said(run, tmp_path) -> None:
     rows = "\n".join(f"{'no' if i % 3 else 'yes'};{i / 8};{i % 9}" for i in range(90))
     (tmp_path / "t.csv").write_text("y;x;g\n" + rows + "\nNA;1;2\n")
-    done = run("y ~ x + (1|g)", str(tmp_path / "t.csv"))
-    assert done.returncode == 0
+    code, _out, err = run("y ~ x + (1|g)", str(tmp_path / "t.csv"))
+    assert code == 0
     for said in ("separated by ';'", "dropped 1 of 91 rows: missing in y 1", "success is 'yes'"):
-        assert said in done.stderr
+        assert said in err

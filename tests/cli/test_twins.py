@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.small_study import SmallStudy, small_study
+from support.small_study import SmallStudy
 from typer.testing import CliRunner
 
 import imi_bench as imi
@@ -19,8 +19,8 @@ from imi_bench.provenance import plain
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
-    return small_study(tmp_path_factory.mktemp("small"))
+def study(shared_study: SmallStudy) -> SmallStudy:
+    return shared_study
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -40,10 +41,19 @@ class Coarse:
         return {"inner": dict(self._inner.describe()), "levels": self._levels}
 
     def encode(self, images: list[np.ndarray]) -> np.ndarray:
-        codes = self._inner.encode(images)
+        codes = np.stack([self._seen(image) for image in images])
         if self._levels == 1:  # a regression by construction that still answers every trial
             return np.roll(codes, 1, axis=0)
         return np.round(codes / np.abs(codes).max() * self._levels) / self._levels
+
+    _known: ClassVar[dict[bytes, np.ndarray]] = {}
+
+    def _seen(self, image: np.ndarray) -> np.ndarray:
+        """The inner code of an image, computed once for all precisions."""
+        key = image.tobytes()
+        if key not in self._known:
+            self._known[key] = self._inner.encode([image])[0]
+        return self._known[key]
 
     def decide(self, trials: object, codes: np.ndarray) -> np.ndarray:
         return self._inner.decide(trials, codes)

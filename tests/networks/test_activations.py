@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -145,7 +145,6 @@ def test_contrast_equals_the_padded_definition() -> None:
     torch.testing.assert_close(measures(maps)[2], wanted)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     values=arrays(
         np.float32,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -101,7 +101,6 @@ def test_images_needed_is_the_smallest_number_that_works() -> None:
     assert Design("hard99").images_needed == 9900
 
 
-@settings(deadline=None, max_examples=80)
 @given(
     difficulty=st.sampled_from(["easy", "hard99", "hard95", "hard85"]),
     batches=st.integers(1, 6),

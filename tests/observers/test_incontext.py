@@ -419,7 +419,10 @@ def test_no_server(trials: Trials) -> None:
         observer(model).decide(trials.blind(seed=0).without_key())
 
 
-def test_limits_are_waited_out_and_cut_streams_tried_again(trials: Trials, server: Server) -> None:
+def test_limits_are_waited_out_and_cut_streams_tried_again(
+    trials: Trials, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imi_bench.observers.incontext.chat.BACK_OFF", 0.01)
     seen: dict[str, int] = {}
 
     def behave(own: Server, body: dict[str, Any], handler: BaseHTTPRequestHandler) -> bool:

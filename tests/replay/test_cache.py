@@ -97,7 +97,7 @@ def test_the_name_is_the_checksum(tmp_path: Path) -> None:
     assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_no_flipped_byte_is_ever_trusted(
     tmp_path_factory: pytest.TempPathFactory, place: int, flip: int

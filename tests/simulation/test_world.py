@@ -100,6 +100,7 @@ def test_single_beats_mixed_beats_noise_for_the_panel(world: World) -> None:
     assert abs(accuracy["noise"] - 0.5) < 4 * 0.5 / np.sqrt(answers) + 0.02
 
 
+@pytest.mark.slow
 def test_single_beats_mixed_beats_noise_for_eyes_that_know_no_attributes() -> None:
     """Gradient statistics of the pixels alone, two worlds."""
     from skimage.feature import hog

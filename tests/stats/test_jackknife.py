@@ -211,6 +211,7 @@ class TestFolded:
         found = estimate(self.made([0.1, -0.2, 0.1], 1e-6), n=9, clusters=9)
         assert (found.low, found.high) == pytest.approx((0.4, 0.4), abs=1e-4)
 
+    @pytest.mark.slow
     def test_coverage(self):
         rng = np.random.default_rng(1)
         for truth in (np.zeros(3), np.array([0.02, -0.05, 0.01])):

@@ -192,7 +192,11 @@ def test_an_input_size_keeps_the_makers_margin() -> None:
     ("reference", "expected"),
     [
         ("open_clip:ViT-B-16-SigLIP?pretrained=webli", {"mode": "squash", "mean": [0.5] * 3}),
-        ("open_clip:MobileCLIP-S1?pretrained=datacompdr", {"mean": [0.0] * 3, "std": [1.0] * 3}),
+        pytest.param(
+            "open_clip:MobileCLIP-S1?pretrained=datacompdr",
+            {"mean": [0.0] * 3, "std": [1.0] * 3},
+            marks=pytest.mark.slow,
+        ),
         ("torchvision:efficientnet_b0", {"size": [224, 224], "interpolation": "bicubic"}),
         ("torchvision:swin_v2_t", {"size": [256, 256], "resize": [260, 260]}),
         ("timm:beit_base_patch16_224", {"size": [224, 224], "interpolation": "bicubic"}),

@@ -44,7 +44,14 @@ def proportion_correct(decided: DecisionVariables, trials: Trials) -> pd.Series:
     return pd.Series(correct).groupby(trials.index.difficulty).mean()
 
 
-@pytest.fixture(scope="module", params=real_networks.TRAINED)
+# two kinds of architecture always, the others among the slow tests
+NETWORKS = [
+    name if name in ("resnet10t", "test_mambaout") else pytest.param(name, marks=pytest.mark.slow)
+    for name in real_networks.TRAINED
+]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def trials(request: pytest.FixtureRequest, shared: Path) -> Trials:
     return trials_of(shared, request.param)
 

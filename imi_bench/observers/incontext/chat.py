@@ -38,7 +38,7 @@ _OPTIONS = {
     "price_out": float,
     "system": str,
 }
-_BACK_OFF = 0.5
+BACK_OFF = 0.5  # seconds before the first retry; doubled each time
 _FATAL = {
     401: ("the server refuses the key", "set OPENAI_API_KEY to a valid key"),
     404: ("the server does not know the model", "give the name it is served under"),
@@ -185,7 +185,7 @@ class Chat:
             except openai.APITimeoutError as error:
                 if attempt == self.retries:
                     return Scored.none("error", text=f"timed out: {error}")
-                await asyncio.sleep(_BACK_OFF * 2**attempt)
+                await asyncio.sleep(BACK_OFF * 2**attempt)
             except openai.APIConnectionError as error:
                 if attempt == self.retries:
                     cause = error.__cause__ or error
@@ -195,7 +195,7 @@ class Chat:
                         found=f"{type(cause).__name__}: {cause}",
                         do="start it, or give another base_url",
                     ) from error
-                await asyncio.sleep(min(_BACK_OFF * 2**attempt, 8.0))
+                await asyncio.sleep(min(BACK_OFF * 2**attempt, 8.0))
         return Scored.none("error", text="no answer after all retries")
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -287,9 +287,9 @@ class Chat:
             return None
         stated = error.response.headers.get("retry-after")
         try:
-            return max(0.0, float(stated)) if stated else _BACK_OFF * 2**attempt
+            return max(0.0, float(stated)) if stated else BACK_OFF * 2**attempt
         except ValueError:
-            return float(_BACK_OFF * 2**attempt)
+            return float(BACK_OFF * 2**attempt)
 
     def _final(self, error: Any) -> Scored:
         """A status that ends a request, or the whole run where no request can do better."""

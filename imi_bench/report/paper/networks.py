@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from imi_bench.arrays import Floats, Ints
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.questions import ON_SYNTHETIC
 from imi_bench.effects.scale import PROPERTIES, smallest_effect
@@ -440,13 +441,15 @@ def by_mode(data: PaperData) -> Panel:
             4, "modes", question, "Cannot be answered: no unit was shown in both.", counted(data)
         )
     rng = generator(data.seed, "paper, modes")
-    found = _corrected(wide)
     networks = wide.index.get_level_values("network").to_numpy()
     groups = [np.flatnonzero(networks == name) for name in dict.fromkeys(networks)]
+    p, n = (wide[name][list(MODES)].to_numpy(float) for name in ("p", "answers"))
+    network = pd.factorize(networks)[0]
+    found = _corrected(p, n, network)
     draws = []
     for _ in range(400):
         rows = np.concatenate([rng.choice(g, len(g)) for g in groups])
-        draws.append(_corrected(wide.iloc[rows]))
+        draws.append(_corrected(p[rows], n[rows], network[rows]))
     low, high = np.nanpercentile(np.array(draws), [2.5, 97.5], axis=0)
     gap = wide["p"]["natural"] - wide["p"]["synthetic"]
     by = gap.groupby(level="network", observed=True).agg(["mean", "sem", "size"])
@@ -510,17 +513,18 @@ def by_mode(data: PaperData) -> Panel:
     )
 
 
-def _corrected(wide: pd.DataFrame) -> tuple[float, float]:
-    """Correlation within networks, and that over the root of the reliabilities' product."""
-    inside = wide["p"] - wide["p"].groupby(level="network", observed=True).transform("mean")
-    r = float(np.corrcoef(inside["natural"], inside["synthetic"])[0, 1])
-    kept = []
-    for mode in MODES:
-        p, n = wide["p"][mode], wide["answers"][mode]
-        noise = (p * (1 - p) / (n - 1).clip(lower=1)).mean()
-        kept.append(1 - noise / max(float(inside[mode].var()), 1e-12))
-    whole = kept[0] * kept[1]
-    return r, r / np.sqrt(whole) if min(kept) > 0 else np.nan
+def _corrected(p: Floats, n: Floats, network: Ints) -> tuple[float, float]:
+    """Correlation within networks, and that over the root of the reliabilities' product.
+
+    Proportions and answers are (units, modes), the codes of networks (units,).
+    """
+    size = np.maximum(np.bincount(network), 1)
+    means = np.column_stack([np.bincount(network, column) / size for column in p.T])
+    inside = p - means[network]
+    r = float(np.corrcoef(inside.T)[0, 1])
+    noise = (p * (1 - p) / np.maximum(n - 1, 1)).mean(axis=0)
+    kept = 1 - noise / np.maximum(np.asarray(inside.var(axis=0, ddof=1)), 1e-12)
+    return r, float(r / np.sqrt(kept.prod())) if kept.min() > 0 else np.nan
 
 
 def by_difficulty(data: PaperData) -> Panel:

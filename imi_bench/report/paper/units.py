@@ -130,11 +130,13 @@ def _layers(units: pd.DataFrame) -> pd.DataFrame:
     return found.assign(p=found["hits"] / found["answers"])
 
 
-def _redrawn(layers: pd.DataFrame, rng: np.random.Generator) -> Floats:
-    """How often each layer is drawn when layers are drawn anew within networks."""
-    weight = np.zeros(len(layers))
-    for rows in layers.groupby("network", observed=True).indices.values():
-        weight[rows] = np.bincount(rng.integers(0, len(rows), len(rows)), minlength=len(rows))
+def _redrawn(layers: pd.DataFrame, rng: np.random.Generator, *, times: int = 400) -> Floats:
+    """(times, layers): how often each is drawn when layers are drawn anew within networks."""
+    weight = np.zeros((times, len(layers)))
+    of_network = list(layers.groupby("network", observed=True).indices.values())
+    for drawn in weight:
+        for rows in of_network:
+            drawn[rows] = np.bincount(rng.integers(0, len(rows), len(rows)), minlength=len(rows))
     return weight
 
 
@@ -152,7 +154,7 @@ def _smooth(units: pd.DataFrame, data: PaperData) -> tuple[Any, ...]:
         found = np.linalg.lstsq(basis * root, y * root[:, 0], rcond=None)[0]
         return np.asarray(line @ found)
 
-    draws = np.array([fitted(weight * _redrawn(layers, rng)) for _ in range(400)])
+    draws = np.array([fitted(weight * drawn) for drawn in _redrawn(layers, rng)])
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     return x, fitted(weight), low, high, layers
 
@@ -177,7 +179,7 @@ def _types(units: pd.DataFrame, data: PaperData) -> pd.DataFrame:
         layers = _layers(part)
         rng = generator(data.seed, "paper, types", str(mode), str(kind))
         hits, answers = layers["hits"].to_numpy(float), layers["answers"].to_numpy(float)
-        draws = [(w @ hits) / (w @ answers) for w in (_redrawn(layers, rng) for _ in range(400))]
+        draws = [(w @ hits) / (w @ answers) for w in _redrawn(layers, rng)]
         low, high = np.percentile(draws, [2.5, 97.5])
         rows.append(
             {
