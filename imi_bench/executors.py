@@ -32,16 +32,42 @@ class Piece:
         Where its result goes; there and whole once the piece is finished.
     run : callable
         Computes and writes the file. Can be pickled: a partial of a module's function.
+    also : tuple of Path
+        More files that it writes.
     """
 
     name: str
     file: Path
     run: Callable[[], object]
+    also: tuple[Path, ...] = ()
 
     @property
     def finished(self) -> bool:
-        """Whether its file is there."""
-        return self.file.is_file()
+        """Whether its files are there."""
+        return self.file.is_file() and all(path.is_file() for path in self.also)
+
+
+class SharesMissingError(ImiBenchError):
+    """One share of the work is done, and others are missing: nothing is wrong."""
+
+    exit_code = 0
+
+
+def require_finished(pieces: Sequence[Piece], *, where: object) -> None:
+    """Go on only where every piece is finished.
+
+    Raises
+    ------
+    SharesMissingError
+    """
+    missing = [piece for piece in pieces if not piece.finished]
+    if missing:
+        raise SharesMissingError(
+            "shares are missing",
+            where=where,
+            found=f"{len(pieces) - len(missing)} of {len(pieces)} pieces done",
+            do="run the other shares; then the same command, without --shard or with it, finishes",
+        )
 
 
 class Executor(Protocol):
@@ -99,6 +125,7 @@ class Shard:
 
     def run(self, pieces: Sequence[Piece], *, label: str) -> None:
         """Run the unfinished pieces of this share."""
+        # which pieces are a share's must not depend on what is finished when it starts
         share = pieces[self.index :: self.count]
         Local().run(share, label=f"{label} ({self.index}/{self.count})")
 
@@ -181,6 +208,17 @@ class Ray:
 def _run_piece(piece: Piece) -> None:
     if not piece.finished:
         piece.run()
+
+
+def chosen(executor: str | Executor) -> Executor:
+    """An executor by name or as an object.
+
+    Examples
+    --------
+    >>> chosen("local")
+    Local()
+    """
+    return choose(executor) if isinstance(executor, str) else executor
 
 
 def choose(executor: str, *, shard: str | None = None, gpus: float = 0.0) -> Executor:

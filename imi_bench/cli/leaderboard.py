@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from imi_bench.cli.network_options import ExecutorName, Shard
 from imi_bench.cli.output import AsJson, note, print_json, print_table
-from imi_bench.errors import InputError
+from imi_bench.errors import ImiBenchError, InputError
 
 leaderboard = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
 
@@ -51,16 +52,30 @@ def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
 
 @leaderboard.command("verify")
 def verify_command(
-    board: _BoardName, boards: Boards = None, fresh: _Fresh = False, as_json: AsJson = False
+    board: _BoardName,
+    boards: Boards = None,
+    fresh: _Fresh = False,
+    shard: Shard = None,
+    executor: ExecutorName = "local",
+    as_json: AsJson = False,
 ) -> None:
-    """Recompute every score of a board from its evidence and print the table."""
+    """Recompute every score of a board from its evidence and print the table.
+
+    With --shard some submissions are judged and kept in the cache, which all shares must see; the
+    command that finds all shares done, or one without --shard, prints the table.
+    """
+    from imi_bench.executors import SharesMissingError, choose
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.render import number, training
     from imi_bench.leaderboard.verify import verify
 
     found = find(board, boards=boards)
     found.require_evidence()
-    table, _details = verify(found, fresh=fresh)
+    try:
+        table, _details = verify(found, fresh=fresh, executor=choose(executor, shard=shard))
+    except SharesMissingError as error:
+        _share_done(shard, error, as_json=as_json)
+        return
     table = table.ordered()
     if as_json:
         print_json(table.to_json())
@@ -96,6 +111,12 @@ def verify_command(
         note(f"not scored: {folder}: {problem}")
 
 
+def _share_done(shard: str | None, error: ImiBenchError, *, as_json: bool) -> None:
+    note(f"share {shard} is done; {error.found}; the others are missing")
+    if as_json:
+        print_json({"finished": False})
+
+
 @leaderboard.command("build")
 def build_command(
     names: Annotated[
@@ -110,12 +131,18 @@ def build_command(
         list[str] | None,
         typer.Option(help="NAME/REVISION whose row and files are taken back; repeat for several."),
     ] = None,
+    shard: Shard = None,
+    executor: ExecutorName = "local",
     as_json: AsJson = False,
 ) -> None:
     """Recompute boards and write Markdown, CSV and JSON beside the evidence, or a site of pages."""
+    from imi_bench.executors import Local, SharesMissingError, choose
     from imi_bench.leaderboard.board import find, listed
     from imi_bench.leaderboard.site import build_board, build_site
 
+    who = choose(executor, shard=shard)
+    if site is not None and who != Local():
+        raise InputError("a site is built here", found="--shard or --executor", do="leave it out")
     if site is not None:
         chosen = [find(name, boards=boards) for name in names] if names else listed(boards)
         pages = build_site(chosen, site, fresh=fresh)
@@ -129,7 +156,11 @@ def build_command(
     built = []
     for name in names:
         board = find(name, boards=boards)
-        table = build_board(board, fresh=fresh, withdrawn=withdraw or ())
+        try:
+            table = build_board(board, fresh=fresh, withdrawn=withdraw or (), executor=who)
+        except SharesMissingError as error:
+            _share_done(shard, error, as_json=as_json)
+            return
         for folder, problem in table.rejected:
             note(f"not scored: {folder}: {problem}")
         built.append(

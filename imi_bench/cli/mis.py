@@ -11,11 +11,14 @@ import typer
 from imi_bench.cli.network_options import (
     Checkpoint,
     Device,
+    ExecutorName,
+    Gpus,
     InputSize,
     Layers,
     NetworkOption,
     Precision,
     Random,
+    Shard,
     Unique,
     Workers,
 )
@@ -56,11 +59,9 @@ def mis(
     quantile: Annotated[
         float, typer.Option(help="Share of the images at each end that tasks are drawn from.")
     ] = 0.02,
-    shard: Annotated[
-        str | None, typer.Option(help="i/n: run every n-th piece, from i = 0 (job arrays).")
-    ] = None,
-    executor: Annotated[str, typer.Option(help="local, ray or ray:ADDRESS.")] = "local",
-    gpus: Annotated[float, typer.Option(help="GPUs a piece needs on a Ray cluster.")] = 0.0,
+    shard: Shard = None,
+    executor: ExecutorName = "local",
+    gpus: Gpus = 0.0,
     checkpoint: Checkpoint = None,
     random: Random = False,
     layers: Layers = None,

@@ -46,6 +46,15 @@ Precision = Annotated[
 ]
 
 
+Shard = Annotated[
+    str | None, typer.Option(help="i/n: run every n-th piece, from i = 0 (job arrays).")
+]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help="Who runs the pieces: local, ray or ray:ADDRESS.")
+]
+Gpus = Annotated[float, typer.Option(help="GPUs a piece needs on a Ray cluster.")]
+
+
 def load(
     network: str,
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imi_bench.cli.network_options import ExecutorName, Gpus, Shard
 from imi_bench.cli.observer_options import Device, Dtype, WeightsFolder
 from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
 from imi_bench.errors import InputError
@@ -67,23 +68,57 @@ def run(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for codes of images; the user's cache by default.")
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="float16: keep codes in half the disk, rounded (docs/cache.md)."),
+    ] = None,
+    shard: Shard = None,
+    executor: ExecutorName = "local",
+    gpus: Gpus = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Replace another run in --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let observers answer trials; a run that was killed goes on where it was."""
+    """Let observers answer trials; a run that was killed goes on where it was.
+
+    With --shard images are encoded into --cache, which all shares must see; the command that finds
+    all shares done, or one without --shard, finishes the run.
+    """
+    from imi_bench.executors import SharesMissingError, choose
     from imi_bench.observers.catalogue import load_observer
-    from imi_bench.replay.runner import answer
+    from imi_bench.replay.encoding_pieces import ObserverRecipe
+    from imi_bench.replay.runner import replay
+
+    workers = choose(executor, shard=shard, gpus=gpus)
 
     chosen = [load_observer(one, device=device, dtype=dtype, seed=seed) for one in observer]
     folders = _folders(chosen, out)
     read = _read(trials, network or [], mode or [], difficulty or [], limit, skip_bad=skip_bad)
-    done = []
-    for one, folder in zip(chosen, folders, strict=True):
-        found = answer(
-            one, read, seed=seed, batch_size=batch_size, out=folder, cache=cache, force=force
-        )
+    done, missing = [], []
+    for name, one, folder in zip(observer, chosen, folders, strict=True):
+        try:
+            found = replay(
+                one,
+                read,
+                seed=seed,
+                batch_size=batch_size,
+                out=folder,
+                cache=cache,
+                force=force,
+                about={"source": dict(read.source)} if read.source else None,
+                store=store,
+                executor=workers,
+                recipe=ObserverRecipe(name, device, dtype, seed),
+            )
+        except SharesMissingError as error:
+            note(f"{one.name}: share {shard} is done; {error.found}; the others are missing")
+            missing.append(one.name)
+            continue
         _tell_run(found, folder)
         done.append(found)
+    if missing:
+        if as_json:
+            print_json({"out": out, "finished": False, "missing": missing})
+        return
     if as_json:
         records = [
             {"out": folder, "reused": one.reused, "accuracy": one.accuracy, "record": one.record}

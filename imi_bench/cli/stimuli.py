@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,15 @@ import typer
 from imi_bench.cli.network_options import (
     Checkpoint,
     Device,
+    ExecutorName,
+    Gpus,
     InputSize,
     Layers,
     NetworkOption,
     Precision,
     Random,
     Seed,
+    Shard,
     Unique,
     Workers,
 )
@@ -73,17 +77,23 @@ def build(
     workers: Workers = 0,
     device: Device = "auto",
     seed: Seed = 0,
+    shard: Shard = None,
+    executor: ExecutorName = "local",
+    gpus: Gpus = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and build natural trials of its units.
 
     With --synthetic every natural trial has one beside it whose references are feature
     visualisations, at the size of the network's input, and whose queries are the same.
-    A pass that was killed goes on where it was: run the same command again.
+    A pass that was killed goes on where it was: run the same command again. With --shard the
+    command that finds all shares done goes on: first the pass, then the visualisations.
     """
+    from imi_bench.executors import SharesMissingError, choose
     from imi_bench.networks.build import build_trials
 
-    trials = build_trials(
+    make = partial(
+        build_trials,
         network,
         images,
         units=unit or units,
@@ -106,7 +116,15 @@ def build(
         device=device,
         seed=seed,
         out=out,
+        executor=choose(executor, shard=shard, gpus=gpus),
     )
+    try:
+        trials = make()
+    except SharesMissingError as error:
+        note(f"share {shard} is done; {error.found} in {error.where}; the others are missing")
+        if as_json:
+            print_json({"out": out, "finished": False})
+        return
     for one in trials.skipped:
         note(f"left out {one.where}: {one.reason}")
     for line in trials.notes:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imi_bench.executors import Executor, Shard, chosen
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.render import check, number, render, render_pages, write
 from imi_bench.leaderboard.rows import Table
@@ -49,7 +50,13 @@ class Entry:
     resolvable: str
 
 
-def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str] = ()) -> Table:
+def build_board(
+    board: Board,
+    *,
+    fresh: bool = False,
+    withdrawn: Collection[str] = (),
+    executor: str | Executor = "local",
+) -> Table:
     """Recompute a board and write its Markdown, CSV and JSON beside its evidence.
 
     Parameters
@@ -59,9 +66,13 @@ def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str]
         Compute every row again, also those known from before.
     withdrawn : collection of str
         ``name/revision`` of rows whose files were taken back on purpose.
+    executor : str or Executor
+        As in `imi_bench.leaderboard.verify.verify`.
 
     Raises
     ------
+    SharesMissingError
+        As `imi_bench.leaderboard.verify.verify`.
     NotComparableError
         If its rules were changed after it was published, or evidence of known rows is missing.
     InputError
@@ -70,8 +81,11 @@ def build_board(board: Board, *, fresh: bool = False, withdrawn: Collection[str]
     board.require_writable()
     board.require_frozen()
     board.require_evidence(withdrawn=withdrawn)
+    who = chosen(executor)
+    if isinstance(who, Shard):  # at the same time as the others
+        verify(board, executor=who)
     with exclusive(board.folder, wait=True):
-        table, _ = verify(board, fresh=fresh)
+        table, _ = verify(board, fresh=fresh, executor="local" if isinstance(who, Shard) else who)
         write(render(table), board.folder)
     return table
 

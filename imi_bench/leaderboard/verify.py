@@ -10,13 +10,15 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from imi_bench.errors import ImiBenchError, NotComparableError
+from imi_bench.errors import ImiBenchError, InputError, NotComparableError
+from imi_bench.executors import Executor, Local, Piece, Shard, chosen, require_finished
 from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board, Reference
 from imi_bench.leaderboard.networks import NetworkScores
@@ -45,7 +47,11 @@ CHANCE = {"bits": 0.0, "interpretability": 0.5}
 
 @one_thread()
 def verify(
-    board: Board, *, fresh: bool = False, extra: Sequence[Path] = ()
+    board: Board,
+    *,
+    fresh: bool = False,
+    extra: Sequence[Path] = (),
+    executor: str | Executor = "local",
 ) -> tuple[Table, dict[tuple[str, str], Detail]]:
     """Recompute every row of a board.
 
@@ -59,6 +65,10 @@ def verify(
         Compute every row again.
     extra : sequence of Path
         Submissions that do not lie in the board's folder, shown as if they did.
+    executor : str or Executor
+        ``local`` (all cores of this machine), ``ray``, ``ray:ADDRESS``, or an object of
+        `imi_bench.executors`: who judges the submissions. All machines must see the board and the
+        cache under the same paths. Changes no number.
 
     Returns
     -------
@@ -69,14 +79,21 @@ def verify(
 
     Raises
     ------
+    SharesMissingError
+        The executor judged one share of the submissions, and others are missing.
+    InputError
+        `fresh` with anything but this machine: shares are told from kept rows.
     NotComparableError
         If the board's trials or humans are not those it was published with.
     """
+    who = chosen(executor)
+    if fresh and not isinstance(who, Local):
+        raise InputError("rows are shared through what is kept", found="fresh", do="leave one out")
     scored: list[Scored] = []
     rejected: list[tuple[str, str]] = []
     ceiling = None
     if board.ready:
-        scored, rejected, ceiling = _scored(board, fresh=fresh, extra=extra)
+        scored, rejected, ceiling = _scored(board, fresh=fresh, extra=extra, executor=who)
     rows, resolvable = _ranked(scored, board)
     rules = board.rules
     table = Table(
@@ -185,14 +202,65 @@ def lasting(result: Scored | list[Problem] | None) -> bool:
     return not isinstance(result, list) or not any(_FAULT in str(problem) for problem in result)
 
 
+@dataclass(frozen=True)
+class _Judging(Piece):
+    """Some submissions; finished once the store has a row of each."""
+
+    store: Store | None = None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether a result of each is kept."""
+        store = self.store
+        return store is not None and all(store.get(key) is not None for key in self.keys)
+
+
+def _judge_elsewhere(
+    board: Board, store: Store, keys: Mapping[Path, str], executor: Executor
+) -> None:
+    """Judge submissions by pieces whose results are kept in the store.
+
+    Raises
+    ------
+    SharesMissingError
+    """
+    paths = list(keys)
+    pieces = []
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        pieces.append(
+            _Judging(
+                f"submissions {start}",
+                store.folder,
+                partial(_keep, board, store.folder, {path: keys[path] for path in batch}),
+                store=store,
+                keys=tuple(keys[path] for path in batch),
+            )
+        )
+    executor.run(pieces, label="validating and scoring")
+    if isinstance(executor, Shard):
+        require_finished(pieces, where=store.folder)
+
+
+def _keep(board: Board, folder: Path, keys: Mapping[Path, str]) -> None:
+    store = Store(folder, board)
+    todo = [path for path, key in keys.items() if store.get(key) is None]
+    for path, result in _judged_batch(board, todo).items() if todo else ():
+        if lasting(result):
+            store.put(keys[path], result)
+
+
 def _scored(
-    board: Board, *, fresh: bool, extra: Sequence[Path]
+    board: Board, *, fresh: bool, extra: Sequence[Path], executor: Executor
 ) -> tuple[list[Scored], list[tuple[str, str]], Estimate | None]:
     """Rows of submissions and references, rejected submissions, and the human ceiling."""
     store = Store.of(board)
     judge = Judge.of(board, store=store)
     paths = [*board.submissions(), *extra]
     keys = {path: store.key(path) for path in paths}
+    if not isinstance(executor, Local):
+        _judge_elsewhere(board, store, keys, executor)
     known = {} if fresh else {path: store.get(key) for path, key in keys.items()}
     todo = [path for path in paths if known.get(path) is None]
     known |= _judged_all(judge, todo)

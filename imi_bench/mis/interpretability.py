@@ -139,6 +139,7 @@ def machine_interpretability(
             embeddings=None if embeddings is None else Path(embeddings).absolute(),
             unique=unique,
         )
+        open_job.cache_clear()  # files may have changed since an earlier call of this process
         if force:
             clear(job)
         opened = open_job(job)

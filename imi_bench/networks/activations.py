@@ -23,7 +23,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NetworkError
+from imi_bench.executors import Executor, Local, Piece, chosen, require_finished
 from imi_bench.extras import require
 from imi_bench.networks.activation_plan import (
     KEEP,
@@ -42,6 +44,7 @@ from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
+from imi_bench.networks.recipe import PassRecipe
 from imi_bench.networks.recording import MEASURES, Recorder, Rows
 from imi_bench.networks.units import Unit, hooked
 from imi_bench.progress import progress
@@ -196,6 +199,8 @@ def collect_activations(
     shard_size: int | None = None,
     precision: str = "float32",
     workers: int = 0,
+    executor: str | Executor = "local",
+    recipe: PassRecipe | None = None,
 ) -> Activations:
     """Plan a pass, run its shards, and merge them; goes on where a killed pass stopped.
 
@@ -204,9 +209,16 @@ def collect_activations(
     images : ImageSet or anything `open_images` takes
     out : Path, optional
         Folder for ``activations.npz`` and ``run.json``, and for finished shards meanwhile.
+    executor : str or Executor
+        ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who runs the
+        shards. Changes no byte of the result.
+    recipe : PassRecipe, optional
+        How other processes open network and images; by default these are sent to them.
 
     Raises
     ------
+    SharesMissingError
+        The executor ran one share, and others are missing.
     InputError
         If `out` holds another pass; also all that `plan_activations`, `run_shard` raise.
 
@@ -230,24 +242,51 @@ def collect_activations(
         shard_size=shard_size,
         precision=precision,
     )
+    who = chosen(executor)
+    sent = replace(recipe or PassRecipe(network, opened), stamp=plan.fingerprint)
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
-            _run_all(plan, network, opened, Path(folder), workers)
+            _run_all(plan, network, opened, Path(folder), workers, who, sent)
             return merge_shards(plan, network=network, images=opened, folder=Path(folder))
     shards = begin(plan, out)
     started = time.perf_counter()
     if shards is not None:
-        _run_all(plan, network, opened, shards, workers)
+        _run_all(plan, network, opened, shards, workers, who, sent)
     return finish(plan, network=network, images=opened, out=out, started=started)
 
 
 def _run_all(
-    plan: ActivationPlan, network: LoadedNetwork, images: ImageSet, folder: Path, workers: int
+    plan: ActivationPlan,
+    network: LoadedNetwork,
+    images: ImageSet,
+    folder: Path,
+    workers: int,
+    executor: Executor,
+    recipe: PassRecipe,
 ) -> None:
+    if not isinstance(executor, Local):
+        pieces = [
+            Piece(
+                f"activations {number}",
+                folder / f"shard-{number:04d}.npz",
+                partial(_run_sent, plan, number, recipe, folder, workers),
+            )
+            for number in range(len(plan.shards))
+        ]
+        executor.run(pieces, label=f"activations of {network.name}")
+        require_finished(pieces, where=folder)
+        return
     with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
         for number, shard in enumerate(plan.shards):
             run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
             advance(len(shard))
+
+
+def _run_sent(
+    plan: ActivationPlan, number: int, recipe: PassRecipe, folder: Path, workers: int
+) -> None:
+    network, images = recipe.open_network(), recipe.open_images()
+    run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
 
 
 def begin(plan: ActivationPlan, out: Path) -> Path | None:

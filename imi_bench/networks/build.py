@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from imi_bench.executors import Executor
+from imi_bench.executors import chosen as choose_executor
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import collect_activations
 from imi_bench.networks.collection import open_images
 from imi_bench.networks.exemplars import Design, Reading
 from imi_bench.networks.featurevis import Ascent
 from imi_bench.networks.memory import check_ascent
+from imi_bench.networks.recipe import PassRecipe, forget
 from imi_bench.networks.synthetic import References, compared, synthetic_references
 from imi_bench.networks.trial_folder import assemble_trials
 from imi_bench.networks.units import Unit, sample_units
@@ -23,7 +26,7 @@ from imi_bench.places import refuse_inside
 from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.tables import Skipped, Trials
 from imi_bench.vision.layer_names import layer_table
-from imi_bench.vision.loading import LoadedNetwork, load_network
+from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +60,7 @@ def build_trials(
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
+    executor: str | Executor = "local",
 ) -> Trials:
     """Run a network over images and build natural (and synthetic) trials of its units.
 
@@ -94,6 +98,9 @@ def build_trials(
     out : str or Path, optional
         Folder for stimuli, ``trials.parquet``, ``units.parquet`` and ``run.json``; a call that was
         killed goes on where it was. In memory by default.
+    executor : str or Executor
+        ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who runs the
+        pass over the images and the visualisations. Changes no byte of the result.
 
     Returns
     -------
@@ -102,6 +109,8 @@ def build_trials(
 
     Raises
     ------
+    SharesMissingError
+        The executor ran one share of a stage, and others are missing.
     NotEnoughDataError
         Too few images for the trials asked, or too few units.
     NetworkError, UnknownNameError, InputError
@@ -117,19 +126,22 @@ def build_trials(
     ]
     if out is not None and isinstance(images, str | Path):
         refuse_inside(Path(out), inputs=[Path(images)])
-    opened = open_images(images)
-    opened = opened.unique() if unique else opened
-    for one in designs:
-        one.check(len(opened))
-    loaded = _loaded(
+    recipe = PassRecipe(
         network,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        Path(images).absolute() if isinstance(images, str | Path) else open_images(images),
+        unique=unique,
+        checkpoint=None if checkpoint is None else Path(checkpoint).absolute(),
         pretrained=pretrained,
         layers=layers,
         input_size=input_size,
         seed=seed,
         device=device,
     )
+    forget()
+    opened = recipe.open_images()
+    for one in designs:
+        one.check(len(opened))
+    loaded, who = recipe.open_network(), choose_executor(executor)
     at_a_time = group or max(1, batch_size // references)
     if synthetic:
         check_ascent(loaded, group=at_a_time, images=references)
@@ -145,6 +157,8 @@ def build_trials(
         batch_size=batch_size,
         precision=precision,
         workers=workers,
+        executor=who,
+        recipe=recipe,
     )
     passed = time.perf_counter()
     made: dict[Unit, References] = {}
@@ -161,6 +175,8 @@ def build_trials(
                     seed=seed,
                     ascent=Ascent(steps=steps),
                     units_per_group=at_a_time,
+                    executor=who,
+                    recipe=recipe,
                 )
             )
             return made
@@ -236,12 +252,6 @@ def _shown(crop: int | str | None, loaded: LoadedNetwork) -> str:
     if crop == "seen":
         return f"trials show what the network saw, {width} x {height} pixels"
     return f"trials show {f'a centre crop of {crop} pixels' if crop else 'whole images'}"
-
-
-def _loaded(
-    network: str | Path | NetworkCard | nn.Module | LoadedNetwork, **options: Any
-) -> LoadedNetwork:
-    return network if isinstance(network, LoadedNetwork) else load_network(network, **options)
 
 
 def _units(loaded: LoadedNetwork, units: int | Sequence[str | Unit], seed: int) -> list[Unit]:

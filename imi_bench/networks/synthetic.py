@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
+from imi_bench.executors import Executor, Piece, chosen, require_finished
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.featurevis import DIRECTIONS, Ascent, climb
+from imi_bench.networks.recipe import PassRecipe
 from imi_bench.networks.units import Unit, check_units
-from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, sha256_json, write_json
 from imi_bench.vision.loading import LoadedNetwork
 
@@ -57,6 +59,8 @@ def synthetic_references(
     seed: int = 0,
     ascent: Ascent | None = None,
     units_per_group: int = 8,
+    executor: str | Executor = "local",
+    recipe: PassRecipe | None = None,
 ) -> dict[Unit, References]:
     """Visualise units, or read what a run before this one has left in the folder.
 
@@ -67,10 +71,16 @@ def synthetic_references(
     folder : Path
         One ``LAYER__CHANNEL.npz`` a unit, and the settings.
     units_per_group : int
-        Units optimised at a time.
+        Units optimised at a time: one piece of work.
+    executor : str or Executor
+        Who visualises the groups, as in `imi_bench.networks.activations.collect_activations`.
+    recipe : PassRecipe, optional
+        How other processes open the network; by default it is sent to them.
 
     Raises
     ------
+    SharesMissingError
+        The executor ran one share, and others are missing.
     InputError
         If the folder holds visualisations with other settings; also all that `visualise` raises.
     """
@@ -87,31 +97,40 @@ def synthetic_references(
             "units": [str(unit) for unit in checked],
         },
     )
-    with progress(f"visualising {network.name}", total=len(checked), unit="units") as advance:
-        for start in range(0, len(checked), units_per_group):
-            group = checked[start : start + units_per_group]
-            if not all(_file(folder, unit).is_file() for unit in group):
-                found = [
-                    climb(
-                        network,
-                        group,
-                        direction=direction,
-                        n_images=n_images,
-                        seed=seed,
-                        ascent=settings,
-                    )
-                    for direction in DIRECTIONS
-                ]
-                for both in zip(*found, strict=True):
-                    with atomic_path(_file(folder, both[0].unit)) as temporary:
-                        np.savez(
-                            temporary,
-                            images=np.stack([one.images for one in both]),
-                            activation=np.stack([one.activation for one in both]),
-                            steps=np.array([len(one.trace) for one in both]),
-                        )
-            advance(len(group))
+    sent = recipe or PassRecipe(network)
+    pieces = []
+    for start in range(0, len(checked), units_per_group):
+        group = checked[start : start + units_per_group]
+        files = [_file(folder, unit) for unit in group]
+        run = partial(_visualise, sent, group, folder, n_images, seed, settings)
+        pieces.append(Piece(f"units {start}", files[0], run, tuple(files[1:])))
+    chosen(executor).run(pieces, label=f"visualising {network.name}")
+    require_finished(pieces, where=folder)
     return {unit: _read(_file(folder, unit)) for unit in checked}
+
+
+def _visualise(
+    recipe: PassRecipe,
+    group: Sequence[Unit],
+    folder: Path,
+    n_images: int,
+    seed: int,
+    ascent: Ascent,
+) -> None:
+    """Both directions of a group of units, a file each."""
+    network = recipe.open_network()
+    found = [
+        climb(network, group, direction=direction, n_images=n_images, seed=seed, ascent=ascent)
+        for direction in DIRECTIONS
+    ]
+    for both in zip(*found, strict=True):
+        with atomic_path(_file(folder, both[0].unit)) as temporary:
+            np.savez(
+                temporary,
+                images=np.stack([one.images for one in both]),
+                activation=np.stack([one.activation for one in both]),
+                steps=np.array([len(one.trace) for one in both]),
+            )
 
 
 def compared(references: Mapping[Unit, References], natural: Activations) -> pd.DataFrame:

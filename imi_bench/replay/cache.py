@@ -46,6 +46,9 @@ class Store:
         rows of this sequence.
     about : mapping
         What the values are of; written beside them for people to read.
+    stored : str, optional
+        ``float16``: numbers with a fraction are kept in half the bytes of single precision, rounded
+        to eleven binary digits, and given back as float32. As they come by default.
 
     Attributes
     ----------
@@ -65,9 +68,15 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path, keys: Sequence[str], *, about: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        keys: Sequence[str],
+        *,
+        about: Mapping[str, Any] | None = None,
+        stored: str | None = None,
     ) -> None:
         self.folder, self._about = folder, about
+        self._half = stored == "float16"
         self.damaged: list[str] = []
         raw = np.array([bytes.fromhex(key) for key in keys], dtype="S32")
         self._keys, self._key_of_row = np.unique(raw, return_inverse=True)
@@ -94,9 +103,10 @@ class Store:
         Raises
         ------
         InputError
-            Values that are not plain numbers, or of another shape or dtype than those before.
+            Values that are not plain numbers, of another shape or dtype than those before, or
+            beyond 65,504 where they are kept as float16.
         """
-        values = np.ascontiguousarray(values)
+        values = self._rounded(np.ascontiguousarray(values))
         kind = np.dtype((values.dtype, values.shape[1:]))
         before = self._waiting[0][1] if self._waiting else None
         wanted = self.kind if before is None else np.dtype((before.dtype, before.shape[1:]))
@@ -112,6 +122,21 @@ class Store:
         due = time.monotonic() - self._last_flush >= FLUSH_SECONDS
         if due or sum(part.nbytes for _, part in self._waiting) >= _FLUSH_BYTES:
             self.flush()
+
+    def _rounded(self, values: Array) -> Array:
+        if not self._half or values.dtype.kind != "f" or values.dtype == np.float16:
+            return values
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if (np.isinf(half) & np.isfinite(values)).any():
+            raise InputError(
+                "codes are too large for float16",
+                where=self.folder,
+                found=f"{float(np.abs(values[np.isfinite(values)]).max()):.3g}",
+                wanted="at most 65504",
+                do="store them as they are (leave --store out)",
+            )
+        return half
 
     def flush(self) -> None:
         """Write what is waiting as one shard."""
@@ -151,7 +176,7 @@ class Store:
         for number in np.unique(shard):
             mine = shard == number
             values[mine] = self._shards[number]["value"][place[mine]]
-        return values
+        return values.astype(np.float32) if self._half and values.dtype == np.float16 else values
 
     def _attach(self, records: Array, at: Array, places: Array) -> None:
         self._shard[at] = len(self._shards)

@@ -71,14 +71,22 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> Encoded:
         image = plan.images.decode(int(row[0]))
         refuse_another_instance(encoder, image, codes.take(row)[0], where=codes.folder)
     batches, done = list(plan.batches(todo)), Encoded()
-    with progress(f"{encoder.name}: images", total=int(todo.sum()), unit="images") as advance:
+    encode_batches(encoder, plan.images, batches, codes, done)
+    return done
+
+
+def encode_batches(
+    encoder: Encoder, images: Images, batches: Sequence[Ints], codes: Store, done: Encoded
+) -> None:
+    """Encode batches of images into a store; what became of them goes into `done`."""
+    total = sum(len(rows) for rows in batches)
+    with progress(f"{encoder.name}: images", total=total, unit="images") as advance:
         try:
-            for rows, pixels in _decoded(plan.images, batches):
+            for rows, pixels in _decoded(images, batches):
                 _encode(encoder, rows, pixels, codes, done)
                 advance(len(rows))
         finally:
             codes.flush()
-    return done
 
 
 def _encode(

@@ -197,7 +197,7 @@ def find_finished(
     ----------
     out : Path
     identity : dict
-        Observer's fingerprint, hash of the trials, and seed.
+        Observer's fingerprint, hash of the trials, seed, and how codes are stored.
     force : bool
         Do not look.
 
@@ -213,6 +213,7 @@ def find_finished(
             "observer": record["observer"]["fingerprint"],
             "trials": record["trials"]["hash"],
             "seed": record["seed"],
+            "stored": record.get("stored", "as they come"),
         }
     except (KeyError, TypeError):
         before = {}

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imi_bench.errors import InputError
+from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint, require_name
 from imi_bench.places import exclusive, refuse_inside
@@ -22,6 +23,7 @@ from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store, default_folder
 from imi_bench.replay.encoding import Encoded, encode_all
+from imi_bench.replay.encoding_pieces import ObserverRecipe, encoding_pieces
 from imi_bench.replay.evidence import gather, read_evidence
 from imi_bench.replay.output import find_finished, refuse_foreign, write_run
 from imi_bench.replay.pairs import PairObserver, Pairs
@@ -46,6 +48,8 @@ def answer(
     force: bool = False,
     network: str = "unnamed",
     skip_bad: bool = False,
+    store: str | None = None,
+    executor: str | Executor = "local",
 ) -> Run:
     """Let an observer, by name or as an object, answer trials, on disk or in memory.
 
@@ -66,6 +70,8 @@ def answer(
         As in `replay`.
     network, skip_bad
         Of trials that are read from disk.
+    store, executor
+        As in `replay`.
 
     Returns
     -------
@@ -73,6 +79,8 @@ def answer(
 
     Raises
     ------
+    SharesMissingError
+        As `replay`.
     InputError
         An unknown observer, no trials, an output folder that holds another run; also all that
         `replay` raises.
@@ -87,11 +95,11 @@ def answer(
     out, cache = (None if folder is None else Path(folder) for folder in (out, cache))
     if out is not None and out.exists() and not out.is_dir():
         raise InputError("not a folder", where=out, wanted="a folder for the run")
-    chosen = load_observer(observer, device=device, dtype=dtype, seed=seed)
+    opened = load_observer(observer, device=device, dtype=dtype, seed=seed)
     if not isinstance(trials, Trials):
         trials = read_trials(trials, network=network, skip_bad=skip_bad)
     return replay(
-        chosen,
+        opened,
         trials,
         seed=seed,
         out=out,
@@ -99,6 +107,11 @@ def answer(
         batch_size=batch_size,
         force=force,
         about={"source": dict(trials.source)} if trials.source else None,
+        store=store,
+        executor=executor,
+        recipe=ObserverRecipe(
+            observer if isinstance(observer, str) else opened, device, dtype, seed
+        ),
     )
 
 
@@ -112,6 +125,9 @@ def replay(
     batch_size: int | str = "auto",
     force: bool = False,
     about: Mapping[str, Any] | None = None,
+    store: str | None = None,
+    executor: str | Executor = "local",
+    recipe: ObserverRecipe | None = None,
 ) -> Run:
     """Let an observer answer trials.
 
@@ -133,6 +149,15 @@ def replay(
         Replace another run in `out`.
     about : mapping, optional
         Facts to add to the record, such as where the trials came from.
+    store : {"float16"}, optional
+        Keep codes of single precision as float16, apart from those kept as they come: half the
+        disk, and decision variables that differ by about 1e-3 of their size.
+    executor : str or Executor
+        ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who encodes the
+        images. All machines must see the cache, trials and images under the same paths. Changes no
+        byte of the decisions.
+    recipe : ObserverRecipe, optional
+        How other processes open the observer; by default the object itself is sent to them.
 
     Returns
     -------
@@ -140,6 +165,8 @@ def replay(
 
     Raises
     ------
+    SharesMissingError
+        The executor ran one share of the images, and others have no codes yet.
     InputError
         `out` holds another run or files of somebody else, lies within the trials, or is being
         written by another process; a bad batch size; an observer without a name, or that breaks
@@ -164,12 +191,38 @@ def replay(
     ['ok']
     """
     require_name(observer)
+    if store not in (None, "float16"):
+        raise InputError("unknown way to store codes", found=repr(store), wanted="float16")
+    shared = _Sharing(chosen(executor), recipe or ObserverRecipe(observer))
+    given = (cache, batch_size, force, about, store, shared)
     if out is None:
-        return _replayed(observer, trials, seed, None, cache, batch_size, force, about)
+        return _replayed(observer, trials, seed, None, *given)
     if "path" in trials.source:
         refuse_inside(out, inputs=[Path(str(trials.source["path"]))])
     with exclusive(out):
-        return _replayed(observer, trials, seed, out, cache, batch_size, force, about)
+        return _replayed(observer, trials, seed, out, *given)
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """Who encodes, and how they open the observer."""
+
+    executor: Executor
+    recipe: ObserverRecipe
+
+    def encode(self, plan: Plan, where: Path, *, name: str, stored: str | None) -> None:
+        """Run the pieces; nothing for one process, which encodes what is missing anyway.
+
+        Raises
+        ------
+        SharesMissingError
+        """
+        if isinstance(self.executor, Local):
+            return
+        pieces = encoding_pieces(plan, self.recipe, where, stored=stored)
+        self.executor.run(pieces, label=f"{name}: images")
+        if isinstance(self.executor, Shard):
+            require_finished(pieces, where=where)
 
 
 def _replayed(
@@ -181,12 +234,15 @@ def _replayed(
     batch_size: int | str,
     force: bool,
     about: Mapping[str, Any] | None,
+    store: str | None,
+    shared: _Sharing,
 ) -> Run:
     clock = _Clock()
     identity: dict[str, Any] = {
         "observer": fingerprint(observer),
         "trials": trials.hash,
         "seed": seed,
+        "stored": store or "as they come",
     }
     if out is not None and (finished := find_finished(out, identity, force=force)) is not None:
         decisions, record = finished
@@ -200,9 +256,18 @@ def _replayed(
 
     codes, encoded = None, Encoded()
     if isinstance(observer, Encoder):
-        where = folder / f"codes-{RULES}" / identity["observer"]
-        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe())
+        kind = f"codes-{RULES}" if store is None else f"codes-{RULES}-{store}"
+        where = folder / kind / identity["observer"]
+        shared.encode(plan, where, name=observer.name, stored=store)
+        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe(), stored=store)
         encoded = encode_all(observer, plan, codes)
+    elif not isinstance(shared.executor, Local):
+        raise InputError(
+            "nothing to share",
+            where=observer.name,
+            found="an observer that encodes no single images",
+            do="leave --shard and --executor out",
+        )
     clock.stage("encode")
     pairs = None
     if isinstance(observer, PairObserver):
@@ -227,6 +292,7 @@ def _replayed(
         ),
         "trials": _about_trials(trials, plan, trials_hash=identity["trials"]),
         "seed": seed,
+        "stored": identity["stored"],
         "batch_size": plan.batch_size,
         "images": {
             "distinct": len(plan.images),

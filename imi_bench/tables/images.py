@@ -131,6 +131,10 @@ class Images(Brief):
         """Some of the images, in the order of `rows`; file names stay behind `decode`."""
         return AnonymousImages((), self.hashes[rows], self, rows)
 
+    def part(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images without the rest, so that they can be sent elsewhere."""
+        return Images(tuple(self.sources[int(row)] for row in rows), self.hashes[rows])
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the set of images."""
@@ -157,6 +161,11 @@ class AnonymousImages(Images):
     def anonymous(self, rows: NDArray[np.int64]) -> Images:
         """Some of the images, in the order of `rows`."""
         return AnonymousImages((), self.hashes[rows], self._known, self._rows[rows])
+
+    def part(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images without the rest, still anonymous."""
+        known = self._known.part(self._rows[rows])
+        return AnonymousImages((), self.hashes[rows], known, np.arange(len(rows)))
 
 
 def png_bytes(pixels: Pixels) -> bytes:
