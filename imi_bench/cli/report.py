@@ -11,6 +11,7 @@ from imi_bench.cli.answers import say_which
 from imi_bench.cli.output import AsJson, note, print_json
 
 if TYPE_CHECKING:
+    from imi_bench.report.mis.page import MisPage
     from imi_bench.report.units.page import UnitsPage
 
 
@@ -23,8 +24,8 @@ def report(
     folder: Annotated[
         list[Path],
         typer.Argument(
-            help="What `imi-bench demo`, `run` or `stimuli build` wrote; several runs, or a folder "
-            "of runs.",
+            help="What `imi-bench demo`, `run`, `stimuli build` or `mis` wrote; several runs, or a "
+            "folder of runs.",
         ),
     ],
     responses: Annotated[
@@ -47,8 +48,10 @@ def report(
 ) -> None:
     """Write a self-contained page: figures, a table of observers, and a trial browser.
 
-    Of a network's units, for what `stimuli build` wrote: figures, contact sheets and layers.
+    Of a network's units, for what `stimuli build` wrote: figures, contact sheets and layers. For
+    what `mis` wrote: scores by layer, the best and the worst units with their images.
     """
+    from imi_bench.report.mis.page import MisPage
     from imi_bench.report.page import report as write_report
     from imi_bench.report.units.page import UnitsPage
 
@@ -56,6 +59,9 @@ def report(
     page = write_report(folder, responses=answers, trials=trials, out=out, seed=seed)
     if isinstance(page, UnitsPage):
         _say_units(page, as_json=as_json)
+        return
+    if isinstance(page, MisPage):
+        _say_scores(page, as_json=as_json)
         return
     data = page.exhibit
     if as_json:
@@ -107,4 +113,30 @@ def _say_units(page: UnitsPage, *, as_json: bool) -> None:
         f"{built.network}: {len(built.units)} units, {page.sheets} of {len(built.trials):,} "
         "trials drawn"
     )
+    typer.echo(page.path)
+
+
+def _say_scores(page: MisPage, *, as_json: bool) -> None:
+    scored = page.scored
+    known = int(scored.scores[scored.measure].notna().sum())
+    if as_json:
+        print_json(
+            {
+                "report": page.path,
+                "bytes": page.path.stat().st_size,
+                "random_weights": scored.random,
+                "observer_random": scored.observer_random,
+                "units": len(scored.scores),
+                "scored": known,
+                "units_drawn": page.sheets,
+                "without_images": scored.without_images or None,
+            }
+        )
+        return
+    if scored.random or scored.observer_random:
+        whose = "network" if scored.random else "observer"
+        note(f"RANDOM weights of the {whose}: nothing here says anything of a trained one")
+    if scored.without_images:
+        note(f"no images on the page: {scored.without_images}")
+    note(f"{scored.network}: {known:,} of {len(scored.scores):,} units scored, {page.sheets} drawn")
     typer.echo(page.path)

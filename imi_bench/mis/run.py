@@ -216,6 +216,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         "observer": {
             "name": opened.observer.name,
             "fingerprint": fingerprint(opened.observer),
+            "description": dict(opened.observer.describe()),
             "comparison": comparison(opened.observer),
         },
         "slope": asdict(slope),

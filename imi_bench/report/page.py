@@ -17,6 +17,8 @@ from imi_bench.report.browser import Browser, make_browser
 from imi_bench.report.contents import ReportData
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
+from imi_bench.report.mis.page import MisPage, write_mis_page
+from imi_bench.report.mis.scored import COMMAND as MIS
 from imi_bench.report.reading import read_report_data
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
@@ -52,16 +54,18 @@ def report(
     trials: str | Path | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-) -> ReportPage | UnitsPage:
+) -> ReportPage | UnitsPage | MisPage:
     """Write a self-contained page: figures, a table of observers, and a trial browser.
 
-    Of a network's units, where the folder is one of built trials: figures, and contact sheets.
+    Of a network's units, where the folder is one of built trials or of machine interpretability
+    scores: figures, and contact sheets.
 
     Parameters
     ----------
     folder : str, Path or sequence of them
         What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``; several runs
-        on the same trials, or a folder that holds some. Or what ``imi-bench stimuli build`` wrote.
+        on the same trials, or a folder that holds some. Or what ``imi-bench stimuli build``
+        or ``imi-bench mis`` wrote.
     responses : optional
         Human answers to these trials, as `imi_bench.score` takes them: the page then shows panel,
         ceilings and calibration, each observer calibrated with units held out.
@@ -74,7 +78,7 @@ def report(
 
     Returns
     -------
-    ReportPage or UnitsPage
+    ReportPage, UnitsPage or MisPage
 
     Raises
     ------
@@ -108,7 +112,10 @@ def report(
 
 
 # Pages of what is no run, by the command that its record names.
-_OTHER_PAGES: dict[str, Callable[..., UnitsPage]] = {COMMAND: write_units_page}
+_OTHER_PAGES: dict[str, Callable[..., UnitsPage | MisPage]] = {
+    COMMAND: write_units_page,
+    MIS: write_mis_page,
+}
 
 
 def _command(folder: Path) -> str:

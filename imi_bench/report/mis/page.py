@@ -1,0 +1,205 @@
+"""One HTML file about machine interpretability scores: figures, best and worst units, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imi_bench import text
+from imi_bench.pages.shell import environment
+from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.report.browser import thumbnails
+from imi_bench.report.mis.figures import NAMES, by_layer, draw_figures
+from imi_bench.report.mis.scored import ScoredUnits
+from imi_bench.results import Brief
+from imi_bench.tables.images import Images
+
+__all__ = ["MisPage", "write_mis_page"]
+
+UNITS_AN_END = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MisPage(Brief):
+    """A page that was written.
+
+    Attributes
+    ----------
+    path : Path
+    scored : ScoredUnits
+        What it shows.
+    sheets : int
+        Units drawn on it.
+    """
+
+    path: Path
+    scored: ScoredUnits
+    sheets: int
+
+    def _repr_html_(self) -> str:
+        """A link to the page."""
+        address = self.path.absolute().as_uri()
+        return f'<a href="{text.html(address)}">{text.html(_title(self.scored))}</a>'
+
+
+def write_mis_page(
+    folder: str | Path, *, out: str | Path | None = None, images: str | Path | None = None
+) -> MisPage:
+    """Write the page of a run of machine interpretability scores.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``imi-bench mis`` or `imi_bench.machine_interpretability` wrote to its `out`.
+    out : str or Path, optional
+        The page; ``report.html`` in the folder by default.
+    images : str or Path, optional
+        Where the images are now, if they were moved. Without them the page shows no exemplars, and
+        says why.
+
+    Returns
+    -------
+    MisPage
+
+    Raises
+    ------
+    InputError
+        If the folder is another, or a file of it is missing or damaged.
+
+    Examples
+    --------
+    ``write_mis_page("mis/").path``
+    """
+    scored = ScoredUnits.read(folder, images=images)
+    ends = _ends(scored)
+    path = scored.folder / "report.html" if out is None else Path(out)
+    html = (
+        environment("imi_bench.report")
+        .get_template("mis.html")
+        .render(page=_page(scored, ends, _sheets(scored, ends)))
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return MisPage(path, scored, sum(map(len, ends)))
+
+
+def _title(scored: ScoredUnits) -> str:
+    return f"Machine interpretability of {scored.network}"
+
+
+def _ends(scored: ScoredUnits) -> tuple[list[int], list[int]]:
+    """Rows of the best and of the worst units, at most one a layer before any has two."""
+    units = scored.scores.reset_index(drop=True)
+    units = units[units[scored.measure].notna()]
+    count = min(UNITS_AN_END, len(units) // 2)
+    found = []
+    for best in (True, False):
+        ordered = units.sort_values(
+            [scored.measure, "score"], ascending=not best, kind="stable"
+        ).index.to_numpy()
+        turn = units.loc[ordered].groupby("layer", sort=False).cumcount().to_numpy()
+        found.append(ordered[np.argsort(turn, kind="stable")][:count].tolist())
+    return found[0], found[1]
+
+
+def _sheets(scored: ScoredUnits, ends: tuple[list[int], list[int]]) -> list[dict[str, Any]]:
+    """Both groups of units with what activates them most and least."""
+    numbers = {row: scored.ends(row) for row in (*ends[0], *ends[1])} if scored.images else {}
+    used = sorted({n for both in numbers.values() for side in both for n in side})
+    seen = [scored.seen(number) for number in used]
+    hashes = np.array([str(number) for number in used], dtype=object)
+    drawn = thumbnails(Images(tuple(seen), hashes), np.arange(len(used))) if used else []
+    picture = dict(zip(used, drawn, strict=True))
+    titles = ("Best units", "Worst units")
+    return [
+        {
+            "title": title,
+            "id": title.split()[0].lower(),
+            "units": [_sheet(scored, row, numbers.get(row), picture) for row in rows],
+        }
+        for title, rows in zip(titles, ends, strict=True)
+    ]
+
+
+def _sheet(
+    scored: ScoredUnits,
+    row: int,
+    numbers: tuple[list[int], list[int]] | None,
+    picture: Mapping[int, str],
+) -> dict[str, Any]:
+    unit = scored.scores.iloc[row]
+    top, bottom = ([], []) if numbers is None else numbers
+    return {
+        "name": f"{unit['layer']}, unit {unit['unit']}",
+        "said": f"{unit['type']}, depth {unit['depth']:.2f}, one of {unit['width']:,}; MIS "
+        f"{unit['score']:.3f} ± {1.96 * unit['standard_error']:.3f}, hard score "
+        f"{unit['hard_score']:.3f} of {unit['n_tasks']} tasks; spread {unit['spread']:.3g}",
+        "positive": [picture[n] for n in top],
+        "negative": [picture[n] for n in bottom],
+    }
+
+
+def _page(
+    scored: ScoredUnits, ends: tuple[list[int], list[int]], sheets: list[dict[str, Any]]
+) -> dict[str, Any]:
+    record, units = scored.record, scored.scores
+    name, slope = NAMES[scored.measure], record.get("slope", {})
+    known = units[scored.measure].dropna()
+    tiles = {
+        f"mean {name}": f"{known.mean():.3f}" if len(known) else "–",
+        "units scored": f"{len(known):,}",
+        "units": f"{len(units):,}",
+        "layers": f"{units['layer'].nunique():,}",
+        "images": f"{record['images']['count']:,}",
+    }
+    warnings = [str(slope["warning"])] if slope.get("warning") else []
+    if record["images"].get("repeated"):
+        warnings.append(f"{record['images']['repeated']} images repeat another one: scores rise")
+    return {
+        "title": _title(scored),
+        "random": scored.random,
+        "observer_random": scored.observer_random,
+        "lead": f"How well {record['observer']['name']} tells the images that activate a unit "
+        f"most from those that activate it least, for {len(known):,} of {len(units):,} units. "
+        "A machine looked; no person answered.",
+        "warnings": warnings,
+        "tiles": list(tiles.items()),
+        "figures": draw_figures(scored) if len(known) else [],
+        "sheets": sheets,
+        "sheets_lead": f"{len(ends[0])} units with the largest and {len(ends[1])} with the "
+        f"smallest {name}, one a layer first. They were chosen by their scores, so scores of the "
+        "best are too high on average, and those of the worst too low: the ± is of a unit that "
+        "was not chosen. Shown is what the network saw.",
+        "without_images": scored.without_images,
+        "measure": name,
+        "layers": by_layer(scored).to_dict("records"),
+        "reasons": list(units["reason"].value_counts().drop("", errors="ignore").items()),
+        "left_out": record.get("network", {}).get("left_out", []),
+        "facts": _facts(record),
+        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
+    }
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    network, job, slope = (record.get(k, {}) for k in ("network", "job", "slope"))
+    preprocess = network.get("preprocess", {})
+    seed = network.get("random_seed")
+    return [
+        ("Weights, SHA-256", str(network.get("state_sha256", "–"))),
+        *([("Weights drawn from seed", str(seed))] if seed is not None else []),
+        ("Preprocessing", f"{preprocess.get('maker', '–')}, input {preprocess.get('size', '–')}"),
+        ("Observer", f"{record['observer']['name']}, {record['observer']['fingerprint']}"),
+        ("Slope", f"{slope.get('value', '–')}, {slope.get('source', '–')}"),
+        (
+            "Tasks",
+            f"{job.get('n_tasks', '–')} a unit, {job.get('n_references', '–')} references a side, "
+            f"from the extreme {job.get('quantile', float('nan')):.0%} of the images",
+        ),
+        ("Images, fingerprint", str(record["images"]["fingerprint"])),
+        ("Seed", str(record.get("seed", "–"))),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items())),
+    ]
