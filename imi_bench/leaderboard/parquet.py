@@ -27,6 +27,7 @@ MAX_ROW_GROUPS = 64
 MAX_PAGES = 4_000
 MAX_DECODED = 48 << 20
 MAX_TEXT = 300
+_DEEPEST = 12
 _DICTIONARY_PAGE, _DATA_PAGE, _DATA_PAGE_V2 = 2, 0, 3
 # PLAIN, PLAIN_DICTIONARY, RLE, three that cost no more than their page, RLE_DICTIONARY,
 # BYTE_STREAM_SPLIT. DELTA_BYTE_ARRAY is not among them: each value may repeat the one before.
@@ -67,13 +68,16 @@ def read_table(
     refused : list of RefusedError
     """
     try:
-        file = _opened(data, rows)
+        groups = _row_groups(data, rows)
+        file = _open(data)
+        if (found := file.metadata.num_columns) > MAX_COLUMNS:
+            raise RefusedError("", f"found {found:,} columns, wanted at most {MAX_COLUMNS}")
         present = file.schema_arrow.names
         known = {**columns, **{c: k for c, k in optional.items() if c in present}}
         if refused := _schema_problems(file, columns, known):
             return None, refused
         wanted = list(known)
-        _bound_pages(data, file, wanted)
+        _bound_pages(data, groups, wanted)
         texts = [column for column, kind in known.items() if kind == "text"]
         table = _open(data, read_dictionary=texts).read(columns=wanted, use_threads=False)
         return _frame(table, known)
@@ -94,7 +98,24 @@ def _open(data: bytes, **how: Any) -> pq.ParquetFile:
     )
 
 
-def _opened(data: bytes, rows: int) -> pq.ParquetFile:
+@dataclass(frozen=True)
+class _Chunk:
+    """A column of a row group: its number of values, and where its pages lie."""
+
+    path: str
+    values: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    rows: int
+    chunks: tuple[_Chunk, ...]
+
+
+def _row_groups(data: bytes, rows: int) -> list[_RowGroup]:
+    """Read from the footer itself: asked for a column's metadata, Arrow can end the process."""
     if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
         raise RefusedError("", "not a readable Parquet file (no PAR1 at its ends)")
     footer = int.from_bytes(data[-8:-4], "little")
@@ -103,18 +124,47 @@ def _opened(data: bytes, rows: int) -> pq.ParquetFile:
             "",
             f"not a readable Parquet file (footer of {footer:,} bytes, most {MAX_FOOTER:,})",
         )
-    file = _open(data)
-    about = file.metadata
-    if about.num_columns > MAX_COLUMNS or about.num_row_groups > MAX_ROW_GROUPS:
-        found = f"{about.num_columns:,} columns in {about.num_row_groups:,} row groups"
-        raise RefusedError(
-            "", f"found {found}, wanted at most {MAX_COLUMNS} in at most {MAX_ROW_GROUPS}"
-        )
-    counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-    if min([0, *counts]) < 0 or sum(counts) != about.num_rows or about.num_rows > rows:
-        found = max(about.num_rows, sum(counts))
+    about = _Compact(data, len(data) - 8 - footer, len(data) - 8, most=footer).struct()[0]
+    listed, total = about.get(4, []), about.get(3)
+    if not isinstance(listed, list) or not isinstance(total, int):
+        raise RefusedError("", "not a readable Parquet file (footer)")
+    if len(listed) > MAX_ROW_GROUPS:
+        why = f"found {len(listed):,} row groups, wanted at most {MAX_ROW_GROUPS}"
+        raise RefusedError("", why)
+    groups = [_row_group(group) for group in listed]
+    counts = [group.rows for group in groups]
+    if min([0, *counts]) < 0 or sum(counts) != total or total > rows:
+        found = max(total, sum(counts))
         raise RefusedError("", f"found {found:,} rows, wanted at most {rows:,}")
-    return file
+    return groups
+
+
+def _row_group(group: Any) -> _RowGroup:
+    chunks = group.get(1) if isinstance(group, dict) else None
+    rows = group.get(3) if isinstance(group, dict) else None
+    if not isinstance(chunks, list) or not isinstance(rows, int):
+        raise RefusedError("", "not a readable Parquet file (row group)")
+    if len(chunks) > MAX_COLUMNS:
+        why = f"found {len(chunks):,} columns in a row group, wanted at most {MAX_COLUMNS}"
+        raise RefusedError("", why)
+    return _RowGroup(rows, tuple(map(_chunk, chunks)))
+
+
+def _chunk(chunk: Any) -> _Chunk:
+    about = chunk.get(3) if isinstance(chunk, dict) else None
+    if not isinstance(about, dict) or chunk.get(1) is not None:
+        raise RefusedError("", "not a readable Parquet file (column)")
+    path, numbers = about.get(3), [n for n in map(about.get, (5, 7, 9)) if isinstance(n, int)]
+    if not isinstance(path, list) or not all(isinstance(part, bytes) for part in path):
+        raise RefusedError("", "not a readable Parquet file (name of a column)")
+    if len(numbers) != 3:
+        raise RefusedError("", "not a readable Parquet file (sizes of a column)")
+    values, size, first = numbers
+    dictionary = about.get(11)
+    if isinstance(dictionary, int) and 0 < dictionary < first:
+        first = dictionary
+    name = b".".join(path).decode("utf-8", "replace")
+    return _Chunk(name, values, first, first + size)
 
 
 def _schema_problems(
@@ -160,17 +210,17 @@ def _place(file: pq.ParquetFile, column: str) -> int | None:
     return places[0] if len(places) == 1 else None
 
 
-def _bound_pages(data: bytes, file: pq.ParquetFile, wanted: list[str]) -> None:
+def _bound_pages(data: bytes, groups: list[_RowGroup], wanted: list[str]) -> None:
     """Refuse what decompressed, or by number of values, exceeds what the footer allows."""
     decoded = pages = 0
     for column in wanted:
-        place = _place(file, column)
-        for group in range(file.metadata.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            chunk = file.metadata.row_group(group).column(place)
-            if chunk.num_values != rows:
-                raise RefusedError(column, f"{chunk.num_values:,} values in {rows:,} rows")
-            values = 0
+        for group in groups:
+            rows, found = group.rows, [one for one in group.chunks if one.path == column]
+            if len(found) != 1:
+                raise RefusedError(column, f"stands {len(found)} times in a row group")
+            chunk, values = found[0], 0
+            if chunk.values != rows:
+                raise RefusedError(column, f"{chunk.values:,} values in {rows:,} rows")
             for page in _pages(data, chunk, column):
                 decoded, pages = decoded + page.decoded, pages + 1
                 values += 0 if page.dictionary else page.values
@@ -193,17 +243,13 @@ class _Page:
     decoded: int
 
 
-def _pages(data: bytes, chunk: Any, column: str) -> Iterator[_Page]:
-    if chunk.num_values == 0:
+def _pages(data: bytes, chunk: _Chunk, column: str) -> Iterator[_Page]:
+    if chunk.values == 0:
         return
-    at = int(chunk.data_page_offset)
-    first = chunk.dictionary_page_offset
-    if first is not None and 0 < first < at:
-        at = int(first)
-    end = at + int(chunk.total_compressed_size)
+    at, end = chunk.first, chunk.end
     if not 4 <= at <= end <= len(data):
         raise RefusedError(column, "column lies outside the file")
-    left = int(chunk.num_values)
+    left = chunk.values
     while left > 0:
         header, at = _Compact(data, at, end).struct()
         page = _checked_page(header, column)
@@ -233,10 +279,14 @@ def _checked_page(header: Mapping[int, Any], column: str) -> _Page:
 
 
 class _Compact:
-    """Thrift's compact protocol, as much of it as page headers use; fields by number."""
+    """Thrift's compact protocol, as much of it as footers and page headers use.
 
-    def __init__(self, data: bytes, at: int, end: int) -> None:
-        self.data, self.at, self.end = data, at, min(end, at + (64 << 10))
+    Structs are mappings by number of the field. Every value takes a byte at least, so that the
+    time is that of the bytes.
+    """
+
+    def __init__(self, data: bytes, at: int, end: int, *, most: int = 64 << 10) -> None:
+        self.data, self.at, self.end = data, at, min(end, at + most)
 
     def struct(self, depth: int = 0) -> tuple[dict[int, Any], int]:
         """The fields of a struct, and where it ends."""
@@ -275,17 +325,30 @@ class _Compact:
         if kind in (4, 5, 6):
             return self._zigzag()
         if kind == 7:
-            return self._skip(8)
+            return self._take(8)
         if kind == 8:
-            return self._skip(self._varint())
-        if kind == 12 and depth < 4:
+            return self._take(self._varint())
+        if kind in (9, 10) and depth < _DEEPEST:
+            return self._list(depth)
+        if kind == 12 and depth < _DEEPEST:
             return self.struct(depth + 1)[0]
         raise RefusedError("", "not a readable Parquet file (page header's field)")
 
-    def _skip(self, count: int) -> None:
+    def _list(self, depth: int) -> list[Any]:
+        head = self._byte()
+        count, kind = head >> 4, head & 15
+        count = self._varint() if count == 15 else count
         if count > self.end - self.at:
-            raise RefusedError("", "not a readable Parquet file (page header cut short)")
+            raise RefusedError("", "not a readable Parquet file (list cut short)")
+        if kind in (1, 2):
+            return [self._byte() == 1 for _ in range(count)]
+        return [self._value(kind, depth + 1) for _ in range(count)]
+
+    def _take(self, count: int) -> bytes:
+        if count > self.end - self.at:
+            raise RefusedError("", "not a readable Parquet file (header cut short)")
         self.at += count
+        return self.data[self.at - count : self.at]
 
 
 def _frame(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -263,7 +264,7 @@ def _scored(
         _judge_elsewhere(board, store, keys, executor)
     known = {} if fresh else {path: store.get(key) for path, key in keys.items()}
     todo = [path for path in paths if known.get(path) is None]
-    known |= _judged_all(judge, todo)
+    known |= judge_each(judge, todo)
     for path in todo:
         if lasting(known[path]):
             store.put(keys[path], known[path])
@@ -278,8 +279,11 @@ def _scored(
     return [*shared, people], rejected, top
 
 
-def _judged_all(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list[Problem] | None]:
-    """Judge many submissions, on all cores where there are enough to pay for processes."""
+def judge_each(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list[Problem] | None]:
+    """Judge many submissions, on all cores where there are enough to pay for processes.
+
+    A submission that ends the process which reads it has that for a problem, and ends nothing else.
+    """
     cores = effective_n_jobs(-1)
     size = max(1, min(_BATCH, math.ceil(len(paths) / (4 * cores))))
     batches = [paths[i : i + size] for i in range(0, len(paths), size)]
@@ -288,18 +292,42 @@ def _judged_all(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list
     found: dict[Path, Scored | list[Problem] | None] = {}
     plain = judge.board if many else judge
     with progress("validating and scoring", total=len(paths), unit="submissions") as advance:
-        for batch in jobs(delayed(_judged_batch)(plain, batch) for batch in batches):
-            found |= batch
-            advance(len(batch))
+        try:
+            for batch in jobs(delayed(_judged_batch)(plain, batch) for batch in batches):
+                found |= batch
+                advance(len(batch))
+        except BrokenProcessPool:
+            left = [path for path in paths if path not in found]
+            found |= {path: _judged_apart(plain, path) for path in left}
     return found
+
+
+def _judged_apart(judge: Judge | Board, path: Path) -> Scored | list[Problem]:
+    try:
+        (found,) = Parallel(n_jobs=2)([delayed(_judged_batch)(judge, [path])])
+    except BrokenProcessPool:
+        return [Problem(".", "", f"cannot be scored: {_FAULT} (it ends the process that reads it)")]
+    return dict(found)[path]
 
 
 def _judged_batch(
     judge: Judge | Board, paths: Sequence[Path]
 ) -> dict[Path, Scored | list[Problem]]:
     with one_thread():
-        judge = Judge.of(judge) if isinstance(judge, Board) else judge
+        judge = _judge_of(judge) if isinstance(judge, Board) else judge
         return {path: judge._judged(path) for path in paths}
+
+
+_judges: dict[tuple[Path, str, str], Judge] = {}
+
+
+def _judge_of(board: Board) -> Judge:
+    """The judge of a board, whose trials and people a process reads once."""
+    key = (board.folder, board.rules_hash, board.data_hash)
+    if key not in _judges:
+        _judges.clear()
+        _judges[key] = Judge.of(board)
+    return _judges[key]
 
 
 def _placed(

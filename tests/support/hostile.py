@@ -215,6 +215,11 @@ def _with_table(make: Callable[[], bytes]) -> Callable[[], Files]:
     return lambda: sealed(good_files() | {"decisions.parquet": make()})
 
 
+def _size_statistics(data: bytes) -> int:
+    """Where a column's histogram of repetition levels begins, where the writer made one."""
+    return max(data.find(b"\x19\x06\x19\x26"), 4) + 1
+
+
 def _changed_bytes(at: Callable[[bytes], int], new: bytes) -> Callable[[], bytes]:
     def make() -> bytes:
         data = good_files()["decisions.parquet"]
@@ -255,6 +260,10 @@ BOMBS_OF_TABLES: dict[str, Case] = {
     "a hundred columns": (
         _with_table(lambda: _parquet(pa.table({f"c{i}": [0] for i in range(100)}))),
         "columns in",
+    ),
+    "statistics of sizes that end Arrow": (
+        _with_table(_changed_bytes(_size_statistics, b"\x34\x1b\xc1")),
+        "decisions.parquet",
     ),
     "row groups of one row": (
         _with_table(
