@@ -56,7 +56,8 @@ def forest(
     xlabel, title : str
     reference : float, optional
         Where a line is drawn, such as 0 for differences.
-    ax : matplotlib Axes, optional
+    ax : Axes, optional
+        Matplotlib Axes, optional.
 
     Examples
     --------

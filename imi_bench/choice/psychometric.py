@@ -87,7 +87,8 @@ def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) 
 
     Parameters
     ----------
-    evidence : array_like of float
+    evidence : ArrayLike
+        Array_like of float
         Positive = "the first query is the strongly activating one"; NaN stays NaN.
     parameters : PsychometricParameters
 

@@ -302,7 +302,7 @@ def serve(
     plan : Plan, optional
     practice : Trials, str or Path, optional
         Practice trials of one's own.
-    host, port
+    host, port : str and int
         Where to listen; port 0 takes a free one.
     open_door : bool
         Whether people may take part without a link.

@@ -152,12 +152,17 @@ def analyse(
 
     Parameters
     ----------
-    table : of `people_table` or `observer_table`.
-    networks : properties of networks of one's own; see `network_table`.
-    truth : of a simulated study; its true values stand beside the estimates.
-    interest : smallest effect of interest, in log-odds for ten times as many parameters or images,
+    table : AnswerTable
+        Of `people_table` or `observer_table`.
+    networks : DataFrame, optional
+        Properties of networks of one's own; see `network_table`.
+    truth : TrueEffects, optional
+        Of a simulated study; its true values stand beside the estimates.
+    interest : float
+        Smallest effect of interest, in log-odds for ten times as many parameters or images,
         ten points of accuracy, or ten years.
-    level : of the intervals.
+    level : float
+        Of the intervals.
 
     Raises
     ------

@@ -39,22 +39,35 @@ class Effect(Brief):
 
     Attributes
     ----------
-    key : short name, such as ``parameters`` or ``synthetic:parameters``.
+    key : str
+        Short name, such as ``parameters`` or ``synthetic:parameters``.
     topic : ``scale``, ``family``, ``mode``, ``layer depth``, ``layer type``, ``layer width``,
         ``difficulty`` or ``interaction with scale``.
-    question : in words.
-    step : what the estimate is the effect of, such as ``tenfold parameters``.
-    test : estimate in log-odds, interval, test.
-    networks : how many networks the answer rests on.
-    equivalence : test against the smallest effect of interest; None where none is stated.
-    bayes_null : BF01, evidence for no effect; NaN where undefined.
-    truth : true value in a simulation; NaN otherwise.
-    tau : standard deviation between networks left unexplained; NaN within networks.
-    p_holm : p-value adjusted by Holm (1979) for all questions, of which each `family` has an equal
+    question : str
+        In words.
+    step : str
+        What the estimate is the effect of, such as ``tenfold parameters``.
+    test : Inference
+        Estimate in log-odds, interval, test.
+    networks : int
+        How many networks the answer rests on.
+    equivalence : Equivalence, optional
+        Test against the smallest effect of interest; None where none is stated.
+    bayes_null : float
+        BF01, evidence for no effect; NaN where undefined.
+    truth : float
+        True value in a simulation; NaN otherwise.
+    tau : float
+        Standard deviation between networks left unexplained; NaN within networks.
+    p_holm : float
+        P-value adjusted by Holm (1979) for all questions, of which each `family` has an equal
         share of the level (`imi_bench.stats.multiplicity.holm_shared`); NaN where there is no test.
-    equivalence_p_holm : that of the test of equivalence, likewise.
-    exemplars : ``natural`` or ``synthetic`` where it is about one kind of exemplars alone.
-    model : what the model has beyond a plain logit of correct and wrong answers, in words.
+    equivalence_p_holm : float
+        That of the test of equivalence, likewise.
+    exemplars : str
+        ``natural`` or ``synthetic`` where it is about one kind of exemplars alone.
+    model : str
+        What the model has beyond a plain logit of correct and wrong answers, in words.
     """
 
     key: str
@@ -146,20 +159,34 @@ class Effects(Result):
 
     Attributes
     ----------
-    who : ``people`` or an observer's name.
-    simulated : whether the answers are made up.
-    effects : in the order of the questions.
-    stages : first-stage estimates by coefficient, one value a network.
-    fit : the first-stage model; None where read from JSON.
-    converged, singular : of that model.
-    formula : of the full model, network random; the R script refits it.
-    n : number of answers.
-    table : the model's table; None where read from JSON.
-    properties : of the networks, indexed by network.
-    left_out : answers without which alone there are finite estimates, and why.
-    groups : the paper's own tests between networks, by mode.
-    observers : what observers show of the same effects.
-    notes : what was given and not used, one line each.
+    who : str
+        ``people`` or an observer's name.
+    simulated : bool
+        Whether the answers are made up.
+    effects : tuple of Effect
+        In the order of the questions.
+    stages : mapping of str to LevelEstimates
+        First-stage estimates by coefficient, one value a network.
+    fit : GlmmResult or None
+        The first-stage model; None where read from JSON.
+    converged, singular : bool
+        Of that model.
+    formula : str
+        Of the full model, network random; the R script refits it.
+    n : int
+        Number of answers.
+    table : AnswerTable or None
+        The model's table; None where read from JSON.
+    properties : DataFrame
+        Of the networks, indexed by network.
+    left_out : tuple of LeftOut
+        Answers without which alone there are finite estimates, and why.
+    groups : mapping of str to PostHoc
+        The paper's own tests between networks, by mode.
+    observers : tuple of ObserverEffects
+        What observers show of the same effects.
+    notes : tuple of str
+        What was given and not used, one line each.
     """
 
     who: str
@@ -292,10 +319,14 @@ class Difference(Brief):
 
     Attributes
     ----------
-    key : of the effect.
-    observer, people : the two estimates, log-odds.
-    test : of the difference.
-    p_holm : its p-value adjusted (Holm) as the effects' own; NaN where there is none.
+    key : str
+        Of the effect.
+    observer, people : float
+        The two estimates, log-odds.
+    test : Inference
+        Of the difference.
+    p_holm : float
+        Its p-value adjusted (Holm) as the effects' own; NaN where there is none.
     """
 
     key: str
@@ -328,8 +359,10 @@ class ObserverEffects(Result):
 
     Attributes
     ----------
-    effects : its own.
-    differences : its effects minus people's.
+    effects : Effects
+        Its own.
+    differences : tuple of Difference
+        Its effects minus people's.
     """
 
     effects: Effects

@@ -30,8 +30,10 @@ def export(effects: Effects, folder: Path) -> dict[str, Path]:
 
     Parameters
     ----------
-    effects : the analysis.
-    folder : made if missing.
+    effects : Effects
+        The analysis.
+    folder : Path
+        Made if missing.
 
     Returns
     -------
@@ -116,8 +118,10 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
 
     Parameters
     ----------
-    effects : the analysis.
-    properties : of networks, added to the fixed effects: one, as a rule, with nine networks.
+    effects : Effects
+        The analysis.
+    properties : tuple of str
+        Of networks, added to the fixed effects: one, as a rule, with nine networks.
     """
     response, _, right = effects.formula.partition(" ~ ")
     package, call, family = "lme4", "glmer", "family = binomial"

@@ -20,9 +20,12 @@ def compare_networks(
 
     Parameters
     ----------
-    table : answers of people or an observer.
-    seed : of the bootstrap.
-    n_resamples : of the bootstrap.
+    table : AnswerTable
+        Answers of people or an observer.
+    seed : int
+        Of the bootstrap.
+    n_resamples : int
+        Of the bootstrap.
     """
     frame = table.frame
     easy = frame[(frame[list(HARDER)] == 0).all(axis=1)]

@@ -32,9 +32,12 @@ class LeftOut:
 
     Attributes
     ----------
-    what : the network, with the condition where only that is left out.
-    answers : how many.
-    reason : why, in words.
+    what : str
+        The network, with the condition where only that is left out.
+    answers : int
+        How many.
+    reason : str
+        Why, in words.
     """
 
     what: str
@@ -54,7 +57,8 @@ def estimable(table: AnswerTable) -> tuple[AnswerTable, tuple[LeftOut, ...]]:
 
     Parameters
     ----------
-    table : all answers.
+    table : AnswerTable
+        All answers.
 
     Returns
     -------

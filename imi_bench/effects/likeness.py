@@ -34,8 +34,10 @@ def differences(
 
     Parameters
     ----------
-    observer, people : of `analyse`, on trials of the same networks.
-    level : of the intervals.
+    observer, people : Effects
+        Of `analyse`, on trials of the same networks.
+    level : float
+        Of the intervals.
 
     Raises
     ------

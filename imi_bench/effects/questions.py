@@ -27,9 +27,12 @@ class Wording:
 
     Attributes
     ----------
-    topic : what it is about.
-    question : in words.
-    step : what the estimate is the effect of.
+    topic : str
+        What it is about.
+    question : str
+        In words.
+    step : str
+        What the estimate is the effect of.
     """
 
     topic: str

@@ -36,13 +36,20 @@ class Property:
 
     Attributes
     ----------
-    name : column of the table of networks.
-    label : in words.
-    step : what one unit of the transformed number is, in words.
-    logarithm : whether the model takes log10.
-    scale : what the number is multiplied by otherwise.
-    largest : what the number cannot exceed.
-    of_interest : share of the smallest effect of interest that belongs to one step.
+    name : str
+        Column of the table of networks.
+    label : str
+        In words.
+    step : str
+        What one unit of the transformed number is, in words.
+    logarithm : bool
+        Whether the model takes log10.
+    scale : float
+        What the number is multiplied by otherwise.
+    largest : float
+        What the number cannot exceed.
+    of_interest : float
+        Share of the smallest effect of interest that belongs to one step.
     """
 
     name: str
@@ -90,8 +97,10 @@ def network_table(networks: list[str], *, own: pd.DataFrame | None = None) -> pd
 
     Parameters
     ----------
-    networks : names, in the order wanted.
-    own : table of one's own, with `network` and any of the columns ``parameters``,
+    networks : list of str
+        Names, in the order wanted.
+    own : DataFrame, optional
+        Table of one's own, with `network` and any of the columns ``parameters``,
         ``training_images``, ``top1``, ``year``, ``architecture``, ``training``; it stands before
         the cards of the paper's networks.
 

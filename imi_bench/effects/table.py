@@ -30,20 +30,28 @@ class AnswerTable:
 
     Attributes
     ----------
-    who : ``people`` or the observer's name.
-    simulated : whether these are made-up answers.
-    frame : one row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`, `layer`,
+    who : str
+        ``people`` or the observer's name.
+    simulated : bool
+        Whether these are made-up answers.
+    frame : DataFrame
+        One row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`, `layer`,
         `condition` (unit shown in a mode at a difficulty), `participant`, `confidence` and
         `seconds` (people only),
         `synthetic` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their products), `depth`
         (relative depth minus one half),
         `type_…` (share-centred indicators of a layer type), `width` (log10, centred, if known).
-    within : names of the fixed effects that vary in this table.
-    lapse : share of answers given blindly, in the model's link; ``estimate`` finds it.
-    ordinal : the model is of six ordered answers (`rating`: side and confidence, 1 sure and wrong
+    within : tuple of str
+        Names of the fixed effects that vary in this table.
+    lapse : float or {"estimate"}
+        Share of answers given blindly, in the model's link; ``estimate`` finds it.
+    ordinal : bool
+        The model is of six ordered answers (`rating`: side and confidence, 1 sure and wrong
         to 6 sure and correct) rather than of correct and wrong ones.
-    firth : bias-reduced estimates, which need no answers left out for being all alike.
-    excluded : answers without a confidence, which an ordinal table does not hold.
+    firth : bool
+        Bias-reduced estimates, which need no answers left out for being all alike.
+    excluded : int
+        Answers without a confidence, which an ordinal table does not hold.
     """
 
     who: str
@@ -144,8 +152,10 @@ def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> Answer
 
     Parameters
     ----------
-    study : people's answers.
-    columns : `network`, `layer` and optionally `unit`, with any of ``depth`` (0 to 1), ``type``
+    study : Study
+        People's answers.
+    columns : DataFrame, optional
+        `network`, `layer` and optionally `unit`, with any of ``depth`` (0 to 1), ``type``
         and ``width``: taken instead of what the layers' names say.
     """
     frame = study.to_frame()

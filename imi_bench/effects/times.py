@@ -32,13 +32,20 @@ class ResponseTimes(Result):
 
     Attributes
     ----------
-    tests : log seconds, Wald t or z of each fixed effect.
-    medians : median seconds of correct and wrong answers, and by confidence where it was asked.
-    formula : of the model.
-    n : answers in the model.
-    excluded : answers left out, by reason.
-    simulated : whether the answers are made up.
-    fit : the model.
+    tests : tuple of Inference
+        Log seconds, Wald t or z of each fixed effect.
+    medians : mapping of str to float
+        Median seconds of correct and wrong answers, and by confidence where it was asked.
+    formula : str
+        Of the model.
+    n : int
+        Answers in the model.
+    excluded : mapping of str to int
+        Answers left out, by reason.
+    simulated : bool
+        Whether the answers are made up.
+    fit : GlmmResult
+        The model.
     """
 
     tests: tuple[Inference, ...]
@@ -83,9 +90,12 @@ def response_times(
 
     Parameters
     ----------
-    answers : Study, or what `imi_bench.release.study_files.read_answers` takes.
-    slowest : leave out answers that took longer, in seconds; none by default.
-    level : of the intervals.
+    answers : AnswersLike
+        Study, or what `imi_bench.release.study_files.read_answers` takes.
+    slowest : float, optional
+        Leave out answers that took longer, in seconds; none by default.
+    level : float
+        Of the intervals.
 
     Returns
     -------

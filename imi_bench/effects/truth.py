@@ -28,9 +28,11 @@ class TrueEffects:
 
     Attributes
     ----------
-    by_network : for each coefficient that differs between networks (``(Intercept)``,
+    by_network : mapping of str to mapping of str to float
+        For each coefficient that differs between networks (``(Intercept)``,
         ``synthetic``, ``depth``, ``hard95`` …), its value in each network.
-    common : of those that a study may have too few networks for (``hard95`` …, on natural
+    common : mapping of str to float
+        Of those that a study may have too few networks for (``hard95`` …, on natural
         exemplars; ``synthetic_hard95`` …, what synthetic ones add), the mean over networks.
     """
 

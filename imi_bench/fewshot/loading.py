@@ -27,12 +27,13 @@ def observers_of(
 
     Parameters
     ----------
-    given : str, InContext, callable, several of them, or a mapping of name to one
+    given : ObserversLike
+        Str, InContext, callable, several of them, or a mapping of name to one
         Names as in `imi_bench.observers.catalogue.load_observer`; a callable is a model
         ``prompt -> log-likelihoods`` under a name that stands for all that can change its answers.
     ledger : Ledger, optional
         Where all of them keep their answers.
-    device, dtype, seed
+    device, dtype, seed : str and int
         For observers by name.
 
     Raises

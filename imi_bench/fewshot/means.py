@@ -29,7 +29,8 @@ def two_way_mean(
     Parameters
     ----------
     values : (n,) float64
-    units, draws : (n,) labels
+    units, draws : Any
+        (n,) labels.
     level : float
     bounds : (float, float)
         What a mean can be.

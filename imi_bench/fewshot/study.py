@@ -68,7 +68,8 @@ def fewshot(
 
     Parameters
     ----------
-    observers : str, InContext, model, several of them, or a mapping of name to one
+    observers : ObserversLike
+        Str, InContext, model, several of them, or a mapping of name to one
         As `imi_bench.fewshot.loading.observers_of`; several make a family.
     trials : str, Path or Trials
         What `imi_bench.read_trials` reads.
@@ -78,7 +79,8 @@ def fewshot(
         Where solved trials come from; else some units of `trials` are set aside.
     people : Study, or what `imi_bench.read_answers` takes, optional
         For bits and agreement, and as a baseline.
-    baselines : runs, folders of runs or DecisionVariables
+    baselines : sequence of DecisionsLike
+        Runs, folders of runs or DecisionVariables
         Other observers on the same trials.
     parameters : mapping of str to float, optional
         Of each observer; those of local models are counted.
@@ -87,13 +89,13 @@ def fewshot(
     ledger : str or Path, optional
         File of answers; ``ledger.db`` in `out` by default. A study that was stopped asks no
         question twice.
-    max_requests, max_cost
+    max_requests, max_cost : int, optional and float, optional
         Budgets: see `Ledger`.
     out : str or Path, optional
         Folder for tables, ``fewshot.json`` and the record ``run.json``.
     force : bool
         Replace another study in `out`.
-    device, dtype
+    device, dtype : str
         For local models by name.
     tell : callable
         Told a line after each run of an observer: accuracy, calls and cost so far.

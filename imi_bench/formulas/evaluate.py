@@ -73,10 +73,14 @@ class Evaluation:
 
     Parameters
     ----------
-    data : the table.
-    text : the formula, for messages.
-    memory : what was learnt before, by node; a dictionary to fill where `learning`.
-    learning : whether these are the first rows.
+    data : DataFrame
+        The table.
+    text : str
+        The formula, for messages.
+    memory : dict of Node to Any
+        What was learnt before, by node; a dictionary to fill where `learning`.
+    learning : bool
+        Whether these are the first rows.
     """
 
     def __init__(

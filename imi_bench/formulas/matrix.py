@@ -31,11 +31,16 @@ class Recipe:
 
     Attributes
     ----------
-    terms : the expanded formula.
-    names : of the columns, as R gives them.
-    members : columns of each term, ``(Intercept)`` among them.
-    factors : levels of each variable that is a factor, by its label.
-    memory : what functions learnt from the first rows: levels, means, knots.
+    terms : Terms
+        The expanded formula.
+    names : tuple of str
+        Of the columns, as R gives them.
+    members : mapping of str to tuple of int
+        Columns of each term, ``(Intercept)`` among them.
+    factors : mapping of str to tuple of str
+        Levels of each variable that is a factor, by its label.
+    memory : mapping of Node to Any
+        What functions learnt from the first rows: levels, means, knots.
     """
 
     terms: Terms
@@ -77,9 +82,12 @@ class ModelMatrix:
 
     Attributes
     ----------
-    values : float64 (n, p).
-    offset : float64 (n,), zero where there is none.
-    recipe : names, terms, and the way to make it for other rows.
+    values : ndarray of float64
+        Float64 (n, p).
+    offset : ndarray of float64
+        Float64 (n,), zero where there is none.
+    recipe : Recipe
+        Names, terms, and the way to make it for other rows.
     """
 
     values: Floats
@@ -92,8 +100,10 @@ def model_matrix(terms: Terms, data: pd.DataFrame) -> ModelMatrix:
 
     Parameters
     ----------
-    terms : from `imi_bench.formulas.terms.expand`.
-    data : no missing value in the columns it names.
+    terms : Terms
+        From `imi_bench.formulas.terms.expand`.
+    data : DataFrame
+        No missing value in the columns it names.
 
     Raises
     ------

@@ -37,9 +37,12 @@ class Term:
 
     Attributes
     ----------
-    label : as R writes it, such as ``m:x``.
-    variables : positions in `Terms.variables`.
-    full : for each variable, whether a factor there is coded by an indicator for every level
+    label : str
+        As R writes it, such as ``m:x``.
+    variables : tuple of int
+        Positions in `Terms.variables`.
+    full : tuple of bool
+        For each variable, whether a factor there is coded by an indicator for every level
         rather than by contrasts (R's marginality rule).
     """
 
@@ -54,11 +57,16 @@ class Terms:
 
     Attributes
     ----------
-    text : the formula it was read from, for messages.
-    variables : the expressions that terms are made of, in order of appearance.
-    terms : without the intercept.
-    intercept : whether there is one.
-    offsets : the arguments of ``offset()``.
+    text : str
+        The formula it was read from, for messages.
+    variables : tuple of Node
+        The expressions that terms are made of, in order of appearance.
+    terms : tuple of Term
+        Without the intercept.
+    intercept : bool
+        Whether there is one.
+    offsets : tuple of Node
+        The arguments of ``offset()``.
     """
 
     text: str
@@ -78,9 +86,12 @@ def expand(node: Node | None, text: str, *, response: Node | None = None) -> Ter
 
     Parameters
     ----------
-    node : the tree.
-    text : the formula, for messages.
-    response : must not appear among the terms.
+    node : Node or None
+        The tree.
+    text : str
+        The formula, for messages.
+    response : Node, optional
+        Must not appear among the terms.
 
     Raises
     ------

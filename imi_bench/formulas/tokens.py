@@ -28,9 +28,12 @@ class Token:
 
     Attributes
     ----------
-    kind : ``number``, ``text``, ``name`` (backticks gone), ``operator`` or ``end``.
-    text : the word; for ``text`` and ``name`` what the quotes hold.
-    start, end : where it stands.
+    kind : str
+        ``number``, ``text``, ``name`` (backticks gone), ``operator`` or ``end``.
+    text : str
+        The word; for ``text`` and ``name`` what the quotes hold.
+    start, end : int
+        Where it stands.
     """
 
     kind: str

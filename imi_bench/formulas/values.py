@@ -23,9 +23,12 @@ class Numbers:
 
     Attributes
     ----------
-    values : float64 (n,), or (n, k); NaN where missing.
-    labels : name of each column, or None.
-    logical : whether they are truth values, 0 and 1, which a model takes for a factor.
+    values : ndarray of float64
+        Float64 (n,), or (n, k); NaN where missing.
+    labels : tuple of str, optional
+        Name of each column, or None.
+    logical : bool
+        Whether they are truth values, 0 and 1, which a model takes for a factor.
     """
 
     values: Floats
@@ -39,10 +42,14 @@ class Factor:
 
     Attributes
     ----------
-    codes : intp (n,), -1 where missing.
-    levels : labels in order.
-    ordered : polynomial contrasts instead of treatment contrasts, unless others are named.
-    contrasts : ``treatment``, ``sum``, ``helmert``, ``poly``, or None for R's default.
+    codes : ndarray of intp
+        Intp (n,), -1 where missing.
+    levels : tuple of str
+        Labels in order.
+    ordered : bool
+        Polynomial contrasts instead of treatment contrasts, unless others are named.
+    contrasts : str, optional
+        ``treatment``, ``sum``, ``helmert``, ``poly``, or None for R's default.
     """
 
     codes: Indices

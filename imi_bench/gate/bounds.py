@@ -136,15 +136,15 @@ class Moments:
 
     Attributes
     ----------
-    trials, mean, gross
+    trials, mean, gross : ndarray of float64
         N, mean, and the sum of absolute values.
-    variance
+    variance : ndarray of float64
         CR2 variance of the mean.
-    spread
+    spread : ndarray of float64
         ``sum(n_u ** 2) / N ** 2``.
-    freedom
+    freedom : ndarray of float64
         Degrees of freedom of `variance`.
-    skew
+    skew : ndarray of float64
         Third moment of the units' residual sums over the 1.5th power of the second.
     """
 

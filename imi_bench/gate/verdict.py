@@ -204,7 +204,8 @@ def gate(
 
     Parameters
     ----------
-    new, against : run, folder of a run, or DecisionVariables
+    new, against : DecisionsLike
+        Run, folder of a run, or DecisionVariables
         The same trials, in any order.
     trials : TrialIndex, Trials, str or Path, optional
         Gives unit (the cluster) and strata of each trial; catch trials are left out. By default

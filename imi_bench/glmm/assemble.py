@@ -44,12 +44,18 @@ def assemble(
 
     Parameters
     ----------
-    design, options, objective : what was fitted.
-    minimum : where the search ended.
-    hessian : float64 (k, k) of the deviance there, NaN on the boundary; None if not computed.
-    free : which parameters were free.
-    change : float64 (k, k), d(internal parameters) / d(theta, fixed effects).
-    began : `time.perf_counter` at the beginning of the work.
+    design, options, objective : Design and Options and Objective
+        What was fitted.
+    minimum : Minimum
+        Where the search ended.
+    hessian : ndarray of float64 or None
+        Float64 (k, k) of the deviance there, NaN on the boundary; None if not computed.
+    free : ndarray of bool
+        Which parameters were free.
+    change : ndarray of float64
+        Float64 (k, k), d(internal parameters) / d(theta, fixed effects).
+    began : float
+        `time.perf_counter` at the beginning of the work.
     """
     problem, point = design.problem, minimum.point
     size = problem.theta_size

@@ -54,10 +54,13 @@ class BetweenTerm(Brief):
 
     Attributes
     ----------
-    name : of the column, such as ``scale`` or ``modesynthetic:scale``.
-    base : the column it is a multiple of: ``(Intercept)`` or, for an interaction, a column that
+    name : str
+        Of the column, such as ``scale`` or ``modesynthetic:scale``.
+    base : str
+        The column it is a multiple of: ``(Intercept)`` or, for an interaction, a column that
         varies within levels.
-    values : float64 (levels,), the multiples; NaN in levels where the base is zero.
+    values : ndarray of float64
+        Float64 (levels,), the multiples; NaN in levels where the base is zero.
     """
 
     name: str
@@ -71,12 +74,18 @@ class LevelEstimates(Brief):
 
     Attributes
     ----------
-    group : the grouping factor.
-    base : column whose coefficient differs between levels; ``(Intercept)`` for the levels' own.
-    levels : labels of the levels that have it (K).
-    estimate : float64 (K,).
-    covariance : float64 (K, K).
-    fit : the whole first-stage model.
+    group : str
+        The grouping factor.
+    base : str
+        Column whose coefficient differs between levels; ``(Intercept)`` for the levels' own.
+    levels : tuple of str
+        Labels of the levels that have it (K).
+    estimate : ndarray of float64
+        Float64 (K,).
+    covariance : ndarray of float64
+        Float64 (K, K).
+    fit : GlmmResult
+        The whole first-stage model.
     """
 
     group: str
@@ -93,14 +102,22 @@ class BetweenFit(Brief):
 
     Attributes
     ----------
-    names : of the coefficients, ``(Intercept)`` first.
-    estimate : float64 (p,).
-    covariance : float64 (p, p), with Knapp and Hartung's scale.
-    tau : standard deviation between levels that the properties leave; REML.
-    scale : Knapp and Hartung's factor; 1 where V and tau account for the scatter exactly.
-    df : levels minus coefficients.
-    levels : number of levels.
-    residual : float64 (levels,), estimate minus fitted.
+    names : tuple of str
+        Of the coefficients, ``(Intercept)`` first.
+    estimate : ndarray of float64
+        Float64 (p,).
+    covariance : ndarray of float64
+        Float64 (p, p), with Knapp and Hartung's scale.
+    tau : float
+        Standard deviation between levels that the properties leave; REML.
+    scale : float
+        Knapp and Hartung's factor; 1 where V and tau account for the scatter exactly.
+    df : int
+        Levels minus coefficients.
+    levels : int
+        Number of levels.
+    residual : ndarray of float64
+        Float64 (levels,), estimate minus fitted.
     """
 
     names: tuple[str, ...]
@@ -169,8 +186,10 @@ def between_terms(design: Design, *, group: str) -> tuple[BetweenTerm, ...]:
 
     Parameters
     ----------
-    design : the model.
-    group : the grouping factor, such as ``network``.
+    design : Design
+        The model.
+    group : str
+        The grouping factor, such as ``network``.
     """
     factor = _factor(design, group)
     count = len(factor.levels)
@@ -202,13 +221,19 @@ def level_estimates(
 
     Parameters
     ----------
-    design : with the factor `group` among its random effects.
-    group : the grouping factor whose levels get coefficients of their own.
-    varying : within-level columns whose slope differs between levels; the bases of interactions
+    design : Design
+        With the factor `group` among its random effects.
+    group : str
+        The grouping factor whose levels get coefficients of their own.
+    varying : sequence of str
+        Within-level columns whose slope differs between levels; the bases of interactions
         with between-level terms, and random slopes of `group`, are added.
-    options : link and quadrature.
-    start : of the first-stage fit, such as that of a similar data set.
-    firth : bias-reduced estimates, finite also for a level all of whose answers are alike.
+    options : Options, optional
+        Link and quadrature.
+    start : WarmStart, optional
+        Of the first-stage fit, such as that of a similar data set.
+    firth : bool
+        Bias-reduced estimates, finite also for a level all of whose answers are alike.
 
     Returns
     -------
@@ -296,9 +321,12 @@ def regress(
 
     Parameters
     ----------
-    estimates : float64 (K,).
-    covariance : float64 (K, K), of the estimates.
-    properties : float64 (K,) each, by name; none for the mean over levels.
+    estimates : ndarray of float64
+        Float64 (K,).
+    covariance : ndarray of float64
+        Float64 (K, K), of the estimates.
+    properties : mapping of str to ndarray of float64, optional
+        Float64 (K,) each, by name; none for the mean over levels.
 
     Raises
     ------
@@ -370,10 +398,14 @@ def two_stage(
 
     Parameters
     ----------
-    design : from `build_design`, with the factor `group` among its random effects.
-    group : the grouping factor, such as ``network``.
-    level : of the intervals.
-    options : link and quadrature.
+    design : Design
+        From `build_design`, with the factor `group` among its random effects.
+    group : str
+        The grouping factor, such as ``network``.
+    level : float
+        Of the intervals.
+    options : Options, optional
+        Link and quadrature.
 
     Returns
     -------

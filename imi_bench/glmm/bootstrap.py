@@ -25,12 +25,18 @@ class Bootstrap(Brief):
 
     Attributes
     ----------
-    names, theta_names : as in the fit.
-    estimate : float64 (B, p), fixed effects of each refit; NaN where it did not converge.
-    theta : float64 (B, k).
-    original : float64 (p,), the fit's own estimates.
-    failed : refits that did not converge.
-    seed : of the whole bootstrap.
+    names, theta_names : tuple of str
+        As in the fit.
+    estimate : ndarray of float64
+        Float64 (B, p), fixed effects of each refit; NaN where it did not converge.
+    theta : ndarray of float64
+        Float64 (B, k).
+    original : ndarray of float64
+        Float64 (p,), the fit's own estimates.
+    failed : int
+        Refits that did not converge.
+    seed : int
+        Of the whole bootstrap.
     """
 
     names: tuple[str, ...]
@@ -81,11 +87,15 @@ def bootstrap(
 
     Parameters
     ----------
-    result : a converged fit with its design.
-    n : number of refits.
-    seed : refit b draws from the b-th child of this seed, so the numbers do not depend on
+    result : GlmmResult
+        A converged fit with its design.
+    n : int
+        Number of refits.
+    seed : int
+        Refit b draws from the b-th child of this seed, so the numbers do not depend on
         `workers`.
-    workers : processes; all cores by default, 1 stays in this process.
+    workers : int, optional
+        Processes; all cores by default, 1 stays in this process.
 
     Raises
     ------
@@ -113,9 +123,12 @@ def bootstrap_likelihood_ratio(
 
     Parameters
     ----------
-    result : a converged maximum-likelihood fit with its design.
-    names : terms or columns that are zero under the null.
-    n, seed, workers : as `bootstrap`.
+    result : GlmmResult
+        A converged maximum-likelihood fit with its design.
+    names : str
+        Terms or columns that are zero under the null.
+    n, seed, workers : int and int, optional
+        As `bootstrap`.
     """
     _check(result, n)
     if result.design is None:

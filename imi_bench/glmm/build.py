@@ -33,10 +33,14 @@ def build_design(
 
     Parameters
     ----------
-    formula : lme4's language; see `imi_bench.glmm.formula`.
-    data : one row for each answer, or for each group of answers with ``cbind``.
-    family : ``binomial`` or ``gaussian``.
-    weights : for a binomial response of proportions, the number of trials of each row: a
+    formula : str
+        Lme4's language; see `imi_bench.glmm.formula`.
+    data : DataFrame
+        One row for each answer, or for each group of answers with ``cbind``.
+    family : FamilyName
+        ``binomial`` or ``gaussian``.
+    weights : str, optional
+        For a binomial response of proportions, the number of trials of each row: a
         column, or an expression such as ``"hits + misses"``. For a Gaussian response, what the
         residual variance of each row is divided by, as lme4's.
 

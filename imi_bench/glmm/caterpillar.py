@@ -28,9 +28,12 @@ def conditional_effects(
 
     Parameters
     ----------
-    result : a fit.
-    group : only this grouping factor.
-    level : of the intervals; the parameters are taken as known, as R's ``ranef(condVar=TRUE)``.
+    result : GlmmResult
+        A fit.
+    group : str, optional
+        Only this grouping factor.
+    level : float
+        Of the intervals; the parameters are taken as known, as R's ``ranef(condVar=TRUE)``.
 
     Returns
     -------

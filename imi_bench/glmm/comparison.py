@@ -40,8 +40,10 @@ class Comparison(Result):
 
     Attributes
     ----------
-    models : formula, parameters, log-likelihood, AIC and BIC of each, fewest parameters first.
-    tests : each model's likelihood ratio against the one before; one fewer than models.
+    models : tuple of mapping of str to Any
+        Formula, parameters, log-likelihood, AIC and BIC of each, fewest parameters first.
+    tests : tuple of Inference
+        Each model's likelihood ratio against the one before; one fewer than models.
     """
 
     models: tuple[Mapping[str, Any], ...]
@@ -75,7 +77,8 @@ def anova(first: GlmmResult, *others: GlmmResult) -> Comparison:
 
     Parameters
     ----------
-    first, others : two or more converged fits with their designs, in any order.
+    first, others : GlmmResult
+        Two or more converged fits with their designs, in any order.
 
     Raises
     ------
@@ -249,7 +252,8 @@ def drop_one(result: GlmmResult) -> list[Inference]:
 
     Parameters
     ----------
-    result : a converged maximum-likelihood fit with its design.
+    result : GlmmResult
+        A converged maximum-likelihood fit with its design.
 
     Raises
     ------
@@ -269,7 +273,8 @@ def variance_tests(result: GlmmResult) -> list[Inference]:
 
     Parameters
     ----------
-    result : a converged fit with its design, ML or REML.
+    result : GlmmResult
+        A converged fit with its design, ML or REML.
 
     Returns
     -------

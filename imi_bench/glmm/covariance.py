@@ -26,7 +26,8 @@ class Template(Brief):
 
     Attributes
     ----------
-    blocks : sizes of the diagonal blocks, one for each random-effects term of the factor.
+    blocks : tuple of int
+        Sizes of the diagonal blocks, one for each random-effects term of the factor.
 
     Examples
     --------
@@ -109,10 +110,14 @@ def moment_update(template: Template, theta: Floats, modes: Floats, inverse: Flo
 
     Parameters
     ----------
-    template : layout of theta.
-    theta : float64 (size,).
-    modes : float64 (levels, width), conditional modes u over sigma.
-    inverse : float64 (levels, width, width), diagonal blocks of A^-1.
+    template : Template
+        Layout of theta.
+    theta : ndarray of float64
+        Float64 (size,).
+    modes : ndarray of float64
+        Float64 (levels, width), conditional modes u over sigma.
+    inverse : ndarray of float64
+        Float64 (levels, width, width), diagonal blocks of A^-1.
 
     Returns
     -------

@@ -21,12 +21,17 @@ class Tiles(Brief):
 
     Attributes
     ----------
-    stacks : (offset in the matrix store, offset in the vector store, tiles, side) of each stack.
-    row_start : intp (q,), where the row of each variable starts in the matrix store.
-    local : intp (q,), the position of each variable inside its tile; increasing with the
+    stacks : tuple of (int, int, int, int)
+        (offset in the matrix store, offset in the vector store, tiles, side) of each stack.
+    row_start : ndarray of intp
+        Intp (q,), where the row of each variable starts in the matrix store.
+    local : ndarray of intp
+        Intp (q,), the position of each variable inside its tile; increasing with the
         variable's number within a tile.
-    slot : intp (q,), the position of each variable in the padded vector store.
-    tile, side : intp (q,), the number of each variable's tile and the length of its side.
+    slot : ndarray of intp
+        Intp (q,), the position of each variable in the padded vector store.
+    tile, side : ndarray of intp
+        Intp (q,), the number of each variable's tile and the length of its side.
     """
 
     stacks: tuple[tuple[int, int, int, int], ...]
@@ -58,8 +63,10 @@ class Sheets(Brief):
 
     Attributes
     ----------
-    stacks : (offset in the store, sheets, rows, columns) of each stack, in the order of tiles.
-    cells : intp (cells, lead width), where each cell stands in the store.
+    stacks : tuple of (int, int, int, int)
+        (offset in the store, sheets, rows, columns) of each stack, in the order of tiles.
+    cells : ndarray of intp
+        Intp (cells, lead width), where each cell stands in the store.
     """
 
     stacks: tuple[tuple[int, int, int, int], ...]

@@ -37,8 +37,10 @@ class FactorRecipe:
 
     Attributes
     ----------
-    group : the columns whose joint levels are the groups.
-    members : the model matrices of its terms, side by side.
+    group : tuple of Node
+        The columns whose joint levels are the groups.
+    members : tuple of Recipe
+        The model matrices of its terms, side by side.
     """
 
     group: tuple[Node, ...]
@@ -66,14 +68,21 @@ class RandomFactor(Brief):
 
     Attributes
     ----------
-    group : name, such as ``participant`` or ``school:class``.
-    levels : label of each level, sorted.
-    codes : intp (n,), level of each row.
-    columns : name of each random effect, such as ``(Intercept)``.
-    blocks : how many consecutive columns each term in bars holds; correlations are free within
+    group : str
+        Name, such as ``participant`` or ``school:class``.
+    levels : tuple of str
+        Label of each level, sorted.
+    codes : ndarray of intp
+        Intp (n,), level of each row.
+    columns : tuple of str
+        Name of each random effect, such as ``(Intercept)``.
+    blocks : tuple of int
+        How many consecutive columns each term in bars holds; correlations are free within
         a block and zero between blocks.
-    values : float64 (n, columns), or None for a lone intercept.
-    recipe : how levels and columns are made from a table; None where no formula made them.
+    values : ndarray of float64 or None
+        Float64 (n, columns), or None for a lone intercept.
+    recipe : FactorRecipe or None
+        How levels and columns are made from a table; None where no formula made them.
     """
 
     group: str
@@ -104,24 +113,39 @@ class Design(Brief):
 
     Attributes
     ----------
-    formula : the formula as given.
-    family : ``binomial``, ``gaussian`` or ``ordinal``.
-    response : float64 (n,); successes in a binomial model, positions in `categories` in an
+    formula : str
+        The formula as given.
+    family : FamilyName
+        ``binomial``, ``gaussian`` or ``ordinal``.
+    response : ndarray of float64
+        Float64 (n,); successes in a binomial model, positions in `categories` in an
         ordinal one.
-    trials : float64 (n,); ones for 0/1 answers; in a Gaussian model the weights of its rows.
-    offset : float64 (n,), added to the linear predictor.
-    fixed : float64 (n, p).
-    names : name of each fixed effect, as lme4 gives it.
-    terms : which columns each fixed term of the formula has, such as ``{"mode": (1,)}``.
-    factors : grouping factors, most levels first (ties in the order of the formula).
-    dropped : rows left out because a value was missing.
-    categories : the ordered answers of an ordinal model, lowest first.
-    unmet : levels of the response that no answer has; they are not modelled.
-    remarks : what a reader must know of how the table was read: rows dropped and for which
+    trials : ndarray of float64
+        Float64 (n,); ones for 0/1 answers; in a Gaussian model the weights of its rows.
+    offset : ndarray of float64
+        Float64 (n,), added to the linear predictor.
+    fixed : ndarray of float64
+        Float64 (n, p).
+    names : tuple of str
+        Name of each fixed effect, as lme4 gives it.
+    terms : mapping of str to tuple of int
+        Which columns each fixed term of the formula has, such as ``{"mode": (1,)}``.
+    factors : tuple of RandomFactor
+        Grouping factors, most levels first (ties in the order of the formula).
+    dropped : int
+        Rows left out because a value was missing.
+    categories : tuple of str
+        The ordered answers of an ordinal model, lowest first.
+    unmet : tuple of str
+        Levels of the response that no answer has; they are not modelled.
+    remarks : tuple of str
+        What a reader must know of how the table was read: rows dropped and for which
         columns, which answer counts as a success, which levels no row has.
-    recipe : how the fixed columns and the offset are made from a table, for rows other than
+    recipe : Recipe or None
+        How the fixed columns and the offset are made from a table, for rows other than
         these; None where no formula made them.
-    table : the rows that were used, with the columns that the formula names; None for bare arrays.
+    table : DataFrame or None
+        The rows that were used, with the columns that the formula names; None for bare arrays.
 
     Raises
     ------
@@ -221,7 +245,8 @@ class Design(Brief):
 
         Parameters
         ----------
-        data : the columns that the fixed effects name; no others are looked at.
+        data : DataFrame
+            The columns that the fixed effects name; no others are looked at.
 
         Returns
         -------
@@ -251,7 +276,8 @@ class Design(Brief):
 
         Parameters
         ----------
-        response : float64 (n,); successes out of the same trials in a binomial model.
+        response : ndarray of float64
+            Float64 (n,); successes out of the same trials in a binomial model.
         """
         if np.shape(response) != (self.n,):
             raise ModelError(
@@ -272,7 +298,8 @@ class Design(Brief):
 
         Parameters
         ----------
-        names : terms of the formula (all their columns go) or single column names.
+        names : str
+            Terms of the formula (all their columns go) or single column names.
         """
         gone: set[int] = set()
         for name in names:
@@ -345,9 +372,12 @@ def dependent_columns(
 
     Parameters
     ----------
-    matrix : float64 (n, p).
-    names : of the columns.
-    tolerance : largest residual, relative to the column's length, of a dependent column.
+    matrix : ndarray of float64
+        Float64 (n, p).
+    names : tuple of str
+        Of the columns.
+    tolerance : float
+        Largest residual, relative to the column's length, of a dependent column.
 
     Examples
     --------

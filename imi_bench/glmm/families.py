@@ -46,11 +46,15 @@ class RowTerms:
 
     Attributes
     ----------
-    score : first derivative in the linear predictor.
-    weight : expected information, minus the expectation of the second derivative.
-    observed : observed information, minus the second derivative (the same array as `weight`
+    score : ndarray of float64
+        First derivative in the linear predictor.
+    weight : ndarray of float64
+        Expected information, minus the expectation of the second derivative.
+    observed : ndarray of float64
+        Observed information, minus the second derivative (the same array as `weight`
         where the link is canonical).
-    slope : derivative of `weight` in the linear predictor.
+    slope : ndarray of float64
+        Derivative of `weight` in the linear predictor.
     """
 
     score: Floats
@@ -65,13 +69,20 @@ class Likelihood:
 
     Attributes
     ----------
-    name : the link's name.
-    canonical : whether expected and observed information agree.
-    probability : success probability at a linear predictor.
-    log_likelihood : (successes, trials, eta) to log-likelihoods without the binomial coefficient.
-    terms : (successes, trials, eta) to `RowTerms`.
-    quantile : linear predictor at a probability.
-    score : (successes, trials, eta) to the score alone, where that is cheaper than `terms`.
+    name : LinkName
+        The link's name.
+    canonical : bool
+        Whether expected and observed information agree.
+    probability : callable
+        Success probability at a linear predictor.
+    log_likelihood : callable
+        (successes, trials, eta) to log-likelihoods without the binomial coefficient.
+    terms : callable
+        (successes, trials, eta) to `RowTerms`.
+    quantile : callable
+        Linear predictor at a probability.
+    score : callable or None
+        (successes, trials, eta) to the score alone, where that is cheaper than `terms`.
     """
 
     name: LinkName

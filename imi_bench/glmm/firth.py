@@ -40,8 +40,10 @@ def bias_reduced(design: Design, *, options: Options | None = None) -> GlmmResul
 
     Parameters
     ----------
-    design : of a binomial model.
-    options : as of `imi_bench.glmm.fit`; the link is logit, without lapses or quadrature.
+    design : Design
+        Of a binomial model.
+    options : Options, optional
+        As of `imi_bench.glmm.fit`; the link is logit, without lapses or quadrature.
 
     Returns
     -------

@@ -59,25 +59,38 @@ def fit(
 
     Parameters
     ----------
-    formula : lme4's language, ``y ~ x + (1 + x | g)``; the response of a binomial model is 0/1,
+    formula : str
+        Lme4's language, ``y ~ x + (1 + x | g)``; the response of a binomial model is 0/1,
         a factor of two levels (the first is failure), ``cbind(successes, failures)``,
         ``prop(successes, trials)``, or a proportion with `weights`. ``offset(x)`` enters with
         its coefficient fixed at 1.
-    data : one row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with
+    data : str or Path or DataFrame
+        One row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with
         a missing value are dropped and counted.
-    family : ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
-    link : ``logit`` (default) or ``probit`` for a binomial or ordinal model.
-    method : ``ML``, or ``REML`` for a Gaussian model.
-    nagq : nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
-    weights : number of trials behind each row's proportion, a column or an expression; in a
+    family : FamilyName
+        ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
+    link : LinkName, optional
+        ``logit`` (default) or ``probit`` for a binomial or ordinal model.
+    method : {"ML", "REML"}
+        ``ML``, or ``REML`` for a Gaussian model.
+    nagq : int
+        Nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
+    weights : str, optional
+        Number of trials behind each row's proportion, a column or an expression; in a
         Gaussian model what a row's residual variance is divided by.
-    start : a previous fit to start from.
-    hessian : see `Options`.
-    max_iterations : give up, unconverged, after this many steps.
-    lapse : share of answers given blindly, P = lapse/2 + (1 - lapse) F(eta), in a binomial model;
+    start : GlmmResult or WarmStart, optional
+        A previous fit to start from.
+    hessian : bool
+        See `Options`.
+    max_iterations : int
+        Give up, unconverged, after this many steps.
+    lapse : float or {"estimate"}
+        Share of answers given blindly, P = lapse/2 + (1 - lapse) F(eta), in a binomial model;
         ``estimate`` finds it with everything else.
-    thresholds : ``flexible`` or ``symmetric``, in an ordinal model.
-    levels : the answers of an ordinal model in order, where the column says none.
+    thresholds : ThresholdName
+        ``flexible`` or ``symmetric``, in an ordinal model.
+    levels : sequence of str, optional
+        The answers of an ordinal model in order, where the column says none.
 
     Returns
     -------
@@ -138,12 +151,17 @@ def fit_design(
 
     Parameters
     ----------
-    design : from `build_design`, or one of its restrictions.
-    options : how to fit.
-    start : a previous fit (of the same columns) to start from.
-    hold : elements of theta, by lme4's names, to hold at given values; fixed effects are held
+    design : Design
+        From `build_design`, or one of its restrictions.
+    options : Options, optional
+        How to fit.
+    start : GlmmResult or WarmStart, optional
+        A previous fit (of the same columns) to start from.
+    hold : mapping of str to float, optional
+        Elements of theta, by lme4's names, to hold at given values; fixed effects are held
         with `Design.fixing`.
-    began : `time.perf_counter` at the beginning of the work, for ``seconds``.
+    began : float, optional
+        `time.perf_counter` at the beginning of the work, for ``seconds``.
     """
     began = time.perf_counter() if began is None else began
     options = (options or Options()).checked(design.family)
@@ -185,11 +203,15 @@ def deviance(
 
     Parameters
     ----------
-    design : the model.
-    theta : float64 (k,), in the order of ``design.theta_names``.
-    fixed : float64 (p,), for a binomial model; a Gaussian one profiles them out, and the
+    design : Design
+        The model.
+    theta : ndarray of float64
+        Float64 (k,), in the order of ``design.theta_names``.
+    fixed : ndarray of float64, optional
+        Float64 (p,), for a binomial model; a Gaussian one profiles them out, and the
         gradient is in theta alone.
-    options : link, method and number of nodes.
+    options : Options, optional
+        Link, method and number of nodes.
     """
     options = (options or Options()).checked(design.family)
     parameters = np.asarray(theta, dtype=float)

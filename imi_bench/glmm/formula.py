@@ -41,9 +41,11 @@ class RandomTerm:
 
     Attributes
     ----------
-    parts : what varies, each part with correlations of its own; one part for a single bar, one
+    parts : tuple of Terms
+        What varies, each part with correlations of its own; one part for a single bar, one
         for each term for lme4's double bar, which sets correlations between terms to zero.
-    group : columns (or ``factor(column)``) whose joint levels are the groups, such as class and
+    group : tuple of Node
+        Columns (or ``factor(column)``) whose joint levels are the groups, such as class and
         school for ``class:school``, which is also what lme4 makes of the inner level of
         ``school/class``.
     """
@@ -63,13 +65,19 @@ class ParsedFormula:
 
     Attributes
     ----------
-    text : the formula as given.
-    response : left of the tilde.
-    counts : the two arguments of ``cbind(successes, failures)`` or of
+    text : str
+        The formula as given.
+    response : Node
+        Left of the tilde.
+    counts : (Node, Node) or None
+        The two arguments of ``cbind(successes, failures)`` or of
         ``prop(successes, trials)``, or None.
-    counts_are_failures : whether the second count is failures rather than trials.
-    fixed : the fixed effects, with their offsets.
-    random : the random-effects terms, nesting written out.
+    counts_are_failures : bool
+        Whether the second count is failures rather than trials.
+    fixed : Terms
+        The fixed effects, with their offsets.
+    random : tuple of RandomTerm
+        The random-effects terms, nesting written out.
     """
 
     text: str
@@ -94,7 +102,8 @@ def parse_formula(text: str) -> ParsedFormula:
 
     Parameters
     ----------
-    text : such as ``"y ~ x + (1 + x | g) + (1 | school/class)"``.
+    text : str
+        Such as ``"y ~ x + (1 + x | g) + (1 | school/class)"``.
 
     Raises
     ------

@@ -26,14 +26,22 @@ class Profiled:
 
     Attributes
     ----------
-    fixed : float64 (p,), fixed effects in the basis.
-    modes : float64 (random effects,), conditional modes u (unscaled by sigma).
-    residual : float64 (n,), weight times response minus fitted values.
-    penalised : penalised residual sum of squares.
-    sigma : residual standard deviation.
-    fixed_covariance : float64 (p, p), covariance of `fixed`, in units of sigma squared.
-    fixed_modes : float64 (random effects, p), A^-1 Lambda' Z' W Q for the basis Q.
-    factors, factorisation : Lambda of each factor, and A.
+    fixed : ndarray of float64
+        Float64 (p,), fixed effects in the basis.
+    modes : ndarray of float64
+        Float64 (random effects,), conditional modes u (unscaled by sigma).
+    residual : ndarray of float64
+        Float64 (n,), weight times response minus fitted values.
+    penalised : float
+        Penalised residual sum of squares.
+    sigma : float
+        Residual standard deviation.
+    fixed_covariance : ndarray of float64
+        Float64 (p, p), covariance of `fixed`, in units of sigma squared.
+    fixed_modes : ndarray of float64
+        Float64 (random effects, p), A^-1 Lambda' Z' W Q for the basis Q.
+    factors, factorisation : list of ndarray of float64 and Factorisation
+        Lambda of each factor, and A.
     """
 
     fixed: Floats
@@ -52,9 +60,12 @@ class GaussianObjective:
 
     Parameters
     ----------
-    problem : the model's arrays.
-    reml : restricted likelihood instead of the likelihood.
-    log_basis_scale : log |det R| of the change from the design to the basis; the restricted
+    problem : Problem
+        The model's arrays.
+    reml : bool
+        Restricted likelihood instead of the likelihood.
+    log_basis_scale : float
+        Log |det R| of the change from the design to the basis; the restricted
         likelihood is defined on the design.
     """
 

@@ -22,8 +22,10 @@ def grouping_factors(parsed: ParsedFormula, data: pd.DataFrame) -> tuple[RandomF
 
     Parameters
     ----------
-    parsed : the formula.
-    data : no missing value in the columns it names.
+    parsed : ParsedFormula
+        The formula.
+    data : DataFrame
+        No missing value in the columns it names.
 
     Raises
     ------

@@ -39,16 +39,26 @@ class Inference(Brief):
 
     Attributes
     ----------
-    name : what was tested; several columns of a joint test are joined by ``, ``.
-    method : in words, such as ``two-stage t``.
-    estimate : on the scale of the linear predictor; NaN for a joint test.
-    se : standard error; NaN where the method has none.
-    statistic : z, t, F or chi-squared.
-    df : degrees of freedom of z (infinite), t, chi-squared, or the denominator of F.
-    p : two-sided.
-    low, high : interval; NaN where the method has none.
-    level : coverage of the interval.
-    reason : why numbers are NaN; empty otherwise.
+    name : str
+        What was tested; several columns of a joint test are joined by ``, ``.
+    method : str
+        In words, such as ``two-stage t``.
+    estimate : float
+        On the scale of the linear predictor; NaN for a joint test.
+    se : float
+        Standard error; NaN where the method has none.
+    statistic : float
+        Z, t, F or chi-squared.
+    df : float
+        Degrees of freedom of z (infinite), t, chi-squared, or the denominator of F.
+    p : float
+        Two-sided.
+    low, high : float
+        Interval; NaN where the method has none.
+    level : float
+        Coverage of the interval.
+    reason : str
+        Why numbers are NaN; empty otherwise.
     """
 
     name: str
@@ -110,11 +120,16 @@ class Equivalence(Brief):
 
     Attributes
     ----------
-    name : the effect.
-    bound : smallest effect of interest, > 0, on the effect's scale.
-    alpha : level of each one-sided test.
-    p_low, p_high : of "effect <= -bound" and of "effect >= bound".
-    low, high : the interval of level 1 - 2 alpha; inside (-bound, bound) when equivalent.
+    name : str
+        The effect.
+    bound : float
+        Smallest effect of interest, > 0, on the effect's scale.
+    alpha : float
+        Level of each one-sided test.
+    p_low, p_high : float
+        Of "effect <= -bound" and of "effect >= bound".
+    low, high : float
+        The interval of level 1 - 2 alpha; inside (-bound, bound) when equivalent.
     verdict : ``equivalent``, ``different`` (the interval excludes zero and the tests fail) or
         ``inconclusive``; ``trivial`` for an effect that is not zero yet smaller than the bound.
     """
@@ -143,10 +158,14 @@ def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 
 
     Parameters
     ----------
-    result : a converged fit.
-    name : of the fixed effect.
-    df : infinite for Wald's z; finite for a t with these degrees of freedom.
-    level : of the interval.
+    result : GlmmResult
+        A converged fit.
+    name : str
+        Of the fixed effect.
+    df : float
+        Infinite for Wald's z; finite for a t with these degrees of freedom.
+    level : float
+        Of the interval.
 
     Raises
     ------
@@ -185,8 +204,10 @@ def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
 
     Parameters
     ----------
-    result : a converged maximum-likelihood fit with its design.
-    names : terms of the formula, or columns.
+    result : GlmmResult
+        A converged maximum-likelihood fit with its design.
+    names : str
+        Terms of the formula, or columns.
 
     Raises
     ------
@@ -232,9 +253,12 @@ def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equiva
 
     Parameters
     ----------
-    test : a t or z test with estimate, standard error and degrees of freedom.
-    bound : smallest effect of interest, on the estimate's scale.
-    alpha : level of each test.
+    test : Inference
+        A t or z test with estimate, standard error and degrees of freedom.
+    bound : float
+        Smallest effect of interest, on the estimate's scale.
+    alpha : float
+        Level of each test.
 
     Examples
     --------
@@ -274,8 +298,10 @@ def bayes_factor_null(test: Inference, *, n: int) -> float:
 
     Parameters
     ----------
-    test : a t-test with finite degrees of freedom.
-    n : independent points behind it, such as 9 networks.
+    test : Inference
+        A t-test with finite degrees of freedom.
+    n : int
+        Independent points behind it, such as 9 networks.
 
     Examples
     --------

@@ -29,13 +29,20 @@ class Influence(Result):
 
     Attributes
     ----------
-    group : the factor.
-    levels : left out, one at a time.
-    names : of the fixed effects.
-    estimate : float64 (levels, p), estimates without the level; NaN where that has none.
-    change : float64 (levels, p), the fit's own estimates minus those, in its standard errors.
-    distance : float64 (levels,), Cook's distance: change' covariance^-1 change / p.
-    reasons : why a row is NaN; empty otherwise.
+    group : str
+        The factor.
+    levels : tuple of str
+        Left out, one at a time.
+    names : tuple of str
+        Of the fixed effects.
+    estimate : ndarray of float64
+        Float64 (levels, p), estimates without the level; NaN where that has none.
+    change : ndarray of float64
+        Float64 (levels, p), the fit's own estimates minus those, in its standard errors.
+    distance : ndarray of float64
+        Float64 (levels,), Cook's distance: change' covariance^-1 change / p.
+    reasons : tuple of str
+        Why a row is NaN; empty otherwise.
     """
 
     group: str
@@ -122,9 +129,12 @@ def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = 
 
     Parameters
     ----------
-    result : a converged fit with its design.
-    group : a grouping factor, or a column of the model's table such as ``network``.
-    levels : only these; all by default.
+    result : GlmmResult
+        A converged fit with its design.
+    group : str
+        A grouping factor, or a column of the model's table such as ``network``.
+    levels : iterable of str, optional
+        Only these; all by default.
 
     Raises
     ------

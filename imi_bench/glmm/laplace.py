@@ -39,15 +39,23 @@ class Conditional:
 
     Attributes
     ----------
-    modes : float64 (random effects,), the conditional mode of u.
-    eta : float64 (n,), the linear predictor there.
-    terms : derivatives of the log-likelihood there.
-    gram : Z' W Z there.
-    factors : Lambda of each grouping factor.
-    factorisation : of A there.
-    observed : of the Hessian of the penalised likelihood there (observed information); the same
+    modes : ndarray of float64
+        Float64 (random effects,), the conditional mode of u.
+    eta : ndarray of float64
+        Float64 (n,), the linear predictor there.
+    terms : RowTerms
+        Derivatives of the log-likelihood there.
+    gram : list of ndarray of float64
+        Z' W Z there.
+    factors : list of ndarray of float64
+        Lambda of each grouping factor.
+    factorisation : Factorisation
+        Of A there.
+    observed : Factorisation
+        Of the Hessian of the penalised likelihood there (observed information); the same
         object where the link is canonical.
-    log_likelihood : log p(y | u) without the binomial coefficients.
+    log_likelihood : float
+        Log p(y | u) without the binomial coefficients.
     """
 
     modes: Floats
@@ -65,8 +73,10 @@ class LaplaceObjective:
 
     Parameters
     ----------
-    problem : the model's arrays.
-    link : the binomial link.
+    problem : Problem
+        The model's arrays.
+    link : Likelihood
+        The binomial link.
     """
 
     def __init__(self, problem: Problem, link: Likelihood) -> None:

@@ -53,8 +53,10 @@ def lapsing(link: Likelihood, lapse: float) -> Likelihood:
 
     Parameters
     ----------
-    link : ``logit`` or ``probit``.
-    lapse : share of answers given blindly, in [0, 0.5).
+    link : Likelihood
+        ``logit`` or ``probit``.
+    lapse : float
+        Share of answers given blindly, in [0, 0.5).
 
     Examples
     --------
@@ -160,7 +162,8 @@ class LapseShape:
 
     Attributes
     ----------
-    plain : the link without lapses.
+    plain : Likelihood
+        The link without lapses.
     """
 
     plain: Likelihood

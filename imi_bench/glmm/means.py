@@ -53,15 +53,24 @@ class MarginalMeans(Result):
 
     Attributes
     ----------
-    names : the variables asked for.
-    cells : their values at each mean.
-    estimate, se, low, high : float64 (cells,).
-    covariance : float64 (cells, cells) of the estimates, for contrasts.
-    level : of the intervals.
-    over, scale : how the random effects were treated; the scale.
-    held : covariates held at their mean.
-    averaged : factors averaged over, each level with the same weight.
-    quantity : what is estimated, in words.
+    names : tuple of str
+        The variables asked for.
+    cells : tuple of mapping of str to Any
+        Their values at each mean.
+    estimate, se, low, high : ndarray of float64
+        Float64 (cells,).
+    covariance : ndarray of float64
+        Float64 (cells, cells) of the estimates, for contrasts.
+    level : float
+        Of the intervals.
+    over, scale : Averaging and Scale
+        How the random effects were treated; the scale.
+    held : mapping of str to float
+        Covariates held at their mean.
+    averaged : tuple of str
+        Factors averaged over, each level with the same weight.
+    quantity : str
+        What is estimated, in words.
     """
 
     names: tuple[str, ...]
@@ -94,8 +103,10 @@ class MarginalMeans(Result):
 
         Parameters
         ----------
-        by : compare only means that share this variable's value; each value is a family.
-        adjust : how p-values are adjusted for their number within a family: ``holm``,
+        by : str, optional
+            Compare only means that share this variable's value; each value is a family.
+        adjust : Adjustment
+            How p-values are adjusted for their number within a family: ``holm``,
             ``tukey`` (studentized range, R's default), ``bonferroni`` or ``none``. Intervals are
             simultaneous with ``tukey`` and ``bonferroni``; with ``holm`` and ``none`` each has
             its own level.
@@ -176,8 +187,10 @@ class MarginalMeans(Result):
 
         Parameters
         ----------
-        raw : of `raw_means`.
-        ax : to draw on; a new figure by default.
+        raw : DataFrame, optional
+            Of `raw_means`.
+        ax : Axes, optional
+            To draw on; a new figure by default.
         """
         from imi_bench.glmm.means_figure import draw_means
 
@@ -197,14 +210,21 @@ def marginal_means(
 
     Parameters
     ----------
-    result : a fit with its design.
-    names : variables of the fixed effects.
-    at : values of variables, instead of a factor's levels or a covariate's mean.
-    over : ``population`` (averaged over the random effects) or ``zero``.
-    scale : ``response`` or ``link``.
-    above : of ordered answers: the probability of a higher one than this, instead of the mean
+    result : GlmmResult
+        A fit with its design.
+    names : str
+        Variables of the fixed effects.
+    at : mapping of str to sequence of Any, optional
+        Values of variables, instead of a factor's levels or a covariate's mean.
+    over : Averaging
+        ``population`` (averaged over the random effects) or ``zero``.
+    scale : Scale
+        ``response`` or ``link``.
+    above : str, optional
+        Of ordered answers: the probability of a higher one than this, instead of the mean
         place of the answer.
-    level : of the intervals.
+    level : float
+        Of the intervals.
 
     Raises
     ------
@@ -342,9 +362,12 @@ def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
 
     Parameters
     ----------
-    result : a fit with its design.
-    names : variables of the cells.
-    by : a grouping factor, such as ``participant``; None for one mean a cell.
+    result : GlmmResult
+        A fit with its design.
+    names : str
+        Variables of the cells.
+    by : str or None
+        A grouping factor, such as ``participant``; None for one mean a cell.
 
     Returns
     -------

@@ -26,9 +26,12 @@ def draw_means(
 
     Parameters
     ----------
-    means : of `imi_bench.glmm.means.marginal_means`.
-    raw : of `imi_bench.glmm.means.raw_means`, drawn as dots behind.
-    ax : to draw on.
+    means : MarginalMeans
+        Of `imi_bench.glmm.means.marginal_means`.
+    raw : DataFrame, optional
+        Of `imi_bench.glmm.means.raw_means`, drawn as dots behind.
+    ax : Axes, optional
+        To draw on.
     """
     import matplotlib.pyplot as plt
 

@@ -37,12 +37,18 @@ class Minimum:
 
     Attributes
     ----------
-    point : the best point found.
-    hessian : the last approximate Hessian, float64 (k, k).
-    slopes : slopes of the modes in the parameters near there, float64 (random effects, k).
-    iterations, evaluations : steps taken, objectives evaluated.
-    converged : whether the expected improvement fell below the tolerance.
-    reason : why it stopped.
+    point : Point
+        The best point found.
+    hessian : ndarray of float64
+        The last approximate Hessian, float64 (k, k).
+    slopes : ndarray of float64
+        Slopes of the modes in the parameters near there, float64 (random effects, k).
+    iterations, evaluations : int
+        Steps taken, objectives evaluated.
+    converged : bool
+        Whether the expected improvement fell below the tolerance.
+    reason : str
+        Why it stopped.
     """
 
     point: Point
@@ -90,11 +96,16 @@ def minimise(
 
     Parameters
     ----------
-    objective : deviance, gradient and approximate Hessian.
-    start : an evaluated point with a finite value.
-    free : which parameters may move.
-    tolerance : stop when the expected improvement of the deviance falls below this.
-    max_iterations : stop, unconverged, after this many steps.
+    objective : Objective
+        Deviance, gradient and approximate Hessian.
+    start : Point
+        An evaluated point with a finite value.
+    free : ndarray of bool
+        Which parameters may move.
+    tolerance : float
+        Stop when the expected improvement of the deviance falls below this.
+    max_iterations : int
+        Stop, unconverged, after this many steps.
     """
     point, evaluations, iteration = start, 1, 0
     secants: list[tuple[Floats, Floats]] = []
@@ -165,10 +176,14 @@ def difference_columns(
 
     Parameters
     ----------
-    objective, point : where to differentiate.
-    which : which parameters to differentiate in.
-    scale : float64 (k,), the size of one standard error; the step is a thousandth of it.
-    slopes : slopes of the modes, to start their search.
+    objective, point : Objective and Point
+        Where to differentiate.
+    which : ndarray of bool
+        Which parameters to differentiate in.
+    scale : ndarray of float64
+        Float64 (k,), the size of one standard error; the step is a thousandth of it.
+    slopes : ndarray of float64
+        Slopes of the modes, to start their search.
 
     Returns
     -------

@@ -19,15 +19,22 @@ class Options:
 
     Attributes
     ----------
-    link : ``logit`` or ``probit``; a Gaussian model has only ``identity``.
-    method : ``ML`` or ``REML``; a binomial model has only ``ML``.
-    nagq : quadrature nodes; 1 is the Laplace approximation.
-    hessian : compute the Hessian at the optimum. Without it, standard errors of a binomial model
+    link : LinkName, optional
+        ``logit`` or ``probit``; a Gaussian model has only ``identity``.
+    method : {"ML", "REML"}
+        ``ML`` or ``REML``; a binomial model has only ``ML``.
+    nagq : int
+        Quadrature nodes; 1 is the Laplace approximation.
+    hessian : bool
+        Compute the Hessian at the optimum. Without it, standard errors of a binomial model
         come from the working linear model; for refits whose estimates alone are wanted.
-    max_iterations : give up, unconverged, after this many steps.
-    lapse : share of answers given blindly, in [0, 0.5), in a binomial model; ``estimate`` finds
+    max_iterations : int
+        Give up, unconverged, after this many steps.
+    lapse : float or {"estimate"}
+        Share of answers given blindly, in [0, 0.5), in a binomial model; ``estimate`` finds
         it with everything else.
-    thresholds : ``flexible`` or ``symmetric``, in an ordinal model.
+    thresholds : ThresholdName
+        ``flexible`` or ``symmetric``, in an ordinal model.
     """
 
     link: LinkName | None = None

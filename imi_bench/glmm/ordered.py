@@ -31,9 +31,12 @@ def ordinal_design(
 
     Parameters
     ----------
-    formula : lme4's language; the response is a column.
-    data : one row for each answer.
-    levels : the answers in order, lowest first; needed where the column says no order.
+    formula : str
+        Lme4's language; the response is a column.
+    data : DataFrame
+        One row for each answer.
+    levels : sequence of str, optional
+        The answers in order, lowest first; needed where the column says no order.
 
     Raises
     ------
@@ -78,8 +81,10 @@ def ordered_codes(
 
     Parameters
     ----------
-    column : numbers, ordered categories, or anything with `levels`.
-    levels : every answer, lowest first.
+    column : Series
+        Numbers, ordered categories, or anything with `levels`.
+    levels : sequence of str, optional
+        Every answer, lowest first.
 
     Raises
     ------

@@ -35,9 +35,12 @@ def category_probabilities(link: LinkName, thresholds: Floats, eta: Floats) -> F
 
     Parameters
     ----------
-    link : ``logit`` or ``probit``.
-    thresholds : float64 (categories - 1,), increasing.
-    eta : linear predictor, any shape.
+    link : LinkName
+        ``logit`` or ``probit``.
+    thresholds : ndarray of float64
+        Float64 (categories - 1,), increasing.
+    eta : ndarray of float64
+        Linear predictor, any shape.
 
     Examples
     --------
@@ -188,10 +191,14 @@ class Thresholds:
 
     Attributes
     ----------
-    name : ``logit`` or ``probit``.
-    categories : labels of the ordered answers, lowest first; two or more.
-    kind : ``flexible``, or ``symmetric`` about a centre.
-    anchored : the centre is zero: the middle threshold of flexible ones, the centre of symmetric
+    name : LinkName
+        ``logit`` or ``probit``.
+    categories : tuple of str
+        Labels of the ordered answers, lowest first; two or more.
+    kind : ThresholdName
+        ``flexible``, or ``symmetric`` about a centre.
+    anchored : bool
+        The centre is zero: the middle threshold of flexible ones, the centre of symmetric
         ones; for fixed effects with a constant among them.
 
     Raises

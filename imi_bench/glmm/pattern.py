@@ -35,9 +35,12 @@ class Meeting(Brief):
 
     Attributes
     ----------
-    first, second : positions of the two factors, first <= second.
-    first_level, second_level : intp (pairs,), the levels that meet.
-    of_row : intp (n,), which pair each row of the data belongs to.
+    first, second : int
+        Positions of the two factors, first <= second.
+    first_level, second_level : ndarray of intp
+        Intp (pairs,), the levels that meet.
+    of_row : ndarray of intp
+        Intp (n,), which pair each row of the data belongs to.
     """
 
     first: int
@@ -58,14 +61,21 @@ class Pattern(Brief):
 
     Attributes
     ----------
-    codes : level of each row in each factor, the led-out factor first.
-    levels, widths : number of levels and of random effects per level of each factor.
-    meetings : all pairs of factors, each with itself and with the later ones.
-    border_start : first border column of each factor; 0 for the led-out factor, which has none.
-    tiles : layout of the border.
-    cell_level, cell_column : led-out level and border column of each non-zero of the coupling
+    codes : tuple of ndarray of intp
+        Level of each row in each factor, the led-out factor first.
+    levels, widths : tuple of int
+        Number of levels and of random effects per level of each factor.
+    meetings : tuple of Meeting
+        All pairs of factors, each with itself and with the later ones.
+    border_start : tuple of int
+        First border column of each factor; 0 for the led-out factor, which has none.
+    tiles : Tiles
+        Layout of the border.
+    cell_level, cell_column : ndarray of intp
+        Led-out level and border column of each non-zero of the coupling
         block, sorted by level, then column.
-    cell_order : permutation from the order of `meetings` to the sorted order of cells.
+    cell_order : ndarray of intp
+        Permutation from the order of `meetings` to the sorted order of cells.
     """
 
     codes: tuple[Indices, ...]
@@ -209,8 +219,10 @@ def analyse(codes: Sequence[Indices], levels: Sequence[int], widths: Sequence[in
 
     Parameters
     ----------
-    codes : for each factor, intp (n,) with values in 0 .. levels - 1.
-    levels, widths : number of levels and of random effects per level.
+    codes : sequence of ndarray of intp
+        For each factor, intp (n,) with values in 0 .. levels - 1.
+    levels, widths : sequence of int
+        Number of levels and of random effects per level.
 
     Raises
     ------

@@ -31,10 +31,14 @@ class GroupMean:
 
     Attributes
     ----------
-    name : of the group.
-    mean : of the values.
-    low, high : BCa interval; NaN where all values are alike.
-    n : number of values (units).
+    name : str
+        Of the group.
+    mean : float
+        Of the values.
+    low, high : float
+        BCa interval; NaN where all values are alike.
+    n : int
+        Number of values (units).
     """
 
     name: str
@@ -50,11 +54,16 @@ class PostHoc(Result):
 
     Attributes
     ----------
-    groups : labels, sorted by mean.
-    means : one for each group, in that order.
-    statistic, p : Kruskal-Wallis H and its p-value.
-    pairs : float64 (groups, groups), Holm-adjusted p-values of Conover's test; 1 on the diagonal.
-    alpha : level at which pairs are called different.
+    groups : tuple of str
+        Labels, sorted by mean.
+    means : tuple of GroupMean
+        One for each group, in that order.
+    statistic, p : float
+        Kruskal-Wallis H and its p-value.
+    pairs : ndarray of float64
+        Float64 (groups, groups), Holm-adjusted p-values of Conover's test; 1 on the diagonal.
+    alpha : float
+        Level at which pairs are called different.
     """
 
     groups: tuple[str, ...]
@@ -197,10 +206,14 @@ def compare_groups(
 
     Parameters
     ----------
-    values : for each group, one number a unit, such as its proportion correct.
-    seed : of the bootstrap.
-    alpha : level at which pairs are called different.
-    n_resamples : of the bootstrap.
+    values : mapping of str to sequence of float
+        For each group, one number a unit, such as its proportion correct.
+    seed : int
+        Of the bootstrap.
+    alpha : float
+        Level at which pairs are called different.
+    n_resamples : int
+        Of the bootstrap.
 
     Raises
     ------

@@ -53,15 +53,23 @@ class Plan:
 
     Attributes
     ----------
-    networks : how many.
-    units : of each network.
-    answers_per_unit : by as many different people.
-    answers_per_participant : main trials of one person, all on one network.
-    spread : standard deviation of the scale covariate over the networks (dividing by their number
+    networks : int
+        How many.
+    units : int
+        Of each network.
+    answers_per_unit : int
+        By as many different people.
+    answers_per_participant : int
+        Main trials of one person, all on one network.
+    spread : float
+        Standard deviation of the scale covariate over the networks (dividing by their number
         less one); 0.38 is that of log10 parameters over the paper's nine.
-    mean : proportion correct of a typical network, for a typical unit and person.
-    unit_sd, participant_sd, network_sd : standard deviations in log-odds.
-    chosen : the networks at hand have exactly this spread; otherwise they are a sample of a normal
+    mean : float
+        Proportion correct of a typical network, for a typical unit and person.
+    unit_sd, participant_sd, network_sd : float
+        Standard deviations in log-odds.
+    chosen : bool
+        The networks at hand have exactly this spread; otherwise they are a sample of a normal
         population that has it, and few networks may by chance lie close together.
 
     Raises
@@ -149,12 +157,18 @@ class Power(Result):
 
     Attributes
     ----------
-    plan : the study.
-    slope : in log-odds for one unit of the covariate.
-    alpha : level of the two-sided test.
-    power : probability that the test finds the slope.
-    se : standard error of the slope, for networks of exactly the plan's spread.
-    equivalence : probability that two one-sided tests bound the slope by `slope` when the true
+    plan : Plan
+        The study.
+    slope : float
+        In log-odds for one unit of the covariate.
+    alpha : float
+        Level of the two-sided test.
+    power : float
+        Probability that the test finds the slope.
+    se : float
+        Standard error of the slope, for networks of exactly the plan's spread.
+    equivalence : float
+        Probability that two one-sided tests bound the slope by `slope` when the true
         one is zero.
     """
 
@@ -306,9 +320,12 @@ def power(plan: Plan, *, slope: float, alpha: float = 0.05) -> Power:
 
     Parameters
     ----------
-    plan : the study.
-    slope : in log-odds for one unit of the covariate, such as tenfold parameters.
-    alpha : level.
+    plan : Plan
+        The study.
+    slope : float
+        In log-odds for one unit of the covariate, such as tenfold parameters.
+    alpha : float
+        Level.
 
     Examples
     --------

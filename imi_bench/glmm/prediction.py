@@ -40,12 +40,18 @@ class Rows:
 
     Attributes
     ----------
-    fixed : float64 (n, p).
-    offset : float64 (n,).
-    random : for each grouping factor, its columns float64 (n, effects).
-    shift : float64 (n,), the random effects of each row's own levels; zeros where not wanted.
-    shift_variance : float64 (n,), variance of `shift` given the data.
-    unknown : bool (n,), rows with a level that the fit did not see.
+    fixed : ndarray of float64
+        Float64 (n, p).
+    offset : ndarray of float64
+        Float64 (n,).
+    random : tuple of ndarray of float64
+        For each grouping factor, its columns float64 (n, effects).
+    shift : ndarray of float64
+        Float64 (n,), the random effects of each row's own levels; zeros where not wanted.
+    shift_variance : ndarray of float64
+        Float64 (n,), variance of `shift` given the data.
+    unknown : ndarray of bool
+        Bool (n,), rows with a level that the fit did not see.
     """
 
     fixed: Floats
@@ -63,9 +69,12 @@ def rows_of(
 
     Parameters
     ----------
-    result : a fit with its design.
-    data : other rows, with the columns that the formula names; None for the model's own.
-    conditional : look up the levels of the grouping factors.
+    result : GlmmResult
+        A fit with its design.
+    data : DataFrame, optional
+        Other rows, with the columns that the formula names; None for the model's own.
+    conditional : bool
+        Look up the levels of the grouping factors.
 
     Raises
     ------
@@ -189,8 +198,10 @@ def parameters_of(result: GlmmResult, *, above: str | None = None) -> _Parameter
 
     Parameters
     ----------
-    result : a fit with its design.
-    above : an ordered answer: read the probability of a higher one; by default the mean place
+    result : GlmmResult
+        A fit with its design.
+    above : str, optional
+        An ordered answer: read the probability of a higher one; by default the mean place
         of the answer, counted from one.
     """
     if above is None:
@@ -208,11 +219,16 @@ class Prediction(Result):
 
     Attributes
     ----------
-    estimate, low, high : float64 (n,).
-    se : float64 (n,), on the same scale.
-    level : of the intervals.
-    over, scale : how the random effects were treated; the scale.
-    unknown : bool (n,), rows with a level the fit had not seen, whose effect is taken as zero.
+    estimate, low, high : ndarray of float64
+        Float64 (n,).
+    se : ndarray of float64
+        Float64 (n,), on the same scale.
+    level : float
+        Of the intervals.
+    over, scale : Averaging and Scale
+        How the random effects were treated; the scale.
+    unknown : ndarray of bool
+        Bool (n,), rows with a level the fit had not seen, whose effect is taken as zero.
     """
 
     estimate: Floats
@@ -269,15 +285,22 @@ def predict(
 
     Parameters
     ----------
-    result : a fit with its design.
-    data : other rows; None for the model's own.
-    over : ``population`` averages over the random effects, ``zero`` sets them to zero,
+    result : GlmmResult
+        A fit with its design.
+    data : DataFrame, optional
+        Other rows; None for the model's own.
+    over : Averaging
+        ``population`` averages over the random effects, ``zero`` sets them to zero,
         ``conditional`` takes those of each row's levels.
-    scale : ``response`` (probability, value, mean place of an ordered answer) or ``link``.
-    new_levels : with ``conditional``, refuse levels that the fit did not see, or take their
+    scale : Scale
+        ``response`` (probability, value, mean place of an ordered answer) or ``link``.
+    new_levels : {"refuse", "zero"}
+        With ``conditional``, refuse levels that the fit did not see, or take their
         effects as zero.
-    above : see `parameters_of`.
-    level : of the intervals.
+    above : str, optional
+        See `parameters_of`.
+    level : float
+        Of the intervals.
 
     Returns
     -------

@@ -25,10 +25,14 @@ class Point(Brief):
 
     Attributes
     ----------
-    parameters : float64 (k,).
-    value : the deviance, minus twice the log-likelihood.
-    gradient : float64 (k,).
-    modes : float64 (random effects,), the conditional modes u.
+    parameters : ndarray of float64
+        Float64 (k,).
+    value : float
+        The deviance, minus twice the log-likelihood.
+    gradient : ndarray of float64
+        Float64 (k,).
+    modes : ndarray of float64
+        Float64 (random effects,), the conditional modes u.
     """
 
     parameters: Floats
@@ -48,12 +52,18 @@ class Problem(Brief):
 
     Attributes
     ----------
-    response : float64 (n,); successes in a binomial model.
-    trials : float64 (n,); in a Gaussian model the weights of its rows.
-    offset : float64 (n,).
-    basis : float64 (n, p), the fixed-effects design with columns made orthogonal.
-    random : Z, factor by factor.
-    templates : layout of theta, one for each factor.
+    response : ndarray of float64
+        Float64 (n,); successes in a binomial model.
+    trials : ndarray of float64
+        Float64 (n,); in a Gaussian model the weights of its rows.
+    offset : ndarray of float64
+        Float64 (n,).
+    basis : ndarray of float64
+        Float64 (n, p), the fixed-effects design with columns made orthogonal.
+    random : RandomDesign
+        Z, factor by factor.
+    templates : tuple of Template
+        Layout of theta, one for each factor.
     """
 
     response: Floats
@@ -202,9 +212,12 @@ class Problem(Brief):
 
         Parameters
         ----------
-        rows : float64 (n, k), the columns F, best stored column by column.
-        weight : float64 (n,), the diagonal of W.
-        factors, factorisation : Lambda of each factor, and A.
+        rows : ndarray of float64
+            Float64 (n, k), the columns F, best stored column by column.
+        weight : ndarray of float64
+            Float64 (n,), the diagonal of W.
+        factors, factorisation : sequence of ndarray of float64 and Factorisation
+            Lambda of each factor, and A.
 
         Returns
         -------

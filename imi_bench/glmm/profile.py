@@ -135,9 +135,12 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
 
     Parameters
     ----------
-    result : a converged maximum-likelihood fit with its design.
-    name : of the fixed effect.
-    level : of the interval.
+    result : GlmmResult
+        A converged maximum-likelihood fit with its design.
+    name : str
+        Of the fixed effect.
+    level : float
+        Of the interval.
 
     Raises
     ------

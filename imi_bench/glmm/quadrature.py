@@ -25,8 +25,10 @@ class QuadratureObjective:
 
     Parameters
     ----------
-    laplace : the same model's Laplace objective, which finds the modes.
-    nodes : number of quadrature nodes in each group.
+    laplace : LaplaceObjective
+        The same model's Laplace objective, which finds the modes.
+    nodes : int
+        Number of quadrature nodes in each group.
 
     Raises
     ------

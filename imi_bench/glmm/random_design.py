@@ -20,8 +20,10 @@ class RandomDesign(Brief):
 
     Attributes
     ----------
-    pattern : symbolic structure.
-    values : for each factor, float64 (n, width), or None for a lone intercept.
+    pattern : Pattern
+        Symbolic structure.
+    values : tuple of ndarray of float64 or None
+        For each factor, float64 (n, width), or None for a lone intercept.
     """
 
     pattern: Pattern

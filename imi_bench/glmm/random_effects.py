@@ -16,14 +16,22 @@ class RandomEffects(Brief):
 
     Attributes
     ----------
-    group : name of the factor.
-    names : name of each random effect, such as ``(Intercept)``.
-    blocks : how many consecutive effects are correlated with each other.
-    sd : float64 (r,), standard deviations.
-    corr : float64 (r, r), correlations; NaN where a standard deviation is zero.
-    levels : label of each level.
-    modes : float64 (levels, r), conditional modes on the scale of the linear predictor.
-    conditional_sd : float64 (levels, r), standard deviations of the effects given the data.
+    group : str
+        Name of the factor.
+    names : tuple of str
+        Name of each random effect, such as ``(Intercept)``.
+    blocks : tuple of int
+        How many consecutive effects are correlated with each other.
+    sd : ndarray of float64
+        Float64 (r,), standard deviations.
+    corr : ndarray of float64
+        Float64 (r, r), correlations; NaN where a standard deviation is zero.
+    levels : tuple of str
+        Label of each level.
+    modes : ndarray of float64
+        Float64 (levels, r), conditional modes on the scale of the linear predictor.
+    conditional_sd : ndarray of float64
+        Float64 (levels, r), standard deviations of the effects given the data.
     """
 
     group: str

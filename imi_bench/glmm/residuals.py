@@ -42,13 +42,19 @@ class SimulatedResiduals(Result):
 
     Attributes
     ----------
-    residual : float64 (n,).
-    fitted : float64 (n,), mean of the simulated answers.
-    tests : ``uniformity``, ``dispersion``, ``outliers`` and ``trend``, each ranked among the
+    residual : ndarray of float64
+        Float64 (n,).
+    fitted : ndarray of float64
+        Float64 (n,), mean of the simulated answers.
+    tests : tuple of Inference
+        ``uniformity``, ``dispersion``, ``outliers`` and ``trend``, each ranked among the
         simulations.
-    groups : mean residual of each level of each grouping factor.
-    n : simulated data sets.
-    seed : of the simulations.
+    groups : dict of str to dict of str to float
+        Mean residual of each level of each grouping factor.
+    n : int
+        Simulated data sets.
+    seed : int
+        Of the simulations.
     """
 
     residual: Floats
@@ -91,9 +97,12 @@ def simulated_residuals(result: GlmmResult, *, n: int = 250, seed: int = 0) -> S
 
     Parameters
     ----------
-    result : a converged fit with its design.
-    n : simulated data sets, at least 50.
-    seed : of the simulations and of the breaking of ties.
+    result : GlmmResult
+        A converged fit with its design.
+    n : int
+        Simulated data sets, at least 50.
+    seed : int
+        Of the simulations and of the breaking of ties.
 
     Raises
     ------

@@ -27,9 +27,12 @@ class Response:
 
     Attributes
     ----------
-    values : float64 (n,); successes in a binomial model.
-    trials : float64 (n,); ones for single answers and in a Gaussian model.
-    remark : which answer counts as a success, where that is not plain; else empty.
+    values : ndarray of float64
+        Float64 (n,); successes in a binomial model.
+    trials : ndarray of float64
+        Float64 (n,); ones for single answers and in a Gaussian model.
+    remark : str
+        Which answer counts as a success, where that is not plain; else empty.
     """
 
     values: Floats
@@ -44,10 +47,14 @@ def read_response(
 
     Parameters
     ----------
-    parsed : the formula.
-    data : no missing value in the columns it names.
-    family : ``binomial`` or ``gaussian``.
-    weights : number of trials of each row, for a response of proportions; of a Gaussian response
+    parsed : ParsedFormula
+        The formula.
+    data : DataFrame
+        No missing value in the columns it names.
+    family : FamilyName
+        ``binomial`` or ``gaussian``.
+    weights : Node or None
+        Number of trials of each row, for a response of proportions; of a Gaussian response
         what the residual variance is divided by.
 
     Raises

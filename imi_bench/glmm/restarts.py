@@ -33,10 +33,13 @@ class Restarts(Result):
 
     Attributes
     ----------
-    log_likelihood : float64 (starts,); NaN where a fit did not converge.
-    distance : float64 (starts,), the largest difference of a fixed effect from the fit's own, in
+    log_likelihood : ndarray of float64
+        Float64 (starts,); NaN where a fit did not converge.
+    distance : ndarray of float64
+        Float64 (starts,), the largest difference of a fixed effect from the fit's own, in
         its standard errors.
-    original : the fit's own log-likelihood.
+    original : float
+        The fit's own log-likelihood.
     """
 
     log_likelihood: Floats
@@ -104,9 +107,12 @@ def restarts(result: GlmmResult, *, n: int = 8, seed: int = 0) -> Restarts:
 
     Parameters
     ----------
-    result : a fit with its design.
-    n : number of starts.
-    seed : of the places.
+    result : GlmmResult
+        A fit with its design.
+    n : int
+        Number of starts.
+    seed : int
+        Of the places.
     """
     design = result.design
     if design is None:

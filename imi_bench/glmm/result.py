@@ -47,36 +47,63 @@ class GlmmResult(Result):
 
     Attributes
     ----------
-    formula, family, link, method, nagq : what was fitted; ``nagq`` 1 is Laplace.
-    names : name of each fixed effect, as lme4 gives it.
-    estimate : float64 (p,), fixed effects on the scale of the linear predictor.
-    covariance : float64 (p, p), their covariance. Binomial: from the Hessian of the deviance in
+    formula, family, link, method, nagq : str and FamilyName and LinkName and {"ML", "REML"} and int
+        What was fitted; ``nagq`` 1 is Laplace.
+    names : tuple of str
+        Name of each fixed effect, as lme4 gives it.
+    estimate : ndarray of float64
+        Float64 (p,), fixed effects on the scale of the linear predictor.
+    covariance : ndarray of float64
+        Float64 (p, p), their covariance. Binomial: from the Hessian of the deviance in
         (theta, fixed effects); Gaussian: sigma squared times the profiled information, as lme4.
-    theta_names : lme4's names of the relative covariance parameters.
-    theta : float64 (k,), the lower triangles of the relative covariance factors.
-    theta_covariance : float64 (k, k); NaN where theta is held or on the boundary.
-    sigma : residual standard deviation, of a row of weight 1; NaN in a binomial model.
-    random : one entry for each grouping factor, most levels first.
-    log_likelihood : (restricted) log-likelihood, with all constants.
-    parameters : number of estimated parameters.
-    n, dropped : rows used, and rows left out for missing values.
-    gradient_norm : sqrt(g' H^-1 g), the distance to the optimum in standard errors.
-    iterations, evaluations : steps of the optimiser, evaluations of the deviance.
-    seconds : wall-clock time.
-    converged, reason : whether the optimum was reached, and why the search stopped.
-    singular : whether a random-effects covariance is on the boundary (variance 0, correlation 1).
-    warnings : remarks a reader must see.
-    lapse : share of answers given blindly, as given or estimated; 0 where the model has none.
-    categories : the ordered answers of an ordinal model, lowest first.
-    thresholds : of an ordinal model, ``flexible`` or ``symmetric``.
-    shape_names, shape : what the likelihood has of its own, estimated: thresholds (``1|2``), or
+    theta_names : tuple of str
+        Lme4's names of the relative covariance parameters.
+    theta : ndarray of float64
+        Float64 (k,), the lower triangles of the relative covariance factors.
+    theta_covariance : ndarray of float64
+        Float64 (k, k); NaN where theta is held or on the boundary.
+    sigma : float
+        Residual standard deviation, of a row of weight 1; NaN in a binomial model.
+    random : tuple of RandomEffects
+        One entry for each grouping factor, most levels first.
+    log_likelihood : float
+        (restricted) log-likelihood, with all constants.
+    parameters : int
+        Number of estimated parameters.
+    n, dropped : int
+        Rows used, and rows left out for missing values.
+    gradient_norm : float
+        Sqrt(g' H^-1 g), the distance to the optimum in standard errors.
+    iterations, evaluations : int
+        Steps of the optimiser, evaluations of the deviance.
+    seconds : float
+        Wall-clock time.
+    converged, reason : bool and str
+        Whether the optimum was reached, and why the search stopped.
+    singular : bool
+        Whether a random-effects covariance is on the boundary (variance 0, correlation 1).
+    warnings : tuple of str
+        Remarks a reader must see.
+    lapse : float
+        Share of answers given blindly, as given or estimated; 0 where the model has none.
+    categories : tuple of str
+        The ordered answers of an ordinal model, lowest first.
+    thresholds : ThresholdName
+        Of an ordinal model, ``flexible`` or ``symmetric``.
+    shape_names, shape : tuple of str and ndarray of float64
+        What the likelihood has of its own, estimated: thresholds (``1|2``), or
         the lapse rate; float64 (s,).
-    joint_covariance : float64 (k + p + s, k + p + s), of theta, fixed effects and shape together;
+    joint_covariance : ndarray of float64
+        Float64 (k + p + s, k + p + s), of theta, fixed effects and shape together;
         NaN where one of them is held or on the boundary.
-    remarks : how the table was read: rows dropped, what counts as a success.
-    separated : fixed effects without a finite estimate.
-    design : the data of the model; absent from JSON.
-    warm : where a refit can start; absent from JSON.
+    remarks : tuple of str
+        How the table was read: rows dropped, what counts as a success.
+    separated : tuple of str
+        Fixed effects without a finite estimate.
+    design : Design or None
+        The data of the model; absent from JSON.
+    warm : WarmStart or None
+        Where a refit can start; absent from JSON.
     """
 
     formula: str
@@ -274,7 +301,8 @@ class GlmmResult(Result):
 
         Parameters
         ----------
-        rng : source of chance.
+        rng : numpy.random.Generator
+            Source of chance.
 
         Returns
         -------

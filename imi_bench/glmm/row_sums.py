@@ -26,11 +26,16 @@ class Route(Brief):
 
     Attributes
     ----------
-    of_row : intp (n,), class of each row.
-    size : number of classes.
-    starts : where each class begins, if the rows stand in the order of their classes.
-    finer : position of a finer classing among the routes, or None.
-    step : intp (classes of the finer one,), the class here of each class there.
+    of_row : ndarray of intp
+        Intp (n,), class of each row.
+    size : int
+        Number of classes.
+    starts : ndarray of intp or None
+        Where each class begins, if the rows stand in the order of their classes.
+    finer : int or None
+        Position of a finer classing among the routes, or None.
+    step : ndarray of intp or None
+        Intp (classes of the finer one,), the class here of each class there.
     """
 
     of_row: Indices
@@ -57,7 +62,8 @@ def lay_routes(classings: Sequence[tuple[Indices, int]]) -> tuple[Route, ...]:
 
     Parameters
     ----------
-    classings : class of each row, and number of classes, each of which has a row.
+    classings : sequence of (ndarray of intp, int)
+        Class of each row, and number of classes, each of which has a row.
 
     Examples
     --------

@@ -39,10 +39,14 @@ def save_model(
 
     Parameters
     ----------
-    result : the fit.
-    path : of the JSON file.
-    data : the table.
-    levels, weights : as they were given to `imi_bench.glmm.fit`.
+    result : GlmmResult
+        The fit.
+    path : Path
+        Of the JSON file.
+    data : Path
+        The table.
+    levels, weights : sequence of str, optional and str, optional
+        As they were given to `imi_bench.glmm.fit`.
 
     Returns
     -------
@@ -68,8 +72,10 @@ def load_model(path: Path, *, data: Path | None = None) -> GlmmResult:
 
     Parameters
     ----------
-    path : of the JSON file.
-    data : where the table is now; by default where it was.
+    path : Path
+        Of the JSON file.
+    data : Path, optional
+        Where the table is now; by default where it was.
 
     Raises
     ------

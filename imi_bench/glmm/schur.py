@@ -39,9 +39,12 @@ class Factorisation:
 
     Parameters
     ----------
-    pattern : symbolic structure.
-    gram : Z' W Z, one block for each meeting.
-    factors : Lambda of each grouping factor.
+    pattern : Pattern
+        Symbolic structure.
+    gram : sequence of ndarray of float64
+        Z' W Z, one block for each meeting.
+    factors : sequence of ndarray of float64
+        Lambda of each grouping factor.
 
     Raises
     ------

@@ -32,10 +32,14 @@ class Search:
 
     Attributes
     ----------
-    objective, problem : what is minimised.
-    free : which parameters may move.
-    wants_hessian : compute the Hessian at the end.
-    max_iterations : give up, unconverged, after this many steps.
+    objective, problem : Objective and Problem
+        What is minimised.
+    free : ndarray of bool
+        Which parameters may move.
+    wants_hessian : bool
+        Compute the Hessian at the end.
+    max_iterations : int
+        Give up, unconverged, after this many steps.
     """
 
     objective: Objective

@@ -49,8 +49,10 @@ def separating(fixed: Floats, successes: Floats, trials: Floats) -> NDArray[np.b
 
     Parameters
     ----------
-    fixed : float64 (n, p).
-    successes, trials : float64 (n,).
+    fixed : ndarray of float64
+        Float64 (n, p).
+    successes, trials : ndarray of float64
+        Float64 (n,).
 
     Returns
     -------

@@ -30,10 +30,12 @@ class ShapedLink(Likelihood):
 
     Attributes
     ----------
-    shape_slope : (response, trials, eta, on value, on score, on weight) to float64 (k,), the sum
+    shape_slope : callable
+        (response, trials, eta, on value, on score, on weight) to float64 (k,), the sum
         over rows of the derivatives of log-likelihood, score and weight in each shape parameter,
         times the given multipliers.
-    shape_information : (response, trials, eta) to the information between the linear predictor
+    shape_information : callable
+        (response, trials, eta) to the information between the linear predictor
         and the shape, float64 (n, k), and within the shape, float64 (k, k).
     """
 
@@ -76,8 +78,10 @@ class ShapedLaplace(LaplaceObjective):
 
     Parameters
     ----------
-    problem : the model's arrays.
-    shape : the family of likelihoods.
+    problem : Problem
+        The model's arrays.
+    shape : Shape
+        The family of likelihoods.
     """
 
     def __init__(self, problem: Problem, shape: Shape) -> None:

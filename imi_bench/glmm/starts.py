@@ -38,10 +38,14 @@ class WarmStart(Brief):
 
     Attributes
     ----------
-    theta : float64 (k,).
-    fixed : float64 (p,), fixed effects of the design's own columns.
-    modes : float64 (random effects,) or None.
-    shape : float64 (s,), internal parameters of a lapse rate or of thresholds; None to begin anew.
+    theta : ndarray of float64
+        Float64 (k,).
+    fixed : ndarray of float64
+        Float64 (p,), fixed effects of the design's own columns.
+    modes : ndarray of float64, optional
+        Float64 (random effects,) or None.
+    shape : ndarray of float64, optional
+        Float64 (s,), internal parameters of a lapse rate or of thresholds; None to begin anew.
     """
 
     theta: Floats

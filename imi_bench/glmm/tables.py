@@ -34,7 +34,8 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    source : a DataFrame, which is given back; ``.csv``, ``.tsv`` or ``.parquet``.
+    source : str or Path or DataFrame
+        A DataFrame, which is given back; ``.csv``, ``.tsv`` or ``.parquet``.
 
     Raises
     ------

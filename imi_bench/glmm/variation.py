@@ -31,9 +31,12 @@ class Variation(Result):
 
     Attributes
     ----------
-    fixed : variance of the fixed effects' part over the rows.
-    groups : mean variance of each grouping factor's part.
-    residual : an answer's own variance.
+    fixed : float
+        Variance of the fixed effects' part over the rows.
+    groups : dict of str to float
+        Mean variance of each grouping factor's part.
+    residual : float
+        An answer's own variance.
     """
 
     fixed: float
@@ -91,8 +94,10 @@ def random_variances(result: GlmmResult, rows: tuple[Floats | None, ...]) -> lis
 
     Parameters
     ----------
-    result : a fit.
-    rows : for each factor, its columns float64 (rows, effects); None for a lone intercept.
+    result : GlmmResult
+        A fit.
+    rows : tuple of ndarray of float64 or None
+        For each factor, its columns float64 (rows, effects); None for a lone intercept.
 
     Returns
     -------
@@ -112,7 +117,8 @@ def variation(result: GlmmResult) -> Variation:
 
     Parameters
     ----------
-    result : a fit with its design.
+    result : GlmmResult
+        A fit with its design.
 
     Raises
     ------

@@ -224,7 +224,8 @@ class Board:
 
         Parameters
         ----------
-        withdrawn : collection of str
+        withdrawn : Collection[str]
+            Collection of str
             ``name/revision`` of submissions taken back on purpose.
 
         Raises

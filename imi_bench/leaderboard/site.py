@@ -64,7 +64,8 @@ def build_board(
     board : Board
     fresh : bool
         Compute every row again, also those known from before.
-    withdrawn : collection of str
+    withdrawn : Collection[str]
+        Collection of str
         ``name/revision`` of rows whose files were taken back on purpose.
     executor : str or Executor
         As in `imi_bench.leaderboard.verify.verify`.

@@ -38,6 +38,7 @@ class Fitted:
     ----------
     head : Head
     seen : frozenset of str
+        Frozenset of str.
     columns : tuple of int, optional
         The observers it looks at; all of them if None.
     """

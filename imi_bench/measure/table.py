@@ -43,7 +43,8 @@ class Table:
         Trials on which some observer gave no answer; it then says nothing.
     left_out : int
         Main trials with answers that some observer was not shown.
-    pictures : tuple of frozenset of str, or None
+    pictures : tuple of frozenset of str or None
+        Tuple of frozenset of str, or None
         Content hashes of the pictures each trial shows.
     """
 

@@ -57,7 +57,8 @@ def machine_interpretability(
     ----------
     network : str, Path, NetworkCard or torch.nn.Module
         As in `imi_bench.vision.loading.load_network`.
-    images : str, Path, (N, H, W, 3) uint8 array, or dataset
+    images : object
+        Str, Path, (N, H, W, 3) uint8 array, or dataset
         As in `imi_bench.networks.collection.open_images`.
     observer : str or Observer
         As in `imi_bench.observers.catalogue.load_observer`; one that embeds single images.
@@ -72,7 +73,7 @@ def machine_interpretability(
         Share of the images at each end that tasks are drawn from.
     checkpoint, pretrained, layers, input_size, device
         As in `imi_bench.vision.loading.load_network`.
-    batch_size, shard_size, precision, memory, workers
+    batch_size, shard_size, precision, memory, workers : int, float or str, optional
         Of the pass over the images; see `imi_bench.mis.job.MisJob`.
     seed : int
         Of the tasks' draws, and of random weights.

@@ -59,7 +59,7 @@ class MisJob:
         share, also at the same time. None: `out`.
     unique : bool
         Keep one image of each content; the others would be their own references.
-    batch_size, shard_size, precision, workers
+    batch_size, shard_size, precision, workers : int and int, optional and str
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
 

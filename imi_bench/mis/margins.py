@@ -42,7 +42,8 @@ class Embeddings:
 
     Parameters
     ----------
-    values : (images, dims) array, numpy or torch, on any device
+    values : Any
+        (images, dims) array, numpy or torch, on any device
         Other than single and double floats are computed in single precision.
     workers : ThreadPoolExecutor
         Of `worker_threads`. Lengths are computed there from now on.

@@ -149,9 +149,11 @@ def machine_interpretability_score(
 
     Parameters
     ----------
-    embeddings : (images, dims) float array, numpy or torch
+    embeddings : Any
+        (images, dims) float array, numpy or torch
         One code an image, compared by cosine.
-    activations : (images, units) float array, numpy or torch
+    activations : Any
+        (images, units) float array, numpy or torch
         In the same order of images.
     n_tasks : int
         Tasks a unit, N.
@@ -231,10 +233,11 @@ def score_pools(
 
     Parameters
     ----------
-    embeddings : (images, dims) float array, numpy or torch
+    embeddings : Any
+        (images, dims) float array, numpy or torch.
     pools : Pools
         Of U units, over rows of `embeddings`.
-    units : (U,) names or numbers
+    units : (U,) str or int
     n_tasks, n_references, slope, seed, threads
         As in `machine_interpretability_score`.
     """
@@ -260,7 +263,8 @@ def score_tasks(embeddings: Any, tasks: Tasks, *, slope: float) -> MachineInterp
 
     Parameters
     ----------
-    embeddings : (images, dims) float array, numpy or torch
+    embeddings : Any
+        (images, dims) float array, numpy or torch.
     tasks : Tasks
         Of U units.
     slope : float

@@ -206,7 +206,8 @@ def collect_activations(
 
     Parameters
     ----------
-    images : ImageSet or anything `open_images` takes
+    images : object
+        ImageSet or anything `open_images` takes.
     out : Path, optional
         Folder for ``activations.npz`` and ``run.json``, and for finished shards meanwhile.
     executor : str or Executor

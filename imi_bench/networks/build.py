@@ -68,7 +68,8 @@ def build_trials(
     ----------
     network : str, Path, NetworkCard, torch.nn.Module or LoadedNetwork
         As in `imi_bench.vision.loading.load_network`.
-    images : str, Path, (N, H, W, 3) uint8 array, or dataset
+    images : object
+        Str, Path, (N, H, W, 3) uint8 array, or dataset
         As in `imi_bench.networks.collection.open_images`.
     units : int, or sequence of str
         How many to sample (the paper's 84), or which, as ``layer__channel``.
@@ -91,7 +92,7 @@ def build_trials(
         Units visualised at a time, which bounds the memory; by default what the batch size holds.
     checkpoint, pretrained, layers, input_size, device
         As in `imi_bench.vision.loading.load_network`; not used for one that is loaded.
-    batch_size, precision, workers
+    batch_size, precision, workers : int and str
         Of the pass over the images.
     seed : int
         Of random weights, sampled units and dealt images.

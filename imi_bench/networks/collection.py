@@ -111,7 +111,8 @@ def open_images(source: object) -> ImageSet:
 
     Parameters
     ----------
-    source : Path or str, (N, H, W, 3) uint8 array, or dataset
+    source : object
+        Path or str, (N, H, W, 3) uint8 array, or dataset
         A folder is searched with all its subfolders, linked ones too, in the order of the names;
         hidden files and folders (``._x.jpg``) are left out, and `remarks` counts them. A ``.npz``
         file gives its array ``images``. A dataset has a length and gives, by number, a Pillow

@@ -55,8 +55,10 @@ class Extremes:
 
         Parameters
         ----------
-        values : (U, n) float32 tensor
-        images : (n,) int64 tensor
+        values : Tensor
+            (U, n) float32 tensor.
+        images : Tensor
+            (n,) int64 tensor
             Image numbers, below 2**31.
         """
         width = min(self.keep, self._keys["top"].shape[1] + values.shape[1])

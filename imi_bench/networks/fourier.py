@@ -60,8 +60,10 @@ def random_view(images: Tensor, shifts: Tensor) -> Tensor:
 
     Parameters
     ----------
-    images : (n, 3, size, size) tensor
-    shifts : (n, 4) tensor
+    images : Tensor
+        (n, 3, size, size) tensor.
+    shifts : Tensor
+        (n, 4) tensor
         Numbers in 0..1 that say how far: horizontal, vertical, scale, angle; 0.5 leaves the
         image as it is. Largest amounts: a sixteenth of the side, a tenth, 6 degrees.
     """

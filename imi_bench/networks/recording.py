@@ -72,7 +72,8 @@ class Recorder:
 
     Attributes
     ----------
-    block : (U, block) float32 tensor
+    block : int
+        (U, block) float32 tensor
         Unit activations of the images since the last `clear`.
     """
 
@@ -179,7 +180,8 @@ def measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Parameters
     ----------
-    maps : (B, C, …positions) tensor
+    maps : Tensor
+        (B, C, …positions) tensor.
 
     Returns
     -------

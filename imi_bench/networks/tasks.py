@@ -283,7 +283,7 @@ def draw_tasks(
     n_tasks, n_references : int
         N and K.
     seed : int
-    units : (U,) names or numbers
+    units : (U,) str or int
         One for each unit, the same whenever the unit is scored again.
     """
     ranks = draw_ranks(

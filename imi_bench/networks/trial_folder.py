@@ -70,7 +70,8 @@ def assemble_trials(
     ----------
     activations : Activations
         Of a pass over the same images.
-    images : ImageSet or anything `open_images` takes
+    images : object
+        ImageSet or anything `open_images` takes.
     units, designs, catch, seed
         As for `choose_exemplars`.
     crop : "seen", Preprocess, int or None

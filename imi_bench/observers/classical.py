@@ -54,7 +54,8 @@ class ColourHistogram:
 
     Parameters
     ----------
-    bins : (lightness, a*, b*) counts
+    bins : (int, int, int)
+        (lightness, a*, b*) counts.
     size : int
         Side of the thumbnail in pixels.
     """
@@ -237,7 +238,8 @@ class Classical:
 
     Parameters
     ----------
-    weights : mapping of part name to positive weight
+    weights : mapping of str to float
+        Mapping of part name to positive weight
         Parts are ``colour``, ``texture``, ``gradients``.
 
     Raises

@@ -125,13 +125,13 @@ def from_timm(
         Pinned source; by default timm's own source of the tag. Not used with `checkpoint`.
     pretrained : bool
         False: random weights drawn with `seed`, named so in the description.
-    image_size, mean, std
+    image_size, mean, std : int, optional and sequence of float, optional
         Override the network's own data configuration (crop, interpolation, normalisation).
     num_classes : int, optional
         Of the classifier, which is not read; a checkpoint's own is found without it.
     layer : str, optional
         Layers to read instead, joined by commas, as `imi-bench networks units` names them.
-    spatial, power
+    spatial, power : str and float
         How a layer's positions become a code, as in `imi_bench.observers.layers`.
     device, dtype
         As in `imi_bench.observers.catalogue.load_observer`.

@@ -77,7 +77,8 @@ def second_instance(
     Parameters
     ----------
     recipe : Recipe
-    pixels : sequence of (H, W, 3) uint8 arrays
+    pixels : sequence of ndarray of uint8
+        Sequence of (H, W, 3) uint8 arrays.
     hashes : (N,) str
         Content hashes of the images.
     columns : mapping

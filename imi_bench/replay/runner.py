@@ -64,11 +64,11 @@ def answer(
         As in `imi_bench.stimuli.trial_files.read_trials`.
     seed : int
         Decides which query is shown first; also that of random weights and of ``chance``.
-    device, dtype
+    device, dtype : str
         Of an observer that is given by name.
     batch_size, out, cache, force
         As in `replay`.
-    network, skip_bad
+    network, skip_bad : str and bool
         Of trials that are read from disk.
     store, executor
         As in `replay`.

@@ -35,8 +35,10 @@ def draw_effects(effects: Effects, path: Path) -> Path:
 
     Parameters
     ----------
-    effects : of `imi_bench.effects.analysis.analyse`.
-    path : of the figure.
+    effects : Effects
+        Of `imi_bench.effects.analysis.analyse`.
+    path : Path
+        Of the figure.
 
     Returns
     -------

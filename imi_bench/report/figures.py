@@ -153,7 +153,8 @@ def dots(
         Where the line of chance stands.
     alt : str
         What is seen, in a sentence.
-    band : mapping of facet to (low, high), optional
+    band : mapping of str to (float, float), optional
+        Mapping of facet to (low, high), optional
         A shaded range, such as the interval of the human ceiling.
     """
     rows, facets, series = (

@@ -62,7 +62,8 @@ def report(
 
     Parameters
     ----------
-    folder : str, Path or sequence of them
+    folder : str or Path or sequence of str or Path
+        Str, Path or sequence of them
         What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``; several runs
         on the same trials, or a folder that holds some. Or what ``imi-bench stimuli build``
         or ``imi-bench mis`` wrote.

@@ -217,7 +217,7 @@ def compare(
         What a fold of the default calibration keeps together.
     scores : sequence of str
         Names of `imi_bench.scores.report.HEADLINE`.
-    seed, n_resamples
+    seed, n_resamples : int
         Of folds, split halves and draws, as in `imi_bench.scores.report.score`.
     level : float
         Of the intervals.

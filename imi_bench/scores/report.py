@@ -309,7 +309,8 @@ def score(
         What a fold of the default calibration keeps together.
     by : sequence of str
         Strata: ``mode``, ``difficulty``, ``network``, or columns of `columns`.
-    columns : DataFrame, or path of a CSV table, optional
+    columns : str or Path or DataFrame, optional
+        DataFrame, or path of a CSV table, optional
         What is known of layers or units, such as ``type`` and ``depth``; see
         `imi_bench.scores.strata.stratum_labels`.
     seed : int

@@ -32,13 +32,17 @@ class Derivatives(NamedTuple):
 
     Attributes
     ----------
-    value : numpy.ndarray
+    value : ndarray of float64
+        Numpy.ndarray
         float64, as the points. Right to rounding in the lower tail.
-    first : numpy.ndarray
+    first : ndarray of float64
+        Numpy.ndarray
         float64, first derivative.
-    bend : numpy.ndarray
+    bend : ndarray of float64
+        Numpy.ndarray
         float64, second derivative over the first: the slope of its logarithm.
-    turn : numpy.ndarray
+    turn : ndarray of float64
+        Numpy.ndarray
         float64, slope of `bend`.
     """
 

@@ -17,9 +17,11 @@ def wilson(hits: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> tuple[F
 
     Parameters
     ----------
-    hits : array_like of float
+    hits : ArrayLike
+        Array_like of float
         Correct answers; halves are fine.
-    count : array_like of float
+    count : ArrayLike
+        Array_like of float
         Answers. Where it is 0 both ends are NaN.
     level : float
         Nominal coverage.

@@ -19,9 +19,11 @@ def rows_of(wanted: ArrayLike | pd.Series[Any], *, among: ArrayLike | pd.Series[
 
     Parameters
     ----------
-    wanted : (n,) array_like of str
+    wanted : ArrayLike or pd.Series[Any]
+        (n,) array_like of str
         Trial ids; repeats are fine, as people answer a trial many times.
-    among : (m,) array_like of str
+    among : ArrayLike or pd.Series[Any]
+        (m,) array_like of str
         Trial ids of the table to look in, each once.
 
     Returns
@@ -52,7 +54,8 @@ def in_use(*parts: Ints) -> tuple[Ints, tuple[Ints, ...]]:
 
     Parameters
     ----------
-    *parts : int64 of any shape
+    *parts : ndarray of int64
+        Of any shape.
         Rows of images.
 
     Returns

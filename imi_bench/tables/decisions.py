@@ -232,7 +232,8 @@ class DecisionVariables(Shown):
 
         Parameters
         ----------
-        source : str, Path, DataFrame, DecisionVariables, or a run
+        source : DecisionsLike
+            Str, Path, DataFrame, DecisionVariables, or a run
             ``decisions.parquet`` or the folder that holds it; a table as `to_frame` gives it;
             anything with an attribute `decisions`, such as what `imi_bench.answer` gives.
 

@@ -231,7 +231,8 @@ class Trials(Shown):
 
         Parameters
         ----------
-        rows : int, slice or sequence of int, optional
+        rows : int or slice or sequence of int or ndarray of int64, optional
+            Int, slice or sequence of int, optional
             Which; eight that cover as many units as they can by default.
         tile : int
             Side of one image in pixels.

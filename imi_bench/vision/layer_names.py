@@ -103,7 +103,8 @@ def relative_depths(networks: Iterable[str], layers: Iterable[str]) -> NDArray[n
 
     Parameters
     ----------
-    networks, layers : str each, one a row.
+    networks, layers : iterable of str
+        Str each, one a row.
 
     Returns
     -------

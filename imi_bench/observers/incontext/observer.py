@@ -376,8 +376,8 @@ def from_name(
         As in `InContext`.
     ledger : str
         File of answers; the user's cache folder by default.
-    seed, device, dtype, batch_size, max_requests, max_cost
-    options
+    seed, device, dtype, batch_size, max_requests, max_cost : int, float or str, optional
+    options : Any
         Of the back end: see `imi_bench.observers.incontext.chat.Chat` and
         `imi_bench.observers.incontext.transformer.Transformer`.
 

@@ -114,7 +114,8 @@ def lay_out(
 
     Parameters
     ----------
-    positive, negative : sequences of (H, W, 3) uint8
+    positive, negative : sequence of ndarray of uint8
+        Sequences of (H, W, 3) uint8
         References, in the order they are to stand.
     queries : (A, B)
     layout : {"sheets", "separate"}

@@ -33,7 +33,8 @@ class Transformer:
     ----------
     model : torch.nn.Module
         With ``forward(**inputs)`` that gives ``logits``.
-    processor : transformers processor
+    processor : Any
+        Transformers processor
         With a chat template.
     identity : mapping
         What it is; completed with what of the processor can change an answer.
