@@ -40,6 +40,9 @@ _MARKERS = ("o", "s", "^", "v", "P", "X", "<", ">")
 MOST_OBSERVERS = len(_COLOURS)
 # Inches; narrow, so that text stays legible on a phone.
 _WIDTH = 4.4
+# Sides of square panes, by how many stand in a row: a figure is never narrower than its column,
+# in which it would be enlarged with its text.
+_PANE_SIDES = {1: 2.4, 2: 1.9, 3: 1.38}
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,7 @@ def scatter(
     columns = min(3, len(panes))
     depth = math.ceil(len(panes) / columns)
     with styled(_COLOURS):
-        size = (1.38 * columns + 0.26, 1.66 * depth + 0.34)
+        size = (_WIDTH, (_PANE_SIDES[columns] + 0.28) * depth + 0.34)
         figure = {"figsize": size, "layout": "constrained"}
         canvas, grid = panels(depth, columns, figure=figure, sharex=True, sharey=True)
         for number, axes in enumerate(grid.ravel()):

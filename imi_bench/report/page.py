@@ -187,7 +187,8 @@ def _lead(exhibit: ReportData) -> str:
     if exhibit.study is None:
         return text + ". No human answers were given, so nobody stands beside them here."
     people = "a simulated panel" if exhibit.study.responses.simulated else "people"
-    return text + f", and are held against the answers of {people}."
+    verb = "is" if observers == 1 else "are"
+    return text + f", and {verb} held against the answers of {people}."
 
 
 def _tiles(exhibit: ReportData) -> list[dict[str, str]]:
