@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.built_units import build_units
 from typer.testing import CliRunner
 
 import imi_bench as imi
@@ -23,20 +24,7 @@ pytestmark = pytest.mark.vision
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 6, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(6, 5, 3, stride=2)
-    )
-    images = np.random.default_rng(0).integers(0, 255, (240, 32, 32, 3), dtype=np.uint8)
-    images[:, 8:24] //= np.arange(1, 241, dtype=np.uint8)[:, None, None, None] % 7 + 1
-    from imi_bench.vision.loading import load_network
-
-    loaded = load_network(network, input_size=32, name="two-layers", device="cpu")
-    out = tmp_path_factory.mktemp("built")
-    imi.build_trials(loaded, images, units=["0__1", "0__4", "2__0"], batches=2, out=out)
-    return out
+    return build_units(tmp_path_factory.mktemp("built"))
 
 
 def test_report_makes_the_page_of_built_trials(built: Path, tmp_path: Path) -> None:
