@@ -14,6 +14,7 @@ from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.fewshot.contamination import Contamination, on_clean
 from imi_bench.fewshot.gain import gain, sentences
 from imi_bench.fewshot.means import two_way_mean
+from imi_bench.fewshot.suspicions import suspicions
 from imi_bench.observers.incontext.observer import right_by
 from imi_bench.plots import new_axes
 from imi_bench.results import Brief, Result
@@ -72,7 +73,8 @@ class FewShot(Result):
         One row an observer, number of shots, ablation, draw and trial: ``trial_id, unit_id, mode,
         difficulty, credit, status, value`` (evidence for the strong query, nats), ``strong_as_a``,
         ``strong_as_b``, ``difference_a``, ``difference_b`` (``l(A) - l(B)`` by the letter of the
-        strong query).
+        strong query), ``served`` (what the server said it was), ``input_tokens`` (mean of both
+        orders; NaN where not told).
     trials, units, pool_units : int
         Tested, and set aside.
     dropped : tuple of str
@@ -295,6 +297,8 @@ class FewShot(Result):
                 label=f"{count} solved trials",
             )
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda value, _: shortened(value))
+        ax.xaxis.set_minor_formatter(lambda _value, _: "")
         ax.axhline(0.5, linewidth=1, color="0.6")
         ax.set_xlabel("parameters")
         ax.set_ylabel("proportion correct")
@@ -328,12 +332,27 @@ class FewShot(Result):
             f"{len(self.dropped)} trials were dropped because they share a picture with the "
             f"{self.pool_units} units set aside for solved trials."
         )
+        said += suspicions(self.answers)
         missing = self.unanswered()
         if len(missing):
             by_status = missing.groupby("status")["trials"].sum().to_dict()
             listed = ", ".join(f"{n} {status}" for status, n in by_status.items())
             said.append(f"Without an answer, counted as one half and listed by stratum: {listed}.")
         return said
+
+
+def shortened(value: float) -> str:
+    """A count in words of few letters.
+
+    Examples
+    --------
+    >>> shortened(2.56e8), shortened(7e9), shortened(830)
+    ('256 M', '7 B', '830')
+    """
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
 
 
 def _means(

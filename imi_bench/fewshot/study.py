@@ -314,8 +314,17 @@ def _answers(
             "value": decisions.toward_correct,
         }
     )
+    frame["served"] = [_told(one.served, two.served) for one, two in found.pairs]
+    frame["input_tokens"] = [
+        np.mean([o.usage.get("input_tokens", math.nan) for o in pair]) for pair in found.pairs
+    ]
     orders = order_table(found, blind.key.first_is_positive)
     return decisions, pd.concat([frame, orders], axis=1)
+
+
+def _told(*served: str) -> str:
+    """What a server said it was, in both orders of a trial."""
+    return ", ".join(dict.fromkeys(one for one in served if one))
 
 
 def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> Point:

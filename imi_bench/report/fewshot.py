@@ -164,6 +164,8 @@ def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: 
             text.set_color(MUTED)
         if (legend := ax.get_legend()) is not None:
             legend.set_frame_on(False)
+            legend.set_loc("lower left")  # above the axes, where no bar runs through it
+            legend.set_bbox_to_anchor((0.0, 1.0))
             for text in legend.get_texts():
                 text.set_color(INK)
         return _Figure(title, alt, as_svg(canvas, name), caption)

@@ -20,6 +20,7 @@ import imi_bench as imi
 from imi_bench.cli.app import main
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.record import read_study
+from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.scoring import Scored
@@ -113,6 +114,63 @@ def test_a_killed_study_asks_no_question_twice(
     assert code == 0, said
     # one request was in flight when the process died
     assert len(server.requests) <= 61
+
+
+def test_ctrl_c_loses_no_answer_and_the_study_goes_on(
+    command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers under way are awaited and kept; the end is 130; nothing is asked twice."""
+    enough, go = threading.Event(), threading.Event()
+
+    def hold(own: Server, body: object, handler: object) -> bool:
+        if len(own.requests) >= 15:
+            enough.set()
+            go.wait(60)
+        return False
+
+    server.behave = hold
+    command = [part.replace("in_flight=1", "in_flight=3") for part in command]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "imi_bench", *command, "--yes"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert enough.wait(120)
+    child.send_signal(signal.SIGINT)
+    threading.Timer(0.5, go.set).start()
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 130, said
+    assert "Traceback" not in said
+    asked = len(server.requests)
+    ledger = Ledger(tmp_path / "out" / "ledger.db")
+    assert ledger.totals()["calls"] == {"ok": asked}
+    ledger.close()
+    assert not (tmp_path / "out" / "run.json").exists()
+    server.behave = None
+    code, _, said = run(command, capsys, "--yes")
+    assert code == 0, said
+    assert len(server.requests) == 60
+
+
+def test_no_output_holds_the_key(
+    command: list[str],
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    command = [part.replace("http://", "http://user:password@") for part in command]
+    code, out, said = run(command, capsys, "--yes")
+    assert code == 0, said
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"ledger.db", "run.json", "index.html", "answers.parquet"} <= {p.name for p in files}
+    for secret in ("very-secret", "password"):
+        assert secret not in out + said
+        for path in files:
+            assert secret.encode() not in path.read_bytes(), path
+            assert secret not in path.name
 
 
 def test_a_letter_bias_is_normalised_away_in_one_order() -> None:

@@ -116,11 +116,13 @@ def test_a_habit_cancels_between_the_orders() -> None:
 
 def test_options_among_the_listed_tokens() -> None:
     found = from_top_tokens([("A", math.log(0.5)), (" a", math.log(0.1)), ("B", math.log(0.2))])
-    assert found.first == pytest.approx(math.log(0.6))
-    assert found.mass == pytest.approx(0.8)
+    assert found.first == pytest.approx(math.log(0.5))  # " a" is a word, not the letter
+    assert found.mass == pytest.approx(0.7)
     missing = from_top_tokens([("B", -0.2), ("I", -2.0), ("The", -3.5), ("A", -9999.0)])
     assert missing.bounded
-    assert missing.first == -3.5
+    # what the listed tokens leave is less than the least of them
+    left = 1 - sum(math.exp(lp) for lp in (-0.2, -2.0, -3.5))
+    assert missing.first == pytest.approx(math.log(left))
     assert from_top_tokens([("I", -0.1)]).outcome == "option missing"
     assert from_top_tokens([("A", -9999.0), ("B", -9999.0)]).outcome == "option missing"
 
@@ -378,11 +380,14 @@ def test_reasons_for_no_answer_are_told_apart(
 
 def test_a_missing_option_is_a_status_or_a_bound(trials: Trials, server: Server) -> None:
     blind = trials.blind(seed=0).without_key()
-    server.tokens = lambda a, b: [("Well", -0.1), ("The", -2.0)]
+    server.tokens = lambda a, b: [("Well", -0.3), ("The", -2.0)]
     assert set(observer(chat(server)).decide(blind).status.tolist()) == {"option missing"}
     server.tokens = lambda a, b: [("A", a), ("The", -6.0), ("B", -9999.0)]
     found = observer(chat(server)).both_orders(blind)
-    assert all(one.bounded and one.second == -6.0 for one in found.first)
+    for one in found.first:
+        assert one.bounded
+        left = 1 - math.exp(one.first) - math.exp(-6.0)
+        assert one.second == pytest.approx(min(-6.0, math.log(left)))
     assert found.report()["bounded"] == 1.0
 
 

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import os
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from PIL import Image
 
 from imi_bench.arrays import Pixels
-from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.prompt import Prompt
-from imi_bench.observers.incontext.scoring import Scored, from_samples, from_top_tokens
+from imi_bench.observers.incontext.scoring import (
+    Scored,
+    from_samples,
+    from_top_tokens,
+    plain,
+)
 from imi_bench.progress import progress
 
 OPENAI = "https://api.openai.com/v1"
@@ -37,6 +46,7 @@ _OPTIONS = {
     "price_in": float,
     "price_out": float,
     "system": str,
+    "served": str,
 }
 BACK_OFF = 0.5  # seconds before the first retry; doubled each time
 _FATAL = {
@@ -70,6 +80,9 @@ class Chat:
         Money for a million tokens, for the ledger.
     system : str
         A system message; none if empty.
+    served : str
+        Name that the server answers under, where it is another than `model` (llama.cpp names its
+        file); by default `model`, with or without a folder before it and a date after it.
     seed : int
     ledger : Ledger, optional
         Whose budget is drawn on.
@@ -91,6 +104,7 @@ class Chat:
         price_in: float = 0.0,
         price_out: float = 0.0,
         system: str = "",
+        served: str = "",
         seed: int = 0,
         ledger: Ledger | None = None,
     ) -> None:
@@ -104,7 +118,7 @@ class Chat:
         self.samples, self.max_tokens, self.top_logprobs = samples, max_tokens, top_logprobs
         self.in_flight, self.timeout, self.retries = in_flight, timeout, retries
         self.price_in, self.price_out = price_in, price_out
-        self.system, self.seed, self.ledger = system, seed, ledger
+        self.system, self.served, self.seed, self.ledger = system, served, seed, ledger
         self._urls: tuple[Any, dict[int, str]] = (None, {})
         self.identity: dict[str, Any] = {
             "back end": "chat",
@@ -136,7 +150,7 @@ class Chat:
     def ask(self, prompts: Sequence[Prompt], *, got: Callable[[int, Scored], None]) -> None:
         """Answer prompts, several requests in flight; each answer is told as it comes."""
         if prompts:
-            asyncio.run(self._ask_all(prompts, got))
+            _run(lambda: self._ask_all(prompts, got))
 
     async def _ask_all(self, prompts: Sequence[Prompt], got: Callable[[int, Scored], None]) -> None:
         openai = require("openai", for_="served vision-language models")
@@ -147,45 +161,59 @@ class Chat:
             timeout=self.timeout,
             max_retries=0,
         )
+        stopping = asyncio.Event()
         async with client:
             with progress(f"{self.model}: requests", total=len(prompts), unit="requests") as done:
 
                 async def one(place: int, prompt: Prompt) -> None:
                     async with gate:
-                        got(place, await self._one(openai, client, prompt))
+                        if stopping.is_set():
+                            return
+                        try:
+                            got(place, await self._one(openai, client, prompt, stopping))
+                        except BaseException:
+                            stopping.set()
+                            raise
                         done(1)
                         if self.ledger is not None and self.price_in:
                             done.say(f"{self.model}: {self.ledger.spent():.4g} spent")
 
                 tasks = [asyncio.create_task(one(*each)) for each in enumerate(prompts)]
                 try:
-                    await asyncio.gather(*tasks)
-                except BaseException:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                    await _all(tasks)
+                except BaseException as error:
+                    stopping.set()
+                    if isinstance(error, asyncio.CancelledError):
+                        done.say("stopping: answers under way are kept; Ctrl-C again: at once")
+                    await asyncio.wait(tasks)
+                    for task in tasks:  # the first is raised; the others are looked at
+                        task.cancelled() or task.exception()
                     raise
 
-    async def _one(self, openai: Any, client: Any, prompt: Prompt) -> Scored:
+    async def _one(
+        self, openai: Any, client: Any, prompt: Prompt, stopping: asyncio.Event
+    ) -> Scored:
         started = time.perf_counter()
         body = self._body(prompt)
         for attempt in range(self.retries + 1):
+            if attempt and stopping.is_set():
+                return Scored.none("error", text="stopped before another try")
             if self.ledger is not None:
                 self.ledger.allow()
             try:
                 reply = await client.chat.completions.create(**body)
                 answer = self._read(reply)
                 usage = {**answer.usage, "seconds": time.perf_counter() - started}
-                return _with_usage(answer, usage)
+                return replace(answer, usage=usage, served=_served(reply))
             except openai.APIStatusError as error:
                 wait = self._wait(error, attempt)
                 if wait is None:
                     return self._final(error)
-                await asyncio.sleep(wait)
+                await _rest(wait, stopping)
             except openai.APITimeoutError as error:
                 if attempt == self.retries:
                     return Scored.none("error", text=f"timed out: {error}")
-                await asyncio.sleep(BACK_OFF * 2**attempt)
+                await _rest(BACK_OFF * 2**attempt, stopping)
             except openai.APIConnectionError as error:
                 if attempt == self.retries:
                     cause = error.__cause__ or error
@@ -195,7 +223,15 @@ class Chat:
                         found=f"{type(cause).__name__}: {cause}",
                         do="start it, or give another base_url",
                     ) from error
-                await asyncio.sleep(min(BACK_OFF * 2**attempt, 8.0))
+                await _rest(min(BACK_OFF * 2**attempt, 8.0), stopping)
+            except ImiBenchError:
+                raise
+            except (AttributeError, TypeError, ValueError, openai.APIError) as error:
+                # a reply that is no answer of the protocol, such as a page of a proxy
+                if attempt == self.retries:
+                    said = f"no reply of the protocol: {type(error).__name__}: {error}"
+                    return Scored.none("error", text=said)
+                await _rest(BACK_OFF * 2**attempt, stopping)
         return Scored.none("error", text="no answer after all retries")
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -232,13 +268,16 @@ class Chat:
         return self._urls[1]
 
     def _read(self, reply: Any) -> Scored:
+        if (fault := getattr(reply, "error", None)) is not None:  # with status 200
+            return Scored.none("error", text=" ".join(str(fault).split()))
         served = str(reply.model or "")
-        if served and self.model not in served and served not in self.model:
+        if served and not _same_model(served, self.served or self.model):
             raise InputError(
                 "another model answers",
                 where=_public(self.base_url),
                 found=served,
-                wanted=self.model,
+                wanted=self.served or self.model,
+                do="give its name in place of yours, or add served=NAME if it is the same",
             )
         usage = self._usage(reply)
         if not reply.choices:
@@ -250,6 +289,14 @@ class Chat:
         if getattr(choice.message, "refusal", None):
             return Scored.none("refused", text=choice.message.refusal, usage=usage)
         if self.samples:
+            if len(reply.choices) < self.samples:
+                raise InputError(
+                    "the server gives fewer samples than asked for",
+                    where=f"{_public(self.base_url)}, model {self.model}",
+                    found=len(reply.choices),
+                    wanted=self.samples,
+                    do="ask for samples=1, or use log-probabilities",
+                )
             return from_samples([c.message.content for c in reply.choices], usage=usage)
         listed = choice.logprobs.content if choice.logprobs is not None else None
         if not listed:
@@ -260,14 +307,17 @@ class Chat:
                 where=f"{_public(self.base_url)}, model {self.model}",
                 do="ask for sampled answers: samples=8",
             )
-        # a model may begin with a space or a newline of its own
-        token = next((t for t in listed if t.token.strip()), listed[0])
-        return from_top_tokens(
-            [(t.token, t.logprob) for t in token.top_logprobs], text=text, usage=usage
-        )
+        # a model may begin with a space, a newline or an invisible character of its own
+        token = next((t for t in listed if plain(t.token)), listed[0])
+        top = [(t.token, t.logprob) for t in token.top_logprobs or ()]
+        if all(t.token != token.token for t in token.top_logprobs or ()):
+            top.append((token.token, token.logprob))  # what was said, where it is not listed
+        return from_top_tokens(top, text=text, usage=usage)
 
     def _usage(self, reply: Any) -> dict[str, float]:
-        if reply.usage is None:
+        told = getattr(reply, "usage", None)
+        used = (getattr(told, "prompt_tokens", None), getattr(told, "completion_tokens", None))
+        if used[0] is None or used[1] is None:
             if self.ledger is not None and self.ledger.max_cost is not None:
                 raise InputError(
                     "the server tells no numbers of tokens, so that no budget of money can be kept",
@@ -275,7 +325,6 @@ class Chat:
                     do="use --max-requests in place of --max-cost",
                 )
             return {}
-        used = (reply.usage.prompt_tokens or 0, reply.usage.completion_tokens or 0)
         cost = (used[0] * self.price_in + used[1] * self.price_out) / 1e6
         return {"input_tokens": used[0], "output_tokens": used[1], "cost": cost}
 
@@ -298,6 +347,13 @@ class Chat:
         if status in _FATAL:
             what, do = _FATAL[status]
             raise InputError(what, where=where, found=f"status {status}", do=do) from error
+        if status in (400, 422) and "top_logprobs" in message and self.top_logprobs > 5:
+            raise InputError(
+                "the server lists fewer likeliest tokens",
+                where=where,
+                found=f"status {status}: {message}",
+                do="add top_logprobs=5 to the observer's name",
+            ) from error
         if status in (400, 403, 422) and "logprob" in message.lower():
             raise InputError(
                 "the server gives no log-probabilities",
@@ -314,10 +370,51 @@ class Chat:
         return Scored.none("error", text=f"status {status}: {message}")
 
 
-def _with_usage(answer: Scored, usage: Mapping[str, float]) -> Scored:
-    from dataclasses import replace
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all, or raise the first error; what is under way goes on, since it is paid for."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()
 
-    return replace(answer, usage=dict(usage))
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end; in a thread of its own where a loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work()).result()
+
+
+async def _rest(seconds: float, stopping: asyncio.Event) -> None:
+    """Wait, unless the run is to stop."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), timeout=seconds)
+
+
+def _served(reply: Any) -> str:
+    print_ = getattr(reply, "system_fingerprint", None)
+    return " ".join(str(part) for part in (reply.model, print_) if part)
+
+
+def _same_model(served: str, wanted: str) -> bool:
+    """Whether a server's name for the model is that asked for, but for a folder, tag or date.
+
+    Examples
+    --------
+    >>> _same_model("gpt-4o-2024-08-06", "gpt-4o"), _same_model("gpt-4o-mini", "gpt-4o")
+    (True, False)
+    """
+    one, other = (_bare(name) for name in (served, wanted))
+    dated = rf"{re.escape(other)}-(\d{{4}}-\d{{2}}-\d{{2}}|\d{{3,8}}|latest)"
+    return one == other or re.fullmatch(dated, one) is not None
+
+
+def _bare(name: str) -> str:
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
+    return last.removesuffix(":latest").removesuffix(".gguf")
 
 
 def _part(part: dict[str, Any], known: Mapping[int, str]) -> dict[str, Any]:

@@ -135,7 +135,10 @@ class Ledger:
             self._db.execute("COMMIT")
 
     def totals(self) -> dict[str, Any]:
-        """Calls by outcome, tokens, money and seconds over the whole file."""
+        """Calls by outcome, tokens, money and seconds over the whole file.
+
+        ``calls_without_tokens`` are those of which the server told no tokens: they are in no sum.
+        """
         with self._lock, _readable(self.path):
             outcomes = dict(
                 self._db.execute("SELECT outcome, count(*) FROM calls GROUP BY outcome").fetchall()
@@ -143,8 +146,12 @@ class Ledger:
             row = self._db.execute(
                 "SELECT sum(input_tokens), sum(output_tokens), sum(cost), sum(seconds) FROM calls"
             ).fetchone()
+            (untold,) = self._db.execute(
+                "SELECT count(*) FROM calls WHERE input_tokens IS NULL"
+            ).fetchone()
         names = ("input_tokens", "output_tokens", "cost", "seconds")
-        return {"calls": outcomes, **{n: v for n, v in zip(names, row, strict=True)}}
+        known = {"calls": outcomes, "calls_without_tokens": untold}
+        return {**known, **{n: v for n, v in zip(names, row, strict=True)}}
 
     def _spent(self) -> float:
         return float(self._db.execute("SELECT coalesce(sum(cost), 0) FROM calls").fetchone()[0])

@@ -60,9 +60,14 @@ class BothOrders:
     first: tuple[Scored, ...]
     second: tuple[Scored, ...]
 
+    @property
+    def pairs(self) -> list[tuple[Scored, Scored]]:
+        """Both orders of each trial."""
+        return list(zip(self.first, self.second, strict=True))
+
     def evidence(self) -> tuple[Floats, NDArray[np.object_]]:
         """(T,) decision variables and (T,) statuses; see `of_trial`."""
-        pairs = [of_trial(a, b) for a, b in zip(self.first, self.second, strict=True)]
+        pairs = [of_trial(a, b) for a, b in self.pairs]
         return (
             np.array([value for value, _ in pairs], dtype=np.float64),
             np.array([status for _, status in pairs], dtype=object),
@@ -70,8 +75,7 @@ class BothOrders:
 
     def differences(self) -> Floats:
         """(T, 2) ``l(A) - l(B)`` in either order, NaN without an answer."""
-        pairs = zip(self.first, self.second, strict=True)
-        return np.array([[a.difference, b.difference] for a, b in pairs]).reshape(-1, 2)
+        return np.array([[a.difference, b.difference] for a, b in self.pairs]).reshape(-1, 2)
 
     def report(self) -> dict[str, Any]:
         """Habits of the model that need no key.
@@ -79,9 +83,10 @@ class BothOrders:
         Returns
         -------
         dict
-            ``says_a``: share of answers that are A, over both orders; ``orders_agree``: share of
-            trials where both orders name the same query; ``mass``: mean probability of the
-            options; ``bounded``: share of answers where one option was not listed; ``outcomes``.
+            ``says_a``: share of answers that are A, over both orders, undecided ones a half;
+            ``orders_agree``: share of trials where both orders name the same query; ``mass``: mean
+            probability of the options; ``bounded``: share of answers where one option was not
+            listed; ``outcomes``.
             NaN where no trial has an answer.
         """
         found = self.differences()
@@ -95,7 +100,7 @@ class BothOrders:
             outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
         agree = np.sign(found[both, 0]) == -np.sign(found[both, 1])
         return {
-            "says_a": float(np.mean(answered > 0)) if len(answered) else math.nan,
+            "says_a": float(np.mean(right_by(answered))) if len(answered) else math.nan,
             "orders_agree": float(np.mean(agree)) if both.any() else math.nan,
             "mass": float(np.mean(mass)) if mass else math.nan,
             "bounded": sum(one.bounded for one in ok) / len(ok) if ok else math.nan,

@@ -8,6 +8,8 @@ model says for a letter as such cancels.
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -20,6 +22,11 @@ Outcome = Literal["ok", "refused", "filtered", "unparsed", "truncated", "option 
 Evidence = Literal["likelihood", "sampled"]
 # what vLLM and others write for "not computed"
 _NOT_COMPUTED = -9000.0
+_ROUNDED = 0.01  # by which probabilities may sum to more than one
+_LEFT = 1e-4  # least that listed tokens leave for the rest: servers round
+_SPACES = str.maketrans(
+    {"\u2581": " ", "\u0120": " ", "\u010a": " ", "\n": " ", "\t": " ", "\r": " "}
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Scored:
     evidence : {"likelihood", "sampled"}
     text : str
         What was said, shortened.
+    served : str
+        What the server says it is: the model's name and its ``system_fingerprint``.
     usage : mapping
         ``input_tokens``, ``output_tokens``, ``cost`` where known.
     """
@@ -51,6 +60,7 @@ class Scored:
     bounded: bool = False
     evidence: Evidence = "likelihood"
     text: str = ""
+    served: str = ""
     usage: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -145,12 +155,29 @@ def of_trial(first_order: Scored, second_order: Scored) -> tuple[float, str]:
     return value, "tie" if value == 0 else "ok"
 
 
+def plain(token: str) -> str:
+    """A token without the marks of spaces, invisible characters and punctuation around it.
+
+    Case is kept: "a" is a word of its own, not the letter that was asked for.
+
+    Examples
+    --------
+    >>> plain("\ufeff A."), plain("\u2581(B"), plain(" a"), plain("\u200b")
+    ('A', 'B', 'a', '')
+    """
+    spaced = token.translate(_SPACES)
+    visible = "".join(c for c in spaced if unicodedata.category(c) not in ("Cf", "Cc"))
+    return visible.strip(" *\"'`().:[]{}_#")
+
+
 def from_top_tokens(
     tokens: Sequence[tuple[str, float]], *, text: str = "", usage: Mapping[str, float] | None = None
 ) -> Scored:
-    """Options among the likeliest first tokens that a server lists.
+    """Options among the likeliest tokens that a server lists for one place.
 
-    Tokens that differ by space or case stand for one option; their probabilities add up.
+    Tokens that differ by spaces, invisible characters or punctuation around the letter stand for
+    one option; their probabilities add up. An option that is not listed has at most the smallest
+    probability listed, and at most what the listed ones leave.
 
     Parameters
     ----------
@@ -158,19 +185,37 @@ def from_top_tokens(
         Token text and log-probability; values that mean "not computed" are dropped.
     text : str
     usage : mapping, optional
+
+    Raises
+    ------
+    InputError
+        Values that are no log-probabilities of one distribution.
+
+    Examples
+    --------
+    >>> found = from_top_tokens([("A", -0.1), ("B", -9999.0)])
+    >>> found.bounded, round(found.second, 3)
+    (True, -2.352)
     """
     listed = [(token, lp) for token, lp in tokens if lp > _NOT_COMPUTED and math.isfinite(lp)]
     if not listed:
         return Scored.none("option missing", text=text, usage=usage or {})
-    least = min(lp for _, lp in listed)
+    whole = math.fsum(math.exp(min(lp, 1.0)) for _, lp in listed)
+    if whole > 1 + _ROUNDED or any(lp > _ROUNDED for _, lp in listed):
+        raise InputError(
+            "what the server calls log-probabilities are none",
+            found=f"{len(listed)} tokens with probabilities that sum to {whole:.4g}",
+            wanted="natural logarithms of probabilities that sum to at most 1",
+            do="ask for sampled answers: samples=8",
+        )
     sums = {option: 0.0 for option in OPTIONS}
     for token, lp in listed:
-        plain = token.replace("▁", " ").replace("Ġ", " ").strip(" \n\t*\"'().:").upper()
-        if plain in sums:
-            sums[plain] += math.exp(lp)
+        if (said := plain(token)) in sums:
+            sums[said] += math.exp(lp)
     missing = [option for option, p in sums.items() if p == 0]
     if len(missing) == len(OPTIONS):
         return Scored.none("option missing", text=text, usage=usage or {})
+    least = min(min(lp for _, lp in listed), math.log(max(1 - whole, _LEFT)))
     first, second = (math.log(sums[o]) if sums[o] else least for o in OPTIONS)
     return Scored(
         first,
@@ -212,11 +257,26 @@ def from_samples(said: Sequence[str | None], *, usage: Mapping[str, float] | Non
 def parsed(text: str | None) -> str | None:
     """The option that a short answer names; None where it names none or both.
 
+    A letter alone counts in either case; within words only as a capital, and A only where it cannot
+    be the article: at the end, before punctuation, or after "image", "option" or "answer".
+
     Examples
     --------
-    >>> parsed(" (B)."), parsed("Image A"), parsed("A or B?"), parsed("Apples")
-    ('B', 'A', None, None)
+    >>> parsed(" (B)."), parsed("b"), parsed("Image A fits"), parsed("A or B?")
+    ('B', 'B', 'A', None)
+    >>> parsed("a dog"), parsed("A dog"), parsed("It is a cat."), parsed("Apples")
+    (None, None, None, None)
     """
-    words = "".join(c if c.isalnum() else " " for c in (text or "")).upper().split()
-    named = {option for option in OPTIONS if option in words}
+    said = text or ""
+    alone = plain(said).strip().upper()
+    if alone in OPTIONS:
+        return alone
+    named = {found for pattern in _NAMED for found in pattern.findall(said)}
     return named.pop() if len(named) == 1 else None
+
+
+_NAMED = (
+    re.compile(r"(?i:image|option|answer|answer is|answer:)\W*([AB])(?![A-Za-z'])"),
+    re.compile(r"(?<![A-Za-z])(A)(?=\W*$|[.,:;)!\]*\n]|\s+(?:or|and)\b)"),
+    re.compile(r"(?<![A-Za-z])(B)(?![A-Za-z'])"),
+)
