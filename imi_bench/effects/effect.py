@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -116,10 +116,7 @@ class Effect(Brief):
     def from_json(cls, record: Mapping[str, Any]) -> Effect:
         """Read back what `to_json` gave."""
         test = {one.name: record.get(one.name) for one in fields(Inference)}
-        test["name"] = record["test_name"]
-        found = restored(Inference, test)
-        if math.isnan(found.df) and not found.reason:  # JSON has no infinity: Wald's z
-            found = replace(found, df=math.inf)
+        found = Inference.from_json({**test, "name": record["test_name"]})
         known = {k: v for k, v in record.items() if k != "test"}
         return restored(cls, {**known, "test": vars(found)})
 

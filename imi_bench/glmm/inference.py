@@ -7,6 +7,7 @@ grouping factor, `profile` and `bootstrap` the intervals that need further fits.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import plain
+from imi_bench.records import restored
 from imi_bench.results import Brief
 
 __all__ = [
@@ -113,6 +115,19 @@ class Inference(Brief):
         record: dict[str, Any] = plain(asdict(self))
         return record
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Inference:
+        """Read back what `to_json` gave: of a statistic that is a number, no df is infinite df.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        """
+        found = restored(cls, record)
+        endless = math.isnan(found.df) and math.isfinite(found.statistic)
+        return replace(found, df=math.inf) if endless else found
+
 
 @dataclass(frozen=True, repr=False)
 class Equivalence(Brief):
@@ -130,7 +145,8 @@ class Equivalence(Brief):
         Of "effect <= -bound" and of "effect >= bound".
     low, high : float
         The interval of level 1 - 2 alpha; inside (-bound, bound) when equivalent.
-    verdict : ``equivalent``, ``different`` (the interval excludes zero and the tests fail) or
+    verdict : str
+        ``equivalent``, ``different`` (the interval excludes zero and the tests fail) or
         ``inconclusive``; ``trivial`` for an effect that is not zero yet smaller than the bound.
     """
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imi_bench.arrays import Floats
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import ImiBenchError, ModelError, UnknownNameError
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import quick_options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.provenance import from_null
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
@@ -89,6 +91,33 @@ class Influence(Result):
                 )
             ],
         }
+
+    @classmethod
+    @reading("influence")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Influence:
+        """Read back what `to_json` gave.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        """
+        found = parse_json(record) if isinstance(record, str) else record
+        rows = found["levels"]
+        names = tuple(rows[0]["change"])
+        estimate, change = (
+            np.array([[from_null(row[key][name]) for name in names] for row in rows])
+            for key in ("estimate", "change")
+        )
+        return cls(
+            group=str(found["group"]),
+            levels=tuple(str(row["level"]) for row in rows),
+            names=names,
+            estimate=estimate,
+            change=change,
+            distance=np.array([from_null(row["distance"]) for row in rows]),
+            reasons=tuple(str(row["reason"]) for row in rows),
+        )
 
 
 def rows_kept(design: Design, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Design:

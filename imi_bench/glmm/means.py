@@ -171,16 +171,8 @@ class MarginalMeans(Result):
         return pd.DataFrame(list(self.cells)).assign(**numbers)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "quantity": self.quantity,
-            "over": self.over,
-            "scale": self.scale,
-            "level": self.level,
-            "held": dict(self.held),
-            "averaged": list(self.averaged),
-            "means": self.to_frame().to_dict("records"),
-        }
+        """JSON object: every field, and ``means``, the rows of `to_frame`."""
+        return {**super().to_json(), "means": self.to_frame().to_dict("records")}
 
     def plot(self, *, raw: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
         """Draw the means with their intervals, raw means of people behind.

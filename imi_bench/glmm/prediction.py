@@ -262,13 +262,8 @@ class Prediction(Result):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "level": self.level,
-            "over": self.over,
-            "scale": self.scale,
-            "rows": self.to_frame().to_dict("records"),
-        }
+        """JSON object: every field, and ``rows``, the rows of `to_frame`."""
+        return {**super().to_json(), "rows": self.to_frame().to_dict("records")}
 
 
 def predict(

@@ -77,13 +77,8 @@ class SimulatedResiduals(Result):
         return pd.DataFrame({"fitted": self.fitted, "residual": self.residual})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object, without the single residuals."""
-        return {
-            "simulations": self.n,
-            "seed": self.seed,
-            "tests": [test.to_json() for test in self.tests],
-            "groups": self.groups,
-        }
+        """JSON object: every field, the count also as ``simulations``."""
+        return {**super().to_json(), "simulations": self.n}
 
     def plot(self) -> Figure:
         """Draw the four figures: quantiles, against the fitted value, histogram, by group."""

@@ -55,8 +55,7 @@ def in_use(*parts: Ints) -> tuple[Ints, tuple[Ints, ...]]:
     Parameters
     ----------
     *parts : ndarray of int64
-        Of any shape.
-        Rows of images.
+        Rows of images, of any shape.
 
     Returns
     -------
