@@ -17,6 +17,7 @@ _EXTRA_OF = {
     "lpips": "perceptual",
     "dreamsim": "perceptual",
     "ray": "cluster",
+    "sklearn": "boosting",
     "openai": "vlm",
     "transformers": "vlm",
     "imagehash": "vlm",

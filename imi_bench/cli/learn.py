@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.errors import InputError
 from imi_bench.text import printable
 
 if TYPE_CHECKING:
@@ -48,6 +49,23 @@ def learn_command(
     ] = False,
     name: Annotated[str, typer.Option(help="Of the learned observer.")] = "learned",
     boot: Annotated[int, typer.Option(help="Bootstrap draws for weights.", min=0)] = 200,
+    curves: Annotated[
+        int, typer.Option(help="Draws a point of the learning curves; 0 for none.", min=0)
+    ] = 2,
+    boosting: Annotated[
+        bool | None,
+        typer.Option(
+            "--boosting/--no-boosting",
+            help="Gradient boosting among the choices (measure head; from 200 units by default).",
+        ),
+    ] = None,
+    new_decisions: Annotated[
+        list[Path] | None,
+        typer.Option(help="Runs of the same observers on other units, to score the fit on."),
+    ] = None,
+    new_responses: Annotated[
+        Path | None, typer.Option(help="People's answers about those units.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of folds and draws.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder to write; --observer takes it.")] = None,
     as_json: AsJson = False,
@@ -56,6 +74,7 @@ def learn_command(
     import pandas as pd
 
     from imi_bench.measure.learned import learn
+    from imi_bench.provenance import plain
     from imi_bench.stimuli.trial_files import read_trials
 
     found = learn(
@@ -71,17 +90,29 @@ def learn_command(
         linear=linear,
         name=name,
         n_boot=boot,
+        curves=curves,
+        boosting=boosting,
         seed=seed,
     )
+    if (new_decisions is None) != (new_responses is None):
+        raise InputError("half of another study", wanted="--new-decisions and --new-responses")
+    moved = None
+    if new_decisions is not None and new_responses is not None:
+        moved = found.transfer(new_decisions, new_responses)
     if out is not None:
         found.write(out)
         note(f"written to {out}: learned.json, predictions.parquet, scores.json, learned.html")
     for line in found.notes:
         note(f"note: {line}")
     if as_json:
-        print_json(found)
+        print_json(found if moved is None else {**found.to_json(), "transfer": plain(moved)})
         return
     _show(found)
+    if moved is not None:
+        note(
+            f"on the other study: {moved.bits} bits an answer, {moved.difference} above the "
+            f"{'best single observer' if head == 'observer' else 'base rate'}"
+        )
 
 
 def _show(found: Learned) -> None:
@@ -104,5 +135,7 @@ def _show(found: Learned) -> None:
     )
     note(
         f"against equal weights {found.against_equal}; expected calibration error {found.ece}; "
-        f"people predict one another at {found.ceiling}"
+        f"people predict one another at {found.ceiling}, share {found.share_of_ceiling}"
     )
+    if found.curves is not None:
+        note(found.curves.advice)

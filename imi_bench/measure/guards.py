@@ -9,18 +9,27 @@ from typing import Any
 
 import pandas as pd
 
-from imi_bench.errors import InputError, LeakageError
+from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.simulation.truth import TRUTH_COLUMNS
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex, Trials
-from imi_bench.tables.index import DIFFICULTIES, MODES
+from imi_bench.tables.index import DIFFICULTIES, MODES, split_difficulty
 
-__all__ = ["check_columns", "check_difficulties", "check_function", "check_observers"]
+__all__ = [
+    "check_columns",
+    "check_difficulties",
+    "check_function",
+    "check_networks",
+    "check_observers",
+    "check_same_trials",
+]
 
 OF_PEOPLE = (
     *("correct", "accuracy", "chose_first", "confidence", "seconds", "rt", "participant"),
     *("human", "p_correct", "proportion_correct", "hits", "answers", "responses", "successes"),
 )
 """Columns that come from people's answers."""
+_LIBRARIES = ("builtins", "numpy", "pandas", "scipy", "imi_bench", "PIL", "torch", "module")
+_MOST_HELD = 2000
 
 
 def check_observers(decisions: Sequence[DecisionVariables], index: TrialIndex) -> None:
@@ -40,6 +49,50 @@ def check_observers(decisions: Sequence[DecisionVariables], index: TrialIndex) -
             )
         if one.fitted_on is not None:
             one.fitted_on.refuse(index, observer=one.observer)
+
+
+def check_same_trials(records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse runs over equally many trials that are not the same trials.
+
+    Raises
+    ------
+    NotComparableError
+        Trials of the same names with other pictures, or other conditions.
+    """
+    first: dict[int, tuple[str, str]] = {}
+    for record in records:
+        trials, observer = record.get("trials"), record.get("observer")
+        if not isinstance(trials, Mapping) or not isinstance(observer, Mapping):
+            continue
+        name, digest = str(observer.get("name")), str(trials.get("hash"))
+        other, known = first.setdefault(int(trials.get("count", 0)), (name, digest))
+        if known != digest:
+            raise NotComparableError(
+                "observers were not shown the same trials",
+                where=f"runs of '{other}' and '{name}'",
+                found=f"trials {known[:12]}… and {digest[:12]}…",
+                wanted="the same pictures in the same trials",
+            )
+
+
+def check_networks(index: TrialIndex) -> None:
+    """Refuse one network under several names: its units would stand in fit and test.
+
+    Raises
+    ------
+    LeakageError
+    """
+    names: dict[str, set[str]] = {}
+    for network in set(index.network.tolist()):
+        names.setdefault(split_difficulty(network.casefold().strip())[0], set()).add(network)
+    for several in names.values():
+        if len(several) > 1:
+            raise LeakageError(
+                "one network under several names",
+                where="networks",
+                found=", ".join(sorted(several)),
+                wanted="one name, the difficulty in a column of its own",
+            )
 
 
 def check_columns(frame: pd.DataFrame) -> None:
@@ -111,7 +164,7 @@ def check_function(function: Any) -> None:
     """
     if not callable(function):
         raise InputError("not a function of trials", found=type(function).__name__)
-    for value in _held(function):
+    for value in _everything_held(function):
         if _of_people(value):
             raise LeakageError(
                 "a covariate that sees people's answers",
@@ -121,13 +174,33 @@ def check_function(function: Any) -> None:
             )
 
 
+def _everything_held(function: Any) -> list[Any]:
+    """What a function holds, and what the functions and objects it holds hold in turn."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    waiting = [function]
+    while waiting and len(found) < _MOST_HELD:
+        for value in _held(waiting.pop()):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            found.append(value)
+            own = getattr(type(value), "__module__", "").partition(".")[0] not in _LIBRARIES
+            made = inspect.isfunction(value) and value.__module__ != "builtins"
+            if made or isinstance(value, functools.partial) or (own and hasattr(value, "__dict__")):
+                waiting.append(value)
+    return found
+
+
 def _held(function: Any) -> list[Any]:
     if isinstance(function, functools.partial):
         return [*function.args, *function.keywords.values(), *_held(function.func)]
     plain = inspect.unwrap(getattr(function, "__func__", function))
     code = getattr(plain, "__code__", None)
     if code is None:
-        return list(getattr(function, "__dict__", {}).values())
+        call = vars(type(function)).get("__call__")
+        method = _held(call) if inspect.isfunction(call) else []
+        return [*getattr(function, "__dict__", {}).values(), *method]
     cells = [cell.cell_contents for cell in plain.__closure__ or ()]
     named = [plain.__globals__[n] for n in code.co_names if n in plain.__globals__]
     bound = [getattr(function, "__self__", None)]
@@ -147,6 +220,6 @@ def _of_people(value: Any) -> bool:
         return bool({"correct", "participant", "chose_first"} & set(map(str, value.columns)))
     if isinstance(value, Mapping):
         return any(map(_of_people, value.values()))
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return any(map(_of_people, value))
     return bool(isinstance(value, pd.Series) and str(value.name) in OF_PEOPLE)

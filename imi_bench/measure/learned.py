@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,15 +12,28 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats, Ints
-from imi_bench.choice.calibration import Calibration
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.documents import read_json
-from imi_bench.errors import InputError, LeakageError, UnknownNameError
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.measure.boosting import BOOSTED_FROM, Boosted
+from imi_bench.measure.curves import Curves, learning_curves
+from imi_bench.measure.doubts import doubts
 from imi_bench.measure.features import encoded, set_features
-from imi_bench.measure.head import Head
+from imi_bench.measure.guards import check_same_trials
+from imi_bench.measure.head import Head, Shrinkage, fit_head
 from imi_bench.measure.intervals import weight_intervals
-from imi_bench.measure.nested import MEASURE_GRID, OBSERVER_GRID, OutOfFold, choose, out_of_fold
+from imi_bench.measure.nested import (
+    EQUAL,
+    MEASURE_GRID,
+    OBSERVER_GRID,
+    OutOfFold,
+    base_rates,
+    best_single,
+    choose,
+    out_of_fold,
+)
 from imi_bench.measure.table import Covariates, Table, make_table
+from imi_bench.measure.transfer import WHOLE, Transferred, scored, transfer
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.learned import FILE
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint
@@ -28,8 +42,6 @@ from imi_bench.provenance import atomic_path, plain, sha256_json, write_json
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.replay.run import Run
 from imi_bench.results import Result
-from imi_bench.scores.alignment import align_answers
-from imi_bench.scores.report import leave_out
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate, gap
 from imi_bench.stats.jackknife import Jackknife
@@ -40,10 +52,11 @@ from imi_bench.tables.fitted_on import FittedOn
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from imi_bench.simulation.truth import Known, WorldTruth
+
 __all__ = ["HeadKind", "Learned", "learn"]
 
 HeadKind = Literal["observer", "measure"]
-_WHOLE = ("learned", "equal", "single", "base")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,8 +87,8 @@ class Learned(Result):
         Each observer alone, calibrated out of fold: for the table, never for a choice.
     base_rate : float
         Bits of the base rate of mode and difficulty, out of fold.
-    ceiling : Estimate
-        Bits that people predict of one another.
+    ceiling, share_of_ceiling : Estimate
+        Bits that people predict of one another, and `bits` as a share of them.
     weights : mapping of str to Estimate
         Of the final fit, intervals by bootstrap over units.
     predictions : DataFrame
@@ -84,6 +97,8 @@ class Learned(Result):
         Mean bits by mode and difficulty.
     log : list
         What the inner folds chose.
+    curves : Curves, optional
+        Learning curves over units and answers a unit, and what to collect next.
     record : dict
         What ``learned.json`` holds.
     simulated : bool
@@ -103,12 +118,14 @@ class Learned(Result):
     singles: Mapping[str, float]
     base_rate: float
     ceiling: Estimate
+    share_of_ceiling: Estimate
     weights: Mapping[str, Estimate]
     predictions: pd.DataFrame
     conditions: pd.DataFrame
     log: list[dict[str, Any]]
     record: dict[str, Any]
     simulated: bool
+    curves: Curves | None = None
     notes: tuple[str, ...] = ()
 
     shown_columns = ("part", "bits", "low", "high", "weight", "weight low", "weight high")
@@ -166,36 +183,47 @@ class Learned(Result):
             parts, xlabel="bits an answer above chance, out of fold", title=self.title, ax=ax
         )
 
-    def predict(self, decisions: Sequence[DecisionVariables]) -> Floats:
-        """(T,) logit towards the correct query on new trials, by the final fit.
+    def transfer(
+        self,
+        decisions: Sequence[DecisionsLike],
+        study: AnswersLike,
+        *,
+        trials: Trials | str | Path | None = None,
+        covariates: Covariates = None,
+        level: float = 0.95,
+    ) -> Transferred:
+        """Score the fit to all units on people of another study: a new network, a new world.
 
-        The set features are held at their means; `load_observer` computes them.
+        Parameters
+        ----------
+        decisions : sequence
+            Runs of the same observers; matched by name.
+        study : Study, or what `imi_bench.release.study_files.read_answers` takes
+        trials, covariates
+            As in `learn`; needed where features of the sets, or covariates, were.
+        level : float
 
         Raises
         ------
         LeakageError
-            A trial's unit was among those of the fit.
+            Units, or pictures (with `trials`), of the fit.
+        NotComparableError
+            Other observers, or other covariates.
         """
-        known = FittedOn.of(self.record)
-        seen = {"/".join(t.split("/")[:3]) for t in decisions[0].trial_id.tolist()}
-        if known is not None and (both := known.units & seen):
-            raise LeakageError(
-                "a measure would predict what it was fitted on",
-                where=f"unit '{min(both)}' ({len(both)} such units)",
-                do="take `predictions`, which are out of fold",
-            )
-        final = self.record["final"]
-        head = head_from(final)
-        told = np.nan_to_num(np.stack([one.toward_correct for one in decisions], axis=1))
-        return head.eta(told, np.tile(head.centres, (len(told), 1)))
+        return transfer(self, decisions, study, trials=trials, covariates=covariates, level=level)
+
+    def share_of_bayes(self, truth: WorldTruth, *, known: Known = "covariates") -> float:
+        """`bits` as a share of the best score anyone can reach in a made-up world."""
+        return self.bits.value / truth.bayes(known=known)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; the predictions go to a file of their own (`write`)."""
-        skipped = ("predictions", "record")
+        skipped = ("predictions", "record", "curves")
         record: dict[str, Any] = plain(
             {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in skipped}
         )
         record["conditions"] = plain(self.conditions.to_dict("list"))
+        record["curves"] = None if self.curves is None else plain(self.curves.to_json())
         return record
 
     def write(self, folder: str | Path) -> Path:
@@ -219,24 +247,6 @@ class Learned(Result):
         return out
 
 
-def head_from(final: Mapping[str, Any]) -> Head:
-    """The head that a record holds."""
-    arrays: dict[str, Any] = {
-        name: np.array(final[name], dtype=np.float64)
-        for name in (
-            "scales",
-            "weights",
-            "centres",
-            "spreads",
-            "gamma",
-            "covariate_centres",
-            "covariate_spreads",
-            "beta",
-        )
-    }
-    return Head(**arrays, lapse=float(final["lapse"]), linear=bool(final["linear"]))
-
-
 def learn(
     decisions: Sequence[DecisionsLike],
     study: AnswersLike,
@@ -253,6 +263,8 @@ def learn(
     name: str = "learned",
     seed: int = 0,
     n_boot: int = 200,
+    curves: int = 2,
+    boosting: bool | None = None,
     level: float = 0.95,
 ) -> Learned:
     """Learn a measure from people's answers, and score it on units it never saw.
@@ -288,6 +300,12 @@ def learn(
     seed : int
     n_boot : int
         Bootstrap draws of units behind the intervals of weights.
+    curves : int
+        Draws a point of the learning curves; 0 for no curves.
+    boosting : bool, optional
+        Let inner folds choose gradient boosting for the measure head; from 200 units by default,
+        where scikit-learn is installed. It is scored out of fold; ``learned.json`` holds the
+        linear head.
     level : float
 
     Returns
@@ -312,8 +330,13 @@ def learn(
     if head not in ("observer", "measure"):
         raise UnknownNameError.among(head, ["observer", "measure"], kind="head")
     abouts = [_about(one) for one in decisions]
+    check_same_trials([_record_of(one) for one in decisions])
     runs = [DecisionVariables.read(one) for one in decisions]
     study = read_answers(study)
+    if name in [one.observer for one in runs]:
+        raise InputError("a measure with the name of one of its parts", found=name)
+    if drop_shared and trials is None:
+        raise InputError("shared pictures are not known", do="give trials=, or no drop_shared")
     if isinstance(trials, str | Path):
         trials = read_trials(trials)
     seer, seen = _seer(features_from, trials, linear=linear)
@@ -326,6 +349,7 @@ def learn(
     fold = np.array([folds[c] for c in clusters_of(table.index, by=by)], dtype=np.int64)
     names = [one.observer for one in runs]
     grid = _grid(head, table)
+    boosted = _boosting(boosting, head, table)
     options: dict[str, Any] = {"linear": linear, "intercept": head == "measure"}
     told = out_of_fold(
         table.rows,
@@ -336,16 +360,38 @@ def learn(
         baseline=_places(baseline, names),
         seed=seed,
         shared=table.shared if drop_shared else None,
+        boosting=boosted,
         **options,
     )
-    final, final_bits = choose(table.rows, table.index.unit_id, grid, seed=seed, **options)
+    _, final_bits = choose(table.rows, table.index.unit_id, grid, seed=seed, **options)
     best = grid[int(np.argmax(final_bits))]
+    final_head = fit_head(table.rows, shrinkage=best, **options)
     weights = weight_intervals(
-        table, final.head, names, shrinkage=best, n_boot=n_boot, seed=seed, level=level, **options
+        table, final_head, names, shrinkage=best, n_boot=n_boot, seed=seed, level=level, **options
     )
-    scored = _scored(table, runs[0], study, told, seed=seed)
-    record = _record(name, head, by, table, abouts, seer, told, final.head, study, seed)
-    return _result(name, head, by, names, table, told, scored, weights, record, study, fold, level)
+    curved = None
+    if curves:
+        curved = learning_curves(
+            table,
+            fold=fold,
+            chosen=[Shrinkage(**one["chosen"]) for one in told.log],
+            draws=curves,
+            seed=seed,
+            level=level,
+            shared=table.shared if drop_shared else None,
+            **options,
+        )
+    found_scores = scored(table, runs[0], study, told, seed=seed)
+    record = _record(name, head, by, table, abouts, seer, told, final_head, study, seed)
+    record["yardsticks"] = plain(_yardsticks(table, _places(baseline, names)))
+    found = _result(
+        name, head, by, names, table, told, found_scores, weights, record, study, fold, level
+    )
+    singles = {"the learned measure": found.bits.value, **found.singles}
+    doubtful = doubts(
+        table, names, bits=singles, ceiling=found.ceiling, baseline=_places(baseline, names)
+    )
+    return replace(found, curves=curved, notes=(*doubtful, *found.notes))
 
 
 def _grid(head: str, table: Table) -> tuple[Any, ...]:
@@ -353,6 +399,15 @@ def _grid(head: str, table: Table) -> tuple[Any, ...]:
     if table.rows.features.shape[1]:
         return grid
     return tuple(one for one in grid if one.slope == 0)
+
+
+def _boosting(wanted: bool | None, head: str, table: Table) -> bool:
+    if wanted and head != "measure":
+        raise InputError("boosting is no observer", wanted="head='measure'")
+    if wanted is None:
+        many = len(set(table.index.unit_id)) >= BOOSTED_FROM
+        return head == "measure" and many and find_spec("sklearn") is not None
+    return wanted
 
 
 def _places(baseline: Sequence[str] | None, names: list[str]) -> list[int] | None:
@@ -364,8 +419,8 @@ def _places(baseline: Sequence[str] | None, names: list[str]) -> list[int] | Non
     return [names.index(name) for name in baseline]
 
 
-def _about(source: DecisionsLike) -> dict[str, str]:
-    """Name and fingerprint of the observer of a run; no fingerprint where none is on record."""
+def _record_of(source: DecisionsLike) -> Mapping[str, Any]:
+    """The record of a run; empty where decisions come without one."""
     record: Any = None
     if isinstance(source, Run):
         record = source.record
@@ -373,7 +428,12 @@ def _about(source: DecisionsLike) -> dict[str, str]:
         path = Path(source)
         path = (path if path.is_dir() else path.parent) / "run.json"
         record = read_json(path) if path.is_file() else None
-    observer = record.get("observer") if isinstance(record, Mapping) else None
+    return record if isinstance(record, Mapping) else {}
+
+
+def _about(source: DecisionsLike) -> dict[str, str]:
+    """Name and fingerprint of the observer of a run; no fingerprint where none is on record."""
+    observer = _record_of(source).get("observer")
     if not isinstance(observer, Mapping):
         return {"name": DecisionVariables.read(source).observer, "fingerprint": ""}
     return {"name": str(observer.get("name")), "fingerprint": str(observer.get("fingerprint"))}
@@ -399,23 +459,6 @@ def _seer(
     return {"name": observer.name, "fingerprint": fingerprint(observer)}, found
 
 
-def _scored(
-    table: Table, run: DecisionVariables, study: Study, told: OutOfFold, *, seed: int
-) -> dict[str, dict[str, Jackknife]]:
-    """Every score of the whole and of its zero points, each with what a unit moves it by."""
-    matched = align_answers(replace(run, fitted_on=None), study, calibration=Calibration.identity())
-    matched = matched.take(
-        np.isin(matched.index.trial_id.astype(str), table.index.trial_id.astype(str))
-    )
-    found = {}
-    for part in _WHOLE:
-        p = getattr(told, part)
-        credit = np.where(p > 0.5, 1.0, np.where(p < 0.5, 0.0, 0.5))
-        one = replace(matched, p_correct=p, credit=credit)
-        found[part] = leave_out(one, seed=seed, n_draws=200 if part == "learned" else 0)
-    return found
-
-
 def _result(
     name: str,
     head: str,
@@ -435,7 +478,7 @@ def _result(
         "clusters": len(set(table.index.unit_id)),
         "level": level,
     }
-    bits = {part: scored[part]["bits"] for part in _WHOLE}
+    bits = {part: scored[part]["bits"] for part in WHOLE}
     zero = "single" if head == "observer" else "base"
     chosen = pd.Series([names[one["single"][0]] for one in told.log]).mode()[0]
     frame = _predictions(table, told, fold)
@@ -452,6 +495,7 @@ def _result(
         singles={n: _bits(table, told.singles[:, j]) for j, n in enumerate(names)},
         base_rate=bits["base"].value,
         ceiling=estimate(scored["learned"]["left_out_bits"], **facts),
+        share_of_ceiling=estimate(scored["learned"]["share_of_ceiling"], **facts),
         weights=weights,
         predictions=frame,
         conditions=_conditions(frame),
@@ -483,7 +527,7 @@ def _predictions(table: Table, told: OutOfFold, fold: Ints) -> pd.DataFrame:
             "fold": fold,
             "answers": table.rows.answers,
             "correct": table.rows.successes,
-            **{f"p_{part}": getattr(told, part) for part in _WHOLE},
+            **{f"p_{part}": getattr(told, part) for part in WHOLE},
         }
     )
 
@@ -491,7 +535,7 @@ def _predictions(table: Table, told: OutOfFold, fold: Ints) -> pd.DataFrame:
 def _conditions(frame: pd.DataFrame) -> pd.DataFrame:
     answers = frame["answers"]
     told = {}
-    for part in _WHOLE:
+    for part in WHOLE:
         p = frame[f"p_{part}"]
         miss = answers - frame["correct"]
         told[part] = frame["correct"] * np.log2(p) + miss * np.log2(1 - p)
@@ -500,7 +544,7 @@ def _conditions(frame: pd.DataFrame) -> pd.DataFrame:
         .groupby([frame["mode"], frame["difficulty"]])
         .sum()
     )
-    for part in _WHOLE:
+    for part in WHOLE:
         sums[part] = 1 + sums[part] / sums["answers"]
     return sums.reset_index()
 
@@ -509,8 +553,16 @@ def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
     notes: list[str] = []
     if table.silent:
         notes.append(f"{table.silent} trials on which an observer gave no answer: it says nothing")
+    if table.out_of_scale:
+        notes.append(f"{table.out_of_scale} decision variables out of scale: they say nothing")
     if table.left_out:
         notes.append(f"{table.left_out} trials with answers that not every observer was shown")
+    boosted = sum(bool(one["boosted"]) for one in told.log)
+    if boosted:
+        notes.append(
+            f"gradient boosting predicts {boosted} of {len(told.log)} folds: it is scored, "
+            "learned.json holds the linear head"
+        )
     if table.pictures is None:
         notes.append("trials without pictures: whether folds share pictures is not known")
         return tuple(notes)
@@ -524,6 +576,21 @@ def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
     if shared:
         notes.append(f"{shared} of {len(told.log)} folds share pictures with their training units")
     return tuple(notes)
+
+
+def _yardsticks(table: Table, baseline: list[int] | None) -> dict[str, Any]:
+    """What the fit to all units is compared with on other studies."""
+    rows, units = table.rows, table.index.unit_id
+    everyone = range(rows.evidence.shape[1])
+    single = best_single(rows, units, everyone if baseline is None else baseline)
+    equal = fit_head(rows.columns(list(everyone)), shrinkage=EQUAL)
+    cells = table.cells
+    rates = base_rates(rows, cells, np.ones(len(cells), dtype=bool))
+    return {
+        "single": {"column": (single.columns or (0,))[0], "head": vars(single.head)},
+        "equal": vars(equal),
+        "base": dict(zip(cells.tolist(), rates.tolist(), strict=True)),
+    }
 
 
 def _record(
@@ -551,7 +618,10 @@ def _record(
             "features_from": seer,
             "covariates": list(table.covariates),
             "final": vars(final),
-            "folds": [vars(one.head) for one in told.fits],
+            "folds": [
+                {"boosted": True} if isinstance(one.head, Boosted) else vars(one.head)
+                for one in told.fits
+            ],
             "fitted_on": FittedOn(
                 study=study.hash,
                 units=frozenset(table.index.unit_id.tolist()),

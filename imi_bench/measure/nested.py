@@ -11,13 +11,14 @@ from scipy.special import xlogy
 
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import LeakageError, NotEnoughDataError
+from imi_bench.measure.boosting import Boosted, fit_boosted
 from imi_bench.measure.head import Head, HeadRows, Shrinkage, fit_head
 from imi_bench.provenance import generator
 
 __all__ = ["Fitted", "OutOfFold", "choose", "fold_of", "log_likelihood", "out_of_fold"]
 
 OBSERVER_GRID = tuple(
-    Shrinkage(weights=w, slope=s) for w in (0.0, 0.1, 0.3, 1.0) for s in (0.0, 0.3)
+    Shrinkage(weights=w, slope=s) for w in (0.0, 0.1, 0.3, 1.0) for s in (0.0, 0.1, 0.3)
 )
 MEASURE_GRID = tuple(
     Shrinkage(weights=w, slope=s, covariates=b)
@@ -36,14 +37,14 @@ class Fitted:
 
     Attributes
     ----------
-    head : Head
+    head : Head or Boosted
     seen : frozenset of str
         Frozenset of str.
     columns : tuple of int, optional
         The observers it looks at; all of them if None.
     """
 
-    head: Head
+    head: Head | Boosted
     seen: frozenset[str]
     columns: tuple[int, ...] | None = None
 
@@ -109,41 +110,59 @@ def choose(
     seed: int,
     linear: bool = False,
     intercept: bool = False,
+    boosting: bool = False,
 ) -> tuple[Fitted, list[float]]:
     """Fit with the shrinkage that predicts best in inner folds of whole units.
+
+    With `boosting` gradient boosting is one more candidate, the last.
 
     Returns
     -------
     Fitted
         On all rows.
     list of float
-        Bits an answer above chance of each shrinkage, in the inner folds.
+        Bits an answer above chance of each candidate, in the inner folds.
     """
     fold = fold_of(units, _INNER, seed=seed)
-    totals = np.zeros(len(grid))
+    totals = np.zeros(len(grid) + boosting)
     options: dict[str, Any] = {"linear": linear, "intercept": intercept}
-    if len(grid) > 1:
+    if len(totals) > 1:
         for held in range(fold.max() + 1):
             train, test = rows.take(fold != held), rows.take(fold == held)
             start = None
             for place, shrinkage in enumerate(grid):
                 start = fit_head(train, shrinkage=shrinkage, start=start, **options)
                 totals[place] += log_likelihood(start.probability(test), test)
+            if boosting:
+                boosted = fit_boosted(train, seed=seed)
+                totals[-1] += log_likelihood(boosted.probability(test), test)
     bits = 1 + totals / np.log(2) / rows.answers.sum()
-    best = grid[int(np.argmax(totals))]
-    head = fit_head(rows, shrinkage=best, **options)
+    best = int(np.argmax(totals))
+    head: Head | Boosted
+    if best == len(grid):
+        head = fit_boosted(rows, seed=seed)
+    else:
+        head = fit_head(rows, shrinkage=grid[best], **options)
     return Fitted(head, frozenset(units.tolist())), bits.tolist()
+
+
+def single_head(rows: HeadRows, column: int) -> tuple[Head, float]:
+    """One observer calibrated as well as it can be, and its log-likelihood on the same rows.
+
+    Its evidence counts as it is or squashed, whichever fits these rows better: the yardstick is
+    never weaker than what `score` says of the observer.
+    """
+    own = rows.columns([column])
+    heads = [fit_head(own, shrinkage=SINGLE, linear=linear) for linear in (False, True)]
+    told = [log_likelihood(head.probability(own), own) for head in heads]
+    return heads[int(np.argmax(told))], max(told)
 
 
 def best_single(rows: HeadRows, units: Strings, candidates: Sequence[int]) -> Fitted:
     """The candidate whose calibrated likelihood of these answers is largest."""
-    heads = [fit_head(rows.columns([j]), shrinkage=SINGLE) for j in candidates]
-    told = [
-        log_likelihood(h.probability(rows.columns([j])), rows)
-        for h, j in zip(heads, candidates, strict=True)
-    ]
-    place = int(np.argmax(told))
-    return Fitted(heads[place], frozenset(units.tolist()), (candidates[place],))
+    made = [single_head(rows, j) for j in candidates]
+    place = int(np.argmax([told for _, told in made]))
+    return Fitted(made[place][0], frozenset(units.tolist()), (candidates[place],))
 
 
 def base_rates(rows: HeadRows, cells: Strings, train: Bools) -> Floats:
@@ -168,6 +187,7 @@ def out_of_fold(
     seed: int = 0,
     linear: bool = False,
     intercept: bool = False,
+    boosting: bool = False,
     shared: Callable[[Bools], Bools] | None = None,
 ) -> OutOfFold:
     """Predict every fold from the others.
@@ -186,6 +206,8 @@ def out_of_fold(
         Of inner folds.
     linear, intercept
         As in `fit_head`.
+    boosting : bool
+        As in `choose`.
     shared : callable, optional
         Takes the mask of the test rows, gives a mask of the rows to drop from training.
     """
@@ -205,7 +227,9 @@ def out_of_fold(
                 found="every other trial shares pictures with it",
             )
         some, other, seen = rows.take(train), rows.take(test), units[train]
-        best, bits = choose(some, seen, grid, seed=seed, linear=linear, intercept=intercept)
+        best, bits = choose(
+            some, seen, grid, seed=seed, linear=linear, intercept=intercept, boosting=boosting
+        )
         alone = best_single(some, seen, baseline)
         plain = HeadRows(
             some.evidence,
@@ -222,9 +246,7 @@ def out_of_fold(
         told["equal"][test] = equal.predict(other, units[test])
         told["base"][test] = base_rates(rows, cells, train)[test]
         for j in range(observers):
-            own = Fitted(
-                fit_head(some.columns([j]), shrinkage=SINGLE), frozenset(seen.tolist()), (j,)
-            )
+            own = Fitted(single_head(some, j)[0], frozenset(seen.tolist()), (j,))
             singles[test, j] = own.predict(other, units[test])
         fits.append(best)
         log.append(
@@ -234,7 +256,8 @@ def out_of_fold(
                 "single": alone.columns,
                 "grid": [vars(s) for s in grid],
                 "inner_bits": bits,
-                "chosen": vars(grid[int(np.argmax(bits))]),
+                "chosen": vars(grid[int(np.argmax(bits[: len(grid)]))]),
+                "boosted": isinstance(best.head, Boosted),
                 "dropped": int((~test & ~train).sum()),
             }
         )

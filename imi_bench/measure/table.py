@@ -15,11 +15,12 @@ from imi_bench.measure.guards import (
     check_columns,
     check_difficulties,
     check_function,
+    check_networks,
     check_observers,
 )
 from imi_bench.measure.head import HeadRows
 from imi_bench.observers.learned import SET_FEATURES, agreement
-from imi_bench.stats.squash import robust_scale, squash
+from imi_bench.stats.squash import out_of_scale, robust_scale, squash
 from imi_bench.tables import DecisionVariables, Study, TrialIndex, Trials
 from imi_bench.tables.align import rows_of
 
@@ -41,6 +42,8 @@ class Table:
         Names of their columns.
     silent : int
         Trials on which some observer gave no answer; it then says nothing.
+    out_of_scale : int
+        Decision variables that no scale explains: they say nothing.
     left_out : int
         Main trials with answers that some observer was not shown.
     pictures : tuple of frozenset of str or None
@@ -53,6 +56,7 @@ class Table:
     features: tuple[str, ...]
     covariates: tuple[str, ...]
     silent: int
+    out_of_scale: int
     left_out: int
     pictures: tuple[frozenset[str], ...] | None
 
@@ -124,13 +128,21 @@ def make_table(
             "too few units to learn from", found=len(set(index.unit_id)), wanted="4 or more"
         )
     check_observers(decisions, index)
+    check_networks(index)
     check_difficulties(index, trials)
     told = np.stack(
         [one.toward_correct[p[keep]] for one, p in zip(decisions, place, strict=True)], axis=1
     )
     counts = np.bincount(study.rows, minlength=len(study.trials))[keep].astype(np.float64)
     hits = np.bincount(study.rows, study.responses.correct, minlength=len(study.trials))[keep]
-    evidence = np.nan_to_num(told, nan=0.0)
+    far = np.stack(
+        [
+            out_of_scale(one.toward_correct)[p[keep]]
+            for one, p in zip(decisions, place, strict=True)
+        ],
+        axis=1,
+    )
+    evidence = np.where(far, 0.0, np.nan_to_num(told, nan=0.0))
     features, feature_names = _features(evidence, index, trials, seen)
     columns, column_names = _covariates(index, head, trials, covariates, features)
     return Table(
@@ -139,6 +151,7 @@ def make_table(
         features=feature_names,
         covariates=column_names,
         silent=int(np.isnan(told).any(axis=1).sum()),
+        out_of_scale=int(far.sum()),
         left_out=int(wanted.sum() - keep.sum()),
         pictures=_pictures(index, trials),
     )

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from support.crowd import striped_trials
 from support.made_submissions import good_files, made_board, sealed, write_folder
+from support.measured_world import measured_world
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -38,7 +39,6 @@ ELSEWHERE = {
     "stimuli build": ("cli/test_twins.py", "imi.build_trials("),
     "stimuli show": ("cli/test_twins.py", "trials.show("),
     "paper": ("report/test_paper.py", "imi.report.paper("),
-    "learn": ("measure/test_learn.py", "imi.learn("),
     "fewshot": ("fewshot/test_study_files.py", "imi.fewshot("),
     "data fetch": ("release/test_fetch.py", "fetch("),
     "collect serve": ("collect/test_collect.py", "application("),  # the same server, in memory
@@ -146,6 +146,29 @@ def test_doctor() -> None:
     told = verb("doctor", "--observer", "pixel-l2", "--limit", 2)
     assert told == plain(examine("pixel-l2", limit=2))
     assert told["trials"] == 2
+
+
+@twin_of("learn")
+def test_learn(tmp_path: Path) -> None:
+    import imi_bench as imi
+    from imi_bench.release.study_files import write_study
+
+    made = measured_world(networks=2)
+    write_study(made.world.study, tmp_path / "people")
+    given: list[object] = []
+    for place, one in enumerate(made.observers[:2]):
+        (tmp_path / str(place)).mkdir()
+        one.to_frame().to_parquet(tmp_path / str(place) / "decisions.parquet")
+        given += ["--decisions", tmp_path / str(place)]
+    flags = ("--by", "network", "--boot", 4, "--curves", 1, "--out", tmp_path / "learned")
+    told = verb("learn", *given, "--responses", tmp_path / "people", *flags)
+    runs = [tmp_path / "0", tmp_path / "1"]
+    found = imi.learn(runs, tmp_path / "people", by="network", n_boot=4, curves=1)
+    assert told == plain(found.to_json())
+    assert told["bits"]["value"] == found.bits.value
+    assert {"observer", "bits"} <= set(told["best_single"])
+    assert {"value", "low", "high"} <= set(told["difference"])
+    assert (tmp_path / "learned" / "learned.html").is_file()
 
 
 @twin_of("data simulate", "data verify", "data info", "data multiverse")

@@ -28,19 +28,24 @@ def made() -> MeasuredWorld:
 @pytest.fixture(scope="module")
 def learned(made: MeasuredWorld) -> Learned:
     return imi.learn(
-        made.observers, made.world.study, trials=made.world.trials, by="network", n_boot=30
+        made.observers,
+        made.world.study,
+        trials=made.world.trials,
+        by="network",
+        n_boot=30,
+        curves=0,
     )
 
 
 def test_planted_attributes_reach_nine_tenths_of_the_best_score() -> None:
     made = measured_world(noise=0.0, networks=6)
-    found = imi.learn(made.observers, made.world.study, by="network", n_boot=0)
+    found = imi.learn(made.observers, made.world.study, by="network", n_boot=0, curves=0)
     assert found.bits.value > 0.9 * made.world.truth.bayes(known="covariates")
     assert found.bits.value < made.world.truth.bayes(known="participant") + 0.03
 
 
 def test_shuffled_answers_teach_nothing(made: MeasuredWorld) -> None:
-    found = imi.learn(made.observers, shuffled(made.world.study, seed=1), n_boot=0)
+    found = imi.learn(made.observers, shuffled(made.world.study, seed=1), n_boot=0, curves=0)
     assert found.bits.value <= 0.002
 
 
@@ -86,7 +91,7 @@ def test_json_and_files(learned: Learned, tmp_path) -> None:
 
 
 def test_measure_head_is_reported_above_the_base_rate(made: MeasuredWorld) -> None:
-    found = imi.learn(made.observers, made.world.study, head="measure", n_boot=0)
+    found = imi.learn(made.observers, made.world.study, head="measure", n_boot=0, curves=0)
     assert found.difference.value == pytest.approx(found.bits.value - found.base_rate)
     assert "base rate" in found.title
     with pytest.raises(InputError, match="measure head"):
@@ -111,7 +116,7 @@ def test_trap_random_trials_as_folds(made: MeasuredWorld) -> None:
 
 def test_trap_scoring_the_fit(learned: Learned, made: MeasuredWorld) -> None:
     with pytest.raises(LeakageError, match="fitted on"):
-        learned.predict(made.observers)
+        learned.transfer(made.observers, made.world.study)
     fitted = FittedOn.of(learned.record)
     mine = replace(made.observers[0], fitted_on=fitted)
     for use in (
@@ -139,7 +144,7 @@ def test_trap_pictures_of_the_fit(learned: Learned, made: MeasuredWorld) -> None
 
 
 def test_trap_pictures_shared_between_folds_are_flagged_or_dropped(made: MeasuredWorld) -> None:
-    options = {"trials": made.world.trials, "by": "unit", "n_folds": 4, "n_boot": 0}
+    options = {"trials": made.world.trials, "by": "unit", "n_folds": 4, "n_boot": 0, "curves": 0}
     flagged = imi.learn(made.observers, made.world.study, **options)
     assert any("share pictures" in note for note in flagged.notes)
     by_network = imi.learn(made.observers, made.world.study, **options | {"by": "network"})
@@ -153,7 +158,7 @@ def test_trap_difficulties_that_encode_accuracy(made: MeasuredWorld) -> None:
     told = labels[np.digitize(rate, [0.6, 0.8])]
     leaky = Study(replace(study.trials, difficulty=told), study.responses)
     with pytest.raises(LeakageError, match="difficulty is not the one"):
-        imi.learn(made.observers, leaky, head="measure", n_boot=0)
+        imi.learn(made.observers, leaky, head="measure", n_boot=0, curves=0)
 
 
 @pytest.mark.parametrize("column", ["evidence_colour", "log_sensitivity", "Accuracy", "confidence"])
@@ -189,6 +194,7 @@ def test_trap_covariates_from_functions_that_see_answers(made: MeasuredWorld) ->
         head="measure",
         trials=trials,
         n_boot=0,
+        curves=0,
         covariates={"batch": lambda shown: shown.index.batch},
     )
     assert "batch" in found.record["covariates"]

@@ -1,0 +1,112 @@
+"""Learning from less, elsewhere, and with trees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.measured_world import MeasuredWorld, measured_world
+
+import imi_bench as imi
+from imi_bench.errors import InputError, LeakageError, NotComparableError
+from imi_bench.measure.head import HeadRows
+from imi_bench.measure.learned import Learned
+from imi_bench.tables import DecisionVariables, Study, TrialIndex
+
+
+@pytest.fixture(scope="module")
+def made() -> MeasuredWorld:
+    return measured_world()
+
+
+@pytest.fixture(scope="module")
+def learned(made: MeasuredWorld) -> Learned:
+    return imi.learn(made.observers, made.world.study, by="network", n_boot=0, curves=2)
+
+
+def elsewhere(made: MeasuredWorld) -> tuple[list[DecisionVariables], Study]:
+    """The same world under networks of other names."""
+    frame = made.world.study.trials.to_frame()
+    old = frame["trial_id"].tolist()
+    frame["network"] = "new-" + frame["network"]
+    frame["trial_id"] = TrialIndex.canonical_ids(frame)
+    new = dict(zip(old, frame["trial_id"], strict=True))
+
+    def ids(given):
+        return np.array([new[one] for one in given.tolist()], dtype=object)
+
+    answers = made.world.study.responses
+    study = Study(TrialIndex.from_frame(frame), replace(answers, trial_id=ids(answers.trial_id)))
+    return [replace(one, trial_id=ids(one.trial_id)) for one in made.observers], study
+
+
+def test_curves_rise_and_end_at_the_whole(learned: Learned) -> None:
+    assert learned.curves is not None
+    table = learned.curves.table
+    whole = table[table["curve"] == "all"].iloc[0]
+    assert whole["bits"] == pytest.approx(learned.bits.value, abs=2e-3)
+    answers = table[table["curve"] == "answers"]
+    assert answers["answers_a_unit"].iloc[-1] == 1
+    assert answers["bits"].iloc[0] > answers["bits"].iloc[-1]
+    assert (table["curve"] == "units").any()
+    told = json.loads(json.dumps(learned.to_json()))["curves"]
+    assert told["advice"] == learned.curves.advice
+    assert "imi-bench collect" in told["advice"]
+    assert learned.curves.plot().get_xscale() == "log"
+
+
+def test_shares_of_the_ceiling_and_of_bayes(made: MeasuredWorld, learned: Learned) -> None:
+    share = learned.share_of_bayes(made.world.truth)
+    assert 0.3 < share < 1
+    assert learned.share_of_ceiling.value == pytest.approx(
+        learned.bits.value / learned.ceiling.value
+    )
+
+
+def test_transfer_to_another_world_by_name_and_never_to_what_was_seen(
+    made: MeasuredWorld, learned: Learned
+) -> None:
+    with pytest.raises(LeakageError, match="what it was fitted on"):
+        learned.transfer(made.observers, made.world.study)
+    other = measured_world(seed=1, networks=3)
+    runs, study = elsewhere(other)
+    found = learned.transfer(runs, study)
+    turned = learned.transfer(runs[::-1], study)
+    assert turned.bits == found.bits
+    assert found.bits.value > 0.1
+    assert found.best_single["observer"] in learned.observers
+    assert found.difference.value == pytest.approx(
+        found.bits.value - found.best_single["bits"].value
+    )
+    with pytest.raises(NotComparableError, match="other observers"):
+        learned.transfer(runs[1:], study)
+    pictures = imi.learn(
+        made.observers, made.world.study, by="network", n_boot=0, curves=0, trials=made.world.trials
+    )
+    runs, study = elsewhere(made)
+    shown = replace(made.world.trials, index=study.trials)
+    with pytest.raises(LeakageError, match="pictures that the measure was fitted on"):
+        pictures.transfer(runs, study, trials=shown)
+
+
+def test_boosting_is_one_more_choice_and_only_of_the_measure(made: MeasuredWorld) -> None:
+    pytest.importorskip("sklearn")
+    from imi_bench.measure.boosting import fit_boosted
+
+    found = imi.learn(
+        made.observers, made.world.study, head="measure", boosting=True, n_boot=0, curves=0
+    )
+    assert len(found.log[0]["inner_bits"]) == len(found.log[0]["grid"]) + 1
+    assert found.bits.value > found.base_rate - 0.03
+    with pytest.raises(InputError, match="boosting is no observer"):
+        imi.learn(made.observers, made.world.study, boosting=True)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 1))
+    p = 1 / (1 + np.exp(-2 * np.sin(z[:, 0])))  # falls again far out
+    none, ten = np.empty((600, 0)), np.full(600, 10.0)
+    boosted = fit_boosted(HeadRows(z, none, none, rng.binomial(10, p).astype(float), ten), seed=0)
+    told = boosted.probability(HeadRows(np.sort(z, axis=0), none, none, ten, ten))
+    assert (np.diff(told) >= 0).all()
+    assert 0.005 <= told.min() <= told.max() <= 0.995
