@@ -10,6 +10,7 @@ again: it must end with 0, give the reference's outputs bit for bit, and leave n
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -24,13 +25,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+import imi_bench as imi
 from imi_bench.leaderboard.board import find
 from imi_bench.provenance import sha256_columns, sha256_file
+from imi_bench.release.study_files import write_study
 from imi_bench.simulation.release import simulate_release, write_release
-from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import write_trials
 
 PROGRAM = [sys.executable, "-c", "from imi_bench.cli.app import main; main()"]
+SIZE = {"n_networks": 2, "n_batches": 2, "n_scenes": 400, "size": 32}
 IGNORED = {"run.json", "about.json", "record.json"}
 
 
@@ -50,6 +53,29 @@ def commands(inputs: Path) -> dict[str, Callable[[Path], list[str]]]:
             *("--images", str(inputs / "photos"), "--units", "6", "--batches", "2"),
             *("--out", str(w / "out"), "--device", "cpu"),
         ],
+        "site": lambda w: ["leaderboard", "build", "observers-mini", "--site", str(w / "site")],
+        "learn": lambda w: [
+            *("learn", "--decisions", str(inputs / "pixel-l2")),
+            *("--decisions", str(inputs / "colour-histogram"), "--boot", "20"),
+            *("--responses", str(inputs / "people"), "--out", str(w / "out")),
+        ],
+        "calibrate": lambda w: [
+            *("calibrate", "--decisions", str(inputs / "pixel-l2")),
+            *("--responses", str(inputs / "people"), "--out", str(w / "calibration.json")),
+        ],
+        "fit": lambda w: [
+            *("fit", "correct ~ mode + (1|unit_id) + (1|participant)", str(inputs / "answers.csv")),
+            *("--save", str(w / "model.json")),
+        ],
+        "predict": lambda w: [
+            *("model", "predict", str(inputs / "model.json"), "--out", str(w / "told.csv")),
+        ],
+        "report": lambda w: ["report", str(inputs / "pixel-l2"), "--out", str(w / "page.html")],
+        "pack": lambda w: ["submit", "pack", str(w / "sent")],
+        "paper": lambda w: [
+            *("paper", "--responses", str(inputs / "release" / "responses_main.csv")),
+            *("--out", str(w / "out"), "--no-ordinal"),
+        ],
         "mis": lambda w: [
             *("mis", "--network", "timm:test_resnet?pretrained=false&input_size=32"),
             *("--images", str(inputs / "photos"), "--observer", "pixel-l2"),
@@ -57,6 +83,20 @@ def commands(inputs: Path) -> dict[str, Callable[[Path], list[str]]]:
             *("--quantile", "0.1"),
         ],
     }
+
+
+def study(inputs: Path) -> None:
+    """Trials, people, a run and a model that the shorter verbs read."""
+    trials, people = imi.demo_data(**SIZE)
+    write_trials(trials, inputs / "stimuli")
+    write_study(people, inputs / "people")
+    for name in ("pixel-l2", "colour-histogram"):
+        imi.answer(name, inputs / "stimuli", out=inputs / name)
+    people.to_frame().assign(correct=people.to_frame()["correct"].astype(int)).to_csv(
+        inputs / "answers.csv", index=False
+    )
+    model = imi.fit("correct ~ mode + (1|unit_id)", inputs / "answers.csv")
+    (inputs / "model.json").write_text(json.dumps(model.to_json()))
 
 
 def photographs(folder: Path, count: int = 240) -> None:
@@ -70,6 +110,9 @@ def photographs(folder: Path, count: int = 240) -> None:
 
 def prepare(name: str, work: Path) -> None:
     work.mkdir(parents=True)
+    if name == "pack":
+        board = find("observers-mini")
+        shutil.copytree(board.submissions()[0], work / "sent")
     if name == "build":
         shutil.copytree(find("observers-mini").folder, work / "observers-mini")
         for path in (work / "observers-mini").glob("board.*"):
@@ -116,7 +159,7 @@ def once(arguments: list[str], *, kill_after: float | None = None) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10, help="of each command")
-    parser.add_argument("--only")
+    parser.add_argument("--only", nargs="*", help="commands, all by default")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
@@ -124,12 +167,12 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_trials(build(seed=0).trials, root / "in" / "stimuli")
+        study(root / "in")
         photographs(root / "in" / "photos")
         (root / "in" / "release").mkdir()
         write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
         for name, make in commands(root / "in").items():
-            if arguments.only not in (None, name):
+            if arguments.only and name not in arguments.only:
                 continue
             prepare(name, root / name / "reference")
             started = time.perf_counter()

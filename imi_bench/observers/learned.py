@@ -248,7 +248,16 @@ def _sees(observer: Observer) -> str:
 
 
 def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer]) -> Encoder:
-    observer = load(str(column["name"]))
+    name = str(column["name"])
+    if ".py:" in name:  # a record is data, and may come from anybody
+        raise InputError(
+            "a learned measure may not name code to run",
+            where=FILE,
+            found=name[:80],
+            wanted="observers that are installed",
+            do="install it as a plug-in, and learn from its runs",
+        )
+    observer = load(name)
     if not isinstance(observer, Encoder):
         raise InputError(
             "a learned measure cannot run this observer",

@@ -287,3 +287,16 @@ def test_no_spoiled_file_escapes(name: str, root: Path) -> None:
     first = int(os.environ.get("IMI_BENCH_FUZZ_FIRST", "1000"))
     found = escapes(reader_of(name, root), range(first, first + count))
     assert not found, f"keep in {KEPT.name}: {name}: {found[:20]}"
+
+
+def test_a_forged_measure_runs_no_code(tmp_path: Path) -> None:
+    """The record's hash is right, and the file it names lies beside it."""
+    code = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\nclass X: pass\n"
+    (tmp_path / "evil.py").write_text(code)
+    record = learned()
+    for name in (f"{tmp_path}/evil.py:X", f"{tmp_path}/evil.py:X?a=1"):
+        record["columns"] = [{**record["columns"][0], "name": name}]
+        (tmp_path / "learned.json").write_bytes(forge(record))
+        with pytest.raises(imi.InputError, match="may not name code"):
+            imi.load_observer(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
