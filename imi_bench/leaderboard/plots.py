@@ -8,13 +8,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import html
 
-_INTERVAL = Markup(
-    '<svg class="interval" viewBox="0 0 200 20" role="img" aria-label="{label}" style="visibility:'
-    '{visible}"><line class="chance" x1="{chance}" x2="{chance}" y1="1" y2="19"/>{ceiling}'
-    '<line class="bar" x1="{low}" x2="{high}" y1="10" y2="10"/>'
-    '<circle class="dot" cx="{value}" cy="10" r="4"/></svg>'
-)
 _AXIS = Markup(
     '<svg class="interval axis" viewBox="0 0 200 26" role="img" aria-label="axis of the intervals: '
     '{unit}"><line x1="4" x2="196" y1="22" y2="22"/>{ticks}</svg>'
@@ -42,9 +37,6 @@ def interval_axis(axis: tuple[float, float], *, unit: str) -> Markup:
     return _AXIS.format(unit=unit, ticks=ticks)
 
 
-_CEILING = Markup('<line class="ceiling" x1="{x}" x2="{x}" y1="1" y2="19"/>')
-
-
 def interval(
     estimate: Estimate, *, axis: tuple[float, float], chance: float, ceiling: float | None
 ) -> Markup:
@@ -58,14 +50,16 @@ def interval(
     value = estimate.value if defined else axis[0]
     low = value if math.isnan(estimate.low) else estimate.low
     high = value if math.isnan(estimate.high) else estimate.high
-    return _INTERVAL.format(
-        label=str(estimate),
-        visible="visible" if defined else "hidden",
-        chance=x(chance),
-        ceiling=_CEILING.format(x=x(ceiling)) if ceiling is not None else "",
-        low=x(low),
-        high=x(high),
-        value=x(value),
+    guess, visible = x(chance), "visible" if defined else "hidden"
+    top = ""
+    if ceiling is not None:
+        top = f'<line class="ceiling" x1="{x(ceiling)}" x2="{x(ceiling)}" y1="1" y2="19"/>'
+    # Numbers, and one text that is escaped: plain formatting is ten times faster than Markup's.
+    return Markup(
+        f'<svg class="interval" viewBox="0 0 200 20" role="img" aria-label="{html(str(estimate))}"'
+        f' style="visibility:{visible}"><line class="chance" x1="{guess}" x2="{guess}" y1="1"'
+        f' y2="19"/>{top}<line class="bar" x1="{x(low)}" x2="{x(high)}" y1="10" y2="10"/>'
+        f'<circle class="dot" cx="{x(value)}" cy="10" r="4"/></svg>'
     )
 
 

@@ -83,7 +83,11 @@ class Store:
             stream = io.BytesIO(self._file(key).read_bytes())
             with np.load(stream, allow_pickle=False) as archive:
                 record = json.loads(archive["record"].tobytes())
-                kept = {name: archive[name] for name in _ARRAYS}
+                data = archive["data"]
+            sizes = record["sizes"]
+            ends = np.cumsum([sizes[name] for name in _ARRAYS])
+            kept = dict(zip(_ARRAYS, np.split(data, ends[:-1]), strict=True))
+            kept["stratum"] = kept["stratum"].astype(np.int64)
             if record["key"] != key:
                 return None
             return _read(record, kept)
@@ -93,9 +97,12 @@ class Store:
     def put(self, key: str, result: Scored | list[Problem] | None) -> None:
         """Keep a result; a disk that is full loses the cache and nothing else."""
         record, kept = _written(result)
-        text = np.frombuffer(json.dumps({"key": key, **record}).encode(), dtype=np.uint8)
+        sizes = {name: len(kept[name]) for name in _ARRAYS}
+        about = json.dumps({"key": key, "sizes": sizes, **record}).encode()
+        text = np.frombuffer(about, dtype=np.uint8)
+        data = np.concatenate([kept[name].astype(np.float64) for name in _ARRAYS])
         stream = io.BytesIO()
-        np.savez(stream, record=text, allow_pickle=False, **kept)
+        np.savez(stream, record=text, data=data, allow_pickle=False)
         path = self._file(key)
         own = path.with_name(f".{path.name}.{os.getpid()}")
         try:

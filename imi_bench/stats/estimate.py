@@ -80,8 +80,10 @@ class Estimate:
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """JSON object; NaN and infinite ends become null."""
-        record: dict[str, float | int | str | None] = plain(asdict(self))
-        return record
+        return {
+            name: plain(value) if isinstance(value, float) or hasattr(value, "tolist") else value
+            for name, value in vars(self).items()
+        }
 
     @classmethod
     @reading("estimate")

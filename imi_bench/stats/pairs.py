@@ -15,6 +15,8 @@ from imi_bench.stats.jackknife import Spread
 
 __all__ = ["Pairs"]
 
+_AT_ONCE = 128  # draws, so that what is worked on stays in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -96,21 +98,30 @@ class Pairs:
         From normal weights on units, so that the correlation of a row's differences counts; df is
         the median one's.
         """
-        count = len(self.error)
         weights = generator(seed, "ranks").standard_normal((n_draws, self.moved.shape[1]))
         drawn = weights @ self.moved.T
         df = float(np.median(self.df))
         shrunk = np.sqrt(stats.chi2.ppf((np.arange(n_draws) + 0.5) / n_draws, df) / df)
         drawn /= generator(seed, "scale").permutation(shrunk)[:, None]
-        found = np.zeros(count)
-        error = np.sqrt(_distances(self.moved))
-        for row in range(count):
-            others = error[row] > 0
-            others[row] = False
-            if others.any():
-                t = np.abs(drawn[:, others] - drawn[:, [row]]) / error[row, others]
-                found[row] = np.quantile(t.max(axis=1), level, method="higher")
-        return found
+        return np.asarray(np.quantile(_largest(drawn, self.moved), level, axis=1, method="higher"))
+
+
+def _largest(drawn: Floats, moved: Floats) -> Floats:
+    """(S, B) largest |t| of each score's difference from any other, in each draw (B, S)."""
+    error = np.sqrt(_distances(moved))
+    np.fill_diagonal(error, 0.0)
+    precision = np.divide(1.0, error, out=np.zeros_like(error), where=error > 0)
+    found = np.zeros(drawn.T.shape)
+    for start in range(0, len(drawn), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        values = np.ascontiguousarray(drawn[part].T)
+        t = np.empty_like(values)
+        for row in range(len(values)):
+            np.subtract(values, values[row], out=t)
+            np.abs(t, out=t)
+            t *= precision[row][:, None]
+            t.max(axis=0, out=found[row, part])
+    return found
 
 
 def _distances(rows: Floats) -> Floats:
