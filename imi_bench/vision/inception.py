@@ -16,21 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from imi_bench.vision.layer_widths import INCEPTION_WIDTHS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Block: input width, then 1x1, 3x3 bottleneck, 5x5 bottleneck, pool reduction, 3x3, 5x5.
-WIDTHS: dict[str, tuple[int, ...]] = {
-    "mixed3a": (192, 64, 96, 16, 32, 128, 32),
-    "mixed3b": (256, 128, 128, 32, 64, 192, 96),
-    "mixed4a": (480, 192, 96, 16, 64, 204, 48),
-    "mixed4b": (508, 160, 112, 24, 64, 224, 64),
-    "mixed4c": (512, 128, 128, 24, 64, 256, 64),
-    "mixed4d": (512, 112, 144, 32, 64, 288, 64),
-    "mixed4e": (528, 256, 160, 32, 128, 320, 128),
-    "mixed5a": (832, 256, 160, 48, 128, 320, 128),
-    "mixed5b": (832, 384, 192, 48, 128, 384, 128),
-}
 _POOLED_BEFORE = ("mixed4a", "mixed5a")
 
 
@@ -45,7 +35,7 @@ class InceptionV1(nn.Module):  # type: ignore[misc]
         self._conv("conv2d0", 3, 64, 7, stride=2)
         self._conv("conv2d1", 64, 64, 1)
         self._conv("conv2d2", 64, 192, 3)
-        for block, (inputs, one, three_in, five_in, pool, three, five) in WIDTHS.items():
+        for block, (inputs, one, three_in, five_in, pool, three, five) in INCEPTION_WIDTHS.items():
             self._conv(f"{block}_1x1", inputs, one, 1)
             self._conv(f"{block}_3x3_bottleneck", inputs, three_in, 1)
             self._conv(f"{block}_5x5_bottleneck", inputs, five_in, 1)
@@ -69,7 +59,7 @@ class InceptionV1(nn.Module):  # type: ignore[misc]
         x = _normalise(_pool_down(x))
         x = self._rectified("conv2d2", self._rectified("conv2d1", x))
         x = _pool_down(_normalise(x))
-        for block in WIDTHS:
+        for block in INCEPTION_WIDTHS:
             if block in _POOLED_BEFORE:
                 x = _pool_down(x)
             one = self._rectified(f"{block}_1x1", x)
