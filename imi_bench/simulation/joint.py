@@ -16,14 +16,62 @@ not depend on what is asked besides.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import expit, logit
 
 from imi_bench.arrays import Bools, Floats, Ints
+from imi_bench.errors import InputError
 
-__all__ = ["confidences", "latent_evidence", "log_seconds"]
+__all__ = ["JointParameters", "confidences", "latent_evidence", "log_seconds", "seconds"]
 
 _MOST, _MIDDLE = 5.0, 1.5
+PACE_SD, NOISE_SD = 0.25, 0.5
+"""Of log seconds: between people (cut off at 0.6) and between answers (at -1.5 and 2)."""
+
+
+@dataclass(frozen=True)
+class JointParameters:
+    """What confidence, time and practice depend on; the model is at the top of this file.
+
+    Attributes
+    ----------
+    seconds : float
+        Median response time of a trial, about.
+    confidence_criteria : (float, float)
+        How far evidence must lie from zero, in logits, for confidence 2 and 3.
+    confidence_sd : float
+        Standard deviation of the log of a person's factor on both.
+    certainty_time, practice_time : float
+        Fall of log seconds for each logit that evidence lies further out, and from the first
+        trial to the last.
+    learning : float
+        Rise of log-odds correct from the first trial to the last.
+
+    Raises
+    ------
+    InputError
+        Criteria out of order, a negative deviation, a time that is not above 0.
+    """
+
+    seconds: float = 6.0
+    confidence_criteria: tuple[float, float] = (1.0, 2.5)
+    confidence_sd: float = 0.3
+    certainty_time: float = 0.15
+    practice_time: float = 0.3
+    learning: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.confidence_criteria
+        if not 0 <= low <= high or not self.confidence_sd >= 0:
+            raise InputError(
+                "criteria of confidence out of order",
+                found=f"{self.confidence_criteria}, deviation {self.confidence_sd}",
+                wanted="0 <= first <= second, deviation 0 or more",
+            )
+        if not self.seconds > 0:
+            raise InputError("no response time", found=self.seconds, wanted="above 0 s")
 
 
 def latent_evidence(
@@ -71,3 +119,30 @@ def log_seconds(z: Floats, place: Floats, *, certainty_time: float, practice_tim
     """What certainty and practice change of the log time of an answer."""
     sure = np.minimum(np.abs(z), _MOST) - _MIDDLE
     return np.asarray(-certainty_time * sure - practice_time * (place - 0.5))
+
+
+def seconds(
+    z: Floats, place: Floats, person: Ints, joint: JointParameters, *, rng: np.random.Generator
+) -> Floats:
+    """Response times of answers.
+
+    Parameters
+    ----------
+    z, place : (R,) float64
+        Evidence, and place in the session from 0 to 1.
+    person : (R,) int64
+        Code of who answers.
+    joint : JointParameters
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (R,) float64
+        Seconds.
+    """
+    pace = np.clip(rng.normal(0, PACE_SD, int(person.max()) + 1), -0.6, 0.6)[person]
+    noise = np.clip(rng.normal(0, NOISE_SD, len(z)), -1.5, 2)
+    changed = log_seconds(
+        z, place, certainty_time=joint.certainty_time, practice_time=joint.practice_time
+    )
+    return np.asarray(joint.seconds * np.exp(pace + noise + changed))

@@ -9,7 +9,7 @@ experiment, practice trials first. `stimulus` reads ``simulated`` in every row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,14 @@ from imi_bench.provenance import atomic_path, generator, write_json
 from imi_bench.release.cells import CRITERIA
 from imi_bench.release.published import published
 from imi_bench.release.table import truth_path
-from imi_bench.simulation.joint import confidences, latent_evidence, log_seconds
+from imi_bench.simulation.joint import (
+    NOISE_SD,
+    PACE_SD,
+    JointParameters,
+    confidences,
+    latent_evidence,
+    log_seconds,
+)
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.rows import CATCH_UNITS, released_rows
 from imi_bench.simulation.study import Design, Truth, design, probability_correct
@@ -91,13 +98,7 @@ class ReleaseParameters:
                 found=f"failing {self.failing}, catch_correct {self.catch_correct}",
                 wanted="0 to 1",
             )
-        low, high = self.confidence_criteria
-        if not 0 <= low <= high or not self.confidence_sd >= 0:
-            raise InputError(
-                "criteria of confidence out of order",
-                found=f"{self.confidence_criteria}, deviation {self.confidence_sd}",
-                wanted="0 <= first <= second, deviation 0 or more",
-            )
+        _ = self.joint  # which checks them
         if set(self.failure_shares) != set(FAILURES) or not np.isclose(
             sum(self.failure_shares.values()), 1
         ):
@@ -106,6 +107,11 @@ class ReleaseParameters:
                 found=dict(self.failure_shares),
                 wanted=f"{', '.join(FAILURES)}, together 1",
             )
+
+    @property
+    def joint(self) -> JointParameters:
+        """What confidence, time and practice depend on."""
+        return JointParameters(**{f.name: getattr(self, f.name) for f in fields(JointParameters)})
 
     def to_json(self) -> dict[str, Any]:
         """JSON object of every parameter."""
@@ -288,14 +294,14 @@ def _times(
     rng = generator(seed, "times")
     shape = latent.shape
     count, failure = shape[0], people["failure"].to_numpy(dtype=str)
-    pace = np.exp(np.clip(rng.normal(0, 0.25, count), -0.6, 0.6))[:, None]
+    pace = np.exp(np.clip(rng.normal(0, PACE_SD, count), -0.6, 0.6))[:, None]
     changed = log_seconds(
         latent,
         _place(shape),
         certainty_time=parameters.certainty_time,
         practice_time=parameters.practice_time,
     )
-    noise = np.clip(rng.normal(0, 0.5, shape), -1.5, 2)
+    noise = np.clip(rng.normal(0, NOISE_SD, shape), -1.5, 2)
     rt: Floats = 1000 * parameters.seconds * pace * np.exp(noise + changed)
     between: Any = 3000.0  # waiting before and feedback after an answer
     instruction = np.clip(50 * np.exp(rng.normal(0, 0.5, count)), 16, 175)

@@ -27,6 +27,12 @@ from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.errors import InputError
 from imi_bench.provenance import generator
 from imi_bench.release.published import Condition
+from imi_bench.simulation.joint import (
+    JointParameters,
+    confidences,
+    latent_evidence,
+    seconds,
+)
 from imi_bench.simulation.parameters import SimulationParameters, intercepts
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex
 from imi_bench.vision.layer_names import paper_layers
@@ -224,13 +230,21 @@ def probability_correct(
     return np.asarray(parameters.lapse / 2 + (1 - parameters.lapse) * expit(eta))
 
 
-def simulate_study(parameters: SimulationParameters | None = None, *, seed: int) -> SimulatedStudy:
+def simulate_study(
+    parameters: SimulationParameters | None = None,
+    *,
+    joint: JointParameters | None = None,
+    seed: int,
+) -> SimulatedStudy:
     """Simulate the accepted participants' main trials, straight to a `Study`.
 
     Parameters
     ----------
     parameters : SimulationParameters, optional
         The paper's design and published means by default.
+    joint : JointParameters, optional
+        Ask for confidence and take times, by this model, and let people learn over the session;
+        neither is there by default. A person's answers stand in the order they were given.
     seed : int
         The same seed gives the same units, effects and answers.
 
@@ -248,21 +262,31 @@ def simulate_study(parameters: SimulationParameters | None = None, *, seed: int)
     rng = generator(seed, "answers")
     effects = rng.normal(0, parameters.participant_sd, people[-1] + 1)
     first_is_positive = rng.random(len(rows)) < 0.5
+    place = np.tile(np.linspace(0.0, 1.0, parameters.main_trials), people[-1] + 1)
+    learned = (joint.learning if joint else 0.0) * (place - 0.5)
     correct = rng.random(len(rows)) < probability_correct(
         plan.truth.evidence[rows],
         parameters,
-        participant=effects[people],
+        participant=effects[people] + learned,
         first_is_positive=first_is_positive,
     )
     names = np.array([f"P{i + 1:04}" for i in range(people[-1] + 1)], dtype=object)
-    unknown = np.full(len(rows), np.nan)
+    confidence = times = np.full(len(rows), np.nan)
+    if joint is not None:
+        side = parameters.side_bias * np.where(first_is_positive, 1.0, -1.0)
+        eta = plan.truth.evidence[rows] + effects[people] + learned + side
+        more = generator(seed, "confidence and times")
+        z = latent_evidence(eta, correct, lapse=parameters.lapse, rng=more)
+        own = np.exp(joint.confidence_sd * more.normal(size=people[-1] + 1))
+        confidence = confidences(z, joint.confidence_criteria, scale=own[people]).astype(float)
+        times = seconds(z, place, people, joint, rng=more)
     responses = Responses(
         trial_id=plan.truth.trials.trial_id[rows],
         participant=names[people],
         correct=correct,
         chose_first=(correct == first_is_positive).astype(float),
-        confidence=unknown,
-        seconds=unknown,
+        confidence=confidence,
+        seconds=times,
         simulated=True,
         source=f"simulated study, seed {seed}",
     )

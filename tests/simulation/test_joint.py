@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from scipy.special import expit
+from statsmodels.tools.numdiff import approx_hess
 
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition
-from imi_bench.simulation.joint import confidences, latent_evidence
+from imi_bench.simulation.joint import JointParameters, confidences, latent_evidence
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters, simulate_release
+from imi_bench.simulation.study import simulate_study
 
 PLAIN = {
     "conditions": (Condition("resnet50", "natural"), Condition("resnet50", "synthetic")),
@@ -116,3 +118,46 @@ def test_parameters_travel_as_json_and_are_checked() -> None:
     assert ReleaseParameters.from_json(one.to_json()) == one
     with pytest.raises(InputError, match="criteria of confidence"):
         ReleaseParameters(confidence_criteria=(2.0, 1.0))
+
+
+ASKED = JointParameters(confidence_sd=0.0, learning=0.8, certainty_time=0.2, practice_time=0.5)
+
+
+@pytest.mark.slow
+def test_a_study_has_the_same_joint_model() -> None:
+    """`simulate_study`: lapse, learning, criteria, times come back from the study's own rows."""
+    parameters = SimulationParameters(**{**PLAIN, "lapse": 0.06, "participants": 400})
+    study = simulate_study(parameters, joint=ASKED, seed=5).study
+    rows = study.to_frame()
+    place = rows.groupby("participant").cumcount() / (parameters.main_trials - 1)
+    natural = (rows["mode"] == "natural").to_numpy()
+    correct = rows["correct"].to_numpy(dtype=float)
+
+    def cost(theta: np.ndarray) -> float:
+        level, fall, rise, lapse = theta
+        eta = level - fall * ~natural + rise * (place.to_numpy() - 0.5)
+        p = lapse / 2 + (1 - lapse) * expit(eta)
+        return -float((correct * np.log(p) + (1 - correct) * np.log1p(-p)).sum())
+
+    found = optimize.minimize(cost, [1.0, 1.0, 0.5, 0.03], method="Nelder-Mead")
+    hessian = approx_hess(found.x, cost)
+    error = np.sqrt(np.diag(np.linalg.inv(hessian)))
+    assert (np.abs(found.x - [1.2, 1.2, 0.8, 0.06]) < 3.5 * error).all()
+    slope = sm.OLS(np.log(rows["seconds"]), sm.add_constant(place)).fit()
+    assert abs(slope.params.iloc[1] + 0.5) < 3.5 * slope.bse.iloc[1] + 0.02
+    sure = rows.loc[natural, "confidence"].to_numpy()
+    eta = 1.2 + 0.8 * (place[natural].to_numpy() - 0.5)
+    low = 0.94 * (expit(1 - eta) - expit(-1 - eta)) + 0.06 * (expit(1.0) - expit(-1.0))
+    assert (sure == 1).mean() == pytest.approx(low.mean(), abs=3.5 * 0.5 / np.sqrt(len(sure)))
+
+
+def test_answers_do_not_depend_on_what_is_asked_besides() -> None:
+    small = SimulationParameters(**{**PLAIN, "participants": 10})
+    plain = simulate_study(small, seed=2).study
+    asked = simulate_study(small, joint=JointParameters(), seed=2).study
+    assert (plain.responses.correct == asked.responses.correct).all()
+    assert np.isnan(plain.responses.confidence).all()
+    assert set(asked.responses.confidence) == {1.0, 2.0, 3.0}
+    assert (asked.responses.seconds > 0).all()
+    with pytest.raises(InputError, match="no response time"):
+        JointParameters(seconds=0.0)
