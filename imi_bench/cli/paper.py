@@ -22,6 +22,10 @@ def paper_command(
     decisions: Annotated[
         list[Path] | None, typer.Option(help="An observer's run, to stand beside people.")
     ] = None,
+    stimuli: Annotated[
+        Path | None,
+        typer.Option(help="Trials with images: shows the easiest and hardest units."),
+    ] = None,
     ordinal: Annotated[
         bool, typer.Option(help="Fit the model of six ordered answers as well.")
     ] = True,
@@ -35,7 +39,14 @@ def paper_command(
     from imi_bench.report.paper.page import paper
 
     say_which(responses)
-    done = paper(responses, decisions=decisions or (), out=out, ordinal=ordinal, seed=seed)
+    done = paper(
+        responses,
+        decisions=decisions or (),
+        out=out,
+        stimuli=stimuli,
+        ordinal=ordinal,
+        seed=seed,
+    )
     if as_json:
         print_json(
             {

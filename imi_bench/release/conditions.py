@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -89,7 +90,21 @@ def condition_means(
     >>> means[0].units, means[0].answers_per_unit, means[0].published.value
     (84, (30, 30), 0.8319)
     """
-    frame = study.to_frame()
+    return means_of(study.to_frame(), level=level, n_resamples=n_resamples, seed=seed)
+
+
+def means_of(
+    frame: pd.DataFrame, *, level: float = 0.95, n_resamples: int = 10_000, seed: int = 0
+) -> tuple[ConditionMean, ...]:
+    """As `condition_means`, of a table with one row an answer.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        `network`, `mode`, `difficulty`, `unit_id`, `participant`, `correct` (0 to 1).
+    level : float
+    n_resamples, seed : int
+    """
     order = {condition: place for place, condition in enumerate(published().conditions)}
     found = []
     for key, part in frame.groupby(["network", "mode", "difficulty"], observed=True, sort=True):

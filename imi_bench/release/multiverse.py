@@ -86,7 +86,7 @@ class Multiverse:
         """One row a number: published, lowest, median, highest, and the rule that moves it most.
 
         `same_sign` is the share of universes where it has the sign it has with the published
-        rules; `moved_by` the rule whose laxer level changes it most against its strictest (the
+        rules; `moved_by` the rule whose laxest level changes it most against its strictest (the
         mean over all other choices), and `by` that change.
         """
         rows = []
@@ -122,8 +122,8 @@ class Multiverse:
         changes = {}
         for rule in self.rules:
             means = self.frame.groupby(rule)[name].mean()
-            strictest = means["stricter"] if "stricter" in means else means.get("published")
-            changes[rule] = means["laxer"] - strictest if "laxer" in means else np.nan
+            levels = [level for level in LEVELS if level in means]
+            changes[rule] = means[levels[-1]] - means[levels[0]] if len(levels) > 1 else np.nan
         return pd.Series(changes, dtype=float)
 
 

@@ -140,6 +140,38 @@ def _network(key: str, facts: dict[str, Any], source: str, means: str) -> Publis
 
 
 @lru_cache(maxsize=1)
+def _facts() -> dict[str, Any]:
+    text = resources.files("imi_bench.release").joinpath("published.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def published_numbers() -> dict[str, float]:
+    """Every number of ``published.toml`` by its path; the three of a mean are named.
+
+    Examples
+    --------
+    >>> numbers = published_numbers()
+    >>> numbers["networks.googlenet.natural.low"], numbers["design.participants"]
+    (0.8515, 63.0)
+    """
+    found: dict[str, float] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name, inside in value.items():
+                walk(f"{path}.{name}".lstrip("."), inside)
+        elif isinstance(value, list):
+            names = ("mean", "low", "high") if path.startswith("networks.") else ("low", "high")
+            for name, inside in zip(names, value, strict=False):
+                walk(f"{path}.{name}", inside)
+        elif isinstance(value, int | float):
+            found[path] = float(value)
+
+    walk("", {name: part for name, part in _facts().items() if name != "experiments"})
+    return found
+
+
+@lru_cache(maxsize=1)
 def published() -> Published:
     """Read the facts shipped with the package.
 
@@ -151,9 +183,8 @@ def published() -> Published:
     >>> facts.mis["slope_on_dreamsim"]
     0.16
     """
-    text = resources.files("imi_bench.release").joinpath("published.toml").read_text("utf-8")
-    facts = tomllib.loads(text)
-    networks = facts["networks"]
+    facts = _facts()
+    networks = dict(facts["networks"])
     source, means = networks.pop("source"), networks.pop("source_of_means")
     easy = [
         Condition(key, mode)

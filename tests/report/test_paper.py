@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,21 @@ from typer.testing import CliRunner
 
 import imi_bench as imi
 from imi_bench.cli.app import app
+from imi_bench.errors import NotEnoughDataError
 from imi_bench.release.borowski import facts
 from imi_bench.release.conditions import condition_means
+from imi_bench.release.multiverse import means, scale
 from imi_bench.release.published import Condition
+from imi_bench.report.paper.clusters import clustered_means
+from imi_bench.report.paper.confidence import type_two_area
+from imi_bench.report.paper.data import read_paper
+from imi_bench.report.paper.exclusions import exclusions, headlines
+from imi_bench.report.paper.layers import by_layer
 from imi_bench.report.paper.page import Paper, paper
-from imi_bench.report.paper.people import over_people, type_two
-from imi_bench.report.paper.units import beta_binomial, extremes
+from imi_bench.report.paper.panel import COLOURS
+from imi_bench.report.paper.spread import unit_spread
+from imi_bench.report.paper.units import extremes
+from imi_bench.report.style import styled
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
 from imi_bench.simulation.study import decisions
@@ -119,10 +130,30 @@ def test_intervals_over_people_are_those_of_a_mean() -> None:
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"participant": np.repeat(np.arange(8), 5), "all": 1})
     rows["correct"] = rng.random(40) < 0.7
-    one = over_people(rows, "correct", ["all"]).iloc[0]
+    one = clustered_means(rows, "correct", ["all"]).iloc[0]
     each = rows.groupby("participant")["correct"].mean()
     low, high = stats.t.interval(0.95, 7, each.mean(), stats.sem(each))
     assert (one["low"], one["high"]) == pytest.approx((low, high))
+
+
+def test_two_way_variance_is_that_of_a_balanced_layout() -> None:
+    """Every person answers every unit: people's means, units' means, and cells."""
+    rng = np.random.default_rng(1)
+    people, units = 12, 15
+    table = rng.normal(size=(people, 1)) + rng.normal(size=(1, units)) + rng.normal(size=(12, 15))
+    rows = pd.DataFrame(
+        {
+            "participant": np.repeat(np.arange(people), units),
+            "unit_id": np.tile(np.arange(units), people),
+            "all": 1,
+            "y": table.ravel(),
+        }
+    )
+    one = clustered_means(rows, "y", ["all"]).iloc[0]
+    parts = table.mean(1).var(ddof=1) / people + table.mean(0).var(ddof=1) / units
+    both = table.var(ddof=1) / table.size
+    half = stats.t.ppf(0.975, people - 1) * np.sqrt(parts - both)
+    assert one["high"] - one["mean"] == pytest.approx(half)
 
 
 def test_type_two_area_is_the_mann_whitney_share() -> None:
@@ -134,27 +165,182 @@ def test_type_two_area_is_the_mann_whitney_share() -> None:
         }
     )
     known = stats.mannwhitneyu([3, 2, 1], [1, 2]).statistic / 6
-    assert type_two(rows)[2] == pytest.approx(known)
+    assert type_two_area(rows).value == pytest.approx(known)
+    assert np.isnan(type_two_area(rows.assign(correct=1)).value)
 
 
-def test_beta_binomial_takes_noise_away() -> None:
+def test_noise_of_answers_is_taken_away() -> None:
+    """Shares of units at chance and near ceiling, and the variance, of 4,000 known units."""
     rng = np.random.default_rng(1)
-    true = rng.beta(6, 2, 4000)
+    true = 1 / (1 + np.exp(-(1.2 + 0.9 * rng.standard_normal(4000))))
     hits = rng.binomial(20, true).astype(float)
-    a, b = beta_binomial(hits, np.full(4000, 20.0))
-    assert stats.beta.var(a, b) == pytest.approx(true.var(), rel=0.08)
+    found = unit_spread(hits, np.full(4000, 20.0), ["a"] * 4000, rng=rng)
+    assert found.variance() == pytest.approx(true.var(), rel=0.06)
     assert (hits / 20).var() > 1.3 * true.var()
+    for threshold, above, share in (
+        (0.55, False, (true < 0.55).mean()),
+        (0.9, True, (true > 0.9).mean()),
+    ):
+        value, low, high = found.share(threshold, above=above)
+        assert low < share < high
+        assert value == pytest.approx(share, abs=0.02)
 
 
 def test_extremes_are_shrunken(made: tuple[Paper, Path]) -> None:
     done, _ = made
-    units = done.data.units
-    table = extremes(units[units["difficulty"] == "easy"], count=3)
+    table = extremes(done.data, count=3)
     assert table["end"].tolist() == ["hardest"] * 3 + ["easiest"] * 3
-    mean = units["hits"].sum() / units["answers"].sum()
-    hard = table[table["end"] == "hardest"]
+    hard, easy = (table[table["end"] == end] for end in ("hardest", "easiest"))
     assert (hard["shrunken"] > hard["p"]).all()
-    assert (hard["shrunken"] < mean).all()
+    assert (easy["shrunken"] < easy["p"]).all()
+
+
+def test_headlines_are_those_of_the_multiverse(made: tuple[Paper, Path]) -> None:
+    done, _ = made
+    released = done.data.released
+    rows = released.frame.loc[released.kept_as_released]
+    answers = pd.DataFrame(
+        {
+            "network": rows["network"].astype(str).astype("category"),
+            "mode": rows["mode"].astype(str).replace("optimized", "synthetic"),
+            "difficulty": rows["difficulty"].astype(str),
+            "unit_id": rows.groupby(["network", "layer", "channel"], observed=True).ngroup(),
+            "correct": rows["correct"].astype(float),
+        }
+    )
+    found = headlines(answers)
+    for name, value in {**means(answers), **scale(answers)}.items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+
+
+def test_truth_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
+    """Tables with the truth of the simulation beside the estimate, in all that estimate."""
+    done, _ = made
+    where = {
+        "networks": "means",
+        "scale": "effects",
+        "modes": "numbers",
+        "layers": "types",
+        "difficulty": "means",
+        "confidence": "accuracy_by_confidence",
+        "exclusions": "multiverse",
+        "reliability": "reliability",
+    }
+    for key, name in where.items():
+        assert done[key].tables[name]["truth"].notna().any(), key
+    shares = done["units"].tables["shares"]
+    assert shares[["chance_truth", "ceiling_truth", "noise_truth"]].notna().all().all()
+    assert done["machines"].tables["observer_1"]["true_people"].notna().all()
+    assert any("truly differ" in note for note in done["pairs"].notes)
+
+
+def test_estimates_lie_near_the_truth(made: tuple[Paper, Path]) -> None:
+    done, _ = made
+    right = done["confidence"].tables["accuracy_by_confidence"]
+    half = (right["high"] - right["low"]) / 2
+    assert ((right["mean"] - right["truth"]).abs() < 2 * half).all()
+    kept = done["exclusions"].tables["quality"]
+    assert ((kept["mean"] - kept["truth"]).abs() < (kept["high"] - kept["low"])).all()
+
+
+def test_an_observer_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
+    done, _ = made
+    for panel in done.panels:
+        if panel.key in ("machines", "missing"):
+            continue
+        (column,) = panel.beside
+        assert column.sentence
+        if panel.key == "exclusions":
+            continue
+        assert len(column.difference), panel.key
+        if "difference" in column.difference:
+            table = column.difference
+            assert np.allclose(table["machine"] - table["people"], table["difference"])
+    assert done["layers"].beside[0].plots
+
+
+def test_the_code_of_each_panel_draws_it(
+    made: tuple[Paper, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each snippet is run; the answers are read once."""
+    done, _ = made
+    told: list[tuple[object, dict[str, object]]] = []
+
+    def read(responses: object, **options: object) -> object:
+        told.append((responses, options))
+        return done.data
+
+    monkeypatch.setattr("imi_bench.report.paper.data.read_paper", read)
+    monkeypatch.chdir(tmp_path)
+    with styled(COLOURS):
+        for panel in done.panels:
+            if panel.key == "missing":
+                continue
+            exec(panel.code, {})
+            for plot in panel.plots:
+                assert (tmp_path / f"{plot.name}.svg").read_bytes().startswith(b"<svg")
+    assert told == [(done.data.name, {"ordinal": False})] * 11
+
+
+def test_every_published_number_is_computed_or_has_its_reason(made: tuple[Paper, Path]) -> None:
+    done, _ = made
+    text = resources.files("imi_bench.release").joinpath("published.toml").read_text("utf-8")
+    facts = tomllib.loads(text)
+
+    def count(value: object) -> int:
+        if isinstance(value, dict):
+            return sum(map(count, value.values()))
+        if isinstance(value, list):
+            return sum(map(count, value))
+        return int(isinstance(value, int | float) and not isinstance(value, bool))
+
+    del facts["experiments"]
+    table = done["missing"].tables["every_number"]
+    flags = 1  # drop_multi_participation
+    assert len(table) == count(facts) + flags
+    computed = table["here"].notna()
+    assert (computed == (table["reason"] == "")).all()
+    assert computed.sum() > 20
+    assert (table.loc[~computed, "reason"].str.len() > 10).all()
+    known = table.set_index("number")
+    assert known.loc["design.main_trials", "here"] == 16
+    assert known.loc["design.catch_trials", "here"] == known.loc["design.catch_trials", "published"]
+    kept = known.loc["exclusions.catch_ratio_min"]
+    assert kept["here"] >= kept["published"]
+
+
+def test_answers_left_out_are_found_beside_the_kept_ones(
+    made: tuple[Paper, Path], tmp_path: Path
+) -> None:
+    done, _ = made
+    frame = pd.read_csv(done.data.released.path)
+    good = frame["passed_checks"] & ~frame["multi_participation"]
+    frame[good].to_csv(tmp_path / "responses_main.csv", index=False)
+    alone = exclusions(read_paper(tmp_path / "responses_main.csv", ordinal=False))
+    assert "only stricter rules could be tried" in alone.answer
+    assert "responses_lower_quality.csv" in alone.notes[0]
+    frame[~good].to_csv(tmp_path / "responses_lower_quality.csv", index=False)
+    both = exclusions(read_paper(tmp_path / "responses_main.csv", ordinal=False))
+    whole = done["exclusions"].tables
+    assert both.tables["quality"]["mean"].tolist() == whole["quality"]["mean"].tolist()
+    numbers = ["published", "lowest", "highest"]
+    assert np.allclose(both.tables["multiverse"][numbers], whole["multiverse"][numbers])
+    with pytest.raises(NotEnoughDataError, match="was kept"):
+        read_paper(tmp_path / "responses_lower_quality.csv", ordinal=False)
+
+
+def test_exemplars_of_the_ends_are_shown() -> None:
+    trials, people = imi.demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
+    data = read_paper(people, stimuli=trials, ordinal=False)
+    with styled(COLOURS):
+        panel = by_layer(data)
+    names = [plot.name for plot in panel.plots]
+    assert names == ["5-layers", "5-hardest", "5-easiest"]
+    assert all("<image" in plot.svg for plot in panel.plots[1:])
+    some = read_paper(people, stimuli=trials[:3], ordinal=False)
+    with styled(COLOURS):
+        notes = by_layer(some).notes
+    assert any("have no images" in note for note in notes)
 
 
 @pytest.mark.slow

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.documents import read_json
+from imi_bench.arrays import Floats
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.study import effects
-from imi_bench.errors import ModelError, NotComparableError
+from imi_bench.errors import InputError, ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.release.borowski import BorowskiTable, is_borowski, read_borowski
-from imi_bench.release.conditions import ConditionMean, condition_means
+from imi_bench.release.conditions import ConditionMean, condition_means, means_of
 from imi_bench.release.published import Condition, published
 from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
-from imi_bench.release.table import ReleasedTable, read_release, truth_path
-from imi_bench.simulation.parameters import SimulationParameters, expected_mean
-from imi_bench.tables import DecisionsLike, DecisionVariables, Study
+from imi_bench.release.table import ReleasedTable, read_release
+from imi_bench.report.paper.truth import TrueValues, read_true_values
+from imi_bench.stimuli.trial_files import read_trials
+from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
+from imi_bench.tables.align import rows_of
 from imi_bench.vision.layer_names import layer_types, relative_depths
+from imi_bench.vision.layer_widths import layer_widths
 
-__all__ = ["PaperData", "read_paper"]
+__all__ = ["PaperData", "observed", "read_paper", "with_layers"]
 
 ORDERS = ("paper", "accuracy", "year")
+USUAL = {"stimuli": None, "ordinal": True, "seed": 0}
+TrialsLike: TypeAlias = "str | Path | Trials"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +54,23 @@ class PaperData:
         None where the model cannot be fitted or was not asked for.
     refused : str
         Why people's model, or the comparison of observers with it, cannot be had.
+    lower : ReleasedTable or None
+        Answers that the authors did not keep, from ``responses_lower_quality.csv`` beside the
+        table, where this holds none itself.
     decisions : tuple of DecisionVariables
-    truth : mapping of Condition to float
-        Expected proportion correct of a simulated condition; empty otherwise.
-    parameters : mapping
-        Of a simulation; empty otherwise.
+    true : TrueValues or None
+        Of a simulated table that lies beside its truth.
     seed : int
     name : str
         Of the table.
+    stimuli : Trials or None
+        Images of some of the trials.
+    options : str
+        Further arguments of `read_paper`, as Python.
+    from_file : bool
+        Whether `name` is what `read_paper` takes.
+    who : str
+        ``people``, or the observer whose answers these are.
     """
 
     study: Study
@@ -67,16 +81,25 @@ class PaperData:
     effects: Effects | None
     ordinal: Effects | None
     refused: str
+    lower: ReleasedTable | None = None
     decisions: tuple[DecisionVariables, ...] = ()
-    truth: Mapping[Condition, float] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    true: TrueValues | None = None
     seed: int = 0
     name: str = ""
+    stimuli: Trials | None = None
+    options: str = ""
+    from_file: bool = True
+    who: str = "people"
 
     @property
     def simulated(self) -> bool:
         """Whether the answers are made up."""
         return self.study.responses.simulated
+
+    @property
+    def truth(self) -> Mapping[Condition, float]:
+        """Expected proportion correct of a simulated condition; empty otherwise."""
+        return {} if self.true is None else self.true.means
 
     def networks(self, order: str = "paper") -> list[str]:
         """Networks of the study: as in the paper, by accuracy, or by year; others after them."""
@@ -90,17 +113,33 @@ class PaperData:
 
     @property
     def units(self) -> pd.DataFrame:
-        """One row a unit in a mode at a difficulty: `hits`, `answers`, `p`, depth, type."""
-        keys = ["network", "layer", "unit_id", "mode", "difficulty", "depth", "type"]
-        found = self.frame.groupby(keys, observed=True)["correct"].agg(["sum", "size"])
+        """One row a unit in a mode at a difficulty: `hits`, `answers`, `p`, `true` and its layer.
+
+        `depth`, `type`, `width` are the layer's (width NaN where it is not known); `true` is the
+        true proportion in a simulation, NaN otherwise.
+        """
+        keys = ["network", "layer", "unit_id", "mode", "difficulty", "depth", "type", "width"]
+        frame = self.frame[[*keys, "correct"]].astype({"mode": str, "difficulty": str})
+        found = frame.groupby(keys, observed=True, dropna=False)["correct"].agg(["sum", "size"])
         table = found.rename(columns={"sum": "hits", "size": "answers"}).reset_index()
-        return table.assign(p=table["hits"] / table["answers"])
+        table = table.assign(p=table["hits"] / table["answers"])
+        if self.true is None:
+            return table.assign(true=np.nan)
+        true = self.true.units(self.study.trials)
+        return table.merge(true, how="left", on=["unit_id", "mode", "difficulty"])
+
+    @property
+    def easy(self) -> pd.DataFrame:
+        """The `units` with the most extreme queries."""
+        units = self.units
+        return units[(units["difficulty"] == "easy").to_numpy()].reset_index(drop=True)
 
 
 def read_paper(
     responses: AnswersLike,
     *,
     decisions: Sequence[DecisionsLike] = (),
+    stimuli: TrialsLike | None = None,
     ordinal: bool = True,
     seed: int = 0,
 ) -> PaperData:
@@ -110,10 +149,17 @@ def read_paper(
     ----------
     responses : what `imi_bench.release.study_files.read_answers` takes
     decisions : sequence of what `DecisionVariables.read` takes
+    stimuli : path or Trials, optional
+        Images of trials that people answered, to show the easiest and hardest units.
     ordinal : bool
         Fit the model of six ordered answers as well, where confidence was asked.
     seed : int
         Of bootstraps and split halves.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If no answer to a main trial was kept.
 
     Examples
     --------
@@ -122,13 +168,17 @@ def read_paper(
     path = answers_path(responses) if isinstance(responses, str | Path) else None
     forerunner, released, order, study = _read(responses, path)
     frame = study.to_frame()
-    frame = frame.assign(
-        order=order if order is not None else np.nan,
-        depth=_depths(frame),
-        type=layer_types(frame["layer"]),
-        correct=frame["correct"].astype(float),
-    )
+    frame = frame.assign(order=order if order is not None else np.nan)
     frame = frame[~frame["catch"]].reset_index(drop=True)
+    if frame.empty:
+        raise NotEnoughDataError(
+            "no answer to a main trial was kept",
+            where=path or study.responses.source,
+            found="0 answers that passed all checks",
+            do="take responses_main.csv or responses_all.csv; the answers that were not kept stand "
+            "beside those in question 9",
+        )
+    frame = with_layers(frame)
     asked = ordinal and bool(frame["confidence"].notna().any())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         # The ordinal model takes as long as all else: beside it, in a process of its own.
@@ -136,7 +186,12 @@ def read_paper(
         found, refused = _effects(path or study, decisions, seed)
         record = later.result() if later is not None else None
     rated = Effects.from_json(record) if record is not None else None
-    truth, parameters = _truth(path)
+    shown = None if stimuli is None else _stimuli(stimuli)
+    folder = str(stimuli) if isinstance(stimuli, Path) else stimuli
+    given = {"stimuli": folder, "ordinal": ordinal, "seed": seed}
+    told = [f"{k}={v!r}" for k, v in given.items() if isinstance(v, str | int) and v != USUAL[k]]
+    runs = [str(one) for one in decisions if isinstance(one, str | Path)]
+    told = [f"decisions={runs!r}", *told] if runs else told
     return PaperData(
         study,
         frame,
@@ -146,11 +201,78 @@ def read_paper(
         found,
         rated,
         refused,
+        _lower_quality(path, released),
         tuple(DecisionVariables.read(one) for one in decisions),
-        truth,
-        parameters,
+        read_true_values(path),
         seed,
         str(responses) if isinstance(responses, str | Path) else study.responses.source,
+        shown,
+        "".join(f", {one}" for one in told),
+        isinstance(responses, str | Path),
+    )
+
+
+def with_layers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Answers with their layer's depth, type and width; NaN where a layer has none."""
+    shown = frame[["network", "layer"]].astype(str)
+    known = shown.drop_duplicates().reset_index(drop=True)
+    known = known.assign(
+        depth=_depths(known),
+        type=layer_types(known["layer"]),
+        width=layer_widths(known["network"], known["layer"]),
+    )
+    laid = shown.merge(known, how="left", on=["network", "layer"])
+    return frame.assign(
+        **{name: laid[name].to_numpy() for name in ("depth", "type", "width")},
+        correct=frame["correct"].astype(float),
+    )
+
+
+def _stimuli(stimuli: TrialsLike) -> Trials:
+    return stimuli if isinstance(stimuli, Trials) else read_trials(stimuli)
+
+
+def _lower_quality(path: Path | None, released: ReleasedTable | None) -> ReleasedTable | None:
+    """The table of answers that were not kept, beside one that holds only kept ones."""
+    if path is None or released is None or not released.kept_as_released[released.main].all():
+        return None
+    beside = path.with_name("responses_lower_quality.csv")
+    return read_release(beside) if beside.is_file() and beside != path else None
+
+
+def observed(data: PaperData, decisions: DecisionVariables, effects: Effects | None) -> PaperData:
+    """The same study as an observer answers it: its answers to people's trials, one a trial.
+
+    `correct` is its credit (one half for a tie), `confidence` the size of its decision variable.
+    """
+    index = data.study.trials
+    row = rows_of(decisions.trial_id, among=index.trial_id)
+    used = (row >= 0) & ~np.isnan(decisions.decision_variable)
+    frame = index.take(row[used]).to_frame()
+    frame = frame.assign(
+        unit_id=index.unit_id[row[used]],
+        participant=decisions.observer,
+        correct=decisions.credit[used],
+        confidence=np.abs(decisions.decision_variable[used]),
+        seconds=np.nan,
+        order=np.nan,
+        chose_first=np.nan,
+    )
+    frame = with_layers(frame[~frame["catch"]].reset_index(drop=True))
+    means = means_of(frame, seed=data.seed, n_resamples=2000)
+    return replace(
+        data,
+        frame=frame,
+        forerunner=None,
+        released=None,
+        lower=None,
+        means=means,
+        effects=effects,
+        ordinal=None,
+        decisions=(),
+        true=None,
+        stimuli=None,
+        who=decisions.observer,
     )
 
 
@@ -178,11 +300,15 @@ def _place(session: pd.Series, number: pd.Series) -> np.ndarray:
     return number.astype(float).groupby(session.to_numpy()).rank(method="first").to_numpy()
 
 
-def _depths(frame: pd.DataFrame) -> np.ndarray:
-    shown = frame[["network", "layer"]].astype(str)
-    known = shown.drop_duplicates()
-    known = known.assign(depth=relative_depths(known["network"], known["layer"]))
-    return shown.merge(known, how="left", on=["network", "layer"])["depth"].to_numpy(dtype=float)
+def _depths(layers: pd.DataFrame) -> Floats:
+    depth = np.full(len(layers), np.nan)
+    for network, rows in layers.groupby("network").indices.items():
+        try:
+            names = layers["layer"].iloc[rows]
+            depth[rows] = relative_depths([str(network)] * len(rows), names)
+        except InputError:
+            continue  # a network of one block has no depth
+    return depth
 
 
 def _effects(
@@ -201,18 +327,3 @@ def _effects(
 def _rated(path: str, seed: int) -> dict[str, Any] | None:
     found, _ = _effects(path, (), seed, ordinal=True)
     return None if found is None else found.to_json()
-
-
-def _truth(path: Path | None) -> tuple[Mapping[Condition, float], Mapping[str, Any]]:
-    beside = None if path is None else truth_path(path)
-    if beside is None or not beside.is_file():
-        return {}, {}
-    record = read_json(beside)
-    own = record["parameters"]
-    known = SimulationParameters.from_json(own.get("study", own))
-    levels = {
-        Condition(one["network"], one["mode"], one["difficulty"]): float(one["logit"])
-        for one in record["intercepts"]
-    }
-    means = {c: expected_mean(v, known, network=c.network, mode=c.mode) for c, v in levels.items()}
-    return means, own

@@ -1,4 +1,4 @@
-"""Panels 11 and 12: observers beside people, and what could not be reproduced."""
+"""Panel 11: observers beside people, unit by unit."""
 
 from __future__ import annotations
 
@@ -8,38 +8,45 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from imi_bench.release.published import published
 from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import Panel, code, counted, drawing, look, network_label
-from imi_bench.report.style import MUTED
+from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES, DecisionVariables
 from imi_bench.tables.align import rows_of
 
-__all__ = ["machines", "missing"]
+__all__ = ["machines"]
 
 
 def machines(data: PaperData) -> Panel:
     """11: the same figure for each observer, and its difference from people."""
     question = "Does a machine read the units that people read?"
     if not data.decisions:
-        why = "no run of an observer was given (`--decisions`)"
-        return Panel(11, "machines", question, f"Not asked: {why}.", "")
+        why = "no run of an observer was given (--decisions)"
+        return Panel(11, "machines", question, f"Not asked: {why}.", "no observer")
     tables, plots, said = {}, [], []
     for place, one in enumerate(data.decisions):
         table = _beside(data, one)
         tables[f"observer_{place + 1}"] = table
-        plots.append(
-            drawing(
-                data,
-                f"11-machine-{place + 1}",
-                f"{one.observer}: proportion correct (filled) beside people (hollow), easiest "
-                "queries. Right: difference, paired over units (95%, t).",
-                lambda grid, table=table: _draw(grid, data, table),
-                columns=2,
-                size=(6.6, 1.3 + 0.3 * len(table)),
-                sharey=True,
-            )
+        plots += (
+            [
+                drawing(
+                    data,
+                    f"11-machine-{place + 1}",
+                    f"{one.observer}: proportion correct (filled) beside people (hollow), easiest "
+                    "queries. Right: difference, paired over units (95%, t)."
+                    + (" Crosses: people's true proportions." if data.true else ""),
+                    lambda grid, table=table: _draw(grid, data, table),
+                    columns=2,
+                    size=(6.6, 1.3 + 0.3 * len(table)),
+                    sharey=True,
+                )
+            ]
+            if len(table)
+            else []
         )
+        if table.empty:
+            said.append(f"{one.observer} answered none of people's easiest trials")
+            continue
         gap = table["difference"].mean()
         apart = int(((table["low"] > 0) | (table["high"] < 0)).sum())
         r = (
@@ -69,7 +76,7 @@ def machines(data: PaperData) -> Panel:
         counted(data),
         tuple(plots),
         tables,
-        code(data, "machines", "machines").replace('")', '", decisions=["RUN"])', 1),
+        code(data, "machines", "machines"),
         tuple(notes),
     )
 
@@ -86,7 +93,9 @@ def _beside(data: PaperData, decisions: DecisionVariables) -> pd.DataFrame:
     keys = ["network", "mode", "difficulty", "unit_id"]
     machine = shown.groupby(keys)["credit"].mean()
     people = data.units.set_index(keys)["p"]
-    both = pd.concat({"machine": machine, "people": people}, axis=1).dropna().reset_index()
+    true = data.units.set_index(keys)["true"]
+    both = pd.concat({"machine": machine, "people": people, "true": true}, axis=1)
+    both = both.dropna(subset=["machine", "people"]).reset_index()
     rows = []
     for (network, mode), part in both[both["difficulty"] == "easy"].groupby(["network", "mode"]):
         gap = (part["machine"] - part["people"]).to_numpy(float)
@@ -96,6 +105,7 @@ def _beside(data: PaperData, decisions: DecisionVariables) -> pd.DataFrame:
                 "network": network,
                 "mode": mode,
                 "people": part["people"].mean(),
+                "true_people": part["true"].mean(),
                 "machine": part["machine"].mean(),
                 "difference": gap.mean(),
                 "low": gap.mean() - half,
@@ -104,6 +114,8 @@ def _beside(data: PaperData, decisions: DecisionVariables) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
+    if table.empty:
+        return table
     order = {name: place for place, name in enumerate(data.networks())}
     return table.sort_values(
         ["mode", "network"], key=lambda c: c.map({**order, **{m: i for i, m in enumerate(MODES)}})
@@ -116,6 +128,7 @@ def _draw(grid: Any, data: PaperData, table: pd.DataFrame) -> None:
         colour, marker = look(data, str(row.network))
         left.plot([row.people, row.machine], [place, place], color=MUTED, linewidth=0.8)
         left.plot(row.people, place, marker, color=colour, markersize=6, markerfacecolor="none")
+        left.plot(row.true_people, place - 0.25, "x", color=INK, markersize=4.5)
         left.plot(row.machine, place, marker, color=colour, markersize=6)
         right.plot([row.low, row.high], [place, place], color=colour, linewidth=1.4)
         right.plot(row.difference, place, marker, color=colour, markersize=5)
@@ -126,88 +139,3 @@ def _draw(grid: Any, data: PaperData, table: pd.DataFrame) -> None:
     left.set_ylim(len(table) - 0.5, -0.5)
     left.set_xlabel("proportion correct")
     right.set_xlabel("machine minus people")
-
-
-def missing(data: PaperData) -> Panel:
-    """12: every published number that this page cannot compute again, with the reason."""
-    if data.forerunner is not None:
-        return _forerunner(data)
-    facts = published()
-    shown = {(m.condition.network, m.condition.mode, m.condition.difficulty) for m in data.means}
-    rows = [
-        {
-            "number": f"mean of {network.label}, {mode}",
-            "published": f"{getattr(network, mode).value:.4f}",
-            "reason": "this table has no such answers",
-        }
-        for key, network in facts.networks.items()
-        for mode in MODES
-        if getattr(network, mode) is not None and (key, mode, "easy") not in shown
-    ]
-    if data.released is None:
-        rows.append(
-            {
-                "number": "exclusions: counts by criterion",
-                "published": "rules as in the paper",
-                "reason": "no rejected assignments in this table",
-            }
-        )
-    units = data.frame["unit_id"].nunique()
-    if units != facts.dataset["units"]:
-        rows.append(
-            {
-                "number": "number of units",
-                "published": str(facts.dataset["units"]),
-                "reason": f"this table has {units}",
-            }
-        )
-    rows += [
-        {
-            "number": "means with harder queries",
-            "published": "in a figure only",
-            "reason": "their values are not among the published facts kept here",
-        },
-        {
-            "number": "human-likeness of the networks",
-            "published": "mean ranks",
-            "reason": "taken as published: another benchmark's data",
-        },
-        {
-            "number": "machine interpretability score",
-            "published": f"alpha {facts.mis['slope_on_dreamsim']}",
-            "reason": "needs images and an observer's decisions, not answers",
-        },
-    ]
-    table = pd.DataFrame(rows)
-    return Panel(
-        12,
-        "missing",
-        "What could we not reproduce?",
-        f"{len(table)} published numbers or groups of them cannot be computed from this table."
-        if not data.simulated
-        else f"These answers are simulated and reproduce nothing; besides, {len(table)} published "
-        "numbers or groups of them cannot be computed from such a table.",
-        f"{len(table)} entries",
-        (),
-        {"missing": table},
-    )
-
-
-def _forerunner(data: PaperData) -> Panel:
-    """Of the forerunner's numbers those that its tables do not give."""
-    rows = [
-        ("values in figures and appendix", "no list of them was at hand to compare with"),
-        ("exemplars and queries", "the table names images that are not in its repository"),
-        ("anything about several networks", "InceptionV1 alone was shown"),
-    ]
-    table = pd.DataFrame(rows, columns=["number", "reason"])
-    return Panel(
-        12,
-        "missing",
-        "What could we not reproduce?",
-        "The percentages of the abstract that belong to this table come out again (question 1); "
-        f"{len(table)} kinds of other numbers cannot be compared.",
-        f"{len(table)} entries",
-        (),
-        {"missing": table},
-    )

@@ -17,12 +17,20 @@ from imi_bench.pages.shell import environment
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, package_versions, plain, write_json
 from imi_bench.release.study_files import AnswersLike
-from imi_bench.report.paper.data import PaperData, read_paper
-from imi_bench.report.paper.machines import machines, missing
-from imi_bench.report.paper.networks import by_difficulty, by_mode, by_network, by_scale, pairs
-from imi_bench.report.paper.panel import COLOURS, Panel
-from imi_bench.report.paper.people import confidence, exclusions, reliability
-from imi_bench.report.paper.units import by_layer, distribution
+from imi_bench.report.paper.beside import machine_columns, observers_of
+from imi_bench.report.paper.confidence import confidence
+from imi_bench.report.paper.data import PaperData, TrialsLike, read_paper
+from imi_bench.report.paper.exclusions import exclusions
+from imi_bench.report.paper.layers import by_layer
+from imi_bench.report.paper.machines import machines
+from imi_bench.report.paper.means import by_difficulty, by_network
+from imi_bench.report.paper.missing import missing
+from imi_bench.report.paper.modes import by_mode
+from imi_bench.report.paper.pairs import pairs
+from imi_bench.report.paper.panel import COLOURS, Panel, Plot
+from imi_bench.report.paper.reliability import reliability
+from imi_bench.report.paper.scale import by_scale
+from imi_bench.report.paper.units import distribution
 from imi_bench.report.style import styled
 from imi_bench.results import Brief
 from imi_bench.tables import DecisionsLike
@@ -90,6 +98,7 @@ def paper(
     *,
     decisions: Sequence[DecisionsLike] = (),
     out: str | Path | None = None,
+    stimuli: TrialsLike | None = None,
     ordinal: bool = True,
     seed: int = 0,
 ) -> Paper:
@@ -103,6 +112,8 @@ def paper(
         Observers that stand beside people.
     out : str or Path, optional
         Folder for ``index.html``, figures (SVG, PNG), tables (CSV, LaTeX) and ``record.json``.
+    stimuli : path or Trials, optional
+        Images of trials that people answered: the easiest and hardest units are shown.
     ordinal : bool
         Whether the model of six ordered answers is fitted as well, in a second process.
     seed : int
@@ -122,11 +133,12 @@ def paper(
     ``paper("borowski2021", out="paper")["modes"].answer``
     """
     began = time.perf_counter()
-    data = read_paper(responses, decisions=decisions, ordinal=ordinal, seed=seed)
+    data = read_paper(responses, decisions=decisions, stimuli=stimuli, ordinal=ordinal, seed=seed)
     drawn = []
     with styled(COLOURS), progress("panels", total=len(PANELS), unit="panels") as advance:
+        observers = observers_of(data)
         for make in PANELS:
-            drawn.append(make(data))
+            drawn.append(machine_columns(make(data), data, observers))
             advance(1)
     done = Paper(data, tuple(drawn), None if out is None else Path(out) / "index.html")
     if out is not None:
@@ -141,7 +153,7 @@ def title(data: PaperData) -> str:
 
 def _write(done: Paper, out: Path, *, seconds: float) -> None:
     for panel in done.panels:
-        for plot in panel.plots:
+        for plot in every_plot(panel):
             for suffix, body in (("svg", plot.file_svg), ("png", plot.png)):
                 with atomic_path(out / "figures" / f"{plot.name}.{suffix}") as temporary:
                     temporary.write_bytes(body)
@@ -154,6 +166,11 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
     with atomic_path(out / "index.html") as temporary:
         temporary.write_text(render(done), encoding="utf-8")
     write_json(out / "record.json", record(done, seconds=seconds))
+
+
+def every_plot(panel: Panel) -> tuple[Plot, ...]:
+    """Figures of people and of observers."""
+    return (*panel.plots, *(plot for one in panel.beside for plot in one.plots))
 
 
 def record(done: Paper, *, seconds: float) -> dict[str, Any]:
@@ -234,9 +251,10 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "n": panel.n,
         "notes": panel.notes,
         "code": panel.code,
-        "plots": [
-            {"svg": Markup(one.svg), "caption": one.caption, "name": one.name}
-            for one in panel.plots
+        "plots": _plots(panel.plots),
+        "beside": [
+            {"observer": one.observer, "sentence": one.sentence, "plots": _plots(one.plots)}
+            for one in panel.beside
         ],
         "tables": [
             {
@@ -248,3 +266,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
             for name, table in panel.tables.items()
         ],
     }
+
+
+def _plots(plots: Sequence[Plot]) -> list[dict[str, Any]]:
+    return [{"svg": Markup(p.svg), "caption": p.caption, "name": p.name} for p in plots]

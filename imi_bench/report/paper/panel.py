@@ -11,17 +11,31 @@ import pandas as pd
 
 from imi_bench.release.published import published
 from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels
+from imi_bench.tables import MODES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from imi_bench.report.paper.data import PaperData
 
-__all__ = ["COLOURS", "Panel", "Plot", "drawing", "look", "network_label", "png"]
+__all__ = [
+    "COLOURS",
+    "GHOST",
+    "Panel",
+    "Plot",
+    "beside_truth",
+    "cannot",
+    "drawing",
+    "look",
+    "network_label",
+    "plural",
+    "png",
+    "shown_modes",
+]
 
 MODE_COLOURS = {"natural": "#0173b2", "synthetic": "#de8f05"}
 MODE_MARKERS = {"natural": "o", "synthetic": "s"}
-WARNING = "#d55e00"
+WARNING, GHOST, BLUE = "#d55e00", "#949494", "#0173b2"
 # Seaborn's "colorblind" palette without its yellow, which is lost on white; a marker for each.
 COLOURS = (
     "#0173b2",
@@ -80,6 +94,8 @@ class Panel:
     code : str
         Python that draws it again.
     notes : tuple of str
+    beside : tuple of Beside
+        The same question asked of each observer.
     """
 
     number: int
@@ -91,6 +107,26 @@ class Panel:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     code: str = ""
     notes: tuple[str, ...] = ()
+    beside: tuple[Beside, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A panel's question asked of an observer, and the difference from people.
+
+    Attributes
+    ----------
+    observer : str
+    sentence : str
+    plots : tuple of Plot
+    difference : DataFrame
+        `number`, `people`, `machine`, `difference`, `low`, `high`.
+    """
+
+    observer: str
+    sentence: str
+    plots: tuple[Plot, ...]
+    difference: pd.DataFrame
 
 
 def look(data: PaperData, network: str) -> tuple[str, str]:
@@ -162,28 +198,67 @@ def png(canvas: Canvas) -> bytes:
 
 def code(data: PaperData, module: str, function: str) -> str:
     """Python that draws a panel again."""
+    made = f'"{data.name}"' if data.from_file else "answers"
     return (
         "from imi_bench.report.paper.data import read_paper\n"
         f"from imi_bench.report.paper.{module} import {function}\n\n"
-        f'panel = {function}(read_paper("{data.name}"))\n'
-        f'open("figure.svg", "wb").write(panel.plots[0].file_svg)'
+        f"data = read_paper({made}{data.options})\n"
+        f"panel = {function}(data)\n"
+        "for plot in panel.plots:\n"
+        '    open(f"{plot.name}.svg", "wb").write(plot.file_svg)'
     )
+
+
+def cannot(data: PaperData, number: int, key: str, question: str, why: str) -> Panel:
+    """A question that these answers cannot answer, and why."""
+    return Panel(number, key, question, f"Cannot be answered: {why}.", counted(data))
+
+
+def beside_truth(data: PaperData) -> str:
+    """What a caption says of the truth of a simulation."""
+    return " Crosses: true values of the simulation." if data.true is not None else ""
+
+
+def shown_modes(data: PaperData) -> list[str]:
+    """Kinds of references that were shown."""
+    return [mode for mode in MODES if (data.frame["mode"] == mode).any()]
+
+
+def plural(count: int, what: str) -> str:
+    """A number and its noun.
+
+    >>> plural(1, "unit"), plural(2000, "unit")
+    ('1 unit', '2,000 units')
+    """
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
     """How many answers, units, people and networks."""
     frame = data.frame if rows is None else rows
     made_up = "simulated " * data.simulated
+    if data.who != "people":
+        units, networks = frame["unit_id"].nunique(), frame["network"].nunique()
+        answers = f"{plural(len(frame), 'answer')} of {data.who}"
+        return f"{answers}, {plural(units, 'unit')}, {plural(networks, 'network')}"
     parts = (
         (len(frame), f"{made_up}answers"),
         (frame["unit_id"].nunique(), "units"),
         (frame["participant"].nunique(), f"{made_up}people"),
         (frame["network"].nunique(), "networks"),
     )
-    return ", ".join(f"{n:,} {what.removesuffix('s') if n == 1 else what}" for n, what in parts)
+    return ", ".join(f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts)
+
+
+def _one(what: str) -> str:
+    return what.replace("people", "person").removesuffix("s")
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """Some names in a sentence."""
+    """Some names in a sentence.
+
+    >>> listed(["a", "b"]), listed(list("abcdef"))
+    ('a, b', 'a, b, c, d and 2 more')
+    """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,0 +1,147 @@
+"""Panel 10: how reliable units' proportions are, and how many answers a unit needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imi_bench.release.published import Condition
+from imi_bench.report.paper.data import PaperData
+from imi_bench.report.paper.panel import (
+    MODE_COLOURS,
+    MODE_MARKERS,
+    Panel,
+    beside_truth,
+    cannot,
+    code,
+    counted,
+    drawing,
+    network_label,
+    plural,
+)
+from imi_bench.report.style import INK
+from imi_bench.scores.people import answers_needed, people_ceilings
+from imi_bench.tables import MODES, Study
+
+__all__ = ["reliability"]
+
+
+def reliability(data: PaperData) -> Panel:
+    """10: how reliable units' proportions are, and how many answers a unit needs."""
+    question = "How reliable is a unit's proportion, and how many answers would it take?"
+    rows = []
+    for one in data.means:
+        found = people_ceilings(_of(data.study, one.condition), seed=data.seed)
+        each = one.mean.n / one.units
+        half = found["split_half_reliability"]
+        truth = np.nan if data.true is None else data.true.reliability(one.condition, each)
+        needed = {
+            f"for_0.9{end}": answers_needed(value, answers=each, wanted=0.9)
+            for end, value in (("", half.value), ("_low", half.high), ("_high", half.low))
+        }
+        rows.append(
+            {
+                "network": one.condition.network,
+                "mode": one.condition.mode,
+                "difficulty": one.condition.difficulty,
+                "split_half": half.value,
+                "low": half.low,
+                "high": half.high,
+                "truth": truth,
+                "binomial": found["binomial_reliability"].value,
+                "answers_a_unit": each,
+                "for_0.8": answers_needed(half.value, answers=each, wanted=0.8),
+                **needed,
+                "consistency": found["human_consistency"].value,
+                "reason": half.reason,
+            }
+        )
+    table = pd.DataFrame(rows)
+    easy = table[table["difficulty"] == "easy"]
+    if not np.isfinite(easy["split_half"].to_numpy(float)).any():
+        reasons = sorted(set(easy["reason"])) or ["no unit was shown with the easiest queries"]
+        return cannot(data, 10, "reliability", question, "; ".join(reasons))
+    plot = drawing(
+        data,
+        "10-reliability",
+        "Correlation of random halves of people, stepped up (Spearman-Brown); jackknife over "
+        "units." + beside_truth(data),
+        lambda grid: _draw(grid[0, 0], data, easy),
+        size=(5.2, 1.4 + 0.28 * len(data.networks())),
+    )
+    return Panel(
+        10,
+        "reliability",
+        question,
+        f"Reliability is {' and '.join(_parts(easy))}.",
+        counted(data),
+        (plot,),
+        {"reliability": table},
+        code(data, "reliability", "reliability"),
+        (
+            "Answers needed by Spearman and Brown's formula, with the interval of the reliability "
+            "they come from; no upper end where that interval holds 0.",
+        ),
+    )
+
+
+def _parts(easy: pd.DataFrame) -> list[str]:
+    parts = []
+    for mode in MODES:
+        part = easy[(easy["mode"] == mode) & np.isfinite(easy["split_half"])]
+        if part.empty:
+            continue
+        low, high = part["split_half"].min(), part["split_half"].max()
+        if len(part) == 1:
+            one = part.iloc[0]
+            text = f"{one['split_half']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+            among = f" with {mode} references"
+        else:
+            text = f"{part['split_half'].median():.2f}"
+            among = f" with {mode} references (median of {plural(len(part), 'network')}, "
+            among += f"{low:.2f} to {high:.2f})"
+        wanted = part["for_0.9"].median()
+        more = (
+            f", which takes {wanted:.0f} answers a unit for 0.9"
+            if np.isfinite(wanted)
+            else ", from which answers needed for 0.9 cannot be told"
+        )
+        parts.append(text + among + more)
+    return parts
+
+
+def _draw(axes: Any, data: PaperData, easy: pd.DataFrame) -> None:
+    names = [name for name in data.networks() if name in set(easy["network"])]
+    for mode, shift in (("natural", -0.14), ("synthetic", 0.14)):
+        part = easy[easy["mode"] == mode].set_index("network").reindex(names)
+        if part["split_half"].isna().all():
+            continue
+        place = np.arange(len(names)) + shift
+        half = [part["split_half"] - part["low"], part["high"] - part["split_half"]]
+        axes.errorbar(
+            part["split_half"],
+            place,
+            xerr=np.abs(half),
+            fmt=MODE_MARKERS[mode],
+            color=MODE_COLOURS[mode],
+            markersize=5,
+            linewidth=1.3,
+            label=f"{mode} references",
+        )
+        axes.plot(part["truth"], place + 0.12, "x", color=INK, markersize=4.5)
+    axes.set_yticks(range(len(names)), [network_label(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("reliability of units' proportions (split halves, 95%)")
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
+
+
+def _of(study: Study, condition: Condition) -> Study:
+    index = study.trials
+    same = (
+        (index.network.astype(str) == condition.network)
+        & (index.mode.astype(str) == condition.mode)
+        & (index.difficulty.astype(str) == condition.difficulty)
+    )
+    return Study(index.take(same), study.responses.take(same[study.rows]))
