@@ -32,7 +32,7 @@ from imi_bench.report.paper.confidence import learning_slope, type_two_area
 from imi_bench.report.paper.data import PaperData, with_layers
 from imi_bench.report.paper.layers import layer_curve, type_means
 from imi_bench.report.paper.means import means_table
-from imi_bench.report.paper.modes import mode_numbers
+from imi_bench.report.paper.modes import mode_numbers, natural_lead
 from imi_bench.report.paper.truth import TrueValues
 from imi_bench.report.paper.units import shares, spread_of
 from imi_bench.scores.people import people_ceilings
@@ -84,6 +84,7 @@ def measured(data: PaperData, rows: Rows) -> None:
         index=["network", "unit_id"], columns="mode", values=["p", "answers"], observed=True
     ).dropna()
     numbers = mode_numbers(wide, generator(data.seed, "coverage"))
+    numbers.loc["lead"] = natural_lead(data.frame)
     for name, known in (("corrected", true.correlation), ("lead", lead_of(true))):
         one = numbers.loc[name]
         rows[f"4 {name}"].append((one["value"], one["low"], one["high"], known))
@@ -163,7 +164,9 @@ def table_of(rows: Rows) -> list[dict[str, float | str | int]]:
                 "intervals": int(known.sum()),
                 "without": int((~known).sum()),
                 "bias": float(error.mean()),
-                "half_width": float(((high - low) / 2)[known].mean() / error.std()),
+                "half_width": float(((high - low) / 2)[known].mean() / error.std())
+                if np.ptp(error)
+                else np.nan,
             }
         )
     return found

@@ -250,8 +250,8 @@ def test_an_observer_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
             continue
         (column,) = panel.beside
         assert column.sentence
-        if panel.key == "exclusions":
-            continue
+        if panel.key in ("exclusions", "scale"):
+            continue  # nothing to leave out; three networks are too few for effects of scale
         assert len(column.difference), panel.key
         if "difference" in column.difference:
             table = column.difference
@@ -277,6 +277,7 @@ def test_the_code_of_each_panel_draws_it(
             if panel.key == "missing":
                 continue
             exec(panel.code, {})
+            assert panel.plots
             for plot in panel.plots:
                 assert (tmp_path / f"{plot.name}.svg").read_bytes().startswith(b"<svg")
     assert told == [(done.data.name, {"ordinal": False})] * 11

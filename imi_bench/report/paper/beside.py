@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats, Ints
+from imi_bench.effects.analysis import analyse
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.table import observer_table
@@ -54,14 +55,19 @@ def observers_of(data: PaperData) -> list[PaperData]:
     fitted = {} if data.effects is None else {o.effects.who: o for o in data.effects.observers}
     for one in data.decisions:
         own = fitted.get(one.observer)
-        effects = None if own is None else _with_groups(own.effects, one, data)
+        effects = _effects(one, data, None if own is None else own.effects)
         found.append(observed(data, one, effects))
     return found
 
 
-def _with_groups(effects: Effects, one: DecisionVariables, data: PaperData) -> Effects:
-    table = observer_table(one, data.study.trials, simulated=data.simulated)
-    return replace(effects, groups=compare_networks(table, seed=data.seed, n_resamples=1000))
+def _effects(one: DecisionVariables, data: PaperData, known: Effects | None) -> Effects | None:
+    """The observer's own model, fitted alone where it could not be compared with people's."""
+    try:
+        table = observer_table(one, data.study.trials, simulated=data.simulated)
+        effects = known or analyse(table)
+        return replace(effects, groups=compare_networks(table, seed=data.seed, n_resamples=1000))
+    except ImiBenchError:
+        return None  # each panel that needs the model says so
 
 
 def machine_columns(panel: Panel, data: PaperData, machines: list[PaperData]) -> Panel:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.provenance import generator
+from imi_bench.report.paper.clusters import clustered_variance
 from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import (
     Panel,
@@ -22,7 +24,7 @@ from imi_bench.report.paper.panel import (
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES
 
-__all__ = ["by_mode", "mode_numbers"]
+__all__ = ["by_mode", "mode_numbers", "natural_lead"]
 
 _DRAWS, _ENOUGH = 1000, 5
 
@@ -46,6 +48,7 @@ def by_mode(data: PaperData) -> Panel:
         return cannot(data, 4, "modes", question, why)
     rng = generator(data.seed, "paper, modes")
     numbers = mode_numbers(wide, rng)
+    numbers.loc["lead"] = natural_lead(data.frame)
     networks = wide.index.get_level_values("network")
     gap = wide["p"]["natural"] - wide["p"]["synthetic"]
     by = gap.groupby(level="network", observed=True).agg(["mean", "sem", "size"])
@@ -108,8 +111,8 @@ def by_mode(data: PaperData) -> Panel:
         (
             f"Correlation of units' proportions{' within networks' * several}; corrected: over the "
             "root of the product of both reliabilities (binomial). Intervals: units drawn anew "
-            f"{'within networks ' * several}({_DRAWS}, percentile). Corrected values can lie above "
-            "1 where reliabilities are low.",
+            f"{'within networks ' * several}({_DRAWS}, percentile), of the lead over people and "
+            "units. Corrected values can lie above 1 where reliabilities are low.",
             *_true_note(tables["numbers"]),
         ),
     )
@@ -144,6 +147,31 @@ def mode_numbers(wide: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     low[lost > 0.05] = high[lost > 0.05] = np.nan
     names = ["correlation", "corrected", "lead"]
     return pd.DataFrame({"value": found, "low": low, "high": high}, index=names)
+
+
+def natural_lead(frame: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean over units of natural's less synthetic's proportion, 95% over people and units.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row an answer; units that were not shown in both modes are left out, as are harder
+        queries.
+    """
+    easy = frame[frame["difficulty"] == "easy"]
+    both = easy.groupby("unit_id", observed=True)["mode"].nunique()
+    rows = easy[easy["unit_id"].isin(both.index[both > 1])].reset_index(drop=True)
+    by = rows.groupby(["unit_id", "mode"], observed=True)["correct"]
+    size = by.transform("size").to_numpy(float)
+    natural = (rows["mode"] == "natural").to_numpy()
+    sign = np.where(natural, 1.0, -1.0) / (size * rows["unit_id"].nunique())
+    correct = rows["correct"].to_numpy(float)
+    lead = float((sign * correct).sum())
+    middle = {m: float((np.abs(sign) * correct)[k].sum()) for m, k in ((1, natural), (0, ~natural))}
+    influence = sign * (correct - np.where(natural, middle[1], middle[0]))
+    variance, df = clustered_variance(influence, rows)
+    half = float(stats.t.ppf(0.975, df) * np.sqrt(variance)) if df > 0 else np.nan
+    return lead, lead - half, lead + half
 
 
 def _numbers(table: Floats, network: Ints) -> Floats:

@@ -91,7 +91,7 @@ def pairs(data: PaperData) -> Panel:
         counted(data, data.frame[data.frame["difficulty"] == "easy"]),
         tuple(plots),
         tables,
-        code(data, "networks", "pairs"),
+        code(data, "pairs", "pairs"),
         (why, *(["They disagree on " + "; ".join(reasons) + "."] if reasons else []), *true),
     )
 

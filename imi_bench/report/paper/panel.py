@@ -200,12 +200,13 @@ def code(data: PaperData, module: str, function: str) -> str:
     """Python that draws a panel again."""
     made = f'"{data.name}"' if data.from_file else "answers"
     return (
+        "from pathlib import Path\n\n"
         "from imi_bench.report.paper.data import read_paper\n"
         f"from imi_bench.report.paper.{module} import {function}\n\n"
         f"data = read_paper({made}{data.options})\n"
         f"panel = {function}(data)\n"
         "for plot in panel.plots:\n"
-        '    open(f"{plot.name}.svg", "wb").write(plot.file_svg)'
+        '    Path(f"{plot.name}.svg").write_bytes(plot.file_svg)'
     )
 
 
