@@ -62,7 +62,7 @@ def page_of(parameters: SimulationParameters, *, seed: int, true: TrueValues | N
     if true is not None:  # the same parameters: population and people need no second drawing
         for name in ("population", "people", "means", "correlation"):
             truth.__dict__[name] = getattr(true, name)
-    means = condition_means(made.study, n_resamples=1000, seed=seed)
+    means = condition_means(made.study, n_resamples=500, seed=seed)
     return PaperData(
         made.study, with_layers(frame), None, None, means, None, None, "", true=truth, seed=seed
     )
@@ -194,7 +194,7 @@ def main() -> None:
                 warnings.simplefilter("ignore", RuntimeWarning)
                 measured(data, rows)
             record[size] = {"studies": study + 1, "numbers": table_of(rows)}
-            if options.json and study % 10 == 9:
+            if options.json and study % 5 == 4:
                 options.json.write_text(json.dumps(record, indent=1))
         print(f"\n{size}: {options.studies} studies, {time.perf_counter() - began:.0f} s")
         for one in record[size]["numbers"]:

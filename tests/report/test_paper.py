@@ -250,6 +250,7 @@ def test_an_observer_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
             continue
         (column,) = panel.beside
         assert column.sentence
+        assert "nan" not in column.sentence
         if panel.key in ("exclusions", "scale"):
             continue  # nothing to leave out; three networks are too few for effects of scale
         assert len(column.difference), panel.key
@@ -310,6 +311,7 @@ def test_every_published_number_is_computed_or_has_its_reason(made: tuple[Paper,
     assert kept["here"] >= kept["published"]
 
 
+@pytest.mark.slow
 def test_answers_left_out_are_found_beside_the_kept_ones(
     made: tuple[Paper, Path], tmp_path: Path
 ) -> None:

@@ -30,7 +30,8 @@ def clustered_means(
     Returns
     -------
     DataFrame
-        `by`, `mean`, `low`, `high`, `answers`, `people`. No interval (NaN) for a single person.
+        `by`, `mean`, `low`, `high`, `answers`, `people`. No interval (NaN) for a single person;
+        ends of proportions are kept within 0 and 1.
 
     Notes
     -----
@@ -40,6 +41,8 @@ def clustered_means(
     A person who gave more answers weighs more.
     """
     found = []
+    every = rows[value].to_numpy(float)
+    proportions = bool(len(every) and every.min() >= 0 and every.max() <= 1)
     for key, at in rows.groupby(by, observed=True, sort=True).indices.items():
         part = np.zeros(len(rows), dtype=bool)
         part[at] = True
@@ -48,13 +51,16 @@ def clustered_means(
         influence = np.where(part, numbers - mean, 0.0) / part.sum()
         variance, df = clustered_variance(influence, rows, part)
         half = stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance) if df > 0 else np.nan
+        low, high = mean - half, mean + half
+        if proportions and np.isfinite(half):
+            low, high = max(low, 0.0), min(high, 1.0)
         named = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
         found.append(
             {
                 **named,
                 "mean": mean,
-                "low": mean - half,
-                "high": mean + half,
+                "low": low,
+                "high": high,
                 "answers": int(part.sum()),
                 "people": rows["participant"][part].nunique(),
             }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from imi_bench.arrays import Floats
 from imi_bench.effects.effect import Effect
@@ -174,7 +174,7 @@ def type_means(units: pd.DataFrame, data: PaperData | None = None) -> pd.DataFra
         mean = float(layers["hits"].sum() / answers.sum())
         influence = (layers["hits"].to_numpy(float) - mean * answers) / answers.sum()
         variance, df = _over_layers(influence, answers, layers["network"])
-        half = stats.t.ppf(0.975, df) * np.sqrt(variance) if df > 0 else np.nan
+        low, high = _on_logit(mean, variance, df)
         truth = np.nan
         if data is not None and data.true is not None:
             true = data.true.depth_line(layers["network"], layers["depth"].to_numpy(), str(mode))
@@ -184,8 +184,8 @@ def type_means(units: pd.DataFrame, data: PaperData | None = None) -> pd.DataFra
                 "mode": mode,
                 "type": kind,
                 "mean": mean,
-                "low": mean - half,
-                "high": mean + half,
+                "low": low,
+                "high": high,
                 "layers": len(layers),
                 "networks": layers["network"].nunique(),
                 "units": part["unit_id"].nunique(),
@@ -193,6 +193,15 @@ def type_means(units: pd.DataFrame, data: PaperData | None = None) -> pd.DataFra
             }
         )
     return pd.DataFrame(rows)
+
+
+def _on_logit(mean: float, variance: float, df: int) -> tuple[float, float]:
+    """95% ends of a proportion, Student's t on its log-odds; NaN where there is no variance."""
+    if df < 1 or not 0 < mean < 1 or variance <= 0:
+        return np.nan, np.nan
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance) / (mean * (1 - mean))
+    odds = special.logit(mean)
+    return float(special.expit(odds - half)), float(special.expit(odds + half))
 
 
 def _over_layers(influence: Floats, size: Floats, network: pd.Series) -> tuple[float, int]:

@@ -188,11 +188,18 @@ def _numbers(table: Floats, network: Ints) -> Floats:
     return np.array([r, whole, float((p[:, 0] - p[:, 1]).mean())])
 
 
+def _ends(row: Any) -> str:
+    """An interval in brackets, where there is one."""
+    if np.isnan(row["low"]):
+        return " (no interval: too often undefined in units drawn anew)"
+    return f" [{row['low']:.2f}, {row['high']:.2f}]"
+
+
 def _sentence(numbers: pd.DataFrame, several: bool) -> str:
     r, c, lead = (numbers.loc[name] for name in ("correlation", "corrected", "lead"))
     where = "Within networks units" if several else "Units"
     first = (
-        f"{where} correlate r = {r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"
+        f"{where} correlate r = {r['value']:.2f}{_ends(r)}"
         if np.isfinite(r["value"])
         else f"{where} do not vary in one of the modes, so they have no correlation"
     )
@@ -207,6 +214,11 @@ def _sentence(numbers: pd.DataFrame, several: bool) -> str:
     points = 100 * lead[["value", "low", "high"]]
     shown = lead["low"] > 0 or lead["high"] < 0
     ahead = "natural" if points["value"] > 0 else "synthetic"
+    if np.isnan(lead["low"]):
+        return (
+            f"{first}{second}; natural minus synthetic is {points['value']:+.1f} points (no "
+            "interval: one source of answers, or too few units)."
+        )
     third = (
         f"{ahead} references are ahead by {abs(points['value']):.1f} points on average"
         if shown

@@ -148,7 +148,7 @@ def paper(
 
 def title(data: PaperData) -> str:
     """Title of the page."""
-    return f"The paper from {data.name}"
+    return f"The paper from {Path(data.name).name}"
 
 
 def _write(done: Paper, out: Path, *, seconds: float) -> None:
