@@ -42,7 +42,7 @@ def drawn(table: AnswerTable, rng: np.random.Generator) -> AnswerTable:
 
 
 def main() -> None:
-    """Print the shares, and write them as JSON where asked."""
+    """Print the shares; write the counts as JSON, while they grow, where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--units", type=int, default=20)
@@ -66,13 +66,15 @@ def main() -> None:
         types += sum(e.test.p < 0.05 for e in of_type)
         tests += len(of_type)
         found["equivalence"] += any(e.bounded for e in effects)
+        done = number + 1
+        if options.json and (done % 20 == 0 or done == options.studies):
+            counts = {**found, "layer type": types, "layer type tests": tests}
+            options.json.write_text(json.dumps({"studies": done, "counts": counts}, indent=1))
     rows = {name: count / options.studies for name, count in sorted(found.items())}
     rows["layer type, each test"] = types / tests
     for name, share in rows.items():
         count = tests if name.startswith("layer type") else options.studies
         print(f"{name:32} {share:6.1%} +- {math.sqrt(share * (1 - share) / count):.1%} of {count}")
-    if options.json:
-        options.json.write_text(json.dumps({"studies": options.studies, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ on the border is factored tile by tile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from threading import Lock
 
 import numpy as np
 from scipy import sparse
@@ -16,12 +17,13 @@ from scipy.linalg import lapack
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
+from imi_bench.glmm.large_tiles import LARGE_SIDE, hands, invert, take_root
 from imi_bench.glmm.pattern import Pattern
 
 __all__ = ["Factorisation", "sandwich"]
 
 _LARGE_TILE = 40
-_PAIR_CHUNK = 4_000_000
+_PAIR_CHUNK = 250_000
 
 
 def sandwich(pattern: Pattern, outer: Sequence[Floats], blocks: Sequence[Floats]) -> list[Floats]:
@@ -135,12 +137,21 @@ class Factorisation:
                 stack -= sheet.transpose(0, 2, 1) @ sheet
             return
         later, earlier, position = pattern.pairs
-        for start in range(0, len(later), _PAIR_CHUNK):
-            part = slice(start, start + _PAIR_CHUNK)
-            product = self.coupling[later[part], 0] * self.coupling[earlier[part], 0]
-            for row in range(1, self.coupling.shape[1]):
-                product += self.coupling[later[part], row] * self.coupling[earlier[part], row]
-            np.subtract.at(store, position[part], product)
+        columns = [np.ascontiguousarray(column) for column in self.coupling.T]
+        chunks = [slice(start, start + _PAIR_CHUNK) for start in range(0, len(later), _PAIR_CHUNK)]
+        lock = Lock()
+
+        def subtract(part: slice) -> None:
+            after, before = later[part], earlier[part]
+            product = columns[0].take(after)
+            product *= columns[0].take(before)
+            for column in columns[1:]:
+                product += column.take(after) * column.take(before)
+            with lock:
+                np.subtract.at(store, position[part], product)
+
+        with hands(threads=_threads(len(chunks))) as together:
+            together(partial(subtract, part) for part in chunks)
 
     def _factor_border(self, store: Floats) -> list[Floats]:
         """Factor the tiles; a stack of small ones becomes inverse roots, a large one its root."""
@@ -148,10 +159,10 @@ class Factorisation:
         for offset, _, tiles, side in self.pattern.tiles.stacks:
             stack = store[offset : offset + tiles * side * side].reshape(tiles, side, side)
             if side > _LARGE_TILE:
-                for tile in stack:
-                    _, info = lapack.dpotrf(tile.T, lower=0, clean=0, overwrite_a=1)
-                    if info:
-                        raise _not_positive()
+                with hands(threads=_threads(side // LARGE_SIDE)) as together:
+                    for tile in stack:
+                        if not take_root(tile, together):
+                            raise _not_positive()
                 diagonal = np.diagonal(stack, axis1=1, axis2=2)
                 factored.append(stack)
             else:
@@ -196,8 +207,9 @@ class Factorisation:
             out = store[offset : offset + tiles * side * side].reshape(tiles, side, side)
             if side > _LARGE_TILE:
                 out[:] = stack
-                for tile in out:
-                    lapack.dpotri(tile.T, lower=0, overwrite_c=1)
+                with hands(threads=_threads(side // LARGE_SIDE)) as together:
+                    for tile in out:
+                        invert(tile, together)
             else:
                 np.matmul(stack.transpose(0, 2, 1), stack, out=out)
         return store
@@ -250,23 +262,30 @@ class Factorisation:
             return np.concatenate(products)[pattern.sheets.cells]
         later, earlier, position = pattern.pairs
         begins = pattern.pair_begins
-        for cells in pattern.cell_chunks(_PAIR_CHUNK):
+        columns = [np.ascontiguousarray(column) for column in self.coupling.T]
+
+        def couple(cells: slice) -> None:
             part = slice(begins[cells.start], begins[cells.stop])
-            first, second = later[part], earlier[part]
-            values = inverse[position[part]]
+            first, second = later[part] - cells.start, earlier[part] - cells.start
+            values = inverse.take(position[part])
             values[begins[cells.start + 1 : cells.stop + 1] - 1 - part.start] *= 0.5
             runs = begins[cells] - part.start
-            for row in range(result.shape[1]):
-                column = np.ascontiguousarray(self.coupling[cells, row])
-                result[cells, row] += np.add.reduceat(
-                    values * column.take(second - cells.start), runs
-                )
+            for row, column in enumerate(columns):
+                here = column[cells]
+                result[cells, row] += np.add.reduceat(values * here.take(second), runs)
                 result[cells, row] += np.bincount(
-                    second - cells.start,
-                    weights=values * column.take(first - cells.start),
-                    minlength=cells.stop - cells.start,
+                    second, weights=values * here.take(first), minlength=len(here)
                 )
+
+        chunks = list(pattern.cell_chunks(_PAIR_CHUNK))
+        with hands(threads=_threads(len(chunks))) as together:
+            together(partial(couple, cells) for cells in chunks)
         return result
+
+
+def _threads(parts: int) -> int | None:
+    """As many as there are cores where there are several parts, else one."""
+    return None if parts > 1 else 1
 
 
 def _root(blocks: Floats) -> Floats:

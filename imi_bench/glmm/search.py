@@ -167,7 +167,7 @@ class Search:
         point, tries = minimum.point, int(differenced.sum())
         within = hessian[np.ix_(inner, inner)]
         step, decrement = newton_decrement(within, point.gradient[inner])
-        worthwhile = _CLOSE if self.problem.random.pattern.heavy else _ROUNDING
+        worthwhile = _TOLERANCE if self.problem.random.pattern.heavy else _ROUNDING
         for _ in range(_NEWTON_STEPS):
             if not worthwhile < decrement < 1.0:
                 break
