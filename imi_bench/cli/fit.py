@@ -45,8 +45,8 @@ def fit(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Trials behind each row's proportion, or what the residual variance is divided by "
-            "(gaussian): a column."
+            help="Trials behind each row's proportion, what the residual variance is divided by "
+            "(gaussian), or how often a row was seen (ordinal): a column."
         ),
     ] = None,
     firth: Annotated[

@@ -4,10 +4,10 @@ A mixed model gives every network its own level, its own effect of synthetic exe
 effect of depth, with units, units shown in a condition, and participants as random effects. What
 differs between networks is then explained by their properties in a second stage
 (`imi_bench.glmm.between`), one property at a time, with a t on networks minus two degrees of
-freedom. Layer type and width vary between layers, which are a random effect, and have a Wald z.
-Difficulty has an effect of
-its own in every network that was shown harder queries; where those are fewer than four (the
-paper's: two) its mean has a Wald z, which speaks of those networks only.
+freedom. Layer type and width vary between layers, which are a random effect, and have a Wald t on
+layers. Difficulty has an effect of its own in every network that was shown harder queries; where
+those are fewer than four (the paper's: two) its mean has a Wald t on the units that show both
+sides, which speaks of those networks only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from imi_bench.effects.draws_left import draws_left
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.left_out import estimable
 from imi_bench.effects.questions import ON_SYNTHETIC, of_mean, of_property
@@ -181,7 +182,7 @@ def analyse(
     stages = first_stage(table)
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
-    make = _Maker(stages, properties, truth, interest, level, table.modes[0])
+    make = _Maker(stages, properties, truth, interest, level, table.modes[0], table.frame)
     effects = [make.of_property(one.name, INTERCEPT) for one in PROPERTIES]
     if ON_SYNTHETIC in stages:
         effects += [make.of_property(one.name, ON_SYNTHETIC) for one in PROPERTIES]
@@ -245,6 +246,7 @@ class _Maker:
     interest: float
     level: float
     exemplars: str
+    frame: pd.DataFrame
 
     @property
     def single(self) -> bool:
@@ -281,12 +283,13 @@ class _Maker:
         """Average one coefficient over the networks that have it, as if there were no others."""
         stage = self.stages[base]
         count = len(stage.levels)
+        df = draws_left(self.frame, base, networks=list(stage.levels))
         test = Inference.from_t(
             base,
             estimate=float(stage.estimate.mean()),
             se=math.sqrt(float(stage.covariance.sum())) / count,
-            df=math.inf,
-            method="Wald z",
+            df=df,
+            method=f"Wald t({df:.0f})",
             level=self.level,
         )
         return test, math.nan, count
@@ -403,10 +406,15 @@ class _Maker:
             topic=words.topic,
             question=words.question,
             step=words.step,
-            test=wald(fit, name, df=_layers_left(fit, name), level=self.level),
+            test=wald(fit, name, df=self._left(fit, name), level=self.level),
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
             truth=true,
         )
+
+    def _left(self, fit: GlmmResult, name: str) -> float:
+        """Degrees of freedom: layers where only layers differ, units where conditions do."""
+        layers = _layers_left(fit, name)
+        return layers if math.isfinite(layers) else draws_left(self.frame, name)
 
     def one_mode(self, table: AnswerTable) -> Effect:
         """Say why exemplars of two kinds cannot be compared."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_METHOD", "Difference", "Effect", "Effects", "ObserverEffects"]
 
 DEFAULT_METHOD = (
-    "two-stage t between networks (REML, Knapp-Hartung), Wald z within networks; logit link"
+    "two-stage t between networks (REML, Knapp-Hartung), Wald t within networks; logit link"
 )
 
 

@@ -77,7 +77,8 @@ def fit(
         Nodes of adaptive Gauss-Hermite quadrature; above 1 for one scalar random effect only.
     weights : str, optional
         Number of trials behind each row's proportion, a column or an expression; in a
-        Gaussian model what a row's residual variance is divided by.
+        Gaussian model what a row's residual variance is divided by; in an ordinal one how many
+        times a row was seen, as in ``ordinal::clmm``.
     start : GlmmResult or WarmStart, optional
         A previous fit to start from.
     hessian : bool
@@ -134,9 +135,7 @@ def build(
     """Evaluate a formula on a table for any family; see `fit` for the parameters."""
     if family != "ordinal":
         return build_design(formula, data, family=family, weights=weights)
-    if weights is not None:
-        raise InputError("an ordinal model has no weights", found=repr(weights))
-    return ordinal_design(formula, data, levels=levels)
+    return ordinal_design(formula, data, levels=levels, weights=weights)
 
 
 def fit_design(

@@ -21,7 +21,11 @@ _INTERCEPT = "(Intercept)"
 
 
 def ordinal_design(
-    formula: str, data: pd.DataFrame, *, levels: Sequence[str] | None = None
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    levels: Sequence[str] | None = None,
+    weights: str | None = None,
 ) -> Design:
     """Evaluate a formula whose response is an ordered answer.
 
@@ -37,6 +41,8 @@ def ordinal_design(
         One row for each answer.
     levels : sequence of str, optional
         The answers in order, lowest first; needed where the column says no order.
+    weights : str, optional
+        How many times each row was seen, a column or an expression.
 
     Raises
     ------
@@ -61,7 +67,8 @@ def ordinal_design(
             wanted=f"one of {', '.join(map(str, data.columns))}",
         )
     codes, labels = ordered_codes(data[name], levels=levels)
-    whole = build_design(formula, data.assign(**{name: codes}), family="gaussian")
+    rows = data.assign(**{name: codes})
+    whole = build_design(formula, rows, family="gaussian", weights=weights)
     met, answers = np.unique(whole.response.astype(np.intp), return_inverse=True)
     if len(met) < 2:
         raise ModelError("the response never varies", where=name, found=f"only {labels[met[0]]}")

@@ -325,6 +325,12 @@ class GlmmResult(Result):
             noise = rng.standard_normal(self.n) / np.sqrt(self.design.trials)
             return np.asarray(eta + scale * noise)
         if self.family == "ordinal":
+            if not (self.design.trials == 1.0).all():
+                raise ModelError(
+                    "rows that were seen several times cannot be drawn",
+                    found="an ordinal model with weights",
+                    do="repeat each row as often as it was seen, and fit without weights",
+                )
             shares = category_probabilities(self.link, self.shape, eta).cumsum(axis=1)
             return np.asarray((rng.random((self.n, 1)) > shares[:, :-1]).sum(axis=1), dtype=float)
         probability = self.response_link.probability(eta)

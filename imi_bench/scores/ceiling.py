@@ -125,13 +125,21 @@ _NO_PAIRS = "no trial was answered by two people, or all are right"
 CEILINGS = (
     Score("split_half_reliability", "reliability", _split_half, curved=True),
     Score("binomial_reliability", "reliability", _binomial, curved=True),
-    Score("human_consistency", "kappa", _human_consistency, undefined=_NO_PAIRS, curved=True),
+    Score(
+        "human_consistency",
+        "kappa",
+        _human_consistency,
+        undefined=_NO_PAIRS,
+        curved=True,
+        scale="growing",
+    ),
     Score(
         "pooled_human_consistency",
         "kappa",
         _pooled_human_consistency,
         undefined=_NO_PAIRS,
         curved=True,
+        scale="growing",
     ),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
@@ -223,13 +231,21 @@ def beta_priors(matched: AlignedAnswers, n: Floats, k: Floats) -> tuple[Floats, 
 
 LEFT_OUT = (
     Score(
-        "left_out_bits", "bits/trial", lambda t: t["left out bits"] / t["answers"], over_people=True
+        "left_out_bits",
+        "bits/trial",
+        lambda t: t["left out bits"] / t["answers"],
+        over_people=True,
+        scale="growing",
+        growth=0.5,
     ),
     Score(
         "left_out_brier",
         "squared error",
         lambda t: t["left out squared error"] / t["answers"],
         over_people=True,
+        scale="growing",
+        origin=0.25,
+        growth=0.5,
     ),
 )
 """How well the other participants predict a participant, in the units of the observer's scores."""

@@ -133,7 +133,15 @@ _within = OverPlaces("consistency", _beyond_chance, _kappa)
 _pooled = OverPlaces("consistency", np.asarray, _of_all)
 _CERTAIN = "observer and people are always right, or always wrong"
 CONSISTENCY = (
-    Score("error_consistency", "kappa", _within, over_people=True, undefined=_CERTAIN, curved=True),
+    Score(
+        "error_consistency",
+        "kappa",
+        _within,
+        over_people=True,
+        undefined=_CERTAIN,
+        curved=True,
+        scale="growing",
+    ),
     Score(
         "pooled_error_consistency",
         "kappa",
@@ -141,6 +149,7 @@ CONSISTENCY = (
         over_people=True,
         undefined=_CERTAIN,
         curved=True,
+        scale="growing",
     ),
     Score(
         "human_proportion_correct",

@@ -27,7 +27,7 @@ from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, combined, jackknives
-from imi_bench.stats.sums import Score, Sums
+from imi_bench.stats.sums import Scale, Score, Sums
 from imi_bench.tables import DecisionsLike, DecisionVariables
 
 if TYPE_CHECKING:
@@ -423,7 +423,7 @@ def _derived(found: Mapping[str, Jackknife]) -> dict[str, Jackknife]:
     )
     more = {"unit_ceiling": root}
     for name, unit in (("unit_pearson", "r"), ("unit_spearman", "rho")):
-        line = _line(f"{name}_corrected", f"{unit} / ceiling", no_ceiling)
+        line = _line(f"{name}_corrected", f"{unit} / ceiling", no_ceiling, scale="attenuated")
         more[line.name] = combined(line, np.divide, found[name], root)
     more[SHARE_OF_CEILING.name] = combined(
         SHARE_OF_CEILING, share_of, found["bits"], found["left_out_bits"]
@@ -436,12 +436,15 @@ def share_of(score: Floats, most: Floats) -> Floats:
     return np.asarray(score / np.where(most > 0, most, np.nan))
 
 
-def _line(name: str, unit: str, undefined: str) -> Score:
-    return Score(name, unit, lambda t: t[name], undefined=undefined)
+def _line(name: str, unit: str, undefined: str, *, scale: Scale = "identity") -> Score:
+    return Score(name, unit, lambda t: t[name], undefined=undefined, scale=scale)
 
 
 SHARE_OF_CEILING = _line(
-    "share_of_ceiling", "proportion", "people do not predict one another better than chance"
+    "share_of_ceiling",
+    "proportion",
+    "people do not predict one another better than chance",
+    scale="ratio",
 )
 """Bits as a share of those that people predict of one another."""
 

@@ -9,7 +9,9 @@ of score are not smooth and have intervals from draws:
   bootstrap's estimate of bias.
 - ``folded``: a sum of absolute values, such as a calibration error, which noise pushes away from
   zero. The test is inverted along the ray from zero through the parts found: the interval holds
-  the sizes under which a score like the one observed is not in the outer 2.5% on either side.
+  the sizes under which a score like the one observed is not in the outer 2.5% on either side. A
+  score that is small by luck has parts that cancel or point anywhere; along their ray the upper
+  end would be too low, so that it is not taken below that of the draws less their bias.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.jackknife import Jackknife, Spread
+from imi_bench.stats.scales import fieller, reach, symmetric, z_difference
 
 __all__ = ["Gap", "estimate", "gap", "resolvable_difference", "t_test"]
 
 _EXACT = 1e-12
+_NO_BOUND = "the ceiling is not told from zero, so that a share of it has no bound"
 
 
 def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) -> Estimate:
@@ -63,30 +67,37 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     if math.sqrt(spread.variance) <= _EXACT * (1 + abs(found.value)):
         why = "the same in every unit, so that units show no spread"
         return Estimate(found.value, reason=why, **facts)
+    if score.scale == "ratio":
+        return _of_ratio(found, facts)
     centre = found.value
-    if score.scale == "identity":
+    if score.scale in ("identity", "growing"):
         centre, spread = found.value - found.bias, found.corrected_spread
     if not math.isfinite(spread.variance):
         return Estimate(found.value, reason="undefined without any two of its units", **facts)
-    low, high = _t_interval(centre, spread, level, score.scale)
+    low, high = symmetric(centre, spread, level, found)
     return Estimate(found.value, low, high, method=_method(found, spread), **facts)
 
 
+_SCALES = {
+    "fisher": " of Fisher's z",
+    "attenuated": " of Fisher's z",
+    "logit": " of the logit",
+    "growing": " with an error that grows with the score",
+}
+
+
 def _method(found: Jackknife, spread: Spread) -> str:
-    scale = {"fisher": " of Fisher's z", "logit": " of the logit"}.get(found.score.scale, "")
+    scale = _SCALES.get(found.score.scale, "")
     return f"jackknife over {found.clusters}, t({spread.df:.0f}){scale}"
 
 
-def _t_interval(value: float, spread: Spread, level: float, scale: str) -> tuple[float, float]:
-    """Interval on the scale, and back."""
-    reach = float(stats.t.ppf((1 + level) / 2, spread.df)) * math.sqrt(spread.variance)
-    if scale == "fisher" and abs(value) < 1 - _EXACT:
-        middle, half = math.atanh(value), reach / (1 - value * value)
-        return math.tanh(middle - half), math.tanh(middle + half)
-    if scale == "logit" and 0 < value < 1:
-        middle, half = float(special.logit(value)), reach / (value * (1 - value))
-        return float(special.expit(middle - half)), float(special.expit(middle + half))
-    return value - reach, value + reach
+def _of_ratio(found: Jackknife, facts: dict[str, Any]) -> Estimate:
+    top, bottom = found.made_of
+    ends = fieller(top.value, bottom.value, top.spread, bottom.spread, facts["level"])
+    if ends is None:
+        return Estimate(found.value, reason=_NO_BOUND, **facts)
+    method = f"Fieller's, jackknife over {found.clusters}, t({bottom.spread.df:.0f})"
+    return Estimate(found.value, *ends, method=method, **facts)
 
 
 def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
@@ -95,6 +106,7 @@ def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
         return Estimate(found.value, reason="no draws asked for", **facts)
     if found.score.scale == "folded":
         low, high = _folded(found.parts, draws - found.parts, level)
+        high = max(high, _recentred(found.value, np.abs(draws).sum(axis=1), level))
         method = f"inverted test over {found.clusters} ({len(draws)} draws)"
         return Estimate(found.value, low, high, method=method, **facts)
     defined = draws[np.isfinite(draws)]
@@ -107,6 +119,11 @@ def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
     return Estimate(
         found.value, max(-1.0, float(low)), min(1.0, float(high)), method=method, **facts
     )
+
+
+def _recentred(value: float, sizes: Floats, level: float) -> float:
+    """Upper end by draws, less what noise added to the score and once more to the draws."""
+    return float(np.quantile(sizes, (1 + level) / 2) - 2 * (sizes.mean() - value))
 
 
 def _folded(parts: Floats, noise: Floats, level: float) -> tuple[float, float]:
@@ -155,15 +172,54 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
     if math.isnan(value):
         why = f"{first.score.name} is undefined for one of them"
         return Gap(Estimate.undefined(why, **facts), math.nan, math.nan)
-    spread = first.spread.minus(second.spread)
-    if clusters < 2 or not math.isfinite(spread.variance):
-        why = "one unit is no sample of units" if clusters < 2 else "undefined without a unit"
+    if clusters < 2:
+        why = "one unit is no sample of units"
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
-    low, high = _t_interval(value, spread, level, "identity")
+    if len(first.draws) and first.draws.shape == second.draws.shape:
+        return _drawn_gap(first, second, facts)
+    spread = first.spread.minus(second.spread)
+    if not math.isfinite(spread.variance):
+        why = "undefined without a unit"
+        return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
+    low, high = value - reach(spread, level), value + reach(spread, level)
+    p, error, scale = t_test(value, spread), math.sqrt(spread.variance), first.score.scale
     method = f"paired jackknife over {first.clusters}, t({spread.df:.0f})"
+    on_z = scale in ("fisher", "attenuated") and z_difference(first, second, level)
+    if on_z and error > _EXACT:
+        of_z, apart, (low, high) = on_z
+        p, method = t_test(apart, of_z), f"{method} of Fisher's z"
+    if scale == "ratio" and first.made_of[1].value == second.made_of[1].value:
+        top, bottom = first.made_of[0].spread.minus(second.made_of[0].spread), first.made_of[1]
+        apart = first.made_of[0].value - second.made_of[0].value
+        p, method = t_test(apart, top), f"Fieller's, {method}"
+        ends = fieller(apart, bottom.value, top, bottom.spread, level)
+        if ends is None:
+            made = Estimate(value, reason=_NO_BOUND, **facts)
+            return Gap(made, p, _shown(spread.df) * error)
+        low, high = ends
     made = Estimate(value, low, high, method=method, **facts)
-    error = math.sqrt(spread.variance)
-    return Gap(made, t_test(value, spread), _shown(spread.df) * error)
+    return Gap(made, p, _shown(spread.df) * error)
+
+
+def _drawn_gap(first: Jackknife, second: Jackknife, facts: dict[str, Any]) -> Gap:
+    """Of scores that are not smooth: the same noise added to both, so that what both share goes."""
+    sizes = [
+        one.draws if one.draws.ndim == 1 else np.abs(one.draws).sum(axis=1)
+        for one in (first, second)
+    ]
+    apart, value = sizes[0] - sizes[1], first.value - second.value
+    apart = apart[np.isfinite(apart)]
+    if len(apart) < 0.9 * len(sizes[0]):
+        why = f"undefined in {len(sizes[0]) - len(apart)} of {len(sizes[0])} draws"
+        return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
+    error = float(apart.std(ddof=1))
+    far = float(stats.norm.ppf((1 + facts["level"]) / 2)) * error
+    method = f"standard error of paired draws over {first.clusters} ({len(apart)})"
+    made = Estimate(value, value - far, value + far, method=method, **facts)
+    if error <= _EXACT:
+        return Gap(made, 1.0 if abs(value) <= _EXACT else 0.0, 0.0)
+    p = float(2 * stats.norm.sf(abs(value) / error))
+    return Gap(made, p, _shown(math.inf) * error)
 
 
 def t_test(value: float, spread: Spread) -> float:

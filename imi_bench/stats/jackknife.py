@@ -65,6 +65,15 @@ class Spread:
             self.stratum,
         )
 
+    def times(self, factor: float) -> Spread:
+        """Of a multiple of the score."""
+        return Spread(
+            factor * self.by_unit,
+            factor * self.by_participant,
+            factor * self.by_cell,
+            self.stratum,
+        )
+
     @cached_property
     def variance(self) -> float:
         """Two-way, not below that by unit."""
@@ -108,6 +117,8 @@ class Jackknife:
     without_pair : (U (U - 1) / 2,) float64
         Without every two units, in the order of `numpy.triu_indices`, of curved scores of at most
         `MANY_UNITS` units; empty for all others.
+    made_of : tuple of Jackknife
+        What the score was `combined` from.
     """
 
     score: Score
@@ -119,6 +130,7 @@ class Jackknife:
     draws: Floats = field(default_factory=lambda: np.zeros(0))
     parts: Floats = field(default_factory=lambda: np.zeros(0))
     without_pair: Floats = field(default_factory=lambda: np.zeros(0))
+    made_of: tuple[Jackknife, ...] = ()
 
     @cached_property
     def spread(self) -> Spread:
@@ -202,6 +214,7 @@ def combined(score: Score, of: Callable[..., Floats], *parts: Jackknife) -> Jack
         without.get("without_cell", none),
         parts[0].stratum,
         without_pair=without.get("without_pair", none),
+        made_of=parts,
     )
 
 

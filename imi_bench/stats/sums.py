@@ -14,7 +14,7 @@ from imi_bench.arrays import Floats, Ints
 __all__ = ["OverPlaces", "Placed", "Score", "Sums", "Totals", "renumbered"]
 
 Totals = Mapping[str, Floats]
-Scale = Literal["identity", "fisher", "logit", "drawn", "folded"]
+Scale = Literal["identity", "fisher", "attenuated", "logit", "growing", "ratio", "drawn", "folded"]
 
 
 _SPARSE = 20
@@ -181,11 +181,15 @@ class Score:
     undefined : str
         Why the value is NaN where it is.
     scale : str
-        Where the interval is symmetric: ``identity``; ``fisher`` for scores from -1 to 1; ``logit``
-        for shares of cases that are either so or not. ``drawn`` and ``folded`` scores are not
-        smooth, and have intervals from draws (see `imi_bench.stats.intervals`).
+        Where the interval is symmetric: ``identity``; ``fisher`` for scores from -1 to 1,
+        ``attenuated`` for those over a ceiling; ``logit`` for shares of cases that are either so or
+        not; ``growing`` for scores whose standard error grows with them; ``ratio`` for quotients of
+        two (see `imi_bench.stats.scales`). ``drawn`` and ``folded`` scores are not smooth, and have
+        intervals from draws (see `imi_bench.stats.intervals`).
     parts : callable, optional
         Of a ``folded`` score: totals to (B, k), whose absolute values sum to the score.
+    origin, growth : float
+        Of a ``growing`` score: where its error is smallest, and how fast its variance grows.
     curved : bool
         Products of averages over the same few units enter the score, such as chance agreement or
         a variance: few units push it, and correcting for that costs precision, which leaving out
@@ -200,3 +204,5 @@ class Score:
     scale: Scale = "identity"
     parts: Callable[[Totals], Floats] | None = None
     curved: bool = False
+    origin: float = 0.0
+    growth: float = 1.0
