@@ -29,6 +29,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def measure(
 ) -> list[dict[str, object]]:
     """Coverage of every score with this many units."""
     networks, worse = design.networks(units), (0.0, 0.0)
-    truth = _truth(design, units=units, networks=networks, seed=seed)
+    truth = _truth(design, networks=networks, seed=seed)
     tallies: dict[tuple[str, str], Tally] = {}
     for number in range(studies):
         rng = generator(seed, "study", design.name, units, number)
@@ -212,11 +213,12 @@ def measure(
     ]
 
 
-def _truth(design: Design, *, units: int, networks: int, seed: int) -> dict[str, float]:
+@cache
+def _truth(design: Design, *, networks: int, seed: int) -> dict[str, float]:
     """Every score of thousands of units, some at a time."""
     found = []
     for part in range(SETS_OF_TRUTH):
-        rng = generator(seed, "truth", design.name, units, part)
+        rng = generator(seed, "truth", design.name, networks, part)
         large = simulate(design, units=UNITS_OF_TRUTH, networks=networks, worse=(0.0,), rng=rng)
         found.append({k: one.value for k, one in leave_out(large[0], seed=0, n_draws=0).items()})
     mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}

@@ -400,21 +400,38 @@ class _Maker:
         true = math.nan
         if self.truth is not None:
             true = self.truth.common.get(name, 0.0 if name.startswith("type_") else math.nan)
+        df, layers = self._left(fit, name)
+        test = wald(fit, name, df=df, level=self.level)
+        if layers and not test.reason:
+            test = Inference.from_t(
+                name,
+                estimate=test.estimate,
+                se=test.se * math.sqrt(layers / df),
+                df=df,
+                method=test.method,
+                level=self.level,
+            )
         codes = fit.design.fixed[:, fit.index(name)] if fit.design is not None else np.zeros(0)
         return Effect(
             key=name,
             topic=words.topic,
             question=words.question,
             step=words.step,
-            test=wald(fit, name, df=self._left(fit, name), level=self.level),
+            test=test,
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
             truth=true,
         )
 
-    def _left(self, fit: GlmmResult, name: str) -> float:
-        """Degrees of freedom: layers where only layers differ, units where conditions do."""
-        layers = _layers_left(fit, name)
-        return layers if math.isfinite(layers) else draws_left(self.frame, name)
+    def _left(self, fit: GlmmResult, name: str) -> tuple[float, int]:
+        """Degrees of freedom, of layers or of units; and layers, where only layers differ.
+
+        The variance between layers is the maximum likelihood one, too small by what the means of
+        networks and types take: layers over the degrees of freedom that are left.
+        """
+        left = _layers_left(fit, name)
+        if math.isinf(left):
+            return draws_left(self.frame, name), 0
+        return left, next(len(part.levels) for part in fit.random if part.group == "layer")
 
     def one_mode(self, table: AnswerTable) -> Effect:
         """Say why exemplars of two kinds cannot be compared."""

@@ -45,7 +45,7 @@ def table() -> pd.DataFrame:
     ],
 )
 def test_clmm_gives_the_same(table: pd.DataFrame, link: str, wanted: list[float]) -> None:
-    """clmm(y ~ j + (1 | i), weights = w), ordinal 2022.11-16; its Hessian is by differences, good to 5 %."""
+    """clmm(y ~ j + (1 | i), weights = w), ordinal 2022.11-16; errors by differences."""
     found = fit("y ~ j + (1|i)", table, family="ordinal", link=link, weights="w")
     numbers = [*found.shape, found.estimate[0], float(found.theta[0] ** 2)]
     np.testing.assert_allclose(numbers, [*wanted[:4], wanted[5]], rtol=1e-4)

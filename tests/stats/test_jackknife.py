@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, Spread, combined, jackknives
 from imi_bench.stats.pairs import Pairs
+from imi_bench.stats.scales import fieller
 from imi_bench.stats.sums import Placed, Score, Sums
 
 NONE, NOBODY = np.zeros(0), np.zeros(0, dtype=np.int64)
@@ -354,3 +356,69 @@ def test_pairs_are_left_out_within_networks() -> None:
     assert one_found.corrected_spread.variance == pytest.approx(
         max(wanted, one_found.spread.variance)
     )
+
+
+class TestScales:
+    """Each interval on the scale of its score (`imi_bench.stats.scales`)."""
+
+    def of(self, moved: Floats) -> Spread:
+        return Spread(np.asarray(moved), NONE, NONE, np.zeros(len(moved), dtype=np.int64))
+
+    def test_fieller_holds_what_the_t_test_does_not_reject(self):
+        """The ends are where the paired t test of top less a share of the bottom has p = 0.05."""
+        x, y = np.random.default_rng(3).normal([[1.0], [2.0]], 0.4, (2, 12))
+        one, other = of_units(x), of_units(y)
+        low, high = fieller(one.value, other.value, one.spread, other.spread, 0.95)
+        assert low < one.value / other.value < high
+        for end in (low, high):
+            assert stats.ttest_rel(x, end * y).pvalue == pytest.approx(0.05, abs=1e-6)
+
+    def test_fieller_says_where_a_share_has_no_bound(self):
+        top, bottom = map(of_units, np.random.default_rng(4).normal(0.0, 1.0, (2, 9)))
+        assert fieller(top.value, bottom.value, top.spread, bottom.spread, 0.95) is None
+        line = Score("share", "", lambda t: t["a"], scale="ratio")
+        found = estimate(combined(line, np.divide, top, bottom), n=9, clusters=9)
+        assert "no bound" in found.reason
+        assert math.isnan(found.low)
+
+    def test_a_growing_error_is_plain_t_with_many_units(self):
+        line = Score("kappa", "kappa", lambda t: t["a"], scale="growing")
+        without = 0.2 + np.random.default_rng(5).normal(0, 1e-5, 2000)
+        zero = np.zeros(2000, dtype=np.int64)
+        one = Jackknife(line, 0.2, without, NONE, NONE, zero)
+        plain = replace(one, score=replace(line, scale="identity"))
+        ends = [(e.low, e.high) for e in (estimate(j, n=9, clusters=2000) for j in (one, plain))]
+        assert ends[0] == pytest.approx(ends[1], abs=2e-4)
+
+    def test_a_growing_error_reaches_further_away_from_its_origin(self):
+        line = Score("kappa", "kappa", lambda t: t["a"], scale="growing")
+        without = 0.2 + np.random.default_rng(6).normal(0, 0.01, 8)
+        found = estimate(
+            Jackknife(line, 0.2, without, NONE, NONE, np.zeros(8, dtype=np.int64)), n=9, clusters=8
+        )
+        middle = 0.2 - 7 * (without.mean() - 0.2)
+        assert found.high - middle > middle - found.low > 0
+
+    def test_a_corrected_correlation_is_fishers_over_the_ceiling(self):
+        line = Score("r", "r", lambda t: t["a"], scale="fisher")
+        zero = np.zeros(9, dtype=np.int64)
+        without = 0.6 + np.random.default_rng(7).normal(0, 0.01, 9)
+        r = Jackknife(line, 0.6, without, NONE, NONE, zero)
+        sure = Jackknife(line, 0.8, np.full(9, 0.8), NONE, NONE, zero)
+        over = combined(replace(line, scale="attenuated"), np.divide, r, sure)
+        plain, corrected = (estimate(one, n=9, clusters=9) for one in (r, over))
+        assert corrected.low == pytest.approx(plain.low / 0.8)
+        assert corrected.high == pytest.approx(plain.high / 0.8)
+
+    @pytest.mark.parametrize("apart", [0.0, 0.1, 0.3])
+    def test_the_interval_of_a_difference_of_correlations_agrees_with_its_test(self, apart):
+        line = Score("r", "r", lambda t: t["a"], scale="fisher")
+        zero = np.zeros(9, dtype=np.int64)
+        noise = np.random.default_rng(8).normal(0, 0.01, (2, 9))
+        one, other = (
+            Jackknife(line, r, r + e, NONE, NONE, zero)
+            for r, e in zip((0.6 + apart, 0.6), noise, strict=True)
+        )
+        found = gap(one, other, n=9, clusters=9)
+        assert (found.estimate.low <= 0 <= found.estimate.high) == (found.p >= 0.05)
+        assert "Fisher" in found.estimate.method
