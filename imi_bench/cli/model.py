@@ -332,6 +332,8 @@ def means_command(
         ],
         right=(found.quantity, "SE", "low", "high"),
     )
+    if len(found.cells) > 1:
+        typer.echo(f"intervals: {found.level:.0%} for each mean, whatever their number")
     if found.held:
         held = ", ".join(f"{name} = {value:.4g}" for name, value in found.held.items())
         typer.echo(f"held at their mean: {held}")

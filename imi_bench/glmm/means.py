@@ -146,7 +146,9 @@ class MarginalMeans(Result):
             ranges = stats.studentized_range(len(members), math.inf)
             p = ranges.sf(math.sqrt(2.0) * np.abs(z))
             half = float(ranges.ppf(self.level)) / math.sqrt(2.0)
-        method = f"Wald z, {adjust} ({count})" if adjust != "none" else "Wald z"
+        together = "simultaneous" if adjust in ("tukey", "bonferroni") else "one by one"
+        shown = "" if adjust == "none" else f", p by {adjust} over {count}"
+        method = f"Wald z{shown}, intervals {together}"
         return [
             Inference(
                 f"{self.labels[a]} - {self.labels[b]}",
