@@ -20,9 +20,12 @@ def draws_left(frame: pd.DataFrame, name: str, *, networks: Sequence[str] | None
 
     Parameters
     ----------
-    frame : columns ``network``, ``unit``, ``layer`` and `name`.
-    name : the column.
-    networks : those compared; all by default.
+    frame : DataFrame
+        Columns ``network``, ``unit``, ``layer`` and `name`.
+    name : str
+        The column.
+    networks : sequence of str, optional
+        Those compared; all by default.
 
     Returns
     -------

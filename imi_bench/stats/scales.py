@@ -32,7 +32,20 @@ Interval = tuple[float, float]
 
 
 def reach(spread: Spread, level: float) -> float:
-    """How far a t interval reaches to either side."""
+    """How far a t interval reaches to either side.
+
+    Parameters
+    ----------
+    spread : Spread
+    level : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> none = np.zeros(0)
+    >>> round(reach(Spread(np.ones(2), none, none, np.zeros(2, dtype=np.int64)), 0.5), 6)
+    1.414214
+    """
     return float(stats.t.ppf((1 + level) / 2, spread.df)) * math.sqrt(spread.variance)
 
 
@@ -46,7 +59,7 @@ def symmetric(value: float, spread: Spread, level: float, found: Jackknife) -> I
         Of the score itself, not of its transform.
     level : float
     found : Jackknife
-        Says the scale, and holds the ceiling of an attenuated correlation.
+        Tells the scale, and holds the ceiling of an attenuated correlation.
     """
     far, scale = reach(spread, level), found.score.scale
     if scale == "fisher" and abs(value) < 1:
@@ -83,6 +96,12 @@ def z_difference(
     first: Jackknife, second: Jackknife, level: float
 ) -> tuple[Spread, float, Interval] | None:
     """Difference of two correlations on Fisher's scale, and its interval on their own.
+
+    Parameters
+    ----------
+    first, second : Jackknife
+        On the same clusters; perhaps each over a ceiling.
+    level : float
 
     Returns
     -------
