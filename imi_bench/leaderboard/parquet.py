@@ -180,6 +180,8 @@ def _schema_problems(
     for column, kind in known.items():
         if column in present:
             found = file.schema_arrow.field(column).type
+            if pa.types.is_null(found) and not file.metadata.num_rows:
+                continue  # how old versions of pandas write a column of text without rows
             if not _is_kind(found, kind) or not _is_flat(file, column, kind):
                 refused.append(RefusedError(column, f"found type {found}, wanted {kind}"))
     return sorted(refused, key=str)
@@ -351,6 +353,9 @@ class _Compact:
         return self.data[self.at - count : self.at]
 
 
+_EMPTY = {"text": object, "flag": bool, "number": np.float64}
+
+
 def _frame(
     table: pa.Table, kinds: Mapping[str, str]
 ) -> tuple[pd.DataFrame | None, list[RefusedError]]:
@@ -358,6 +363,9 @@ def _frame(
     refused, cells, total = [], {}, 0
     for column, kind in kinds.items():
         found = table.column(column)
+        if pa.types.is_null(found.type):  # without rows: see `_schema_problems`
+            cells[column] = np.array([], dtype=_EMPTY[kind])
+            continue
         if found.null_count and kind != "number":
             refused.append(RefusedError(column, f"{found.null_count} empty cells"))
             continue

@@ -93,8 +93,6 @@ def answer(
     60
     """
     out, cache = (None if folder is None else Path(folder) for folder in (out, cache))
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError("not a folder", where=out, wanted="a folder for the run")
     opened = load_observer(observer, device=device, dtype=dtype, seed=seed)
     if not isinstance(trials, Trials):
         trials = read_trials(trials, network=network, skip_bad=skip_bad)
@@ -197,6 +195,8 @@ def replay(
     given = (cache, batch_size, force, about, store, shared)
     if out is None:
         return _replayed(observer, trials, seed, None, *given)
+    if out.exists() and not out.is_dir():
+        raise InputError("not a folder", where=out, wanted="a folder for the run")
     if "path" in trials.source:
         refuse_inside(out, inputs=[Path(str(trials.source["path"]))])
     with exclusive(out):

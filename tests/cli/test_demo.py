@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imi_bench import study
-from imi_bench.cli.app import main
 from imi_bench.provenance import plain
 
 SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 24}
@@ -31,24 +30,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "load_observer", load)
 
 
-def imi_bench(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["imi-bench", *map(str, arguments)])
-    code = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_demo_and_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
-    run = functools.partial(imi_bench, capsys, monkeypatch)
+    run = imi_bench_main
     code, out, err = run("demo", "--out", tmp_path)
     assert code == 0
     assert "SIMULATED data: 60 trials of 10 units" in out
@@ -78,13 +63,10 @@ def test_demo_and_report(
 
 
 def test_report_on_a_single_run(
-    tmp_path: Path,
-    shared: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, shared: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
     """The job on the paper's own stimuli: no people, and the page says so."""
-    run = functools.partial(imi_bench, capsys, monkeypatch)
+    run = imi_bench_main
     out = tmp_path / "out"
     stimuli = ("--trials", shared / "imi" / "stimuli", "--network", "googlenet")
     kept = ("--out", out, "--cache", tmp_path / "cache")
@@ -102,8 +84,8 @@ def test_report_on_a_single_run(
 
 
 def test_report_on_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, err = imi_bench(capsys, monkeypatch, "report", tmp_path)
+    code, out, err = imi_bench_main("report", tmp_path)
     assert (code, out) == (2, "")
     assert err.startswith("error: nothing to report on")

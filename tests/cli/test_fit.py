@@ -1,35 +1,20 @@
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from imi_bench.cli.app import main
-
 HERE = Path(__file__).parents[1] / "glmm" / "references"
 
 
-Ran = tuple[int, str, str]
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """`imi-bench fit` as its `main` runs it: exit code, standard output, standard error."""
-
-    def go(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["imi-bench", "fit", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return go
+def run(
+    imi_bench_main: Callable[..., tuple[int, str, str]],
+) -> Callable[..., tuple[int, str, str]]:
+    return functools.partial(imi_bench_main, "fit")
 
 
 def test_json(run) -> None:

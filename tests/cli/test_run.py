@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from support.made_trials import make_task, make_unit
 
-from imi_bench.cli.app import main
 from imi_bench.cli.output import print_table
 
 _OBSERVERS = Path(__file__).parents[1] / "support" / "made_observers.py"
-
-
-def imi_bench(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["imi-bench", *map(str, arguments)])
-    code = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture
@@ -55,11 +41,10 @@ def command(tmp_path: Path, stimuli: Path) -> list[object]:
 
 def test_a_run(
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    imi_bench_main: Callable[..., tuple[int, str, str]],
     tmp_path: Path,
 ) -> None:
-    code, out, err = imi_bench(capsys, monkeypatch, *command, "--network", "net_hard85")
+    code, out, err = imi_bench_main(*command, "--network", "net_hard85")
     assert code == 0
     for word in (
         "mean-colour: proportion correct",
@@ -75,18 +60,17 @@ def test_a_run(
     frame = pd.read_parquet(tmp_path / "out" / "decisions.parquet")
     assert len(frame) == 8
     assert frame["trial_id"][0] == "net/layer/1/natural/hard85/0/catch"
-    code, out, err = imi_bench(capsys, monkeypatch, *command, "--network", "net_hard85")
+    code, out, err = imi_bench_main(*command, "--network", "net_hard85")
     assert code == 0
     assert "holds this very run already" in err
 
 
 def test_json_is_one_object(
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    imi_bench_main: Callable[..., tuple[int, str, str]],
     stimuli: Path,
 ) -> None:
-    code, out, err = imi_bench(capsys, monkeypatch, *command, "--json", "--batch-size", "7")
+    code, out, err = imi_bench_main(*command, "--json", "--batch-size", "7")
     said = json.loads(out)
     assert code == 0
     assert "not named" in err
@@ -98,21 +82,20 @@ def test_json_is_one_object(
 
 def test_bad_files_stop_the_run_or_are_listed(
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    imi_bench_main: Callable[..., tuple[int, str, str]],
     stimuli: Path,
     tmp_path: Path,
 ) -> None:
     bad = stimuli / "layer" / "channel_1" / "natural_images" / "batch_1" / "max_3.png"
     bad.write_bytes(bad.read_bytes()[:-40])
-    code, out, err = imi_bench(capsys, monkeypatch, *command)
+    code, out, err = imi_bench_main(*command)
     assert code == 2
     assert out == ""
     assert err.strip().splitlines()[-1].startswith("error: image is damaged or truncated")
     assert "max_3.png" in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
-    code, _, err = imi_bench(capsys, monkeypatch, *command, "--skip-bad")
+    code, _, err = imi_bench_main(*command, "--skip-bad")
     assert code == 0
     assert "skipped 1 in all" in err
     skipped = json.loads((tmp_path / "out" / "run.json").read_text())["source"]["skipped"]
@@ -140,15 +123,14 @@ def test_bad_input_is_one_line(
     change: dict[str, str],
     message: str,
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    imi_bench_main: Callable[..., tuple[int, str, str]],
 ) -> None:
     for option, value in change.items():
         if option in command:
             command[command.index(option) + 1] = value
         else:
             command += [option, value]
-    code, out, err = imi_bench(capsys, monkeypatch, *command)
+    code, out, err = imi_bench_main(*command)
     assert code == 2
     assert out == ""
     assert message in err.strip().splitlines()[-1]
@@ -157,9 +139,9 @@ def test_bad_input_is_one_line(
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["report"], ["submit", "validate", "x"]], ids=str)
 def test_wrong_usage_is_one_line(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, err = imi_bench(capsys, monkeypatch, *arguments)
+    code, out, err = imi_bench_main(*arguments)
     assert code == 2
     assert out == ""
     (line,) = err.strip().splitlines()
@@ -168,9 +150,9 @@ def test_wrong_usage_is_one_line(
 
 
 def test_no_arguments_print_the_help(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    imi_bench_main: Callable[..., tuple[int, str, str]],
 ) -> None:
-    code, out, err = imi_bench(capsys, monkeypatch, "submit")
+    code, out, err = imi_bench_main("submit")
     assert code == 2
     assert "validate" in out
     assert "error" not in err
@@ -178,7 +160,7 @@ def test_no_arguments_print_the_help(
 
 def test_ctrl_c_ends_with_130(
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
+    imi_bench_main: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -186,7 +168,7 @@ def test_ctrl_c_ends_with_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("imi_bench.replay.runner.replay", interrupt)
-    code, out, err = imi_bench(capsys, monkeypatch, *command)
+    code, out, err = imi_bench_main(*command)
     assert code == 130
     assert out == ""
     assert err.strip().splitlines()[-1] == "stopped; no file is half-written"
@@ -198,25 +180,24 @@ def test_a_long_title_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_another_run_in_the_folder(
-    command: list[object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: list[object], imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
-    assert imi_bench(capsys, monkeypatch, *command)[0] == 0
-    code, _, err = imi_bench(capsys, monkeypatch, *command, "--seed", "1")
+    assert imi_bench_main(*command)[0] == 0
+    code, _, err = imi_bench_main(*command, "--seed", "1")
     assert code == 2
     assert "holds another run" in err
-    assert imi_bench(capsys, monkeypatch, *command, "--seed", "1", "--force")[0] == 0
+    assert imi_bench_main(*command, "--seed", "1", "--force")[0] == 0
 
 
 def test_many_notes_are_cut_short(
     command: list[object],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    imi_bench_main: Callable[..., tuple[int, str, str]],
     tmp_path: Path,
 ) -> None:
     for task in range(3):
         make_task(tmp_path / "tasks" / f"{task}_natural", trials=10, numbers=range(10))
     command[command.index("--trials") + 1] = tmp_path / "tasks"
-    code, _, err = imi_bench(capsys, monkeypatch, *command)
+    code, _, err = imi_bench_main(*command)
     assert code == 0
     assert err.count("note: ") == 20
     assert "41 more such lines, listed in run.json" in err

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,6 @@ from imi_bench.study import Plan, made, run_study
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SMALL = {"n_networks": 2, "n_batches": 1, "n_scenes": 200, "size": 32}
 
 
@@ -31,17 +19,6 @@ SMALL = {"n_networks": 2, "n_batches": 1, "n_scenes": 200, "size": 32}
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     plan = Plan(tmp_path_factory.mktemp("demo"), ("chance", "pixel-l2", "hog"), world=SMALL)
     return Path(made(run_study(plan).page)).as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.fail("no chromium on the PATH (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def opened(browser: Any, address: str, problems: list[str], **context: Any) -> Any:

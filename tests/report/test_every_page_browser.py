@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,6 @@ from imi_bench.leaderboard.site import build_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.vision]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 SCREENS = Path(__file__).parent / "screens"
 PAGES = ("report", "several", "units", "index", "board", "submission")
 WIDTHS = (1440, 1024, 390)
@@ -90,17 +86,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     submission = sorted((board / "pages").glob("*.html"))[0]
     made = (alone, several, units, folder / "site" / "index.html", board / "index.html", submission)
     return dict(zip(PAGES, made, strict=True))
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.fail("no chromium on the PATH (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def opened(browser: Any, path: Path, *, width: int, scheme: str) -> Any:
