@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imi_bench.errors import DownloadError
 from imi_bench.extras import require
+from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path
 from imi_bench.vision.weight_files import check_file, file_name, stored_file, weights_cache
 
@@ -56,11 +57,10 @@ def locate_library(weights: LibraryWeights, *, for_: str) -> Path:
         If they cannot be fetched or are not what the card says.
     """
     enumeration, _, member = weights.source.removeprefix("torchvision:").partition(".")
-    path = (
-        stored_file(for_) or weights_cache() / "torchvision" / f"{enumeration}.{member}.safetensors"
-    )
+    given = stored_file(for_)
+    path = given or weights_cache() / "torchvision" / f"{enumeration}.{member}.safetensors"
     if path.is_file():
-        return check_file(path)
+        return check_file(given or require_plain(path, within=weights_cache()))
     models = require("torchvision.models", for_=f"weights of '{for_}'")
     chosen = getattr(models, enumeration)[member]
     if f"-{weights.sha256_begins}" not in chosen.url:

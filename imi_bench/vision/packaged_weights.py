@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imi_bench.errors import DownloadError, NetworkError
 from imi_bench.extras import require
+from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes
 from imi_bench.text import one_line
 from imi_bench.vision.weight_files import (
@@ -141,7 +142,7 @@ def locate_packaged(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             save(state, temporary, metadata={**about, "licence": weights.licence})
-    check_file(path)
+    check_file(given or require_plain(path, within=weights_cache()))
     load = require("safetensors.torch", for_="reading weights").load_file
     if (found := state_hash(load(path))) != weights.state_sha256:
         raise DownloadError(

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from support.wheels import giving, member_bytes, packaged, write_wheel
 
-from imi_bench.errors import DownloadError, NetworkError
+from imi_bench.errors import DownloadError, InputError, NetworkError
 from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import answer
@@ -115,6 +115,17 @@ def test_changed_tensors_in_the_cache_or_the_own_folder_are_refused(tmp_path, mo
     monkeypatch.setenv("IMI_BENCH_WEIGHTS", str(tmp_path / "nowhere"))
     with pytest.raises(NetworkError, match="no such folder of weights"):
         find_weights(source, for_="mine")
+
+
+def test_a_link_out_of_the_cache_of_weights_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path / "cache"))
+    source = packaged(STATE)
+    kept = locate_packaged(source, for_="mine", download=giving(source, member_bytes(STATE)))
+    outside = tmp_path / "outside.safetensors"
+    kept.rename(outside)
+    kept.symlink_to(outside)
+    with pytest.raises(InputError, match="a link that leads out of its folder"):
+        locate_packaged(source, for_="mine", download=giving(source, member_bytes(STATE)))
 
 
 def test_a_hubs_file_is_found_in_the_own_folder_and_checked(tmp_path, monkeypatch) -> None:
