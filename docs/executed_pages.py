@@ -7,7 +7,10 @@ the block of `text` that follows is what was printed. A block with a title is a 
 block with `no-run` is only read, the output of one with `varies` is not compared. Python blocks
 share their names, and show the value of a last expression, as a notebook does. Outputs agree where
 the words are the same and every number is within one unit of its last digit, or 1e-9; seconds are
-not compared. Images that a page shows from `figures/` and that its code has made are copied there
+not compared. A block with `people` needs the released answers of Borowski and others (2021): they
+are taken from the folder `people` of shared data (`IMI_BENCH_SHARED`, or `shared` beside the
+checkout); where there is none, as on a host without a network, the block is left as it was frozen,
+which is said. Images that a page shows from `figures/` and that its code has made are copied there
 by `--write`. The demo is made once for all pages that throw its printout away.
 """
 
@@ -25,10 +28,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
+
+from imi_bench.release.pinned import fetch_pinned
 
 DOCS = Path(__file__).resolve().parent
 PAGES = sorted((DOCS / "tutorials").glob("*.md"))
@@ -54,6 +60,11 @@ class Block:
         """The name under which the block is written, if it is a file."""
         found = _TITLE.search(self.rest)
         return found.group(1) if found else None
+
+    @property
+    def needs_people(self) -> bool:
+        """Whether it reads answers that are fetched, not shipped."""
+        return "people" in self.rest.split()
 
     @property
     def runs(self) -> bool:
@@ -133,8 +144,24 @@ def executed(page: Path, folder: Path) -> Iterator[tuple[Block, Block | None, st
                 and not text[block.end : after.start].strip()
                 else None
             )
-            print(f"  {block.text.splitlines()[0]}", file=sys.stderr, flush=True)
+            first = block.text.splitlines()[0]
+            if block.needs_people and not _people():
+                print(f"  left as frozen, no released answers: {first}", file=sys.stderr)
+                yield block, frozen, "" if frozen is None else frozen.text.strip("\n")
+                continue
+            print(f"  {first}", file=sys.stderr, flush=True)
             yield block, frozen, session.run(block)
+
+
+@cache
+def _people() -> bool:
+    """Put the released answers into this run's cache; False where they are not at hand."""
+    beside = DOCS.parent.parent / "shared"
+    folder = Path(os.environ.get("IMI_BENCH_SHARED", beside)) / "people" / "borowski2021"
+    if not folder.is_dir():
+        return False
+    fetch_pinned(source=folder)
+    return True
 
 
 def rewritten(page: Path, folder: Path) -> str:
