@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLUE, _ORANGE = "#0173b2", "#de8f05"
+_COLOURS = (_BLUE, _ORANGE, "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
+_MARKERS = ("o", "s", "D", "^", "v")  # five and eight: forty pairs
 _AXES = {
     "parameters": "parameters",
     "training_images": "training images",
@@ -62,7 +64,9 @@ def draw_effects(effects: Effects, path: Path) -> Path:
             panels = parts[0].subplots(1, len(known), sharey=True, squeeze=False)[0]
             for place, (axes, name) in enumerate(zip(panels, known, strict=True)):
                 _against(axes, effects, name, first=place == 0)
-        _forest(parts[-1].subplots(), shown)
+        forest = parts[-1].subplots()
+        _forest(forest, shown)
+        _legend(forest, list(map(str, effects.stages[INTERCEPT].levels)) if known else [])
         made_up = "simulated " if effects.simulated else ""
         canvas.suptitle(
             f"Effects on the log-odds of a correct answer: {effects.who} "
@@ -101,20 +105,22 @@ def write_effects(effects: Effects, out: Path) -> Path:
 def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     stage = effects.stages[INTERCEPT]
     x = effects.properties[name].reindex(list(stage.levels)).to_numpy(dtype=float)
-    axes.errorbar(
-        x,
-        stage.estimate,
-        yerr=stats.norm.ppf(0.975) * np.sqrt(np.diag(stage.covariance)),
-        fmt="o",
-        color=_BLUE,
-        markersize=4,
-        linewidth=1,
-    )
+    half = stats.norm.ppf(0.975) * np.sqrt(np.diag(stage.covariance))
+    for row, (colour, marker) in enumerate(_looks(len(x))):
+        axes.errorbar(
+            x[row],
+            stage.estimate[row],
+            yerr=half[row],
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            linewidth=1,
+            label=str(stage.levels[row]),
+        )
     _fitted(axes, effects, name, x)
     axes.set_xlabel(_AXES[name])
     if name in ("parameters", "training_images"):
         axes.set_xscale("log")
-    _name_points(axes, x, stage.estimate, list(map(str, stage.levels)))
     if name == "year":
         axes.locator_params(axis="x", integer=True)
     if first:
@@ -126,27 +132,25 @@ def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     axes.set_title(p, loc="left", fontsize=9)
 
 
-def _name_points(axes: Axes, x: Floats, y: Floats, names: list[str]) -> None:
-    """Names beside points, the lowest first; one that would lie on another moves up."""
-    to_points = 72 / axes.figure.dpi
-    placed: list[tuple[float, float]] = []
-    for row in np.argsort(y):
-        if not np.isfinite(x[row]):
-            continue
-        left, low = axes.transData.transform((x[row], y[row])) * to_points
-        at = low
-        for other_left, other in placed:
-            if abs(left - other_left) < 50 and at - other < 7:
-                at = max(at, other + 7)
-        placed.append((left, at))
-        axes.annotate(
-            names[row],
-            (x[row], y[row]),
-            xytext=(4, at - low + 3),
-            textcoords="offset points",
-            fontsize=6.5,
-            color="0.3",
-        )
+def _looks(count: int) -> list[tuple[str, str]]:
+    """Colour and marker of each network; forty differ."""
+    return [(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]) for i in range(count)]
+
+
+def _legend(axes: Axes, networks: list[str]) -> None:
+    """The forest's marks, and which mark above is which network."""
+    from matplotlib.lines import Line2D
+
+    handles, labels = axes.get_legend_handles_labels()
+    if networks:
+        handles.append(Line2D([], [], linestyle="none"))
+        labels.append("networks above:")
+    for name, (colour, marker) in zip(networks, _looks(len(networks)), strict=True):
+        handles.append(Line2D([], [], color=colour, marker=marker, lw=1, ms=5))
+        labels.append(name)
+    axes.legend(
+        handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8
+    )
 
 
 def _fitted(axes: Axes, effects: Effects, name: str, x: Floats) -> None:
@@ -191,4 +195,3 @@ def _forest(axes: Axes, shown: list[Effect]) -> None:
     axes.set_yticks(rows, [f"{e.label} ({e.networks})" for e in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("log-odds (number of networks in brackets)")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
