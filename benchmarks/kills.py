@@ -10,7 +10,6 @@ again: it must end with 0, give the reference's outputs bit for bit, and leave n
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -95,8 +94,10 @@ def study(inputs: Path) -> None:
     people.to_frame().assign(correct=people.to_frame()["correct"].astype(int)).to_csv(
         inputs / "answers.csv", index=False
     )
-    model = imi.fit("correct ~ mode + (1|unit_id)", inputs / "answers.csv")
-    (inputs / "model.json").write_text(json.dumps(model.to_json()))
+    formula, model = "correct ~ mode + (1|unit_id)", inputs / "model.json"
+    saved = once(["fit", formula, str(inputs / "answers.csv"), "--save", str(model)])
+    if saved:
+        raise SystemExit(f"fit ends with {saved}")
 
 
 def photographs(folder: Path, count: int = 240) -> None:

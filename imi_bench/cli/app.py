@@ -104,7 +104,7 @@ def main() -> None:
             _fault()
         _end(line, InputError.exit_code)
     except MemoryError as error:
-        _end(f"error: out of memory: {error or 'no more to be had'}; {_SMALLER}", _FAULT)
+        _end(f"error: out of memory: {str(error) or 'no more to be had'}; {_SMALLER}", _FAULT)
     except Exception as error:
         if (line := killed_worker(error)) is not None:
             _end(line, _FAULT)
@@ -144,7 +144,8 @@ def killed_worker(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if name in ("TerminatedWorkerError", "BrokenProcessPool"):
         return f"error: a worker process was killed, most likely for want of memory; {_SMALLER}"
-    if name in ("OutOfMemoryError", "ArrowMemoryError") or "can't allocate memory" in text:
+    said = ("can't allocate memory", "cannot allocate memory", "failed to map segment")
+    if name in ("OutOfMemoryError", "ArrowMemoryError") or any(s in text.lower() for s in said):
         return f"error: out of memory: {text.splitlines()[0][:160]}; {_SMALLER}"
     return None
 

@@ -145,7 +145,6 @@ class Store:
             return
         at = np.concatenate([part for part, _ in self._waiting])
         values = np.concatenate([part for _, part in self._waiting])
-        self._waiting.clear()
         record = np.dtype([("key", "S32"), ("value", values.dtype, values.shape[1:])])
         records = np.empty(len(at), dtype=record)
         records["key"], records["value"] = self._keys[at], values
@@ -158,6 +157,7 @@ class Store:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
         self._attach(np.load(path, mmap_mode="r", allow_pickle=False), at, np.arange(len(at)))
+        self._waiting.clear()  # not before: what could not be written is written by the next flush
 
     def take(self, rows: NDArray[np.int64]) -> Array:
         """Values of some rows, (len(rows), …).

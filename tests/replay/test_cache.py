@@ -201,3 +201,19 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert default_folder() == tmp_path
     monkeypatch.delenv("IMI_BENCH_CACHE")
     assert default_folder().name == "imi-bench"
+
+
+def test_what_could_not_be_written_is_written_by_the_next_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    store = Store(tmp_path / "codes", KEYS)
+    store.add(np.arange(4), np.ones((4, 2), np.float32))
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "atomic_path", full)
+        with pytest.raises(OSError, match="No space"):
+            store.flush()
+    store.flush()
+    assert store.take(np.arange(4)).tolist() == np.ones((4, 2)).tolist()

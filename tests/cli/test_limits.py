@@ -1,0 +1,57 @@
+"""Too little memory, too small files: one line with what to do, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imi_bench.cli.app import killed_worker
+
+resource = pytest.importorskip("resource")
+PROGRAM = "from imi_bench.cli.app import main; main()"
+
+
+def under(kind: int, most: int, folder: Path) -> tuple[int, str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "data", "simulate", "--out", str(folder / "made.csv")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(kind, (most, most)),
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        check=False,
+    )
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound address space")
+@pytest.mark.parametrize("megabytes", [250, 400])
+def test_out_of_memory_is_one_line_and_code_70(tmp_path: Path, megabytes: int) -> None:
+    code, said = under(resource.RLIMIT_AS, megabytes << 20, tmp_path)
+    assert "Traceback" not in said
+    if code:
+        assert code == 70
+        assert [line for line in said.splitlines() if "memory" in line], said
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_code_2(tmp_path: Path) -> None:
+    code, said = under(resource.RLIMIT_FSIZE, 4096, tmp_path)
+    assert (code, "Traceback" in said) == (2, False)
+    assert "ulimit -f" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("x.so: failed to map segment from shared object"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        OSError("x.so: cannot allocate memory in static TLS block"),
+    ],
+)
+def test_libraries_that_find_no_memory_are_understood(error: Exception) -> None:
+    assert "memory" in (killed_worker(error) or "")
