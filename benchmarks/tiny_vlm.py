@@ -18,7 +18,7 @@ that the study must find, draw by draw: `by_hand` computes it from arrays, witho
 
     python benchmarks/tiny_vlm.py OUT [--seed 0] [--worlds 6] [--draws 10]
 
-writes the weights, the trials, the study with its page, and ``tiny_vlm.json``.
+writes the weights, the trials, the study with its page, ``tiny_vlm.json`` and ``tiny_vlm.png``.
 """
 
 from __future__ import annotations
@@ -297,6 +297,14 @@ def report(out: Path) -> None:
     print(rows.round(3).to_string(index=False))
     print(f"seen rightly: {asked:.3f} of the tests, {solved:.3f} of the pool")
     print(f"largest difference of a cell from the mechanism by hand: {gap:.3g}")
+    ax = found.plot()
+    counts = [0, *(k for k in SHOTS if k)]
+    places = [-1.0 if k == 0 else float(np.log2(k)) for k in counts]
+    told = [majority(k, solved=solved, asked=asked) for k in counts]
+    ax.plot(places, told, "k--", linewidth=1, label="a majority of K, by the binomial law")
+    ax.set_ylim(0.1, 1.0)
+    ax.legend(fontsize=7, loc="lower right", ncols=2)
+    ax.figure.savefig(out / "tiny_vlm.png", dpi=110)
     facts = {"asked": asked, "solved": solved, "largest_difference": gap}
     (out / "tiny_vlm.json").write_text(
         json.dumps({**facts, "rows": rows.to_dict("records")}, indent=2) + "\n", encoding="utf-8"

@@ -55,6 +55,9 @@ def fewshot_command(
     images_of_training: Annotated[
         Path | None, typer.Option(help="Folder of pictures that the model was trained on.")
     ] = None,
+    crops_by: Annotated[
+        str | None, typer.Option(help="Observer whose codes find crops: efficientnet-lite0.")
+    ] = None,
     ledger: Annotated[Path | None, typer.Option(help="File of answers; OUT/ledger.db.")] = None,
     max_requests: Annotated[int | None, typer.Option(help="Most requests of this call.")] = None,
     max_cost: Annotated[
@@ -119,6 +122,7 @@ def fewshot_command(
         baselines=baseline or (),
         parameters=parameters_of(family, _given(parameters, list(family))),
         images_of_training=images_of_training,
+        crops_by=crops_by,
         out=out,
         force=force,
         tell=note,

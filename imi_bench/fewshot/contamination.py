@@ -2,8 +2,10 @@
 
 After Brown et al. (2020, section 4 and appendix C): every score stands beside the same score on the
 trials that are clean. Pictures are equal when their pixels are; nearly equal when their perceptual
-hashes (pHash, 64 bits, mirrored too) differ in at most eight bits. What a closed model was trained
-on cannot be checked.
+hashes (pHash, 64 bits, mirrored too) differ in at most eight bits. A crop has another hash: where
+an embedding is given, pictures are also close when the cosine of their codes is at least a
+threshold; that finds alike pictures too, so it is listed and leaves a trial's cleanness alone. What
+a closed model was trained on cannot be checked.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from PIL import Image, ImageOps
 from imi_bench.arrays import Bools, Pixels
 from imi_bench.errors import InputError
 from imi_bench.extras import require
+from imi_bench.observers.protocol import Encoder
 from imi_bench.progress import progress
 from imi_bench.results import Result
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images, decode_bytes, read_image_file
 
 BITS = 8  # at most so many of 64 differ
+COSINE = 0.9  # of the codes of two pictures that may be crops of each other
+_BATCH = 32
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -38,9 +43,10 @@ class Contamination(Result):
     pairs : DataFrame
         ``where`` (``shots and tests``, ``query and references``, ``stimuli and FOLDER``),
         ``trial_id``, ``first``, ``second`` (content hashes, or a file's name), ``kind`` (``equal``,
-        ``near``, ``near, mirrored``), ``bits`` that differ.
+        ``near``, ``near, mirrored``, ``cosine``), ``bits`` that differ (NaN for ``cosine``),
+        ``cosine`` of the codes (NaN for the others).
     clean : mapping of str to bool
-        By trial: no pair concerns it.
+        By trial: no pair but by ``cosine`` concerns it.
     checked : tuple of str
         What was compared.
     """
@@ -63,7 +69,12 @@ class Contamination(Result):
 
 
 def check(
-    trials: Trials, *, pool: Trials | None = None, folder: str | Path | None = None
+    trials: Trials,
+    *,
+    pool: Trials | None = None,
+    folder: str | Path | None = None,
+    embedding: Encoder | None = None,
+    cosine: float = COSINE,
 ) -> Contamination:
     """Compare queries with references, tests with a pool of shots, and stimuli with a folder.
 
@@ -75,6 +86,11 @@ def check(
         Where solved trials come from.
     folder : str or Path, optional
         Pictures that a model was trained on.
+    embedding : Encoder, optional
+        Also look for crops: an observer that codes an image at a time, such as
+        ``efficientnet-lite0``.
+    cosine : float
+        Least cosine of the codes of two pictures that are listed.
 
     Returns
     -------
@@ -86,22 +102,27 @@ def check(
         Without the package ``imagehash`` (extra ``vlm``).
     """
     rows = trials.image_rows
-    seen = _hashes(trials.images, rows)
+    close = _Close(embedding, cosine)
+    seen = _hashes(trials.images, rows, close)
     found: list[dict[str, Any]] = []
     checked = ["queries against their own references"]
-    found += _within(trials, seen)
+    found += _within(trials, seen, close)
     if pool is not None:
         checked.append("shots against tests")
-        other = _hashes(pool.images, pool.image_rows)
-        found += _across(trials, seen, other, pool.images.hashes, where="shots and tests")
+        other = _hashes(pool.images, pool.image_rows, close)
+        names = pool.images.hashes
+        found += _across(trials, seen, other, names, where="shots and tests", close=close)
     if folder is not None:
         checked.append(f"stimuli against {Path(folder).name}")
-        files, other = _folder(Path(folder))
+        files, other = _folder(Path(folder), close)
         names = np.array([file.name for file in files], dtype=object)
-        found += _across(trials, seen, other, names, where=f"stimuli and {Path(folder).name}")
-    columns = ["where", "trial_id", "first", "second", "kind", "bits"]
+        where = f"stimuli and {Path(folder).name}"
+        found += _across(trials, seen, other, names, where=where, close=close)
+    if embedding is not None:
+        checked.append(f"cosine of {embedding.name} at least {cosine:g}, listed apart")
+    columns = ["where", "trial_id", "first", "second", "kind", "bits", "cosine"]
     pairs = pd.DataFrame(found, columns=columns).drop_duplicates(ignore_index=True)
-    touched = set(pairs["trial_id"])
+    touched = set(pairs.loc[pairs["kind"] != "cosine", "trial_id"])
     clean = {str(t): t not in touched for t in trials.index.trial_id}
     return Contamination(pairs, clean, tuple(checked))
 
@@ -114,14 +135,35 @@ class _Hashes:
     plain: Bools
     mirrored: Bools
     exact: tuple[str, ...]
+    codes: Any = None
 
 
-def _hashes(images: Images, rows: Any) -> _Hashes:
+@dataclass(frozen=True, eq=False)
+class _Close:
+    """An embedding, and from which cosine on pictures are close."""
+
+    embedding: Encoder | None
+    least: float
+
+    def codes(self, pixels: Sequence[Pixels]) -> Any:
+        """(N, D) unit codes of N pictures; None without an embedding."""
+        if self.embedding is None:
+            return None
+        parts = [
+            np.asarray(self.embedding.encode(pixels[start : start + _BATCH]), dtype=np.float64)
+            for start in range(0, len(pixels), _BATCH)
+        ]
+        flat = np.concatenate(parts).reshape(len(pixels), -1)
+        length = np.linalg.norm(flat, axis=1, keepdims=True)
+        return flat / np.where(length == 0, 1.0, length)
+
+
+def _hashes(images: Images, rows: Any, close: _Close) -> _Hashes:
     with progress("perceptual hashes", total=len(rows), unit="images") as advance:
-        return _made([images.decode(int(row)) for row in rows], rows, advance)
+        return _made([images.decode(int(row)) for row in rows], rows, advance, close)
 
 
-def _made(pixels: Sequence[Pixels], rows: Any, advance: Any) -> _Hashes:
+def _made(pixels: Sequence[Pixels], rows: Any, advance: Any, close: _Close) -> _Hashes:
     import hashlib
 
     imagehash = require("imagehash", for_="a study of contamination")
@@ -138,10 +180,11 @@ def _made(pixels: Sequence[Pixels], rows: Any, advance: Any) -> _Hashes:
         np.array(plain, dtype=bool).reshape(shape),
         np.array(mirrored, dtype=bool).reshape(shape),
         tuple(exact),
+        close.codes(pixels),
     )
 
 
-def _folder(folder: Path) -> tuple[list[Path], _Hashes]:
+def _folder(folder: Path, close: _Close) -> tuple[list[Path], _Hashes]:
     files = (
         sorted(
             f
@@ -155,34 +198,43 @@ def _folder(folder: Path) -> tuple[list[Path], _Hashes]:
         raise InputError("no pictures", where=folder, wanted=", ".join(_SUFFIXES))
     with progress("training images", total=len(files), unit="images") as advance:
         pixels = [decode_bytes(read_image_file(file), where=file) for file in files]
-        return files, _made(pixels, np.arange(len(files)), advance)
+        return files, _made(pixels, np.arange(len(files)), advance, close)
 
 
-def _pairs(first: _Hashes, second: _Hashes) -> Iterable[tuple[int, int, str, int]]:
-    """(place in first, place in second, kind, bits) of every pair at most `BITS` apart."""
+def _pairs(
+    first: _Hashes, second: _Hashes, close: _Close
+) -> Iterable[tuple[int, int, str, dict[str, float]]]:
+    """(place in first, place in second, kind, bits and cosine) of every pair that is close."""
+    nan = float("nan")
     a = np.where(first.plain, 1.0, -1.0).astype(np.float32)
     for name, other in (("near", second.plain), ("near, mirrored", second.mirrored)):
         b = np.where(other, 1.0, -1.0).astype(np.float32)
         differ = (64 - a @ b.T) / 2
         for i, j in zip(*np.nonzero(differ <= BITS), strict=True):
             equal = name == "near" and first.exact[i] == second.exact[j]
-            yield int(i), int(j), "equal" if equal else name, int(differ[i, j])
+            facts = {"bits": float(differ[i, j]), "cosine": nan}
+            yield int(i), int(j), "equal" if equal else name, facts
+    if first.codes is not None:
+        alike = first.codes @ second.codes.T
+        for i, j in zip(*np.nonzero(alike >= close.least), strict=True):
+            if first.exact[i] != second.exact[j]:
+                yield int(i), int(j), "cosine", {"bits": nan, "cosine": float(alike[i, j])}
 
 
-def _within(trials: Trials, seen: _Hashes) -> list[dict[str, Any]]:
+def _within(trials: Trials, seen: _Hashes, close: _Close) -> list[dict[str, Any]]:
     """Queries that are, or nearly are, among the references of their own trial."""
     place = {int(row): i for i, row in enumerate(seen.rows)}
-    close: dict[tuple[int, int], tuple[str, int]] = {}
-    for i, j, kind, bits in _pairs(seen, seen):
-        close.setdefault((i, j), (kind, bits))
+    known: dict[tuple[int, int], tuple[str, dict[str, float]]] = {}
+    for i, j, kind, facts in _pairs(seen, seen, close):
+        known.setdefault((i, j), (kind, facts))
     hashes = trials.images.hashes
     found = []
     for row, trial in enumerate(trials.index.trial_id):
         references = (*trials.positive[row].tolist(), *trials.negative[row].tolist())
         for query in trials.queries[row].tolist():
             for reference in references:
-                if (pair := close.get((place[query], place[reference]))) is not None:
-                    kind, bits = pair
+                if (pair := known.get((place[query], place[reference]))) is not None:
+                    kind, facts = pair
                     found.append(
                         {
                             "where": "query and references",
@@ -190,14 +242,14 @@ def _within(trials: Trials, seen: _Hashes) -> list[dict[str, Any]]:
                             "first": str(hashes[query])[:16],
                             "second": str(hashes[reference])[:16],
                             "kind": kind,
-                            "bits": bits,
+                            **facts,
                         }
                     )
     return found
 
 
 def _across(
-    trials: Trials, seen: _Hashes, other: _Hashes, names: Any, *, where: str
+    trials: Trials, seen: _Hashes, other: _Hashes, names: Any, *, where: str, close: _Close
 ) -> list[dict[str, Any]]:
     users: dict[int, list[str]] = {}
     place = {int(row): i for i, row in enumerate(seen.rows)}
@@ -213,9 +265,9 @@ def _across(
             "first": str(hashes[int(seen.rows[i])])[:16],
             "second": str(names[int(other.rows[j])])[:64],
             "kind": kind,
-            "bits": bits,
+            **facts,
         }
-        for i, j, kind, bits in _pairs(seen, other)
+        for i, j, kind, facts in _pairs(seen, other, close)
         for trial in users.get(i, ())
     ]
 

@@ -10,6 +10,7 @@ from imi_bench.errors import InputError
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.protocol import Encoder
 
 OneObserver: TypeAlias = "str | InContext | Callable[..., Any]"
 ObserversLike: TypeAlias = "OneObserver | Iterable[OneObserver] | Mapping[str, OneObserver]"
@@ -120,6 +121,24 @@ def parameters_of(
         counted = getattr(observer.model, "parameters", None)
         if name not in found and isinstance(counted, int):
             found[name] = float(counted)
+    return found
+
+
+def encoder_of(given: str | Encoder | None) -> Encoder | None:
+    """An observer that codes an image at a time, by name or as it is.
+
+    Raises
+    ------
+    InputError
+        One that does not.
+    """
+    found = load_observer(given) if isinstance(given, str) else given
+    if found is not None and not isinstance(found, Encoder):
+        raise InputError(
+            "not an observer that codes images",
+            found=getattr(found, "name", type(found).__name__),
+            wanted="one such as efficientnet-lite0 or oriented-energy",
+        )
     return found
 
 

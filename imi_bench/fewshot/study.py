@@ -21,12 +21,19 @@ from imi_bench.fewshot.budget import most, shots_of
 from imi_bench.fewshot.contamination import check
 from imi_bench.fewshot.curves import FewShot, Point
 from imi_bench.fewshot.design import SHOTS, Design
-from imi_bench.fewshot.loading import ObserversLike, ledger_in, observers_of, parameters_of
+from imi_bench.fewshot.loading import (
+    ObserversLike,
+    encoder_of,
+    ledger_in,
+    observers_of,
+    parameters_of,
+)
 from imi_bench.fewshot.means import over_draws, two_way_mean
 from imi_bench.fewshot.record import claim, write
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import BothOrders, InContext, order_table
 from imi_bench.observers.incontext.shots import set_aside
+from imi_bench.observers.protocol import Encoder
 from imi_bench.provenance import generator
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.scores.report import score
@@ -55,6 +62,7 @@ def fewshot(
     baselines: Sequence[DecisionsLike] = (),
     parameters: Mapping[str, float] | None = None,
     images_of_training: str | Path | None = None,
+    crops_by: str | Encoder | None = None,
     ledger: str | Path | None = None,
     max_requests: int | None = None,
     max_cost: float | None = None,
@@ -86,6 +94,9 @@ def fewshot(
         Of each observer; those of local models are counted.
     images_of_training : str or Path, optional
         A folder of pictures that a model was trained on: see `contamination.check`.
+    crops_by : str or Encoder, optional
+        An observer whose codes find crops, such as ``efficientnet-lite0``: see
+        `contamination.check`.
     ledger : str or Path, optional
         File of answers; ``ledger.db`` in `out` by default. A study that was stopped asks no
         question twice.
@@ -131,6 +142,7 @@ def fewshot(
         baselines=baselines,
         parameters=parameters_of(family, parameters),
         images_of_training=images_of_training,
+        crops_by=crops_by,
         out=out,
         force=force,
         tell=tell,
@@ -147,6 +159,7 @@ def study(
     baselines: Sequence[DecisionsLike] = (),
     parameters: Mapping[str, float] | None = None,
     images_of_training: str | Path | None = None,
+    crops_by: str | Encoder | None = None,
     out: str | Path | None = None,
     force: bool = False,
     tell: Tell = lambda _line: None,
@@ -157,7 +170,7 @@ def study(
     known, compared = _baselines(tests, people, others)
     facts = claim(out, family, trials, design=design, pool=pool, force=force)
     # first, because it needs no model and may refuse
-    found = check(tests, pool=shown, folder=images_of_training)
+    found = check(tests, pool=shown, folder=images_of_training, embedding=encoder_of(crops_by))
     frames, points, letters, flips = [], [], [], []
     for name, observer in family.items():
         asked = _Asked(name, observer, shown, tests, design, tell)

@@ -204,6 +204,38 @@ def test_equal_near_and_mirrored_pictures_are_found(apart: Trials, tmp_path: Pat
     assert not made.clean["net/layer/1/natural/easy/0"]
 
 
+def test_crops_are_listed_by_their_codes_and_leave_trials_clean(
+    apart: Trials, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    class Colours:
+        """Codes that a crop changes little."""
+
+        name = "colours"
+
+        def describe(self) -> dict[str, str]:
+            return {}
+
+        def encode(self, images: Any) -> Any:
+            return np.array([i.reshape(-1, 3).mean(axis=0) - 127 for i in images])
+
+        def decide(self, trials: Any, codes: Any = None) -> Any:
+            raise NotImplementedError
+
+    query = Image.fromarray(apart.images.decode(int(apart.queries[0, 0])))
+    query.crop((8, 8, 62, 62)).resize((64, 64)).save(tmp_path / "crop.png")
+    plain = check(apart, folder=tmp_path)
+    assert "crop.png" not in set(plain.pairs["second"])
+    made = check(apart, folder=tmp_path, embedding=Colours(), cosine=0.8)
+    own = made.pairs[made.pairs["second"] == "crop.png"]
+    assert set(own["kind"]) == {"cosine"}
+    assert "net/layer/0/natural/easy/0" in set(own["trial_id"])
+    assert (own["cosine"] >= 0.8).all()
+    assert made.clean == plain.clean
+    assert "listed apart" in made.title
+
+
 def test_the_given_stimuli_share_one_picture(shared: Path) -> None:
     """`manual_4c_8_10` min_4 and `manual_4c_0_4` max_1 are equal in every pixel."""
     from imi_bench.stimuli.trial_files import read_trials

@@ -1,0 +1,37 @@
+"""SmolLM2-135M from its package (`tox -e fewshot`): it reads, and likes a name it has just seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytestmark = [pytest.mark.fewshot, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "socratic_observer.py"
+    spec = importlib.util.spec_from_file_location("socratic_observer", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_likelihoods_are_those_of_a_language_model(script: ModuleType) -> None:
+    model = script.SmolLM2()
+    capital = "The capital of France is"
+    assert model.likelihood(capital, " Paris") > model.likelihood(capital, " banana") + 2
+    seen, unseen = "steel drum, tractor, barn,", "platypus, tub, agama,"
+    assert model.likelihood(seen, " steel drum") > model.likelihood(unseen, " steel drum") + 2
+    shared = "steel drum, tractor,"
+    whole = model.likelihood(f"{shared} barn,", " tub")
+    model.memory.clear()
+    kept = model.likelihood(f"{shared} barn,", " tub", shared=shared)
+    assert kept == pytest.approx(whole, abs=1e-3)

@@ -1,0 +1,46 @@
+"""The model of benchmarks/tiny_vlm.py, trained shortly: the study finds what is known of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import imi_bench as imi
+
+pytestmark = [pytest.mark.slow, pytest.mark.vision]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "tiny_vlm.py"
+    spec = importlib.util.spec_from_file_location("tiny_vlm", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_curve_is_the_mechanism_s(script: ModuleType, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny_vlm.npz"
+    np.savez(weights, **script.train(script.Eye(), seed=0, worlds=2, steps=200))
+    tests, pool = script.worlds_of_the_test(0)
+    made = script.load(str(weights))
+    found = imi.fewshot(
+        made, tests, pool=pool, shots=(0, 1, 4), draws=4, ablations=("labels",), repeats=0
+    )
+    kept = tests.take(np.isin(tests.index.trial_id, found.answers["trial_id"].unique()))
+    solved, _, _ = script.set_aside(tests, units=4, pool=pool)
+    assert found.pool_units == 4
+    for (shots, ablation, draw), own in found.answers.groupby(["shots", "ablation", "draw"]):
+        known = script.by_hand(made.model, kept, solved, shots=shots, draw=draw, ablation=ablation)
+        assert own["credit"].mean() == pytest.approx(known)
+    by_shots = {p.shots: p.accuracy.value for p in found.points if p.ablation == "none"}
+    assert by_shots[0] == 0.5
+    assert by_shots[4] > 0.6
