@@ -6,6 +6,7 @@ the same for both (paired). People's answers to a unit, and the observer's, come
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -188,7 +189,8 @@ def _resampled(
         one = numbers("p_machine", weight)
         two = {} if alone else numbers("p", weight)
         draws.append([one[name] - two.get(name, 0.0) for name in machine])
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings():  # a number that is never defined has no interval
+        warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nanpercentile(np.array(draws), [2.5, 97.5], axis=0)
     rows = [
         {

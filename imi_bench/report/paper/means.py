@@ -192,7 +192,12 @@ def by_difficulty(data: PaperData) -> Panel:
     if hard.empty:
         why = "all queries were the most extreme"
         return cannot(data, 6, "difficulty", question, why)
-    names = [name for name in data.networks() if name in set(hard["network"])]
+    kinds = table.groupby(["network", "mode"])["difficulty"].nunique()
+    both = set(kinds.index[kinds > 1].get_level_values("network"))
+    names = [name for name in data.networks() if name in both]
+    if not names:
+        why = "no network was shown with queries of two kinds"
+        return cannot(data, 6, "difficulty", question, why)
     plot = drawing(
         data,
         "6-difficulty",
@@ -264,4 +269,5 @@ def _falls(axes: Any, data: PaperData, table: pd.DataFrame, names: list[str]) ->
     axes.set_xticks(range(4), ["easy", "99", "95", "85"])
     axes.set_xlabel("percentile of the queries")
     axes.set_ylabel("proportion correct")
-    axes.legend(frameon=False, fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)

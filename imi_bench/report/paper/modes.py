@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ def mode_numbers(wide: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     for _ in range(_DRAWS):
         rows = np.concatenate([rng.choice(g, len(g)) for g in groups])
         draws.append(_numbers(table[rows], network[rows]))
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings():  # a number that is never defined has no interval
+        warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nanpercentile(np.array(draws), [2.5, 97.5], axis=0)
     lost = np.isnan(np.array(draws)).mean(axis=0)
     low[lost > 0.05] = high[lost > 0.05] = np.nan
