@@ -26,7 +26,7 @@ from PIL import Image
 
 import imi_bench as imi
 from imi_bench.leaderboard.board import find
-from imi_bench.provenance import sha256_columns, sha256_file
+from imi_bench.provenance import sha256_columns, sha256_file, sha256_json
 from imi_bench.release.study_files import write_study
 from imi_bench.simulation.release import simulate_release, write_release
 from imi_bench.stimuli.trial_files import write_trials
@@ -129,6 +129,9 @@ def outputs(name: str, work: Path) -> dict[str, str]:
         if path.name == "decisions.parquet":
             frame = pd.read_parquet(path)
             found[path.name] = sha256_columns({c: frame[c] for c in frame if c != "seconds"})
+        elif path.name == "model.json":  # tells how many seconds the fit took
+            lines = [line for line in path.read_text().split(",") if '"seconds"' not in line]
+            found[path.name] = sha256_json(lines)
         else:
             found[path.relative_to(work).as_posix()] = sha256_file(path)
     return found
