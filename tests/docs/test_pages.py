@@ -92,6 +92,14 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_every_page_stands_once_in_the_site() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    listed = re.findall(r"[\w/-]+\.md$", nav, re.M)
+    assert sorted(listed) == sorted(
+        p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")
+    )
+
+
 def anchors(page: Path) -> set[str]:
     text = FENCE.sub("", page.read_text())
     titles = (re.sub(r"[`*]", "", t).strip().lower() for t in re.findall(r"^#+ (.+)$", text, re.M))
