@@ -2,7 +2,7 @@
 
 ::
 
-    trials -> blind -> decide -> calibrate -> score -> report
+    trials -> blind -> decide -> calibrate -> score -> learn -> report
 
 Each step is a function from the study so far to the study with one part more; `STEPS` lists them
 in order and `run_study` walks the list. ``imi-bench demo`` is this list on the embedded
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.errors import InputError, MissingExtraError
+from imi_bench.measure.learned import Learned, learn
 from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal
@@ -34,6 +35,8 @@ from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.tables import BlindingKey, Study, Trials
 
+PARTS = ("colour-histogram", "oriented-energy", "hog")
+"""Observers that a measure is learnt of."""
 SMALL_ENCODER = "timm:test_resnet?pretrained=false"
 TITLE = "Machine observers on the mini-benchmark"
 Part = TypeVar("Part")
@@ -98,6 +101,7 @@ class StudySoFar:
     runs: tuple[ObserverRun, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     summary: Summary | None = None
+    learned: Learned | None = None
     page: Path | None = None
 
     @property
@@ -122,6 +126,7 @@ class StudySoFar:
             "seed": self.plan.seed,
             "skipped": dict(self.skipped),
             "observers": {name: report.to_json()["scores"] for name, report in scores.items()},
+            "learned": None if self.learned is None else _gains(self.learned),
             "ceilings": {
                 name: found.to_json()
                 for name, found in next(iter(scores.values())).ceilings.items()
@@ -194,6 +199,23 @@ def score_all(study: StudySoFar) -> StudySoFar:
     return replace(study, summary=summarise(study.exhibit))
 
 
+def learn_parts(study: StudySoFar) -> StudySoFar:
+    """Learn from the panel how much colour, texture and gradients count, and write the measure."""
+    parts = [run.decisions for run in study.runs if run.decisions.observer in PARTS]
+    if len(parts) < 2:
+        return study
+    answers, plan = made(study.answers), study.plan
+    several = len(set(answers.trials.network)) > 1
+    found = learn(parts, answers, by="network" if several else "unit", n_boot=0, curves=0)
+    found.write(plan.folder / "learned")
+    return replace(study, learned=found)
+
+
+def _gains(found: Learned) -> dict[str, Any]:
+    told = found.to_json()
+    return {name: told[name] for name in ("bits", "best_single", "difference", "against_equal")}
+
+
 def report(study: StudySoFar) -> StudySoFar:
     """Write the answers and calibrations beside the runs, and the page."""
     folder = study.plan.folder
@@ -208,6 +230,7 @@ STEPS = (
     Step("decide", decide, "let every observer answer every trial"),
     Step("calibrate", calibrate_all, "fit choice models to the panel, units held out"),
     Step("score", score_all, "compare predictions with answers and ceilings"),
+    Step("learn", learn_parts, "learn from the panel how much each part counts"),
     Step("report", report, "draw the figures and write the page"),
 )
 
@@ -234,7 +257,7 @@ def run_study(plan: Plan, *, tell: Callable[[Step], None] = lambda step: None) -
     Examples
     --------
     >>> [step.name for step in STEPS]
-    ['trials', 'blind', 'decide', 'calibrate', 'score', 'report']
+    ['trials', 'blind', 'decide', 'calibrate', 'score', 'learn', 'report']
     """
     study = StudySoFar(plan)
     for step in STEPS:

@@ -72,3 +72,12 @@ def _show(done: StudySoFar) -> None:
         right=["proportion correct", "r with the panel", "bits/trial above chance"],
         spare=[axis],
     )
+    if done.learned is not None:
+        frame = done.learned.to_frame()
+        print_table(
+            ["learned measure and its parts", "bits/trial above chance"],
+            [[row["part"], f"{row['bits']:z.3f}"] for row in frame.to_dict("records")],
+            title=f"held out by {done.learned.by}; learned less best single "
+            f"{done.learned.difference}",
+            right=["bits/trial above chance"],
+        )

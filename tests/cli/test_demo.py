@@ -39,7 +39,7 @@ def test_demo_and_report(
     assert "SIMULATED data: 60 trials of 10 units" in out
     assert out.index("ideal") < out.index("pixel-l2")
     assert out.rstrip().endswith(f"Report: {tmp_path / 'report.html'}")
-    assert "[1/6] trials" in err
+    assert "[1/7] trials" in err
     assert "not run: timm:test_resnet" in err
     page = (tmp_path / "report.html").read_bytes()
     assert b"Simulated data." in page
