@@ -54,7 +54,9 @@ def _distribution(scored: ScoredUnits) -> Figure:
     """A histogram a type of layer, one above another."""
     name, units = NAMES[scored.measure], scored.scores.dropna(subset=[scored.measure])
     groups = list(units.groupby("type", sort=True)[scored.measure])
-    edges = np.linspace(0, 1, _BINS + 1)
+    tasks = int(units["n_tasks"].max()) if scored.measure == "hard_score" else _BINS
+    half = 0.5 / tasks if scored.measure == "hard_score" else 0.0  # shares of tasks are few values
+    edges = np.arange(tasks + 1 + (half > 0)) / tasks - half
     rows = []
     with styled(_COLOURS):
         canvas = new_canvas(figsize=(4.4, 0.7 + 1.2 * len(groups)), layout="constrained")
@@ -108,7 +110,7 @@ def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
         svg = as_svg(canvas, column)
     some = "" if len(shown) == len(units) else f" ({len(shown):,} of {len(units):,}, evenly spaced)"
     caption = (
-        f"{name} of layers against {column}: means with 95% intervals over the layer's units; "
+        f"Layers' {name} against {column}: means with 95% intervals over the layer's units; "
         f"dots are units{some}. Whiskers take the images and the observer as given. Dashed: 0.5."
     )
     rows = tuple(
