@@ -8,18 +8,14 @@
 A decision variable comes from either as `imi_bench.observers.pooling` says, with the mean over
 references. Answers are cached under a fingerprint of the function: its source, and all that it
 takes from outside (defaults, closures, the globals it names). Where one of these cannot be hashed,
-nothing is reused from another process.
+nothing is reused.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import pickle
-import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,16 +24,15 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.identity import identity
 from imi_bench.observers.pooling import Compared, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes, Observer
-from imi_bench.provenance import sha256_bytes, sha256_json
 from imi_bench.tables import BlindTrials
 
-__all__ = ["PairwiseSimilarity", "identity", "observer_from_function"]
+__all__ = ["PairwiseSimilarity", "observer_from_function"]
 
 _TRIALS_AT_ONCE = 64
 _IMAGES_KEPT = 4096
-_PROCESS = secrets.token_hex(16)
 
 
 class PairwiseSimilarity:
@@ -210,42 +205,3 @@ def observer_from_function(
     if len(free) == 2:
         return PairwiseSimilarity(bound, name=name, description=description)
     return Embedding(bound, name=name, description={"kind": "encoding function", **description})
-
-
-def identity(function: Any) -> str:
-    """Fingerprint of a function and of what it takes from outside; see the module's docstring."""
-    return sha256_json(_parts(function, set()))
-
-
-def _parts(value: Any, seen: set[int]) -> Any:
-    if isinstance(value, functools.partial):
-        bound = [*value.args, *value.keywords.items()]
-        return ["partial", _parts(value.func, seen), [_parts(one, seen) for one in bound]]
-    if isinstance(value, ModuleType):
-        return ["module", value.__name__, str(getattr(value, "__version__", ""))]
-    if isinstance(value, FunctionType):
-        if id(value) in seen:
-            return ["seen", value.__qualname__]
-        seen.add(id(value))
-        closed = [cell.cell_contents for cell in value.__closure__ or ()]
-        named = [value.__globals__[n] for n in value.__code__.co_names if n in value.__globals__]
-        outside = [*closed, *named, *(value.__defaults__ or ()), value.__kwdefaults__ or {}]
-        return ["function", _text(value), [_parts(one, seen) for one in outside]]
-    if inspect.isclass(value) or inspect.isbuiltin(value):
-        return ["named", value.__module__, value.__qualname__, _text(value)]
-    try:
-        return ["value", sha256_bytes(pickle.dumps(value, protocol=5))]
-    except Exception:  # whatever a stranger's object raises when it is pickled
-        return ["unknown", _PROCESS]
-
-
-def _text(value: Any) -> str:
-    """Hash of the file a function or class stands in; of its source or code without one."""
-    try:
-        file = inspect.getsourcefile(value)
-        if file is not None and Path(file).is_file():
-            return sha256_bytes(Path(file).read_bytes())
-        return sha256_bytes(inspect.getsource(value).encode())
-    except (TypeError, OSError):
-        code = getattr(value, "__code__", None)
-        return "" if code is None else sha256_bytes(code.co_code + repr(code.co_consts).encode())

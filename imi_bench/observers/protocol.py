@@ -12,11 +12,9 @@ An observer that must see a whole trial at once (a vision-language model) has no
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +22,8 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.provenance import sha256_bytes, sha256_json
+from imi_bench.observers.identity import class_source
+from imi_bench.provenance import sha256_json
 from imi_bench.tables import BlindTrials
 
 Codes = NDArray[Any]
@@ -172,7 +171,7 @@ def fingerprint(observer: Observer) -> str:
     """
     try:
         said = dict(observer.describe())
-        return sha256_json([said, _source(type(observer))] if _foreign(observer) else said)
+        return sha256_json([said, class_source(type(observer))] if _foreign(observer) else said)
     except (TypeError, ValueError) as error:
         raise InputError(
             "describe() is not a JSON object",
@@ -184,14 +183,3 @@ def fingerprint(observer: Observer) -> str:
 
 def _foreign(observer: Observer) -> bool:
     return type(observer).__module__.partition(".")[0] != __name__.partition(".")[0]
-
-
-def _source(kind: type) -> dict[str, str]:
-    """Name and source hash of a class; no hash where Python has none to show (a prompt)."""
-    method = next((own for own in vars(kind).values() if inspect.isfunction(own)), kind)
-    try:
-        file = inspect.getsourcefile(method)
-        text = b"" if file is None else Path(file).read_bytes()
-    except (TypeError, OSError):
-        text = b""
-    return {"class": kind.__qualname__, "source": sha256_bytes(text)}

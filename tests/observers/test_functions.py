@@ -115,6 +115,48 @@ def test_what_a_function_takes_from_outside_is_part_of_it() -> None:
     assert prints[0] == prints[-1]
 
 
+def test_functions_of_one_file_and_name_are_told_apart() -> None:
+    """Also by what a function inside asks for, and by the object whose method they are."""
+
+    class Scaled:
+        def __init__(self, by: float) -> None:
+            self.by = by
+
+        def similarity(self, one: np.ndarray, other: np.ndarray) -> float:
+            return self.by * float(one.mean())
+
+    functions = [
+        lambda one, other: -abs(float(one.mean()) - float(other.mean())),
+        lambda one, other: float("nan"),
+        lambda one, other: float("inf"),
+        lambda one, other: -abs(float(one.max()) - float(other.max())),
+        lambda one, other: float(sum(map(lambda pixel: pixel * 2.0, [one.mean()]))),
+        lambda one, other: float(sum(map(lambda pixel: pixel * 3.0, [one.mean()]))),
+        Scaled(1.0).similarity,
+        Scaled(2.0).similarity,
+    ]
+    prints = [fingerprint(imi.load_observer(one)) for one in functions]
+    assert len(set(prints)) == len(functions)
+    assert fingerprint(imi.load_observer(functions[0])) == prints[0]
+
+
+def test_a_class_of_a_prompt_is_known_by_its_code() -> None:
+    """No file holds it: an edit of its cell makes another observer of it."""
+    text = """
+class Mine:
+    name = "mine"
+    def describe(self): return {}
+    def encode(self, images): return [[image.mean() * FACTOR] for image in images]
+    def decide(self, trials, codes): return codes[trials.queries, 0] @ [1.0, -1.0]
+"""
+    prints = []
+    for factor in ("1.0", "2.0", "1.0"):
+        cell: dict[str, type] = {}
+        exec(compile(text.replace("FACTOR", factor), "<cell>", "exec"), {"__name__": "c"}, cell)
+        prints.append(fingerprint(cell["Mine"]()))
+    assert prints[0] == prints[2] != prints[1]
+
+
 def test_by_the_command_line(file: Path, tmp_path: Path, shared: Path) -> None:
     write_trials(sample_trials(count=6), tmp_path / "in")
     given = shared / "cases" / "observers" / "similarity_only.py"
