@@ -16,7 +16,8 @@ noisy the conditions are, the mean over the studies.
 For every score, alone and as the paired difference of the two observers: coverage, the mean half
 width as a share of 1.96 true standard deviations (1 is right for many units), and for differences
 how often p is at most 0.01, 0.05, 0.1 and 0.5 although there is none. ``ranks``: six observers from
-0 to 0.027 bits apart; how often the rank interval holds the true rank, of each and of all at once.
+0 to 0.027 bits apart, and six that tie; how often the rank interval holds the true rank (where they
+tie: every rank), of each and of all at once.
 
 Run: ``python benchmarks/interval_coverage.py --studies 400 --json out.json``
 """
@@ -27,7 +28,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,7 +79,7 @@ def simulate(
     *,
     units: int,
     networks: int,
-    worse: tuple[float, ...],
+    worse: Sequence[float],
     rng: np.random.Generator,
 ) -> list[AlignedAnswers]:
     """One study: an observer for each of `worse`, the SD of noise that it has beyond the others."""
@@ -225,17 +226,25 @@ def _truth(design: Design, *, networks: int, seed: int) -> dict[str, float]:
     return mean | dict.fromkeys(OF_NETWORKS, math.nan)
 
 
-def ranks(design: Design, *, units: int, studies: int, seed: int) -> dict[str, object]:
-    """How often rank intervals of near ties hold the true ranks, by bits."""
-    worse = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
-    true, held, width, together = np.arange(1, len(worse) + 1), [], [], []
+NEAR = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
+TIED = (0.3,) * len(NEAR)
+
+
+def ranks(
+    design: Design, *, units: int, studies: int, seed: int, worse: Sequence[float] = NEAR
+) -> dict[str, object]:
+    """How often rank intervals hold the true ranks, by bits; observers that tie have several."""
+    made = np.array(worse)
+    best = 1 + (made < made[:, None]).sum(axis=1)
+    worst = len(made) - (made > made[:, None]).sum(axis=1)
+    held, width, together = [], [], []
     for number in range(studies):
         rng = generator(seed, "ranks", design.name, units, number)
         shown = simulate(design, units=units, networks=design.networks(units), worse=worse, rng=rng)
         bits = [_bits(matched) for matched in shown]
         scores = np.array([one.value for one in bits])
         order = rank(scores, spreads=[one.spread for one in bits], paired=True, n_draws=1000)
-        inside = (order.low <= true) & (true <= order.high)
+        inside = (order.low <= best) & (worst <= order.high)
         held.append(inside.mean())
         together.append(inside.all())
         width.append((order.high - order.low).mean())
@@ -243,6 +252,7 @@ def ranks(design: Design, *, units: int, studies: int, seed: int) -> dict[str, o
         "design": design.name,
         "units": units,
         "studies": studies,
+        "observers": "tied" if len(set(worse)) == 1 else "near ties",
         "coverage": float(np.mean(held)),
         "of all at once": float(np.mean(together)),
         "mean width in ranks": float(np.mean(width)),
@@ -277,6 +287,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="*", default=[8, 20, 40, 84])
     parser.add_argument("--draws", type=int, default=1000, help="0: no scores by draws, no ranks")
     parser.add_argument("--no-ranks", action="store_true")
+    parser.add_argument("--only-ranks", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -284,12 +295,13 @@ def main() -> None:
     for name in options.designs:
         for units in options.units:
             facts = {"units": units, "studies": options.studies, "seed": options.seed}
-            new = measure(DESIGNS[name], **facts, draws=options.draws)
-            rows += new
-            print("\n".join(shown(row) for row in new), flush=True)
+            if not options.only_ranks:
+                new = measure(DESIGNS[name], **facts, draws=options.draws)
+                rows += new
+                print("\n".join(shown(row) for row in new), flush=True)
             if options.draws and not options.no_ranks:
-                orders.append(ranks(DESIGNS[name], **facts))
-                print(orders[-1], flush=True)
+                orders += [ranks(DESIGNS[name], **facts, worse=one) for one in (NEAR, TIED)]
+                print(*orders[-2:], sep="\n", flush=True)
             if options.json:
                 record = {"seconds": time.perf_counter() - began, "rows": rows, "ranks": orders}
                 options.json.write_text(json.dumps(record, indent=1))

@@ -47,6 +47,7 @@ from imi_bench.glmm.inference import (
 )
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
+from imi_bench.stats.estimate import checked_level
 from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
 from imi_bench.threads import one_thread
@@ -176,6 +177,7 @@ def analyse(
     --------
     ``analyse(people_table(read_study(path)))["parameters"].sentence``
     """
+    checked_level(level)
     if not interest > 0:
         raise InputError("no smallest effect of interest", found=interest, wanted="above 0")
     table, left_out = estimable(table)

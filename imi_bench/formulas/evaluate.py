@@ -177,12 +177,30 @@ class Evaluation:
             column: Any = self.data[name]
             if column.ndim != 1:
                 raise self.complain("two columns of the same name", node, do="rename one of them")
-            value = column_value(column)
+            value = self._as_before(node, column_value(column))
             if isinstance(value, Factor):
                 first = used_levels(value)
                 value = self.known(node, value, self.remembered(node, lambda: first.levels))
             self._columns[name] = value
         return self._columns[name]
+
+    def _as_before(self, node: Name, value: Value) -> Value:
+        """Take other rows of a column for what the first rows were: labels or numbers.
+
+        Other rows may hold only labels that look like numbers (10, of 10, A, b), which a reader
+        takes for numbers.
+        """
+        if self.learning:
+            return value
+        if isinstance(value, Numbers):
+            labels = node in self.memory and not value.logical
+            return factor_of(value, where=node.text) if labels else value
+        if node in self.memory:
+            return value
+        if not value.levels:
+            return Numbers(np.full(len(value.codes), np.nan))
+        found = f"labels such as {value.levels[0]!r}"
+        raise self.complain("labels where the model's own rows have numbers", node, found=found)
 
     def _number(self, node: Node) -> Any:
         """Return float64 (n,) or (n, k), or one number."""

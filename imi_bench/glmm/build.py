@@ -59,7 +59,7 @@ def build_design(
     ('(Intercept)',)
     """
     if family not in ("binomial", "gaussian"):
-        raise UnknownNameError.among(family, ("binomial", "gaussian"), kind="family")
+        raise UnknownNameError.among(family, ("binomial", "gaussian", "ordinal"), kind="family")
     parsed = parse_formula(formula)
     weight = None if weights is None else parse(weights)
     frame, remarks = _complete_rows(parsed, weight, weights, data)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.result import GlmmResult, RandomEffects
+from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,7 @@ def conditional_effects(
     table : group, level, name, mode, conditional_sd, low, high.
     """
     _chosen(result, group)
-    if not 0.0 < level < 1.0:
-        raise InputError("no such level", found=level, wanted="between 0 and 1")
-    half = float(special.ndtri(0.5 + 0.5 * level))
+    half = float(special.ndtri(0.5 + 0.5 * checked_level(level)))
     frame = result.modes_frame()
     if group is not None:
         frame = frame[frame["group"] == group].reset_index(drop=True)

@@ -22,6 +22,7 @@ from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.results import Brief
+from imi_bench.stats.estimate import checked_level
 
 __all__ = [
     "Equivalence",
@@ -74,6 +75,9 @@ class Inference(Brief):
     high: float
     level: float = 0.95
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        checked_level(self.level)
 
     @classmethod
     def from_t(

@@ -213,7 +213,8 @@ def _levels(
     known = [factor.group for factor in design.factors]
     if table is None or group not in table.columns:
         columns = [] if table is None else list(map(str, table.columns))
-        raise UnknownNameError.among(group, [*known, *columns], kind="grouping factor or column")
+        names = dict.fromkeys([*known, *columns])
+        raise UnknownNameError.among(group, names, kind="grouping factor or column")
     codes, found = pd.factorize(table[group], sort=True)
     return tuple(map(str, found)), codes.astype(np.intp)
 

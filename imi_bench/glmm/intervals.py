@@ -12,6 +12,7 @@ from imi_bench.glmm.inference import Inference, wald
 from imi_bench.glmm.profile import profile, profile_lapse
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
+from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ def intervals(
     """
     if method not in METHODS:
         raise UnknownNameError.among(method, METHODS, kind="method")
+    checked_level(level)
     asked = tuple(effects or result.names)
     with_lapse = method == "profile" and "lapse" in (effects or result.shape_names)
     names = tuple(name for name in asked if not (with_lapse and name == "lapse"))

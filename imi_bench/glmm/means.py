@@ -288,7 +288,7 @@ def _quantity(result: GlmmResult, scale: Scale, above: str | None) -> str:
     if scale == "link":
         return f"linear predictor ({result.link})"
     if result.family == "gaussian":
-        return "mean response"
+        return f"mean {result.formula.partition('~')[0].strip()}"
     if result.family == "ordinal":
         return "mean place of the answer" if above is None else f"probability above {above}"
     return "probability"
@@ -312,7 +312,7 @@ def _grid_values(
     for name in recipe.columns:
         levels = recipe.levels(name)
         if name in at:
-            values[name] = [str(v) if levels is not None else float(v) for v in at[name]]
+            values[name] = [str(v) if levels is not None else _value(name, v) for v in at[name]]
         elif levels is not None:
             values[name] = list(levels)
         elif name in names:
@@ -328,6 +328,13 @@ def _grid_values(
         else:
             held[name] = float(data[name].mean())
     return values, held
+
+
+def _value(name: str, given: Any) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise InputError("not a number", where=name, found=repr(given)) from None
 
 
 def _grid(

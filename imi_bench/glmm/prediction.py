@@ -22,6 +22,7 @@ from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.ordinal import category_probabilities
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
+from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -367,9 +368,7 @@ def bounded_interval(
     estimate: Floats, se: Floats, *, level: float, bounds: tuple[float, float] | None
 ) -> tuple[Floats, Floats]:
     """Return an interval that is symmetric on the logit of where the value stands in its bounds."""
-    if not 0.0 < level < 1.0:
-        raise InputError("no such level", found=level, wanted="between 0 and 1")
-    half = float(special.ndtri(0.5 + 0.5 * level))
+    half = float(special.ndtri(0.5 + 0.5 * checked_level(level)))
     if bounds is None:
         return estimate - half * se, estimate + half * se
     bottom, top = bounds

@@ -13,6 +13,7 @@ from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, restricted_start
 from imi_bench.glmm.lapse import LARGEST_LAPSE
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.stats.estimate import checked_level
 
 __all__ = ["profile", "profile_lapse"]
 
@@ -101,7 +102,7 @@ def profile_lapse(result: GlmmResult, *, level: float = 0.95) -> Inference:
         fit = fit_design(design, options=options, start=warm)
         return max(fit.deviance - result.deviance, 0.0) if fit.converged else math.nan
 
-    target, none = float(stats.chi2.ppf(level, 1)), rise(0.0) if top > 0 else 0.0
+    target, none = float(stats.chi2.ppf(checked_level(level), 1)), rise(0.0) if top > 0 else 0.0
 
     def end(far: float) -> float:
         try:
@@ -159,7 +160,7 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
         return Inference.undefined(name, method="profile", reason="fit not converged", level=level)
     index = result.index(name)
     se, estimate = float(result.se[index]), float(result.estimate[index])
-    target = float(np.sqrt(stats.chi2.ppf(level, 1)))
+    target = float(np.sqrt(stats.chi2.ppf(checked_level(level), 1)))
     low = _Curve(result, name).solve(-target, step=target * se)
     high = _Curve(result, name).solve(target, step=target * se)
     drop = _Curve(result, name).at(0.0) ** 2

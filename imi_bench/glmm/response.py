@@ -66,7 +66,7 @@ def read_response(
     if family == "gaussian":
         if parsed.counts is not None:
             raise FormulaError("counts need the binomial family", where=label(parsed.response))
-        return _numbers(parsed, evaluation, weights)
+        return _numbers(parsed, evaluation, data, weights)
     if parsed.counts is not None:
         if weights is not None:
             raise FormulaError(
@@ -79,9 +79,13 @@ def read_response(
         return _counts(parsed, first, trials)
     value = evaluation.rows(parsed.response)
     if weights is not None:
-        trials = evaluation.numbers(weights)
+        trials = _weights(data, weights)
         return _counts(parsed, _proportions(parsed, value) * trials, trials)
     return _answers(parsed, value)
+
+
+def _weights(data: pd.DataFrame, weights: Node) -> Floats:
+    return Evaluation(data, label(weights), {}, learning=True).numbers(weights)
 
 
 def _where(parsed: ParsedFormula) -> str:
@@ -89,7 +93,9 @@ def _where(parsed: ParsedFormula) -> str:
     return node.text if isinstance(node, Name) else label(node)
 
 
-def _numbers(parsed: ParsedFormula, evaluation: Evaluation, weights: Node | None) -> Response:
+def _numbers(
+    parsed: ParsedFormula, evaluation: Evaluation, data: pd.DataFrame, weights: Node | None
+) -> Response:
     value = evaluation.rows(parsed.response)
     if isinstance(value, Factor):
         raise ModelError(
@@ -102,7 +108,7 @@ def _numbers(parsed: ParsedFormula, evaluation: Evaluation, weights: Node | None
     _check(parsed, values, np.isfinite(values), wanted="numbers", do=None)
     if weights is None:
         return Response(values, np.ones(len(values)))
-    given = evaluation.numbers(weights)
+    given = _weights(data, weights)
     bad = ~(np.isfinite(given) & (given > 0))
     if bad.any():
         raise ModelError(

@@ -22,6 +22,7 @@ from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.glmm.summary import latex_table, summary_text
 from imi_bench.results import Result
+from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,12 +203,14 @@ class GlmmResult(Result):
 
     def shape_interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of thresholds or lapse rate, float64 (s, 2)."""
-        half = special.ndtri(0.5 + 0.5 * level) * np.sqrt(np.diag(self.shape_covariance))
+        half = special.ndtri(0.5 + 0.5 * checked_level(level)) * np.sqrt(
+            np.diag(self.shape_covariance)
+        )
         return np.stack([self.shape - half, self.shape + half], axis=1)
 
     def interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of the fixed effects, float64 (p, 2)."""
-        half = special.ndtri(0.5 + 0.5 * level) * self.se
+        half = special.ndtri(0.5 + 0.5 * checked_level(level)) * self.se
         return np.stack([self.estimate - half, self.estimate + half], axis=1)
 
     def index(self, name: str) -> int:

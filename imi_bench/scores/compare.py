@@ -20,7 +20,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import HEADLINE, leave_out
-from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.estimate import Estimate, checked_level
 from imi_bench.stats.intervals import gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stats.multiplicity import holm
@@ -243,6 +243,7 @@ def compare(
     >>> found.differences[0].difference.value
     0.0
     """
+    checked_level(level)
     compared = _named_apart([DecisionVariables.read(one) for one in decisions], decisions)
     study = read_answers(study)
     names = [one.observer for one in compared]

@@ -24,7 +24,7 @@ from imi_bench.scores import agreement, ceiling, consistency, likelihood
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
-from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.estimate import Estimate, checked_level
 from imi_bench.stats.intervals import estimate, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, combined, jackknives
 from imi_bench.stats.sums import Scale, Score, Sums
@@ -340,6 +340,7 @@ def score(
     >>> score(best, people, by=(), n_resamples=0)["proportion_correct"].estimate.value
     1.0
     """
+    checked_level(level)
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
     columns = columns if columns is None else read_columns(columns)
     used = calibration_for(

@@ -12,6 +12,29 @@ from imi_bench.errors import InputError
 from imi_bench.provenance import from_null, plain
 
 
+def checked_level(level: float) -> float:
+    """Return the coverage asked of an interval, refused where it is none (95 is not 0.95).
+
+    Parameters
+    ----------
+    level : float
+        Nominal coverage.
+
+    Raises
+    ------
+    InputError
+        If it is not between 0 and 1.
+
+    Examples
+    --------
+    >>> checked_level(0.9)
+    0.9
+    """
+    if not 0.0 < level < 1.0:
+        raise InputError("no level of an interval", found=level, wanted="between 0 and 1")
+    return level
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval, and how both came about.
@@ -61,8 +84,7 @@ class Estimate:
     def __post_init__(self) -> None:
         if self.low > self.high:
             raise InputError("interval upside down", found=f"[{self.low}, {self.high}]")
-        if not 0 < self.level < 1:
-            raise InputError("level out of range", found=self.level, wanted="between 0 and 1")
+        checked_level(self.level)
         if not self.reason and any(map(math.isnan, (self.value, self.low, self.high))):
             raise InputError("an undefined number needs a reason", found=asdict(self))
 

@@ -53,6 +53,7 @@ def test_some_are_singular_and_say_so() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_all_five_hundred(stored) -> None:
     assert_not_below_lme4(tuple(stored.index), stored)
 
