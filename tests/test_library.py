@@ -78,7 +78,7 @@ class TestNames:
         import imi_bench.gate.verdict
 
         assert callable(imi.gate)
-        assert imi_bench.gate.verdict.gate is inspect.unwrap(imi.gate)
+        assert imi_bench.gate.verdict.gate is imi.gate.__wrapped__
         assert "max_drop" in inspect.signature(imi.gate).parameters
 
     def test_a_misspelt_name(self) -> None:
@@ -224,7 +224,7 @@ class TestSources:
     """Paths as text, tables and objects give the same numbers."""
 
     def test_answers(self, study: SmallStudy) -> None:
-        frame = study.people.to_frame().assign(simulated=True)
+        frame = study.people.to_frame()  # which says that they are made up
         for source in (str(study.folder / "people"), study.folder / "people", frame, study.people):
             read = imi.read_answers(source)
             assert read.hash == study.people.hash
@@ -250,6 +250,87 @@ class TestSources:
         assert given.comparisons == by_path.comparisons
         with pytest.raises(imi.InputError, match="no trial table"):
             imi.gate(new.decisions, against=old.decisions)
+
+
+def _arguments() -> list[tuple[str, str]]:
+    """Every argument of every public function."""
+    return [
+        (name, one.name)
+        for name in FUNCTIONS
+        for one in inspect.signature(getattr(imi, name)).parameters.values()
+        if one.kind is not one.VAR_KEYWORD
+    ]
+
+
+@pytest.fixture(scope="module")
+def needed(study: SmallStudy) -> dict[str, Any]:
+    """A value for each argument that must be given."""
+    return {
+        "against": study.runs[1],
+        "answers": study.people,
+        "data": pd.DataFrame({"y": [0, 1]}),
+        "decisions": study.runs[0],
+        "folder": study.folder / "pixel-l2",
+        "formula": "y ~ 1",
+        "images": "photos",
+        "name": "chance",
+        "network": "timm:resnet10t",
+        "new": study.runs[0],
+        "observer": "chance",
+        "path": study.folder,
+        "study": study.people,
+        "trials": study.trials,
+    }
+
+
+@pytest.mark.parametrize(("function", "argument"), _arguments(), ids=".".join)
+def test_a_value_that_nothing_allows_is_one_line(
+    function: str, argument: str, needed: dict[str, Any], tmp_path: Path
+) -> None:
+    """Before any work begins, and named; not a traceback of somebody else."""
+    pytest.importorskip("torch")
+    called = getattr(imi, function)
+    for wrong in (object(), b"x"):
+        given = {
+            one.name: needed[one.name]
+            for one in inspect.signature(called).parameters.values()
+            if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+        }
+        if function == "compare":
+            given["decisions"] = [given["decisions"]] * 2
+        with pytest.raises(imi.ImiBenchError) as caught:
+            called(**{**given, argument: wrong})
+        assert "\n" not in str(caught.value)
+
+
+class TestWrongTypes:
+    def test_one_text_is_one_name(self, study: SmallStudy) -> None:
+        found = imi.score(study.runs[0], study.people, by="mode", n_resamples=0)
+        assert set(found.strata) == {"mode"}
+
+    def test_a_size_and_a_seed_of_the_demo(self) -> None:
+        with pytest.raises(imi.UnknownNameError, match="did you mean 'n_scenes'"):
+            imi.demo_data(n_scene=200)
+        for seed in (-1, "x", 1.5):
+            with pytest.raises(imi.InputError, match="'seed'"):
+                imi.demo_data(seed=seed)  # type: ignore[arg-type]
+
+    def test_a_calibration_as_json(self, study: SmallStudy) -> None:
+        run, people = study.runs[0], study.people
+        fitted = imi.calibrate(run, people)
+        given = imi.score(run, people, calibration=fitted.to_json(), by=(), n_resamples=0)
+        assert given.calibration_hash == fitted.hash
+
+    def test_trials_by_id_and_by_nothing(self, study: SmallStudy) -> None:
+        name = str(study.trials.index.trial_id[3])
+        assert study.trials[name].hash == study.trials[3].hash
+        with pytest.raises(imi.UnknownNameError, match="unknown trial"):
+            study.trials["x"]
+        with pytest.raises(IndexError, match="wanted a number below"):
+            study.trials[1.5]  # type: ignore[index]
+
+    def test_made_up_people_stay_made_up_as_a_table(self, study: SmallStudy) -> None:
+        assert imi.score(study.runs[0], study.people.to_frame(), by=(), n_resamples=0).simulated
 
 
 def example() -> list[str]:

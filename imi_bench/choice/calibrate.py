@@ -13,13 +13,15 @@ answer, and a coin would predict people as well as people predict one another.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
 from imi_bench.choice.fitting import fit_subsets
@@ -42,9 +44,10 @@ __all__ = [
     "calibration_for",
 ]
 
-CalibrationLike: TypeAlias = "Calibration | str | Path"
+CalibrationLike: TypeAlias = "Calibration | str | Path | Mapping[str, Any]"
 
 
+@checked
 def calibrate(
     decisions: DecisionsLike,
     study: AnswersLike,
@@ -204,8 +207,17 @@ def calibration_for(
         return Calibration.identity()
     if isinstance(calibration, Calibration):
         return calibration
-    if calibration is not None:
+    if isinstance(calibration, Mapping):
+        return Calibration.from_json(calibration)
+    if isinstance(calibration, str | Path):
         return Calibration.read(Path(calibration))
+    if calibration is not None:
+        raise InputError(
+            "not a calibration",
+            where=decisions.observer,
+            found=type(calibration).__name__,
+            wanted="a Calibration, its file, or what its to_json gives",
+        )
     return calibrate(decisions, study, by=by, seed=seed)
 
 

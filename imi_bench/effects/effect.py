@@ -207,7 +207,7 @@ class Effects(Result):
     def __getitem__(self, key: str) -> Effect:
         known = {effect.key: effect for effect in self.effects}
         if key not in known:
-            raise UnknownNameError.among(key, known, kind="effect")
+            raise UnknownNameError.among(str(key), known, kind="effect")
         return known[key]
 
     @property

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.effects.analysis import analyse
 from imi_bench.effects.effect import Effects, ObserverEffects
 from imi_bench.effects.groups import compare_networks
@@ -29,6 +30,7 @@ __all__ = ["catch_lapse", "effects"]
 
 
 @one_thread()
+@checked
 def effects(
     answers: AnswersLike,
     *,

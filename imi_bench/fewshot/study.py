@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.budget import most, shots_of
 from imi_bench.fewshot.contamination import check
@@ -47,6 +48,7 @@ _PEOPLE_SCORES = {"bits": "bits", "unit_pearson": "agreement"}
 Tell = Callable[[str], None]
 
 
+@checked
 def fewshot(
     observers: ObserversLike,
     trials: str | Path | Trials,

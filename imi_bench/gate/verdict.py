@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Bools
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError, UnknownNameError
 from imi_bench.gate.comparison import Comparison, Rules, Verdict, compare, judge
@@ -187,6 +188,7 @@ class GateResult(Result):
         return ax
 
 
+@checked
 def gate(
     new: DecisionsLike,
     *,

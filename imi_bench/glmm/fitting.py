@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.assemble import assemble
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "build", "deviance", "fit", "fit_design"]
 
 
+@checked
 @one_thread()
 def fit(
     formula: str,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.documents import read_json
@@ -247,6 +248,7 @@ class Learned(Result):
         return out
 
 
+@checked
 def learn(
     decisions: Sequence[DecisionsLike],
     study: AnswersLike,

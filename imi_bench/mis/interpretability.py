@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imi_bench.arguments import checked
 from imi_bench.executors import Executor, choose
 from imi_bench.mis.job import MisJob, open_job
 from imi_bench.mis.run import MisRun, clear, run_job
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["machine_interpretability"]
 
 
+@checked
 def machine_interpretability(
     network: str | Path | NetworkCard | nn.Module,
     images: object,

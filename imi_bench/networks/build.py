@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from imi_bench.arguments import checked
 from imi_bench.executors import Executor
 from imi_bench.executors import chosen as choose_executor
 from imi_bench.networks.activation_record import Activations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["build_trials"]
 
 
+@checked
 def build_trials(
     network: str | Path | NetworkCard | nn.Module | LoadedNetwork,
     images: object,

@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from imi_bench.arguments import checked
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
@@ -80,6 +81,7 @@ def card(name: str) -> ObserverCard:
     return known[name]
 
 
+@checked
 def load_observer(
     name: str | Observer | Callable[..., Any],
     *,

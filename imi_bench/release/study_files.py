@@ -60,7 +60,7 @@ def read_answers(answers: AnswersLike) -> Study:
     --------
     >>> from imi_bench.simulation.demo import demo_data
     >>> _, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
-    >>> read_answers(people.to_frame().assign(simulated=True)).hash == people.hash
+    >>> read_answers(people.to_frame()).hash == people.hash
     True
     """
     if isinstance(answers, Study):

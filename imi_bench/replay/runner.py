@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
@@ -35,6 +36,7 @@ from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.pixels import RULES
 
 
+@checked
 def answer(
     observer: str | Observer | Callable[..., Any],
     trials: str | Path | Trials,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imi_bench import text
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
@@ -47,6 +48,7 @@ class ReportPage(Brief):
         return f'<a href="{text.html(address)}">{text.html(title)}</a>'
 
 
+@checked
 def report(
     folder: str | Path | Sequence[str | Path],
     *,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.choice.calibrate import CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
@@ -186,6 +187,7 @@ class Comparison(Result):
         )
 
 
+@checked
 def compare(
     decisions: Sequence[DecisionsLike],
     study: AnswersLike,

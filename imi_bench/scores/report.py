@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
@@ -279,6 +280,7 @@ class ScoreReport(Result):
         )
 
 
+@checked
 def score(
     decisions: DecisionsLike,
     study: AnswersLike,

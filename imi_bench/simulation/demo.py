@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
+from imi_bench.arguments import checked
+from imi_bench.errors import UnknownNameError
 from imi_bench.simulation.world import build
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["demo_data"]
 
 
+@checked
 def demo_data(*, seed: int = 0, **size: int) -> tuple[Trials, Study]:
     """Trials of planted units, and a simulated panel's answers to them.
 
@@ -28,11 +32,22 @@ def demo_data(*, seed: int = 0, **size: int) -> tuple[Trials, Study]:
     people : Study
         Both say that they are simulated.
 
+    Raises
+    ------
+    UnknownNameError
+        A size that is none of these.
+    InputError
+        A number out of range.
+
     Examples
     --------
     >>> trials, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
     >>> len(trials), people.responses.simulated
     (60, True)
     """
+    sizes = [name for name in inspect.signature(build).parameters if name != "seed"]
+    for name in size:
+        if name not in sizes:
+            raise UnknownNameError.among(name, sizes, kind="size")
     world = build(seed=seed, **size)
     return world.trials, world.study

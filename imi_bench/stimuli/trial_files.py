@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import ImageError, InputError, TrialError
 from imi_bench.progress import progress
 from imi_bench.stimuli.folders import Findings
@@ -35,8 +36,9 @@ __all__ = ["read_trials", "write_trials"]
 _INDEX = ("network", "layer", "unit", "mode", "difficulty", "batch", "catch")
 
 
+@checked
 def read_trials(
-    path: str | Path,
+    path: str | Path | Trials,
     *,
     network: str = "unnamed",
     skip_bad: bool = False,
@@ -46,8 +48,8 @@ def read_trials(
 
     Parameters
     ----------
-    path : str or Path
-        Folder or table.
+    path : str, Path or Trials
+        Folder or table; trials in memory are given back.
     network : str
         Name of the network where the layout does not tell it; may end in ``_hard95`` etc.
     skip_bad : bool
@@ -77,6 +79,8 @@ def read_trials(
     ...
     imi_bench.errors.TrialError: no trials found: ...
     """
+    if isinstance(path, Trials):
+        return path
     started = time.perf_counter()
     path, image_root = Path(path), None if image_root is None else Path(image_root)
     if not path.exists():

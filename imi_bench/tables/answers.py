@@ -163,7 +163,11 @@ class Study(Shown):
         return rows_of(self.responses.trial_id, among=self.trials.trial_id)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row an answer with all columns of its trial and `unit_id`."""
+        """One row an answer with all columns of its trial and `unit_id`.
+
+        Made-up answers say so in a column `simulated`, so that the table goes back as what it is.
+        """
         shown = self.trials.to_frame().assign(unit_id=self.trials.unit_id)
         shown = shown.drop(columns="trial_id").iloc[self.rows].reset_index(drop=True)
-        return pd.concat([self.responses.to_frame(), shown], axis=1)
+        frame = pd.concat([self.responses.to_frame(), shown], axis=1)
+        return frame.assign(simulated=True) if self.responses.simulated else frame

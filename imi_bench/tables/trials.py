@@ -143,9 +143,28 @@ class Trials(Shown):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: int | slice | Sequence[int] | NDArray[Any]) -> Trials:
-        """One trial, or some: ``trials[3]``, ``trials[-5:]``, ``trials[mask]``."""
-        return self.take(np.atleast_1d(np.arange(len(self))[rows]))
+    def __getitem__(self, rows: int | str | slice | Sequence[int] | NDArray[Any]) -> Trials:
+        """One trial, or some: ``trials[3]``, ``trials[-5:]``, ``trials[mask]``, ``trials[id]``.
+
+        Raises
+        ------
+        UnknownNameError
+            A trial id that is not here.
+        IndexError
+            Anything else that chooses no trial.
+        """
+        if isinstance(rows, str):
+            found = np.flatnonzero(self.index.trial_id == rows)
+            if not found.size:
+                raise UnknownNameError.among(rows, self.index.trial_id.tolist(), kind="trial")
+            return self.take(found)
+        try:
+            return self.take(np.atleast_1d(np.arange(len(self))[rows]))
+        except IndexError as error:
+            raise IndexError(
+                f"no such trial: found {rows!r:.60}, wanted a number below {len(self)}, a slice, "
+                "a mask, or a trial id"
+            ) from error
 
     def query(self, expression: str) -> Trials:
         """The trials for which an expression over the columns of the index holds.
@@ -225,15 +244,14 @@ class Trials(Shown):
         return np.sort(np.lexsort((np.arange(len(units)), turn))[:count])
 
     def show(
-        self, rows: int | slice | Sequence[int] | Ints | None = None, *, tile: int = 72
+        self, rows: int | str | slice | Sequence[int] | Ints | None = None, *, tile: int = 72
     ) -> Image:
         """Draw trials, the answer included; the picture shows itself in a notebook.
 
         Parameters
         ----------
-        rows : int or slice or sequence of int or ndarray of int64, optional
-            Int, slice or sequence of int, optional
-            Which; eight that cover as many units as they can by default.
+        rows : int or str or slice or sequence of int or ndarray of int64, optional
+            Which, as in ``trials[rows]``; eight that cover as many units as they can by default.
         tile : int
             Side of one image in pixels.
 

@@ -1,0 +1,150 @@
+"""Arguments of the public functions, held to their annotations before any work begins.
+
+A notebook has no parser in front of the functions as the command line has. So a value that no
+annotation allows is one line that names the argument, instead of a traceback from somewhere below
+after an hour; and one text where several are wanted is one of them, not its letters.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ParamSpec, TypeVar, get_args
+
+from imi_bench.errors import InputError
+
+__all__ = ["checked"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "None": (type(None),),
+    "bool": (bool,),
+    "str": (str,),
+    "Path": (PathLike,),
+    "int": (Integral,),
+    "float": (Real,),
+}
+_WORDS = {"None": "None", "int": "a whole number", "float": "a number", "bool": "True or False"}
+_SEVERAL = ("Sequence[", "Collection[", "Iterable[", "list[", "tuple[")
+_PIECE = re.compile(r"\s*\|\s*(?![^\[\]]*\])")
+# Protocols and duck types: what they are is seen by the function itself.
+_OPEN = {"Any", "Encoder", "Executor", "HasDecisions", "Observer", "object"}
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse values that the annotations do not allow, before the function begins.
+
+    Parameters
+    ----------
+    function : callable
+        Its annotations are text (``from __future__ import annotations``).
+
+    Returns
+    -------
+    callable
+        Of the same signature. Raises `InputError` for a value of another type, and for a `seed`
+        below 0. Which words a ``Literal`` has, the function itself says.
+
+    Examples
+    --------
+    >>> @checked
+    ... def drawn(*, seed: "int" = 0, by: "Sequence[str]" = ()) -> "object":
+    ...     return by
+    >>> drawn(by="mode")
+    ('mode',)
+    >>> drawn(seed="x")
+    Traceback (most recent call last):
+    ...
+    imi_bench.errors.InputError: not a value for 'seed': drawn: found 'x', wanted a whole number
+    """
+    parameters = inspect.signature(function).parameters
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        names = [one.name for one in parameters.values() if one.kind is not one.KEYWORD_ONLY]
+        given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+        for name, value in given.items():
+            kind = parameters.get(name)
+            if kind is not None and kind.annotation is not kind.empty:
+                given[name] = _held(value, str(kind.annotation), space, name, function.__name__)
+        ready = [given[name] for name in names[: len(args)]] + list(args[len(names) :])
+        return function(*ready, **{name: given[name] for name in kwargs})
+
+    return called
+
+
+def _held(value: Any, annotation: str, space: Mapping[str, Any], name: str, where: str) -> Any:
+    """The value, or one text as a sequence of one; refused if nothing allows it."""
+    pieces = _pieces(annotation, space)
+    if name == "seed" and isinstance(value, Integral) and int(value) < 0:
+        raise InputError(f"not a value for '{name}'", where=where, found=value, wanted="0 or more")
+    if any(_allows(piece, value) for piece in pieces):
+        return value
+    if isinstance(value, str) and any(one.startswith("Sequence[str") for one in pieces):
+        return (value,)
+    raise InputError(
+        f"not a value for '{name}'",
+        where=where,
+        found=_told(value),
+        wanted=" or ".join(dict.fromkeys(_word(one) for one in pieces if one != "None")),
+    )
+
+
+def _pieces(annotation: str, space: Mapping[str, Any]) -> list[str]:
+    """The alternatives of an annotation; an alias is what it stands for."""
+    found: list[str] = []
+    for piece in _PIECE.split(annotation.strip().strip("\"'")):
+        alias = space.get(piece)
+        if isinstance(alias, str):
+            found += _pieces(alias, space)
+        elif get_args(alias) and not isinstance(alias, type) and "Literal" in str(alias):
+            found.append(f"Literal[{', '.join(map(repr, get_args(alias)))}]")
+        elif alias is not None and not isinstance(alias, type):
+            found.append("object")  # an alias of another kind: the function looks itself
+        else:
+            found.append(piece)
+    return found
+
+
+def _literals(piece: str) -> list[str]:
+    return re.findall(r"[\"']([^\"']*)[\"']", piece) if piece.startswith("Literal[") else []
+
+
+def _allows(piece: str, value: Any) -> bool:
+    if piece in _PLAIN:
+        return isinstance(value, _PLAIN[piece])
+    if piece.startswith("Literal["):
+        return isinstance(value, str)
+    if piece.startswith(_SEVERAL):
+        if isinstance(value, str | bytes | Mapping):
+            return False
+        listed = isinstance(value, Sequence | Set | Iterator)
+        return listed or len(getattr(value, "shape", ())) == 1
+    if piece.startswith("Mapping["):
+        return isinstance(value, Mapping)
+    if piece.startswith("Callable["):
+        return callable(value)
+    if piece in _OPEN:
+        return True
+    last = piece.rpartition(".")[2]
+    return last in {one.__name__ for one in type(value).__mro__}
+
+
+def _word(piece: str) -> str:
+    if words := _literals(piece):
+        return " or ".join(map(repr, words))
+    if piece.startswith(_SEVERAL):
+        return f"several ({piece})"
+    return _WORDS.get(piece, piece.rpartition(".")[2] if "[" not in piece else piece)
+
+
+def _told(value: Any) -> str:
+    shown = isinstance(value, str | int | float)
+    return repr(value)[:60] if shown else f"{type(value).__name__}"
