@@ -47,12 +47,25 @@ def two(folder: Path) -> BorowskiTable:
 
 def made(path: Path, **changes: object) -> Path:
     row = {
-        "subject_id": 1, "trial_nr": 20, "block_nr": 1, "instr_type": "natural",
-        "trial_type": "main", "catch_trial": False, "batch": 2, "layer": "layer_0",
-        "kernel_size": "1", "channel": "channel_0", "query_order": "max_min", "correct": True,
-        "conf_rating": -2, "abs_conf_rating": 2, "RT": 1.5, "response": "a",
-        "correct_response": "a", "old_trial_nr": np.nan,
-    }  # fmt: skip
+        "subject_id": 1,
+        "trial_nr": 20,
+        "block_nr": 1,
+        "instr_type": "natural",
+        "trial_type": "main",
+        "catch_trial": False,
+        "batch": 2,
+        "layer": "layer_0",
+        "kernel_size": "1",
+        "channel": "channel_0",
+        "query_order": "max_min",
+        "correct": True,
+        "conf_rating": -2,
+        "abs_conf_rating": 2,
+        "RT": 1.5,
+        "response": "a",
+        "correct_response": "a",
+        "old_trial_nr": np.nan,
+    }
     pd.DataFrame([row, {**row, "trial_nr": 21, "batch": 3, **changes}]).to_csv(path)
     return path
 
