@@ -147,8 +147,21 @@ def _measure(text: str, where: object, error: type[InputError]) -> None:
             )
 
 
-def parse_json(text: str | bytes, *, where: object = None, limit: int = MAX_JSON) -> Any:
+def parse_json(
+    text: str | bytes, *, where: object = None, limit: int = MAX_JSON, strict: bool = False
+) -> Any:
     """Parse JSON of bounded size.
+
+    Parameters
+    ----------
+    text : str or bytes
+    where : object, optional
+        The file.
+    limit : int
+        Most characters or bytes.
+    strict : bool
+        Also refuse what readers take differently (RFC 8259, I-JSON): names that stand twice, NaN
+        and infinity, other encodings than UTF-8, halves of surrogate pairs.
 
     Raises
     ------
@@ -163,10 +176,38 @@ def parse_json(text: str | bytes, *, where: object = None, limit: int = MAX_JSON
     if len(text) > limit:
         raise InputError("not JSON", where=where, found=f"{len(text):,} bytes", wanted=f"{limit:,}")
     try:
-        return json.loads(text)
+        if not strict:
+            return json.loads(text)
+        plain = text.decode("utf-8") if isinstance(text, bytes) else text
+        made = json.loads(
+            plain, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite
+        )
+        if re.search(r"\\u[dD][89a-fA-F]", plain):
+            json.dumps(made, ensure_ascii=False).encode("utf-8")
+        return made
     except (ValueError, RecursionError) as error:
         found = "too deeply nested" if isinstance(error, RecursionError) else str(error)[:200]
         raise InputError("not JSON", where=where, found=found) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"name {twice[:80]!r} stands twice")
+    return made
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"number {text[:40]} is too large")
+    return number
 
 
 def read_toml(path: Path, *, limit: int = MAX_TOML) -> dict[str, Any]:

@@ -8,6 +8,8 @@ entries fit below any limit on its size.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import stat
 import struct
@@ -76,7 +78,7 @@ def read_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
     elif path.is_file():
         files, problems = _from_zip(path)
     else:
-        return {}, [Problem(".", "", f"no folder or zip at {path}")]
+        return {}, [Problem(".", "", "no folder or zip is here")]
     known = {problem.file for problem in problems}
     if not any(problem.file == "." for problem in problems):
         problems += [
@@ -108,19 +110,35 @@ def _from_folder(folder: Path) -> tuple[dict[str, bytes], list[Problem]]:
             problems.append(_too_large(name, size))
         else:
             try:
-                files[name] = entry.read_bytes()
+                data = _read_plain(entry, _ALL_LIMITS[name])
             except OSError as error:
                 problems.append(Problem(name, "", f"cannot be read ({error.strerror})"))
+                continue
+            if len(data) > _ALL_LIMITS[name]:
+                problems.append(_too_large(name, len(data)))
+            else:
+                files[name] = data
     return files, problems
 
 
+def _read_plain(path: Path, limit: int) -> bytes:
+    """At most a byte more than allowed of a file that is plain now, whatever it was before."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        return stream.read(limit + 1)
+
+
 def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
-    if path.stat().st_size > sum(_ALL_LIMITS.values()):
-        return {}, [_too_large(".", path.stat().st_size)]
+    limit = sum(_ALL_LIMITS.values())
     try:
-        if (directory := _directory_problem(path)) is not None:
+        data = _read_plain(path.resolve() if path.is_symlink() else path, limit)
+        if len(data) > limit:
+            return {}, [_too_large(".", max(len(data), path.stat().st_size))]
+        if (directory := _directory_problem(data)) is not None:
             return {}, [directory]
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _from_entries(archive)
     except (
         zipfile.BadZipFile,
@@ -136,12 +154,9 @@ def _from_zip(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
         return {}, [Problem(".", "", f"not a readable zip file ({error})")]
 
 
-def _directory_problem(path: Path) -> Problem | None:
+def _directory_problem(data: bytes) -> Problem | None:
     """Measure the directory at the end of a zip, as `zipfile` finds it."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - (1 << 16) - 22))
-        tail = stream.read()
+    tail = data[-(1 << 16) - 22 :]
     end = len(tail) - 22
     if end < 0 or tail[end : end + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         end = tail.rfind(b"PK\5\6")

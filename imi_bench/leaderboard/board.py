@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
-from imi_bench.leaderboard.submission import Digest, Line, Slug, Version
+from imi_bench.leaderboard.submission import Digest, Line, Slug, Version, declared_place
 from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.release.study_files import read_study
 from imi_bench.tables import Study
@@ -36,7 +36,7 @@ _DATA = ("trials.parquet", "responses.parquet", "responses.json", "stimuli.parqu
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Ranking(_Strict):
@@ -209,7 +209,15 @@ class Board:
         record = self.published_rows
         if self.rules.published is None or not record:
             return
-        raised = self.rules.version > record.get("version", 0)
+        before = record.get("version", 0)
+        if type(before) is not int:
+            raise InputError(
+                "board.json is not of a board",
+                where=self.folder / "board.json",
+                found=f"version {str(before)[:40]!r}",
+                do="restore it",
+            )
+        raised = self.rules.version > before
         if record.get("rules_hash") != self.rules_hash and not raised:
             raise NotComparableError(
                 "rules changed since the board was published",
@@ -234,15 +242,24 @@ class Board:
             Naming the rows of ``board.json`` without files.
         """
         rows = self.published_rows.get("rows", [])
+        if not isinstance(rows, list):
+            raise InputError(
+                "board.json is not of a board",
+                where=self.folder / "board.json",
+                found=f"rows of type {type(rows).__name__}",
+                do="restore it",
+            )
         known = {
             f"{row.get('name')}/{row.get('revision')}"
             for row in rows
             if isinstance(row, dict) and row.get("kind") == "submission"
         }
-        zips = any(path.suffix == ".zip" for path in self.submissions())
-        here = {"/".join(path.parts[-2:]) for path in self.submissions()}
+        paths = self.submissions()
+        here = {"/".join(path.parts[-2:]) for path in paths}
+        if known - here - set(withdrawn):
+            here |= {name for path in paths if path.is_file() and (name := declared_place(path))}
         gone = sorted(known - here - set(withdrawn))
-        if gone and not zips:
+        if gone:
             raise NotComparableError(
                 f"evidence of {len(gone)} of {len(known)} rows is missing",
                 where=self.folder / "submissions",
@@ -276,7 +293,11 @@ class Board:
         for entry in sorted(root.iterdir()) if root.is_dir() else []:
             if entry.name == ".DS_Store":
                 continue
-            inside = sorted(entry.iterdir()) if entry.is_dir() and not entry.is_symlink() else []
+            try:
+                plain = entry.is_dir() and not entry.is_symlink()
+                inside = sorted(entry.iterdir()) if plain else []
+            except OSError:  # refused where it is read
+                inside = []
             nested = inside and all(p.is_dir() or p.suffix == ".zip" for p in inside)
             found += inside if nested else [entry]
         return sorted(found, key=lambda path: (path.is_file(), path))

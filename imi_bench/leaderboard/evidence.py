@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from imi_bench.arrays import Bools
 from imi_bench.errors import ImiBenchError
 from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board, Evidence
@@ -24,9 +27,43 @@ def evidence_problems(declared: Declaration, index: TrialIndex, board: Board) ->
         for field, what, count, most, limit, bad in _counts(main, wanted)
         if bad
     ]
+    problems += _name_problems(index) + _primary_problems(main)
     if wanted.drawn:
         problems += _sampling_problems(declared, main, wanted)
     return problems
+
+
+def primary_trials(index: TrialIndex) -> Bools:
+    """The trials that networks are ranked by: natural exemplars, easy queries, no catch trials."""
+    return ~index.catch & (index.mode == "natural") & (index.difficulty == "easy")
+
+
+def _name_problems(index: TrialIndex) -> list[Problem]:
+    """Names that could be taken for others: seen by nobody, or not ASCII."""
+    problems = []
+    for field in ("network", "layer"):
+        names = set(getattr(index, field).tolist())
+        if strange := [n for n in names if not re.fullmatch(r"[!-~]{1,300}", n)]:
+            why = f"found {min(strange)[:80]!r}, wanted ASCII without spaces"
+            problems.append(Problem(_TRIALS, field, why))
+    return problems
+
+
+def _primary_problems(main: TrialIndex) -> list[Problem]:
+    """Units that are not asked the same: none, or other batches, of the trials that are ranked."""
+    asked: dict[object, set[int]] = {unit: set() for unit in main.unit_id.tolist()}
+    shown = main.take(primary_trials(main))
+    for unit, batch in zip(shown.unit_id.tolist(), shown.batch.tolist(), strict=True):
+        asked[unit].add(batch)
+    every = set().union(*asked.values())
+    lacking = [str(unit) for unit, batches in asked.items() if batches != every or not batches]
+    if not lacking:
+        return []
+    why = (
+        f"{len(lacking)} units without a natural, easy trial of every batch, such as "
+        f"'{min(lacking)[:80]}'; all units must be asked the same"
+    )
+    return [Problem(_TRIALS, "batch", why)]
 
 
 def _counts(main: TrialIndex, wanted: Evidence) -> list[tuple[str, str, int, str, int, bool]]:

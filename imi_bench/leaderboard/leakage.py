@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from imi_bench.errors import InputError
@@ -17,7 +17,6 @@ from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.submission import CalibrationSplit
 from imi_bench.tables import TrialIndex
 from imi_bench.tables.fitted_on import FittedOn
-from imi_bench.tables.index import split_difficulty
 
 _FILE = "submission.toml"
 
@@ -31,7 +30,10 @@ def plain(name: str) -> str:
     ('clip_resnet50', True)
     """
     text = unicodedata.normalize("NFKC", name).casefold().strip()
-    return re.sub(r"[\W_]+", "_", split_difficulty(text)[0]).strip("_")
+    text = re.sub(r"[\W_]+", "_", text).strip("_")
+    while (found := re.fullmatch(r"(.+)_(?:easy|hard\d*|natural|synthetic)", text)) is not None:
+        text = found[1]
+    return text
 
 
 def parse_unit(text: str) -> tuple[str, str, int] | None:
@@ -43,12 +45,15 @@ def parse_unit(text: str) -> tuple[str, str, int] | None:
     ('net', 'layer1_0', 7)
     >>> parse_unit("net") is None
     True
+    >>> parse_unit("n\u0435t/layer/2") is None  # a Cyrillic letter
+    True
     """
     parts = unicodedata.normalize("NFKC", text).split("/")
     if len(parts) != 3 or re.fullmatch(r"[0-9]{1,9}", parts[2].strip()) is None:
         return None
     network, layer = plain(parts[0]), plain(parts[1])
-    return (network, layer, int(parts[2])) if network and layer else None
+    named = network and layer and (network + layer).isascii()
+    return (network, layer, int(parts[2])) if named else None
 
 
 def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list[Problem]:
@@ -73,6 +78,8 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
     problems = []
     if seen:
         problems.append(_problem("units", seen, f"fitted on {len(seen)} units the board scores"))
+    if strange := [name for name in declared.networks if not plain(name).isascii()]:
+        problems.append(_problem("networks", strange, f"{len(strange)} names are not ASCII"))
     whole = [name for name in declared.networks if plain(name.rpartition("/")[2]) in networks]
     if whole:
         what = f"fitted on {len(whole)} networks the board scores"
@@ -82,22 +89,39 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
 
 def leakage_of_run(record: Mapping[str, Any], index: TrialIndex, board: Board) -> list[Problem]:
     """Problems of what the record of a run says its observer was fitted on."""
-    observer = record.get("observer")
-    described = observer.get("description") if isinstance(observer, Mapping) else None
+    return [
+        problem
+        for field, described in _described(record.get("observer"), "observer")
+        for problem in _leakage_of(field, described, index, board)
+    ]
+
+
+def _leakage_of(
+    field: str, described: Mapping[str, Any], index: TrialIndex, board: Board
+) -> list[Problem]:
     try:
         known = FittedOn.of(described)
     except InputError as error:
-        return [Problem("run.json", "observer.description.fitted_on", str(error))]
+        return [Problem("run.json", field, str(error))]
     if known is None:
         return []
     units = CalibrationSplit(units=sorted(known.units))
-    problems = [
-        Problem("run.json", "observer.description.fitted_on", one.message)
-        for one in leakage(units, index, board)
-    ]
+    problems = [Problem("run.json", field, one.message) for one in leakage(units, index, board)]
     if not problems and (seen := known.problem(index)) is not None:
-        problems = [Problem("run.json", "observer.description.fitted_on", f"was fitted on {seen}")]
+        problems = [Problem("run.json", field, f"was fitted on {seen}")]
     return problems
+
+
+def _described(value: object, field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each part of a record, an observer's or one inside it, that says what it was fitted on."""
+    if isinstance(value, Mapping):
+        if "fitted_on" in value:
+            yield f"{field}.fitted_on", value
+        for name, part in value.items():
+            yield from _described(part, f"{field}.{name}"[:200])
+    elif isinstance(value, list):
+        for part in value:
+            yield from _described(part, field)
 
 
 def _distinct(index: TrialIndex) -> Iterable[tuple[str, str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 
@@ -18,6 +19,10 @@ ALWAYS = (
     "ideal",
     "ideal observer",
 )
+_NAMED = re.compile(
+    r"(?:.* )?(?:LETTER SMALL CAPITAL|SMALL LETTER|CAPITAL LETTER|LETTER|SYMBOL LETTER) "
+    r"(?:TURNED |REVERSED |INVERTED |DOTLESS |LONG )?([A-Z])(?: WITH .*)?"
+)
 _LATIN = {"0": "o", "1": "l", "i": "l", "5": "s"}
 
 
@@ -32,6 +37,8 @@ def skeleton(text: str) -> str:
     --------
     >>> skeleton("One-Side") == skeleton("0nе_s1de")  # a zero and a Cyrillic letter
     True
+    >>> skeleton("\u1d18e\u00f8ple")  # a small capital, a stroke
+    'people'
     """
     plain = unicodedata.normalize("NFKD", text).casefold()
     letters = "".join(_latin(c) for c in plain if not unicodedata.combining(c))
@@ -43,6 +50,8 @@ def _latin(character: str) -> str:
     from confusable_homoglyphs import confusables
 
     if not character.isascii():
+        if (named := _NAMED.fullmatch(unicodedata.name(character, ""))) is not None:
+            return _latin(named[1].casefold())
         found = confusables.is_confusable(character, greedy=True)
         looks = [h["c"] for h in found[0]["homoglyphs"]] if found else []
         character = next((c for c in looks if c.isascii()), character).casefold()

@@ -13,6 +13,7 @@ from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import network_figures
+from imi_bench.leaderboard.evidence import primary_trials
 from imi_bench.leaderboard.panel import Panel
 from imi_bench.leaderboard.rows import Detail, Row, Scored, choice_model, facts_of
 from imi_bench.leaderboard.validate import Entry
@@ -69,29 +70,31 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     told = np.stack([_predicted(d, index, panel[d.observer]) for d in entry.decisions])
     credit = np.stack([d.credit for d in entry.decisions]).mean(axis=0)
     probability, main = told.mean(axis=0), ~index.catch
-    primary = main & (index.mode == "natural") & (index.difficulty == "easy")
-    if not primary.any():
-        primary = main
-    score, found = _mean_over_units(probability, index, primary, board, line=_SHARE)
+    primary, declared = primary_trials(index), entry.declaration
+    drawn = board.rules.evidence.drawn
+    left_out = len(set(declared.sampling.left_out)) if drawn and declared.sampling else 0
+    score, found = _mean_over_units(
+        probability, index, primary, board, line=_SHARE, guessed=left_out
+    )
     strata = {}
     for by in ("mode", "difficulty"):
         column = getattr(index, by)
         for level in dict.fromkeys(column[main].tolist()):
             part = main & (column == level)
             strata[f"{by}={level}"] = _mean_over_units(
-                probability, index, part, board, line=_SHARE
+                probability, index, part, board, line=_SHARE, guessed=left_out
             )[0]
     beyond = np.stack([_beyond(d, panel[d.observer]) for d in entry.decisions]).mean(axis=0)
     also = {
-        "beyond calibration": (beyond, _BEYOND),
-        "panel's proportion correct": (credit, _SHARE),
-        "panel's disagreement": (told.std(axis=0), _SPREAD),
+        "beyond calibration": (beyond, _BEYOND, 0),
+        "panel's proportion correct": (credit, _SHARE, left_out),
+        "panel's disagreement": (told.std(axis=0), _SPREAD, 0),
     }
     more = {
-        name: _mean_over_units(values, index, primary, board, line=line)[0]
-        for name, (values, line) in also.items()
+        name: _mean_over_units(values, index, primary, board, line=line, guessed=guessed)[0]
+        for name, (values, line, guessed) in also.items()
     }
-    declared = entry.declaration
+    told_out = {"units left out": f"{left_out} of {drawn} drawn, counted as guesses"}
     row = Row(
         kind="reference" if entry.reference else "submission",
         name=declared.name,
@@ -101,7 +104,7 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
         strata=strata,
         more=more,
         coverage=entry.coverage,
-        facts=facts_of(declared) | choice_model(panel.values()),
+        facts=facts_of(declared) | choice_model(panel.values()) | (told_out if left_out else {}),
         claims=dict(declared.claims),
     )
     frame = pd.DataFrame({"u": index.unit_id, "c": credit, "p": probability})[primary]
@@ -123,11 +126,12 @@ def _beyond(decisions: DecisionVariables, calibration: Calibration) -> Floats:
 
 
 def _mean_over_units(
-    values: Floats, index: TrialIndex, part: Bools, board: Board, *, line: Score
+    values: Floats, index: TrialIndex, part: Bools, board: Board, *, line: Score, guessed: int = 0
 ) -> tuple[Estimate, Jackknife]:
-    """Mean over units of unit means; units of a network are a sample."""
+    """Mean over units of unit means, one half for each that is guessed; units are a sample."""
     unit = np.unique(index.unit_id[part].astype(str), return_inverse=True)[1]
     means = np.bincount(unit, values[part]) / np.bincount(unit)
+    means = np.concatenate([means, np.full(guessed, 0.5)])
     none, one_network = np.zeros(0, dtype=np.int64), np.zeros(len(means), dtype=np.int64)
     sums = Sums({"mean": means, "units": np.ones(len(means))}, {}, none, none, one_network)
     found = jackknives(sums, [line], n_draws=0, seed=board.rules.ranking.seed)[line.name]

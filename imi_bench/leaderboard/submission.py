@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
@@ -16,13 +17,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, Vali
 
 from imi_bench.documents import parse_json, parse_toml
 from imi_bench.errors import InputError
-from imi_bench.leaderboard.archive import LIMITS, Problem
+from imi_bench.leaderboard.archive import LIMITS, Problem, read_files
 from imi_bench.leaderboard.parquet import read_table
 
 MAX_ROWS = 300_000
 MAX_TRIALS = 60_000
 MOST_PROBLEMS = 50
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -41,9 +43,27 @@ def _visible(text: str) -> str:
     return text
 
 
+def _portable(name: str) -> str:
+    """Refuse a folder's name that some file systems take for another, or for a device."""
+    if name.endswith(".") or name.split(".")[0] in _DEVICES:
+        raise ValueError("is a device on some systems, or ends with a dot")
+    return name
+
+
+def _public(link: HttpUrl) -> HttpUrl:
+    """Refuse links that go elsewhere than they seem to: with a user's name, or to this machine."""
+    host = (link.host or "").strip("[]")
+    if link.username is not None or link.password is not None:
+        raise ValueError("has a user's name before the host")
+    if link.scheme != "https" or "." not in host or host.rpartition(".")[2].isdigit():
+        raise ValueError("is no https address of a named host")
+    return link
+
+
 Version = Annotated[int, Field(strict=True, ge=1, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$"), AfterValidator(_portable)]
+Link = Annotated[HttpUrl, AfterValidator(_public)]
 Line = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_visible)]
 Claim = Annotated[float, Field(ge=-1e9, le=1e9)]
 
@@ -129,7 +149,7 @@ class Declaration(_Strict):
     revision: Slug
     title: Line
     authors: list[Line] = Field(min_length=1, max_length=100)
-    link: HttpUrl | None = None
+    link: Link | None = None
     licence: Line
     preprocessing: Line
     parameters: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
@@ -202,6 +222,12 @@ def parse(
     return Submission(declaration, decisions, trials, run), problems
 
 
+def declared_place(path: Path) -> str | None:
+    """``name/revision`` that a submission declares; None where it cannot be read."""
+    declared, _ = _declaration(read_files(path)[0].get("submission.toml"))
+    return None if declared is None else f"{declared.name}/{declared.revision}"
+
+
 def _declaration(data: bytes | None) -> tuple[Declaration | None, list[Problem]]:
     name = "submission.toml"
     if data is None:
@@ -233,7 +259,7 @@ def _run(data: bytes | None) -> tuple[dict[str, Any] | None, list[Problem]]:
     if data is None:
         return None, []
     try:
-        run = parse_json(data)
+        run = parse_json(data, strict=True)
     except InputError as error:
         return None, [Problem("run.json", "", str(error))]
     if not isinstance(run, dict):

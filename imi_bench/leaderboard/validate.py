@@ -137,6 +137,8 @@ def validate(
         problems += evidence_problems(submission.declaration, index, board)
         problems += panel.problems(submission.decisions, index)
     elif trials is not None:
+        if submission.trials is not None:
+            problems.append(Problem("trials.parquet", "", "unexpected: the board has the trials"))
         problems += leakage(submission.declaration.calibration, trials.index, board)
         problems += leakage_of_run(submission.run, trials.index, board)
     if trials is None or (problems := problems + _table_problems(submission, trials, board)):
@@ -267,6 +269,8 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
     elif len(observers) != 1:
         message = f"found {len(observers)} observers, wanted 1"
         problems.append(Problem(_DECISIONS, "observer", message))
+    strange = {o for o in observers.tolist() if len(o) > 300 or not o.isprintable()}
+    report("observer", frame["observer"].isin(strange), "a name that can be seen")
     rows = expected.rows_of(frame["trial_id"])
     report("trial_id", pd.Series(rows < 0), "a trial of the board")
     report("trial_id", frame.duplicated(["observer", "trial_id"]), "each trial once")

@@ -30,6 +30,7 @@ from imi_bench.leaderboard.store import Store
 from imi_bench.leaderboard.validate import validate
 from imi_bench.progress import progress
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import one_line
 from imi_bench.threads import one_thread
 
 SCORE_HELP = {
@@ -37,9 +38,11 @@ SCORE_HELP = {
     "under a choice model fitted to people on other units. Higher is better.",
     "interpretability": "Mean over units of the probability that a person would choose the "
     "activating query (natural exemplars, easy queries), predicted by a panel of observers whose "
-    "choice models were fitted to people on other networks. Higher is better.",
+    "choice models were fitted to people on other networks. A drawn unit that is left out counts "
+    "as a guess. Higher is better.",
 }
 SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
+_LINK = "is a symbolic link, wanted a folder or zip"
 _FAULT = "a fault of the program"
 _BATCH = 16
 _WORTH_PROCESSES = 40
@@ -258,7 +261,9 @@ def _scored(
     """Rows of submissions and references, rejected submissions, and the human ceiling."""
     store = Store.of(board)
     judge = Judge.of(board, store=store)
-    paths = [*board.submissions(), *extra]
+    own = board.submissions()
+    linked = {path: [Problem(".", "", _LINK)] for path in own if path.is_symlink()}
+    paths = [path for path in (*own, *extra) if path not in linked]
     keys = {path: store.key(path) for path in paths}
     if not isinstance(executor, Local):
         _judge_elsewhere(board, store, keys, executor)
@@ -268,7 +273,7 @@ def _scored(
     for path in todo:
         if lasting(known[path]):
             store.put(keys[path], known[path])
-    scored, rejected = _placed(board, paths, known)
+    scored, rejected = _placed(board, [*own, *extra], known | linked)
     scored += [judge.reference(reference) for reference in board.rules.references]
     references = judge.scores.references()
     if not references:
@@ -355,12 +360,11 @@ def _placed(
 
 def _place(board: Board, path: Path) -> str:
     inside = path.is_relative_to(board.folder)
-    return path.relative_to(board.folder).as_posix() if inside else path.name
+    place = path.relative_to(board.folder).as_posix() if inside else path.name
+    return one_line(place)  # a file system takes bytes that are no text
 
 
 def _misplaced(board: Board, path: Path, name: tuple[str, str]) -> str | None:
-    if path.is_symlink():
-        return "is a symbolic link, wanted a folder or zip"
     if not path.is_dir() or not path.is_relative_to(board.folder):
         return None
     if path.relative_to(board.folder).parts[1:] == name:

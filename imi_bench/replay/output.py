@@ -136,13 +136,13 @@ def read_run(out: Path, *, trials: Path | None = None) -> Run:
         )
     try:
         about = record["trials"]
-        root, trials_hash = out / about["image_root"], about["hash"]
+        root, trials_hash = _probed(out, about["image_root"]), about["hash"]
     except (KeyError, TypeError) as error:
         raise InputError(
             "not the record of a run", where=out / "run.json", found=error, wanted="trials"
         ) from error
+    moved = _probed(out, str(about.get("image_root_from_here", "."))).resolve()
     decisions = _read_decisions(out, record)
-    moved = (out / str(about.get("image_root_from_here", "."))).resolve()
     shown = _moved(trials, decisions) if trials is not None else _shown(out, root, moved)
     if shown.hash != trials_hash:
         raise InputError(
@@ -154,6 +154,22 @@ def read_run(out: Path, *, trials: Path | None = None) -> Run:
         )
     evidence = read_evidence(out, count=len(decisions))
     return Run(decisions, shown, record, evidence=evidence)
+
+
+def _probed(out: Path, name: str) -> Path:
+    """A folder that a record names, if the file system can be asked for it."""
+    path = out / name
+    try:
+        path.is_dir()
+        path.resolve()
+    except (OSError, ValueError) as error:  # longer than any name, or of no encoding
+        raise InputError(
+            "not the record of a run",
+            where=out / "run.json",
+            found=f"folder {name[:40]!r}",
+            wanted="a path",
+        ) from error
+    return path
 
 
 def _shown(out: Path, root: Path, moved: Path) -> Trials:

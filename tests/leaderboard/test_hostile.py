@@ -1,19 +1,29 @@
-"""Two hundred submissions that mean ill, each with the line that refuses it."""
+"""Three hundred submissions that mean ill, each with the line that refuses it."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from support.hostile import NETWORKS, OBSERVERS, ZIPS
-from support.made_networks import network_board, network_files
+from support.hostile import NETWORKS as KNOWN_NETWORKS
+from support.hostile import OBSERVERS as KNOWN
+from support.hostile import ZIPS, zipped
+from support.hostile_fresh import FRESH, FRESH_NETWORKS
+from support.made_networks import LAYERS, network_board, network_files, network_trials
 from support.made_submissions import made_board, write_folder
 
+from imi_bench.errors import InputError, NotComparableError
 from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.panel import Panel
+from imi_bench.leaderboard.render import render_pages
+from imi_bench.leaderboard.site import build_board
 from imi_bench.leaderboard.validate import Expected, validate
 from imi_bench.leaderboard.verify import Judge, verify
+
+OBSERVERS, NETWORKS = KNOWN | FRESH, KNOWN_NETWORKS | FRESH_NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,9 @@ def test_zip_refused_in_one_line(name: str, board: Board, trials: Expected, tmp_
 
 
 def test_the_corpus_is_large() -> None:
-    assert len(OBSERVERS) + len(NETWORKS) + len(ZIPS) >= 140  # test_submissions.py has 63 more
+    assert not KNOWN.keys() & FRESH.keys()
+    assert not KNOWN_NETWORKS.keys() & FRESH_NETWORKS.keys()
+    assert len(OBSERVERS) + len(NETWORKS) + len(ZIPS) >= 240  # test_submissions.py has 63 more
 
 
 def test_a_good_network_is_scored(networks: Board, tmp_path: Path) -> None:
@@ -88,7 +100,6 @@ def test_a_good_network_is_scored(networks: Board, tmp_path: Path) -> None:
 
 
 def test_what_comes_to_a_board_is_used_or_refused(tmp_path: Path, shared: Path) -> None:
-    from support.hostile import zipped
     from support.made_submissions import good_files
 
     board = made_board(tmp_path)
@@ -114,7 +125,6 @@ def test_what_comes_to_a_board_is_used_or_refused(tmp_path: Path, shared: Path) 
 
 
 def test_a_zip_is_used(tmp_path: Path) -> None:
-    from support.hostile import zipped
     from support.made_submissions import good_files
 
     board = made_board(tmp_path, names=())
@@ -123,3 +133,78 @@ def test_a_zip_is_used(tmp_path: Path) -> None:
     table, _ = verify(board)
     assert [row.name for row in table.rows if row.kind == "submission"] == ["some-observer"]
     assert not table.rejected
+
+
+def test_whatever_lies_there_ends_no_build(tmp_path: Path) -> None:
+    """Names that are no text, links into the system, pipes; on the board they read alike."""
+    board = made_board(tmp_path)
+    root = board.folder / "submissions"
+    (Path(os.fsdecode(os.fsencode(root) + b"/\xff\xfe")) / "1").mkdir(parents=True)
+    (root / "a\n::error::x" / "1").mkdir(parents=True)
+    os.mkfifo(root / "pipe")
+    for name, target in (("root", "/"), ("zero.zip", "/dev/zero"), ("loop", "loop"), ("no", "/x")):
+        (root / name).symlink_to(target)
+    (root / "deep").mkdir()
+    (root / "deep" / "1").symlink_to(root / "some-observer" / "1")
+    build_board(board)
+    text = (board.folder / "README.md").read_text()
+    assert str(tmp_path) not in text
+    assert not any(line.startswith("::") for line in text.splitlines())
+    table, details = verify(board)
+    assert {why for place, why in table.rejected if place.split("/")[1] in ("root", "loop", "no")}
+    assert sum("symbolic link" in why for _, why in table.rejected) == 5
+    assert all(page.encode() for page in render_pages(table, details=details).values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"version": "9", "rules_hash": "x"}',
+        '{"version": null, "rules_hash": null}',
+        '{"rows": 5}',
+        "<<<<<<< HEAD",
+        "\ufeff{}",
+    ],
+)
+def test_a_forged_record_of_a_board_is_refused(text: str, tmp_path: Path) -> None:
+    board = made_board(tmp_path)
+    rules = board.folder / "board.toml"
+    rules.write_text('published = "2026-01-01"\n' + rules.read_text())
+    (board.folder / "board.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"board\.json"):
+        build_board(Board.read(board.folder))
+
+
+def test_a_stray_zip_hides_no_missing_evidence(tmp_path: Path) -> None:
+    board = made_board(tmp_path, names=("one", "two"))
+    build_board(board)
+    root = board.folder / "submissions"
+    (root / "note.zip").write_bytes(b"PK")
+    shutil.rmtree(root / "two")
+    with pytest.raises(NotComparableError, match="two/1"):
+        build_board(board)
+    files = {f.name: f.read_bytes() for f in (root / "one" / "1").iterdir()}
+    (root / "one.zip").write_bytes(zipped(files))
+    shutil.rmtree(root / "one")
+    with pytest.raises(NotComparableError, match="evidence of 1 of 2 rows"):
+        build_board(board)
+
+
+def test_units_left_out_are_guesses(networks: Board, tmp_path: Path) -> None:
+    frame = network_trials()
+    units = frame["layer"] + "/" + frame["unit"].astype(str)
+    gone = sorted(set(units))[:2]
+    kept = network_files(
+        frame[~units.isin(gone)], sampling={"layers": LAYERS, "left_out": [*gone, gone[0]]}
+    )
+    judged = Judge.of(networks).judge(write_folder(kept, tmp_path / "s"))
+    assert not isinstance(judged, list)
+    whole = Judge.of(networks).judge(
+        write_folder(network_files(frame[~units.isin(gone)], sampling=None), tmp_path / "w")
+    )
+    assert isinstance(whole, list)  # left out and not said
+    assert judged.row.score.clusters == 12
+    assert judged.found is not None
+    assert judged.row.facts["units left out"].startswith("2 of 12")
+    values = judged.row.more["panel's disagreement"]
+    assert values.clusters == 10
