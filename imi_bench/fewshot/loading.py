@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -99,8 +100,8 @@ def _card_in_context(name: str) -> bool:
 def _priced(observer: InContext) -> None:
     """Refuse a budget of money that could never be used up."""
     budget = None if observer.ledger is None else observer.ledger.max_cost
-    price = getattr(observer.model, "price_in", None)
-    if budget is not None and price == 0:
+    prices = [getattr(observer.model, f"price_{way}", None) for way in ("in", "out")]
+    if budget is not None and prices == [0, 0]:
         raise InputError(
             "a budget of money needs prices",
             where=observer.name,
@@ -117,6 +118,9 @@ def parameters_of(
         raise InputError(
             "parameters of no observer", found=sorted(unknown), wanted=sorted(observers)
         )
+    for name, count in found.items():
+        if not 0 < count < math.inf:
+            raise InputError("no number of parameters", where=name, found=count, wanted="above 0")
     for name, observer in observers.items():
         counted = getattr(observer.model, "parameters", None)
         if name not in found and isinstance(counted, int):

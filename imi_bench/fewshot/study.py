@@ -18,7 +18,7 @@ import pandas as pd
 
 from imi_bench.arguments import checked
 from imi_bench.errors import InputError, NotComparableError
-from imi_bench.fewshot.budget import most, shots_of
+from imi_bench.fewshot.budget import most, repeated, shots_of
 from imi_bench.fewshot.contamination import check
 from imi_bench.fewshot.curves import FewShot, Point
 from imi_bench.fewshot.design import SHOTS, Design
@@ -35,7 +35,6 @@ from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import BothOrders, InContext, order_table
 from imi_bench.observers.incontext.shots import set_aside
 from imi_bench.observers.protocol import Encoder
-from imi_bench.provenance import generator
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.scores.report import score
 from imi_bench.stats.estimate import Estimate
@@ -273,11 +272,9 @@ class _Asked:
 
     def flips(self, runs: Sequence[_Run]) -> list[dict[str, Any]]:
         """Ask some trials a second time, past the ledger's first answers."""
-        count = min(self.design.repeats, len(self.tests))
-        if not count:
+        chosen = repeated(self.tests, self.design)
+        if chosen is None:
             return []
-        rng = generator(self.design.seed, "repeats")
-        chosen = self.tests.take(np.sort(rng.permutation(len(self.tests))[:count]))
         blind = chosen.blind(seed=self.design.seed)
         asked = most(self.design)
         second, _ = _answers(
@@ -357,9 +354,7 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
         observer=name,
         shots=runs[0].count,
         ablation=runs[0].ablation,
-        accuracy=two_way_mean(
-            frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), frame["draw"].to_numpy()
-        ),
+        accuracy=_accuracy(frame),
         coverage=float(frame["status"].isin(["ok", "tie"]).mean()),
         strong_as_a=float(frame["strong_as_a"].mean()),
         strong_as_b=float(frame["strong_as_b"].mean()),
@@ -368,6 +363,14 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
         mass=habits["mass"],
         bits=against.get("bits"),
         agreement=against.get("agreement"),
+    )
+
+
+def _accuracy(frame: pd.DataFrame) -> Estimate:
+    if not frame["status"].isin(["ok", "tie"]).any():
+        return Estimate.undefined("no trial has an answer")
+    return two_way_mean(
+        frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), frame["draw"].to_numpy()
     )
 
 
@@ -391,6 +394,10 @@ def _baselines(
                     "a baseline on other trials", where=name, found="no tested trial", wanted="all"
                 )
             name = f"{name} ({len(units) - missing} of {len(units)} trials)"
+        if name in found:
+            raise InputError(
+                "two baselines of one name", found=name, wanted="one of each", do="leave one out"
+            )
         ids = np.asarray(trial_id)[keep]
         own = pd.DataFrame({"trial_id": ids, "credit": np.asarray(credit)[keep]})
         found[name] = two_way_mean(

@@ -33,5 +33,15 @@ def test_likelihoods_are_those_of_a_language_model(script: ModuleType) -> None:
     shared = "steel drum, tractor,"
     whole = model.likelihood(f"{shared} barn,", " tub")
     model.memory.clear()
-    kept = model.likelihood(f"{shared} barn,", " tub", shared=shared)
+    (kept,) = model.likelihoods(f"{shared} barn,", [" tub"], shared=shared)
     assert kept == pytest.approx(whole, abs=1e-3)
+
+
+def test_letters_in_one_pass_are_those_of_two(script: ModuleType) -> None:
+    model = script.SmolLM2()
+    before = "Image A: tub\nImage B: barn\nAnswer:"
+    one, other = model.likelihoods(before, [" A", " B"])
+    model.memory.clear()
+    assert model.likelihood(before, " A") == pytest.approx(one, abs=1e-4)
+    assert model.likelihood(before, " B") == pytest.approx(other, abs=1e-4)
+    assert model.likelihood(before, " A or B") < one

@@ -60,9 +60,10 @@ def test_dry_run_budget_and_page(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, said = run(command, capsys, "--dry-run")
-    # 5 tests in 2 orders, 1 + 2 x 2 cells, a call for letters each, 2 trials twice in 2 orders
+    # 5 tests in 2 orders, 1 + 2 x 2 cells, a call for letters each and one without any image,
+    # 2 trials twice in 2 orders
     assert code == 0
-    assert "59 calls to make (0 known)" in said
+    assert "60 calls to make (0 known)" in said
     assert server.requests == []
     code, _, said = run(command, capsys)
     assert code == 2
@@ -73,7 +74,7 @@ def test_dry_run_budget_and_page(
     assert len(server.requests) == 20
     code, out, said = run(command, capsys, "--yes")
     assert code == 0, said
-    assert len(server.requests) == 60  # and one without any image
+    assert len(server.requests) == 60
     assert "SIMULATED" in out
     assert "changed its answer in 0 of 2" in said
     found = read_study(tmp_path / "out")
@@ -86,9 +87,15 @@ def test_dry_run_budget_and_page(
     shown = list((tmp_path / "out" / "prompts").glob("*.png"))
     assert shown
     assert all(f"prompts/{file.name}" in page for file in shown)
+    code, _, said = run(command, capsys, "--dry-run")
+    assert "0 calls to make (60 known)" in said
     code, _, said = run([*command, "--seed", "1"], capsys, "--yes")
     assert code == 2
     assert "holds another run" in said
+    for wrong in (["--seed", "-1"], ["--tokens-per-image", "-3"], ["--parameters", "-5"]):
+        code, _, said = run([*command, *wrong], capsys, "--yes", "--force")
+        assert code == 2
+        assert said.strip().splitlines()[-1].startswith("error: ")
 
 
 def test_a_killed_study_asks_no_question_twice(

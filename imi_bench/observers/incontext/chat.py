@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import math
 import os
 import re
 import time
@@ -27,12 +28,14 @@ from imi_bench.extras import require
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.scoring import (
+    Outcome,
     Scored,
     from_samples,
     from_top_tokens,
     plain,
 )
 from imi_bench.progress import progress
+from imi_bench.provenance import generator
 
 OPENAI = "https://api.openai.com/v1"
 _OPTIONS = {
@@ -49,6 +52,7 @@ _OPTIONS = {
     "served": str,
 }
 BACK_OFF = 0.5  # seconds before the first retry; doubled each time
+LONGEST_WAIT = 3600.0  # seconds that a server may ask to wait
 _FATAL = {
     401: ("the server refuses the key", "set OPENAI_API_KEY to a valid key"),
     404: ("the server does not know the model", "give the name it is served under"),
@@ -108,12 +112,17 @@ class Chat:
         seed: int = 0,
         ledger: Ledger | None = None,
     ) -> None:
-        if not 1 <= top_logprobs <= 20 or samples < 0 or in_flight < 1:
-            raise InputError(
-                "bad option",
-                found=f"top_logprobs={top_logprobs}, samples={samples}, in_flight={in_flight}",
-                wanted="1 to 20, 0 or more, 1 or more",
-            )
+        _require(
+            ("top_logprobs", top_logprobs, 1, 20),
+            ("samples", samples, 0, 1000),
+            ("in_flight", in_flight, 1, 1000),
+            ("max_tokens", max_tokens, 1, math.inf),
+            ("retries", retries, 0, 100),
+            ("timeout", timeout, 0.001, 86400),
+            ("price_in", price_in, 0, 1e9),
+            ("price_out", price_out, 0, 1e9),
+            ("seed", seed, 0, math.inf),
+        )
         self.model, self.base_url = model, base_url.rstrip("/")
         self.samples, self.max_tokens, self.top_logprobs = samples, max_tokens, top_logprobs
         self.in_flight, self.timeout, self.retries = in_flight, timeout, retries
@@ -132,6 +141,8 @@ class Chat:
             "system": system,
             "seed": seed,
         }
+        if samples:
+            self.identity["seeds"] = "one a prompt"
 
     @classmethod
     def from_options(
@@ -203,6 +214,7 @@ class Chat:
             try:
                 reply = await client.chat.completions.create(**body)
                 answer = self._read(reply)
+                answer = replace(answer, text=_without_key(answer.text))
                 usage = {**answer.usage, "seconds": time.perf_counter() - started}
                 return replace(answer, usage=usage, served=_served(reply))
             except openai.APIStatusError as error:
@@ -252,6 +264,9 @@ class Chat:
             "seed": self.seed,
         }
         if self.samples:
+            # one seed for all would give all trials, and both times, the same luck
+            drawn = generator(self.seed, "samples", prompt.key(), prompt.repeat)
+            body["seed"] = int(drawn.integers(2**31))
             return {**body, "temperature": 1.0, "n": self.samples}
         return {
             **body,
@@ -284,10 +299,10 @@ class Chat:
             return Scored.none("unparsed", text="no choice", usage=usage)
         choice = reply.choices[0]
         text = choice.message.content or ""
-        if choice.finish_reason == "content_filter":
-            return Scored.none("filtered", text=text, usage=usage)
-        if getattr(choice.message, "refusal", None):
-            return Scored.none("refused", text=choice.message.refusal, usage=usage)
+        why = _withheld(choice)
+        if why and not self.samples:
+            said = getattr(choice.message, "refusal", None) or text
+            return Scored.none(why, text=said, usage=usage)
         if self.samples:
             if len(reply.choices) < self.samples:
                 raise InputError(
@@ -297,7 +312,13 @@ class Chat:
                     wanted=self.samples,
                     do="ask for samples=1, or use log-probabilities",
                 )
-            return from_samples([c.message.content for c in reply.choices], usage=usage)
+            made = from_samples(
+                [None if _withheld(c) else c.message.content for c in reply.choices], usage=usage
+            )
+            reasons = [why for c in reply.choices if (why := _withheld(c))]
+            if made.outcome == "unparsed" and reasons:  # the most frequent reason
+                made = replace(made, outcome=max(reasons, key=reasons.count))
+            return made
         listed = choice.logprobs.content if choice.logprobs is not None else None
         if not listed:
             if choice.finish_reason == "length" and not text:
@@ -336,13 +357,25 @@ class Chat:
             return None
         stated = error.response.headers.get("retry-after")
         try:
-            return max(0.0, float(stated)) if stated else BACK_OFF * 2**attempt
+            wait = max(0.0, float(stated)) if stated else BACK_OFF * 2**attempt
         except ValueError:
             return float(BACK_OFF * 2**attempt)
+        if wait > LONGEST_WAIT:
+            raise InputError(
+                "the server asks to wait long",
+                where=f"{_public(self.base_url)}, model {self.model}",
+                found=f"retry-after {stated} s",
+                wanted=f"at most {LONGEST_WAIT:g} s",
+                do="run again later: answers so far are kept",
+            )
+        return wait
 
     def _final(self, error: Any) -> Scored:
         """A status that ends a request, or the whole run where no request can do better."""
-        status, message = error.status_code, " ".join(str(error.message).split())[:300]
+        status, message = (
+            error.status_code,
+            _without_key(" ".join(str(error.message).split()))[:300],
+        )
         where = f"{_public(self.base_url)}, model {self.model}"
         if status in _FATAL:
             what, do = _FATAL[status]
@@ -392,6 +425,26 @@ async def _rest(seconds: float, stopping: asyncio.Event) -> None:
     """Wait, unless the run is to stop."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), timeout=seconds)
+
+
+def _withheld(choice: Any) -> Outcome | None:
+    """Why one choice holds no answer, where the server says so."""
+    if choice.finish_reason == "content_filter":
+        return "filtered"
+    return "refused" if getattr(choice.message, "refusal", None) else None
+
+
+def _without_key(text: str) -> str:
+    """What a server said, less the key if it repeats it."""
+    key = os.environ.get("OPENAI_API_KEY") or ""
+    return text.replace(key, "[key]") if key else text
+
+
+def _require(*ranges: tuple[str, float, float, float]) -> None:
+    for name, value, low, high in ranges:
+        if not low <= value <= high:
+            wanted = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+            raise InputError(f"option {name}", found=value, wanted=wanted)
 
 
 def _served(reply: Any) -> str:

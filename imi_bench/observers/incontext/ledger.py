@@ -54,6 +54,9 @@ class Ledger:
     def __init__(
         self, path: str | Path, *, max_requests: int | None = None, max_cost: float | None = None
     ) -> None:
+        for name, most in (("max_requests", max_requests), ("max_cost", max_cost)):
+            if most is not None and not most >= 0:
+                raise InputError(f"a budget: {name}", found=most, wanted="0 or more")
         self.path = Path(path)
         self.max_requests, self.max_cost = max_requests, max_cost
         self.requests = 0
@@ -113,7 +116,7 @@ class Ledger:
     def keep(self, key: str, answer: Scored, *, model: str, seconds: float) -> None:
         """Store an answer (not a refusal or error) and the call that gave it."""
         usage = answer.usage
-        with self._lock:
+        with self._lock, _readable(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             if answer.outcome == "ok":
                 self._db.execute(

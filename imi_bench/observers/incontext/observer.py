@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -221,17 +221,6 @@ class InContext:
             answers += self._ask(prompts, again=again)
         return BothOrders(tuple(answers[0::2]), tuple(answers[1::2]))
 
-    def unknown(self, trials: BlindTrials) -> int:
-        """How many requests `both_orders` would make."""
-        if self.ledger is None or not self.ledger.holds_answers:
-            return 2 * len(trials)
-        known = self.ledger.known
-        return sum(
-            known(self._key(prompt)) is None
-            for prompts in self._prompts(trials)
-            for prompt in prompts
-        )
-
     def letters(self, trials: BlindTrials) -> dict[str, Scored]:
         """What the model says for a letter as such.
 
@@ -242,10 +231,41 @@ class InContext:
             (Zhao et al. 2021, arXiv 2102.09690); ``unconditional``: after the words alone (Brown
             et al. 2020, section 2.4), absent where the model cannot be asked without images.
         """
+        asked = self._letters(trials)
+        return dict(zip(asked, self._ask(list(asked.values())), strict=True))
+
+    def _letters(self, trials: BlindTrials) -> dict[str, Prompt]:
         asked = {"content-free": content_free(self.prompt(trials, 0))}
         if getattr(self.model, "reads_words_alone", False):
             asked["unconditional"] = unconditional()
-        return dict(zip(asked, self._ask(list(asked.values())), strict=True))
+        return asked
+
+    def calls(
+        self, trials: BlindTrials, *, again: bool = False, words: bool = True
+    ) -> tuple[int, int]:
+        """How many requests a run makes, and how many of them the ledger knows.
+
+        Parameters
+        ----------
+        trials : BlindTrials
+        again : bool
+            Of `both_orders` alone, asked a second time; else of it and of `letters`.
+        words : bool
+            Count the request without images, which all runs of an observer share.
+        """
+        letters = {} if again else self._letters(trials)
+        if not words:
+            letters.pop("unconditional", None)
+        count = 2 * len(trials) + len(letters)
+        if self.ledger is None or not self.ledger.holds_answers:
+            return count, 0
+        known = self.ledger.known
+        keys = [
+            self._key(prompt, again=again)
+            for prompts in (*self._prompts(trials), list(letters.values()))
+            for prompt in prompts
+        ]
+        return count, sum(known(key) is not None for key in keys)
 
     def _prompts(self, trials: BlindTrials) -> Iterator[list[Prompt]]:
         """Prompts of some trials at a time: all of them together would fill the memory."""
@@ -276,6 +296,7 @@ class InContext:
 
     def _ask(self, prompts: Sequence[Prompt], *, again: bool = False) -> list[Scored]:
         keys = [self._key(prompt, again=again) for prompt in prompts]
+        prompts = [replace(prompt, repeat=1) for prompt in prompts] if again else prompts
         answers: list[Scored | None] = [
             None if self.ledger is None else self.ledger.known(key) for key in keys
         ]
@@ -296,7 +317,15 @@ class InContext:
                 answer = scored(self.model(prompts[place]), where=f"model of '{self.name}'")
                 answers[place] = answer
                 self._keep(keys[place], answer, seconds=time.perf_counter() - started)
-        return [answer for answer in answers if answer is not None]
+        made = [answer for answer in answers if answer is not None]
+        if len(made) < len(prompts):  # else those that came would stand for other trials
+            raise InputError(
+                "a model left prompts without an answer",
+                where=f"model of '{self.name}'",
+                found=f"{len(made)} answers",
+                wanted=f"{len(prompts)}",
+            )
+        return made
 
     def _keep(self, key: str, answer: Scored, *, seconds: float) -> None:
         if self.ledger is not None:

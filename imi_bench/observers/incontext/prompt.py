@@ -55,10 +55,13 @@ class Prompt:
     ----------
     shots : tuple of Shown
     question : Shown
+    repeat : int
+        How often it was asked before: a model that samples must not sample the same again.
     """
 
     shots: tuple[Shown, ...]
     question: Shown
+    repeat: int = 0
 
     def __iter__(self) -> Iterator[Shown]:
         yield from self.shots
@@ -70,7 +73,7 @@ class Prompt:
         return [image for shown in self for image in shown.images]
 
     def key(self) -> str:
-        """SHA-256 over every word, pixel and place."""
+        """SHA-256 over every word, pixel and place; the same whenever it is asked."""
         digest = hashlib.sha256()
         for shown in self:
             for part in (*shown.parts, shown.answer or ""):

@@ -181,15 +181,22 @@ class Transformer:
 
     def _inputs(self, text: str, shown: Sequence[Shown] | Prompt) -> dict[str, Any]:
         images = [Image.fromarray(image) for one in shown for image in one.images]
+        first = getattr(self.processor.tokenizer, "bos_token", None)
         made = self.processor(
-            text=[text], images=images or None, return_tensors="pt", truncation=False
+            text=[text],
+            images=images or None,
+            return_tensors="pt",
+            truncation=False,
+            # the template may have written the token of the beginning: never a second one
+            add_special_tokens=not (first and text.startswith(first)),
         )
         return {name: value.to(self.model.device) for name, value in made.items()}
 
     def _continuation(self, prompt: Prompt, text: str, option: str) -> list[int]:
         """Tokens of the option as the chat template would write it after the prompt."""
-        answered = (*prompt.shots, Shown(prompt.question.parts, option))
-        whole = self._text(answered, asking=False)
+        answered = [(*prompt.shots, Shown(prompt.question.parts, one)) for one in OPTIONS]
+        said = dict(zip(OPTIONS, (self._text(one, asking=False) for one in answered), strict=True))
+        whole = said[option]
         if not whole.startswith(text):
             raise InputError(
                 "the chat template writes an answer otherwise than it asks for one",
@@ -197,8 +204,11 @@ class Transformer:
                 found=repr(whole[-60:]),
                 wanted=f"a continuation of {text[-40:]!r}",
             )
-        written = whole[len(text) :]
-        written = written[: written.index(option) + len(option)]
+        # where the answers differ: the template may write an A of its own before the letter
+        letter = next(
+            i for i, two in enumerate(zip(*said.values(), strict=False)) if len({*two}) > 1
+        )
+        written = whole[len(text) : letter + len(option)]
         tokenizer = self.processor.tokenizer
         before = tokenizer(text, add_special_tokens=False)["input_ids"]
         after = tokenizer(text + written, add_special_tokens=False)["input_ids"]
