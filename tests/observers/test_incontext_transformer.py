@@ -114,3 +114,59 @@ def test_a_prompt_that_does_not_fit_is_refused() -> None:
     model.config.text_config.max_position_embeddings = 200
     with pytest.raises(InputError, match="does not fit"):
         Transformer(model, processor, identity={"model": "short"})(prompt(2))
+
+
+def test_the_beginning_is_written_once(family: tuple[str, Any, Any]) -> None:
+    """A tokenizer that adds the token of the beginning, and a template that writes it too."""
+    import copy
+
+    from tokenizers import processors
+
+    name, model, processor = family
+    plain = Transformer(model, processor, identity={"model": name})
+    adding = copy.deepcopy(processor)
+    tok = adding.tokenizer
+    tok.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tok.convert_tokens_to_ids("<s>"))]
+    )
+    asked = prompt(0)
+    first = Transformer(model, adding, identity={"model": name})
+    assert first.tokens(asked) == plain.tokens(asked) + 1  # the template writes none
+    adding.chat_template = "<s>" + processor.chat_template
+    both = Transformer(model, adding, identity={"model": name})
+    assert both.tokens(asked) == plain.tokens(asked) + 1
+    assert both(asked).difference == pytest.approx(first(asked).difference, abs=1e-5)
+
+
+def test_a_template_with_an_a_of_its_own_before_the_letter() -> None:
+    import copy
+
+    model, processor = MAKERS["llava"]()
+    said = copy.deepcopy(processor)
+    said.chat_template = processor.chat_template.replace(
+        "{{ m['role'] }}: ", "{{ m['role'] }}: {% if m['role'] == 'assistant' %}Answer {% endif %}"
+    )
+    found = Transformer(model, said, identity={"model": "llava"}).option_tokens(prompt(0))
+    assert [said.tokenizer.decode(found[o]) for o in OPTIONS] == ["Answer A", "Answer B"]
+
+
+def test_many_trials_at_once_get_what_each_gets_alone(family: tuple[str, Any, Any]) -> None:
+    from support.bright_trials import bright_trials
+
+    from imi_bench.observers.incontext.observer import InContext
+    from imi_bench.observers.incontext.shots import Shots
+
+    name, model, processor = family
+    pool, trials = bright_trials(2, seed=5), bright_trials(3)
+    shots = Shots(pool, 1, side=28)
+    made = Transformer(model, processor, identity={"model": name})
+    observer = InContext(made, identity=made.identity, shots=shots, side=28)
+    blind = trials.blind(seed=0).without_key()
+    together = observer.decide(blind).decision_variable
+    for row in (2, 0, 1):
+        fresh = Transformer(model, processor, identity={"model": name}, prefix_cache=False)
+        alone = InContext(fresh, identity=fresh.identity, shots=shots, side=28)
+        one = trials.take(np.array([row])).blind(seed=0).without_key()
+        value = alone.decide(one).decision_variable
+        # which query is shown first may differ: that turns the sign, exactly
+        assert abs(value[0]) == pytest.approx(abs(together[row]), abs=1e-4)
