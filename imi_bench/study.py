@@ -2,12 +2,13 @@
 
 ::
 
-    trials -> blind -> decide -> calibrate -> score -> learn -> report
+    trials -> blind -> decide -> learn -> calibrate -> score -> report
 
 Each step is a function from the study so far to the study with one part more; `STEPS` lists them
 in order and `run_study` walks the list. ``imi-bench demo`` is this list on the embedded
 mini-benchmark. What travels between the steps are the frozen tables of `imi_bench.tables`:
-read that file next.
+read that file next. Where `Plan.processes` is 2, some observers answer, and the measure is
+learnt, in a second process while this one goes on (`imi_bench.beside`); no number depends on it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from imi_bench.beside import Beside, Due, beside
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.errors import InputError, MissingExtraError
 from imi_bench.measure.learned import Learned, learn
@@ -33,11 +35,12 @@ from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
-from imi_bench.tables import BlindingKey, Study, Trials
+from imi_bench.tables import BlindingKey, DecisionVariables, Study, Trials
 
 PARTS = ("colour-histogram", "oriented-energy", "hog")
 """Observers that a measure is learnt of."""
-SMALL_ENCODER = "timm:test_resnet?pretrained=false"
+ALONE = ("ssim", "pixel-cosine", "pixel-l2", "chance", "one-side")
+"""Observers that share no work with others: they may answer in another process."""
 TITLE = "Machine observers on the mini-benchmark"
 Part = TypeVar("Part")
 
@@ -59,6 +62,8 @@ class Plan:
         Arguments of `imi_bench.simulation.world.build`, such as a smaller number of networks.
     force : bool
         Replace other runs in the folder.
+    processes : int
+        1 or 2; the results are the same.
     """
 
     folder: Path
@@ -66,6 +71,7 @@ class Plan:
     seed: int = 0
     world: Mapping[str, int] = field(default_factory=dict)
     force: bool = False
+    processes: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +95,14 @@ class StudySoFar:
         Observers that could not run, and why.
     summary : Summary
         All numbers of the report.
+    learning : Due
+        The measure that is being learnt.
+    learned : Learned
+        It, once the report is written; None with too few observers.
     page : Path
         The report.
+    other : Beside
+        Takes work off this process.
     """
 
     plan: Plan
@@ -101,8 +113,10 @@ class StudySoFar:
     runs: tuple[ObserverRun, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     summary: Summary | None = None
+    learning: Due[Learned | None] | None = None
     learned: Learned | None = None
     page: Path | None = None
+    other: Beside = field(default_factory=Beside)
 
     @property
     def exhibit(self) -> ReportData:
@@ -161,25 +175,55 @@ def decide(study: StudySoFar) -> StudySoFar:
     """Let every observer answer every trial, blind; the ideal one alone reads activations."""
     plan, trials = study.plan, made(study.trials)
     runs, skipped = [_ideal_run(study)], dict(study.skipped)
+    due = {name: study.other.start(_answered, name, plan, trials) for name in _alone(plan)}
+    # one thread: sums in one order whatever the machine, so that the page has the same bytes
+    with threadpool_limits(limits=1):
+        here = {name: _answered(name, plan, trials) for name in plan.observers if name not in due}
     for name in plan.observers:
-        try:
-            observer = load_observer(name, device="cpu", seed=plan.seed)
-        except MissingExtraError as error:
-            skipped[name] = str(error)
-            continue
-        place = _place(plan, ObserverRun.folder_of(observer.name))
-        # one thread: sums in one order whatever the machine, so that the page has the same bytes
-        with threadpool_limits(limits=1):
-            done = replay(
-                observer,
-                trials,
-                seed=plan.seed,
-                out=place,
-                cache=plan.folder / "cache",
-                force=plan.force,
-            )
-        runs.append(ObserverRun(done.decisions, done.record, evidence=done.evidence))
+        run = due[name].result() if name in due else here[name]
+        if isinstance(run, ObserverRun):
+            runs.append(run)
+        else:
+            skipped[name] = run
     return replace(study, runs=tuple(runs), skipped=skipped)
+
+
+def _alone(plan: Plan) -> list[str]:
+    """Observers that may answer elsewhere, the longest work first."""
+    return [name for name in ALONE if name in plan.observers]
+
+
+def _answered(name: str, plan: Plan, trials: Trials) -> ObserverRun | str:
+    """An observer's run, or why it could not run."""
+    try:
+        observer = load_observer(name, device="cpu", seed=plan.seed)
+    except MissingExtraError as error:
+        return str(error)
+    done = replay(
+        observer,
+        trials,
+        seed=plan.seed,
+        out=_place(plan, ObserverRun.folder_of(observer.name)),
+        cache=plan.folder / "cache",
+        force=plan.force,
+    )
+    return ObserverRun(done.decisions, done.record, evidence=done.evidence)
+
+
+def learn_parts(study: StudySoFar) -> StudySoFar:
+    """Learn from the panel how much colour, texture and gradients count, and write the measure."""
+    parts = [run.decisions for run in study.runs if run.decisions.observer in PARTS]
+    if len(parts) < 2:
+        return study
+    place = study.plan.folder / "learned"
+    return replace(study, learning=study.other.start(_learnt, parts, made(study.answers), place))
+
+
+def _learnt(parts: list[DecisionVariables], answers: Study, place: Path) -> Learned:
+    several = len(set(answers.trials.network)) > 1
+    found = learn(parts, answers, by="network" if several else "unit", n_boot=0, curves=0)
+    found.write(place)
+    return found
 
 
 def calibrate_all(study: StudySoFar) -> StudySoFar:
@@ -199,18 +243,6 @@ def score_all(study: StudySoFar) -> StudySoFar:
     return replace(study, summary=summarise(study.exhibit))
 
 
-def learn_parts(study: StudySoFar) -> StudySoFar:
-    """Learn from the panel how much colour, texture and gradients count, and write the measure."""
-    parts = [run.decisions for run in study.runs if run.decisions.observer in PARTS]
-    if len(parts) < 2:
-        return study
-    answers, plan = made(study.answers), study.plan
-    several = len(set(answers.trials.network)) > 1
-    found = learn(parts, answers, by="network" if several else "unit", n_boot=0, curves=0)
-    found.write(plan.folder / "learned")
-    return replace(study, learned=found)
-
-
 def _gains(found: Learned) -> dict[str, Any]:
     told = found.to_json()
     return {name: told[name] for name in ("bits", "best_single", "difference", "against_equal")}
@@ -221,16 +253,17 @@ def report(study: StudySoFar) -> StudySoFar:
     folder = study.plan.folder
     write_report_data(study.exhibit, folder)
     page = write_page(study.exhibit, folder / "report.html", summary=made(study.summary))
-    return replace(study, page=page)
+    learned = None if study.learning is None else study.learning.result()
+    return replace(study, page=page, learned=learned)
 
 
 STEPS = (
     Step("trials", make_trials, "make the mini-benchmark and write it to disk"),
     Step("blind", blind, "hide names and answers, draw the sides"),
     Step("decide", decide, "let every observer answer every trial"),
+    Step("learn", learn_parts, "learn from the panel how much each part counts"),
     Step("calibrate", calibrate_all, "fit choice models to the panel, units held out"),
     Step("score", score_all, "compare predictions with answers and ceilings"),
-    Step("learn", learn_parts, "learn from the panel how much each part counts"),
     Step("report", report, "draw the figures and write the page"),
 )
 
@@ -257,13 +290,16 @@ def run_study(plan: Plan, *, tell: Callable[[Step], None] = lambda step: None) -
     Examples
     --------
     >>> [step.name for step in STEPS]
-    ['trials', 'blind', 'decide', 'calibrate', 'score', 'learn', 'report']
+    ['trials', 'blind', 'decide', 'learn', 'calibrate', 'score', 'report']
     """
-    study = StudySoFar(plan)
-    for step in STEPS:
-        tell(step)
-        study = step.function(study)
-    return study
+    with beside(processes=plan.processes) as other:
+        study = StudySoFar(plan, other=other)
+        if plan.processes > 1:
+            other.start(light_observers)  # its imports are done by the time it is needed
+        for step in STEPS:
+            tell(step)
+            study = step.function(study)
+    return replace(study, other=Beside())
 
 
 def light_observers() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imi_bench"
 # A module may import from its own room and from those before it.
 ORDER = (
     "errors arguments extras text places provenance progress executors arrays documents rooms "
-    "records installation results plots threads",
+    "records installation results plots threads beside",
     "tables stats pages",
     "vision",
     "stimuli release simulation",

@@ -12,9 +12,10 @@ from scipy.stats import binomtest
 
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, MissingExtraError
+from imi_bench.provenance import plain
 from imi_bench.report.page import write_page
 from imi_bench.report.reading import read_report_data
-from imi_bench.study import STEPS, Plan, StudySoFar, light_observers, made, run_study
+from imi_bench.study import PARTS, STEPS, Plan, StudySoFar, light_observers, made, run_study
 
 SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 32}
 OBSERVERS = ("chance", "one-side", "pixel-l2")
@@ -30,6 +31,7 @@ def test_steps_are_those_of_the_data_flow() -> None:
         "trials",
         "blind",
         "decide",
+        "learn",
         "calibrate",
         "score",
         "report",
@@ -96,6 +98,20 @@ def test_another_run_gives_the_same_page_and_another_seed_another(
     assert made(other.trials).hash != made(done.trials).hash
 
 
+def test_two_processes_give_the_same_page_and_measure(tmp_path: Path) -> None:
+    observers = ("ssim", *PARTS, "chance")
+    one, two = (
+        run_study(Plan(tmp_path / str(n), observers, world=SMALL, processes=n)) for n in (1, 2)
+    )
+    assert [run.name for run in two.runs] == ["ideal", *observers]
+    assert made(two.page).read_bytes() == made(one.page).read_bytes()
+    assert plain(two) | {"report": ""} == plain(one) | {"report": ""}
+    told = [(study.plan.folder / "learned" / "learned.json").read_bytes() for study in (one, two)]
+    assert told[0] == told[1]
+    with pytest.raises(InputError, match="another run"):
+        run_study(Plan(two.plan.folder, ("chance",), world=SMALL, seed=9, processes=2))
+
+
 def test_a_folder_with_other_runs_is_refused_without_force(done: StudySoFar) -> None:
     with pytest.raises(InputError, match="another run"):
         run_study(Plan(done.plan.folder, ("chance",), world=SMALL, seed=9))
@@ -133,9 +149,7 @@ def test_the_whole_demo_orders_the_kinds_of_units(tmp_path: Path) -> None:
 
 @pytest.mark.vision
 def test_a_small_network_encoder_joins_in(tmp_path: Path) -> None:
-    from imi_bench.study import SMALL_ENCODER
-
-    study = run_study(Plan(tmp_path, (SMALL_ENCODER,), world=SMALL))
+    study = run_study(Plan(tmp_path, ("timm:test_resnet?pretrained=false",), world=SMALL))
     assert study.skipped == {}
     assert "random weights, untrained" in made(study.page).read_text(encoding="utf-8")
     assert "torch" in sys.modules

@@ -27,12 +27,13 @@ def demo(
 ) -> None:
     """Make simulated trials and participants, run the light observers, write a report.
 
-    Needs no network and no torch; with torch installed a small untrained network joins in.
+    Needs no network and no torch. Uses two cores where there are two.
     """
-    from imi_bench.study import SMALL_ENCODER, STEPS, Plan, light_observers, run_study
+    from imi_bench.beside import cores
+    from imi_bench.study import STEPS, Plan, light_observers, run_study
 
     started = time.perf_counter()
-    plan = Plan(out, (*light_observers(), SMALL_ENCODER), seed=seed, force=force)
+    plan = Plan(out, light_observers(), seed=seed, force=force, processes=min(2, cores()))
     done = run_study(
         plan,
         tell=lambda step: note(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step.name}: {step.doc}"),

@@ -17,17 +17,10 @@ SMALL = {"n_networks": 1, "n_batches": 1, "n_scenes": 200, "size": 24}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A demo of seconds: a small world, three observers, an encoder that is not installed."""
+    """A demo of seconds: a small world, two observers, one process."""
     monkeypatch.setattr(study, "build", functools.partial(study.build, **SMALL))
     monkeypatch.setattr(study, "light_observers", lambda: ("chance", "pixel-l2"))
-
-    def load(name: str, **options: object) -> object:
-        if name == study.SMALL_ENCODER:
-            raise study.MissingExtraError("the encoder needs the package 'timm'")
-        return loaded(name, **options)
-
-    loaded = study.load_observer
-    monkeypatch.setattr(study, "load_observer", load)
+    monkeypatch.setattr("imi_bench.beside.cores", lambda: 1)
 
 
 def test_demo_and_report(
@@ -40,7 +33,6 @@ def test_demo_and_report(
     assert out.index("ideal") < out.index("pixel-l2")
     assert out.rstrip().endswith(f"Report: {tmp_path / 'report.html'}")
     assert "[1/7] trials" in err
-    assert "not run: timm:test_resnet" in err
     page = (tmp_path / "report.html").read_bytes()
     assert b"Simulated data." in page
 
@@ -53,9 +45,8 @@ def test_demo_and_report(
     assert code == 0
     assert found["simulated"] is True
     assert found["observers"]["ideal"]["proportion_correct"]["estimate"]["value"] == 1.0
-    assert list(found["skipped"]) == [study.SMALL_ENCODER]
-    observers = (*study.light_observers(), study.SMALL_ENCODER)
-    assert found == plain(study.run_study(study.Plan(tmp_path, observers)))
+    assert found["skipped"] == {}
+    assert found == plain(study.run_study(study.Plan(tmp_path, study.light_observers())))
 
     code, _, err = run("demo", "--out", tmp_path, "--seed", 5)
     assert code == 2
