@@ -97,17 +97,23 @@ def _held(value: Any, annotation: str, space: Mapping[str, Any], name: str, wher
     )
 
 
-def _pieces(annotation: str, space: Mapping[str, Any]) -> list[str]:
-    """The alternatives of an annotation; an alias is what it stands for."""
+def _pieces(annotation: str, space: Mapping[str, Any], *, inside: bool = False) -> list[str]:
+    """The alternatives of an annotation; an alias is what it stands for.
+
+    `inside` an alias stand names of the module that made it, which may be unknown here: what they
+    allow, the function itself says.
+    """
     found: list[str] = []
     for piece in _PIECE.split(annotation.strip().strip("\"'")):
         alias = space.get(piece)
         if isinstance(alias, str):
-            found += _pieces(alias, space)
+            found += _pieces(alias, space, inside=True)
         elif get_args(alias) and not isinstance(alias, type) and "Literal" in str(alias):
             found.append(f"Literal[{', '.join(map(repr, get_args(alias)))}]")
         elif alias is not None and not isinstance(alias, type):
             found.append("object")  # an alias of another kind: the function looks itself
+        elif inside and piece.isidentifier() and piece not in {*space, *_PLAIN}:
+            found.append("object")
         else:
             found.append(piece)
     return found

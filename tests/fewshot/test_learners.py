@@ -66,8 +66,10 @@ SIZES = {"small": 1e6, "medium": 1e7, "large": 1e8}
 
 def family(rates: dict[str, float], trials: Trials) -> FewShot:
     made: dict[str, Any] = {
-        name: InContext(Doubling(base=0.1, rate=rate), identity={"model": name}, name=name, side=8)
-        for name, rate in rates.items()
+        name: InContext(
+            Doubling(number, base=0.1, rate=rate), identity={"model": name}, name=name, side=8
+        )
+        for number, (name, rate) in enumerate(rates.items())
     }
     return fewshot(
         made, trials, shots=(1, 2, 4, 8), draws=2, pool_units=8, parameters=SIZES, repeats=0
