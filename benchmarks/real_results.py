@@ -214,7 +214,7 @@ def report(one: BorowskiTable, two: BorowskiTable, ratings: pd.DataFrame) -> Non
             print(f"{shown.experiment} {kind}: {found['synthetic'].sentence}")
             print("  ", found["depth"].sentence)
         print(response_times(study).summary())
-        table(borowski_multiverse(shown).summary())
+        table(borowski_multiverse(shown).to_frame())
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def show_multiverse(found: Multiverse) -> None:
                 row.moved_by,
                 f"{row.by:+.4f}",
             )
-            for row in found.summary().itertuples()
+            for row in found.to_frame().itertuples()
         ],
         title=f"{found.analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
         right=("published", "lowest", "median", "highest", "same sign", "by"),

@@ -461,7 +461,7 @@ def residuals_command(
 
     found = simulated_residuals(_load(saved, data), n=n, seed=seed)
     if plot is not None:
-        _draw(found.plot(), plot)
+        _draw(found.plot()[0].figure, plot)
     if out is not None:
         with atomic_path(out) as temporary:
             found.to_frame().to_csv(temporary, index=False)

@@ -13,12 +13,14 @@ import pandas as pd
 from imi_bench.collect.store import RUNNING, Store
 from imi_bench.glmm.power import Plan as PowerPlan
 from imi_bench.glmm.power import smallest_slope
+from imi_bench.provenance import plain
+from imi_bench.results import Result
 
 _ALIVE_SECONDS = 300
 
 
-@dataclass(frozen=True, eq=False)
-class Status:
+@dataclass(frozen=True, eq=False, repr=False)
+class Status(Result):
     """Progress of a collection.
 
     Attributes
@@ -55,8 +57,12 @@ class Status:
     smallest_slope: float | None
     simulated: bool
 
-    def __repr__(self) -> str:
-        return self.summary()
+    @property
+    def title(self) -> str:
+        """How many answers there are, of how many that are wanted."""
+        answers, wanted = self.conditions["answers"].sum(), self.conditions["wanted"].sum()
+        made_up = ", simulated" if self.simulated else ""
+        return f"Collection: {int(answers)} of {int(wanted)} answers{made_up}"
 
     def summary(self) -> str:
         """Ten lines."""
@@ -85,19 +91,8 @@ class Status:
         return self.conditions.copy()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "sessions": self.sessions,
-            "conditions": self.conditions.to_dict("records"),
-            "kept": self.kept,
-            "excluded": self.excluded,
-            "reasons": self.reasons,
-            "places": self.places,
-            "places_free": self.places_free,
-            "minutes": self.minutes,
-            "smallest_slope": self.smallest_slope,
-            "simulated": self.simulated,
-        }
+        """JSON object; one record a condition."""
+        return {**super().to_json(), "conditions": plain(self.conditions.to_dict("records"))}
 
     def page(self) -> str:
         """A page for the experimenter; reload it to see more."""

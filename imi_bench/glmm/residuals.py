@@ -29,7 +29,7 @@ from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 __all__ = ["SimulatedResiduals", "simulated_residuals"]
 
@@ -80,11 +80,11 @@ class SimulatedResiduals(Result):
         """JSON object: every field, the count also as ``simulations``."""
         return {**super().to_json(), "simulations": self.n}
 
-    def plot(self) -> Figure:
-        """Draw the four figures: quantiles, against the fitted value, histogram, by group."""
+    def plot(self) -> tuple[Axes, ...]:
+        """Draw quantiles, against the fitted value, histogram, by group: four axes of a figure."""
         from imi_bench.glmm.residuals_figure import draw_residuals
 
-        return draw_residuals(self)
+        return tuple(draw_residuals(self).axes)
 
 
 def simulated_residuals(result: GlmmResult, *, n: int = 250, seed: int = 0) -> SimulatedResiduals:

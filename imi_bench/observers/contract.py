@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,8 +24,12 @@ from imi_bench.observers.protocol import (
     require_name,
 )
 from imi_bench.provenance import generator
+from imi_bench.results import Result
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome = Literal["pass", "fail", "exempt"]
 
@@ -47,8 +51,8 @@ class Property:
     detail: str
 
 
-@dataclass(frozen=True)
-class ContractReport:
+@dataclass(frozen=True, repr=False)
+class ContractReport(Result):
     """The properties of an observer, in the order they were checked.
 
     Attributes
@@ -76,17 +80,22 @@ class ContractReport:
         """Whether no property failed."""
         return all(p.outcome != "fail" for p in self.properties)
 
+    @property
+    def title(self) -> str:
+        """Whose contract, and whether it is kept."""
+        failed = [p.name for p in self.properties if p.outcome == "fail"]
+        verdict = f"broken: {', '.join(failed)}" if failed else "kept"
+        return f"Contract of {self.observer}: {verdict} ({self.trials} trials)"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a property: `name`, `outcome`, `detail`."""
+        import pandas as pd
+
+        return pd.DataFrame([vars(one) for one in self.properties])
+
     def to_json(self) -> dict[str, Any]:
-        """The report as a JSON object."""
-        return {
-            "observer": self.observer,
-            "fingerprint": self.fingerprint,
-            "passed": self.passed,
-            "trials": self.trials,
-            "images": self.images,
-            "tolerance": self.tolerance,
-            "properties": [vars(p) for p in self.properties],
-        }
+        """The report as a JSON object, with the verdict."""
+        return {**super().to_json(), "passed": self.passed}
 
 
 def check(

@@ -18,6 +18,7 @@ from imi_bench.errors import InputError, ResponseError
 from imi_bench.release.assignments import CRITERION_IN_RELEASE, Measures, measure
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
+from imi_bench.results import Shown
 
 Range = tuple[float | None, float | None]
 
@@ -105,8 +106,8 @@ class Rules:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Exclusion:
+@dataclass(frozen=True, eq=False, repr=False)
+class Exclusion(Shown):
     """Which rows stay, and why each other one goes; the two together are the whole table.
 
     Attributes
@@ -130,6 +131,11 @@ class Exclusion:
     def reasons_of(self, row: int) -> tuple[str, ...]:
         """Every reason for dropping a row (position in the table); empty where it is kept."""
         return tuple(np.array(self.reasons, dtype=object)[self.why[row]].tolist())
+
+    @property
+    def title(self) -> str:
+        """How many rows stay."""
+        return f"Exclusions: {int(self.kept.sum())} of {len(self.kept)} rows stay"
 
     def to_frame(self) -> pd.DataFrame:
         """One row a reason: rows it drops, those it alone drops, and participants concerned."""

@@ -18,12 +18,13 @@ from scipy import stats
 
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.progress import progress
-from imi_bench.provenance import sha256_bytes
+from imi_bench.provenance import plain, sha256_bytes
 from imi_bench.release.assignments import measure
 from imi_bench.release.checks import MODE_OF
 from imi_bench.release.exclusions import Rules, exclude
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
+from imi_bench.results import Result
 
 Analysis = Callable[[pd.DataFrame], Mapping[str, float]]
 
@@ -51,8 +52,8 @@ class Universe:
     rules: Rules
 
 
-@dataclass(frozen=True, eq=False)
-class Multiverse:
+@dataclass(frozen=True, eq=False, repr=False)
+class Multiverse(Result):
     """The analysis in every universe.
 
     Attributes
@@ -82,7 +83,16 @@ class Multiverse:
         same = (self.frame[list(self.rules)] == "published").all(axis=1)
         return self.frame.loc[same].iloc[0]
 
-    def summary(self) -> pd.DataFrame:
+    @property
+    def title(self) -> str:
+        """How many universes, of what analysis."""
+        made_up = ", simulated" if self.simulated else ""
+        return (
+            f"{self.analysis} in {len(self.frame)} universes of exclusion rules, "
+            f"{self.distinct} of them distinct{made_up}"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
         """One row a number: published, lowest, median, highest, and the rule that moves it most.
 
         `same_sign` is the share of universes where it has the sign it has with the published
@@ -109,13 +119,11 @@ class Multiverse:
         return pd.DataFrame(rows)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object of the summary; the universes themselves are in `frame`."""
+        """JSON object of the universes in `frame` and of the table of numbers, ``summary``."""
         return {
-            "analysis": self.analysis,
-            "simulated": self.simulated,
+            **super().to_json(),
             "universes": len(self.frame),
-            "distinct": self.distinct,
-            "summary": self.summary().to_dict("records"),
+            "summary": plain(self.to_frame().to_dict("records")),
         }
 
     def _effects(self, name: str) -> pd.Series[float]:

@@ -36,7 +36,7 @@ def test_residuals_are_uniform_where_the_model_is_right(model) -> None:
         "outliers",
         "trend",
     }
-    assert len(found.plot().axes) == 4
+    assert len(found.plot()) == 4
     import matplotlib.pyplot as plt
 
     plt.close("all")

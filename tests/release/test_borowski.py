@@ -208,7 +208,7 @@ def test_the_multiverse_holds_the_published_numbers(one: BorowskiTable) -> None:
     )
     assert published["natural"] == pytest.approx(means["natural"])
     assert len(found.frame) == 2 ** len(RULES)
-    assert (found.summary()["same_sign"] == 1).all()
+    assert (found.to_frame()["same_sign"] == 1).all()
 
 
 def test_fetch_takes_only_the_pinned_files(folder: Path, tmp_path: Path) -> None:

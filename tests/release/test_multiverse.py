@@ -92,7 +92,7 @@ def test_published_universe_is_the_release(table: ReleasedTable, found: Multiver
 def test_summary_by_hand() -> None:
     frame = pd.DataFrame([{**u.levels, "x": 1.0} for u in universes()])
     frame["x"] += 2.0 * (frame["catch_ratio"] == "laxer") - 4.0 * (frame["row_min"] == "stricter")
-    row = Multiverse(frame, ("x",), 1, "hand", True).summary().iloc[0]
+    row = Multiverse(frame, ("x",), 1, "hand", True).to_frame().iloc[0]
     assert (row["published"], row["lowest"], row["highest"]) == (1.0, -3.0, 3.0)
     # x is -3 or -1 wherever the rows are judged stricter: a third of the universes.
     assert row["same_sign"] == pytest.approx(2 / 3)

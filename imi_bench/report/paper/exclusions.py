@@ -53,7 +53,7 @@ def exclusions(data: PaperData) -> Panel:
     if not rejected:
         among = tuple(one for one in among if "laxer" not in one.levels.values())
     many = run_multiverse(table, headlines, among=among)
-    summary = many.summary().dropna(subset=["published"]).reset_index(drop=True)
+    summary = many.to_frame().dropna(subset=["published"]).reset_index(drop=True)
     quality = _quality(data, table)
     truth = _true_headlines(data)
     summary = summary.assign(truth=summary["number"].map(truth).astype(float))
@@ -214,7 +214,7 @@ def _draw(axes: Any, many: Multiverse, counts: pd.DataFrame, summary: pd.DataFra
 def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Panel:
     """The forerunner excluded nobody: which answers count."""
     many = borowski_multiverse(table)
-    summary = many.summary()
+    summary = many.to_frame()
     gap = summary.set_index("number").loc["natural - synthetic"]
 
     def draw(grid: Any) -> None:

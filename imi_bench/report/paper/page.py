@@ -32,7 +32,7 @@ from imi_bench.report.paper.reliability import reliability
 from imi_bench.report.paper.scale import by_scale
 from imi_bench.report.paper.units import distribution
 from imi_bench.report.style import styled
-from imi_bench.results import Brief
+from imi_bench.results import Shown
 from imi_bench.tables import DecisionsLike
 
 __all__ = ["PANELS", "Paper", "paper"]
@@ -55,7 +55,7 @@ _MOST_ROWS = 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Paper(Brief):
+class Paper(Shown):
     """The panels, and where they were written.
 
     Attributes
@@ -75,6 +75,11 @@ class Paper(Brief):
         if key not in known:
             raise UnknownNameError.among(key, known, kind="panel")
         return known[key]
+
+    @property
+    def title(self) -> str:
+        """Whose answers these are."""
+        return title(self.data)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a panel: `number`, `key`, `question`, `answer`, `n`."""
