@@ -385,6 +385,10 @@ def learn(
         )
     found_scores = scored(table, runs[0], study, told, seed=seed)
     record = _record(name, head, by, table, abouts, seer, told, final_head, study, seed)
+    own = FittedOn.of(record)
+    inherited = [one.fitted_on for one in runs if one.fitted_on is not None]
+    if own is not None:
+        record["fitted_on"] = own.joined(inherited).to_json()
     record["yardsticks"] = plain(_yardsticks(table, _places(baseline, names)))
     found = _result(
         name, head, by, names, table, told, found_scores, weights, record, study, fold, level

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from imi_bench.documents import reading
 from imi_bench.errors import LeakageError
 from imi_bench.provenance import plain
-from imi_bench.tables.index import TrialIndex
+from imi_bench.tables.index import TrialIndex, split_difficulty
 
 __all__ = ["FittedOn"]
 
@@ -43,14 +45,18 @@ class FittedOn:
     def of(cls, described: object) -> Self | None:
         """Read ``fitted_on`` out of an observer's description; None where it was fitted to nobody.
 
+        Statements of the observers that it is made of, anywhere in the description, count too.
+
         Raises
         ------
         InputError
             If there is one that cannot be read.
         """
-        record = described.get("fitted_on") if isinstance(described, Mapping) else None
-        if not record:
-            return None
+        found = [cls._read(record) for record in _statements(described)]
+        return found[0].joined(found[1:]) if found else None
+
+    @classmethod
+    def _read(cls, record: Any) -> Self:
         with reading("statement of what an observer was fitted on"):
             return cls(
                 study=str(record.get("study", "")),
@@ -59,6 +65,14 @@ class FittedOn:
                 images=frozenset(str(one)[:16] for one in record.get("images", ())),
                 trials=frozenset(map(str, record.get("trials", ()))),
             )
+
+    def joined(self, others: Iterable[FittedOn]) -> Self:
+        """This and what others have seen too, such as the observers that one is made of."""
+        units, networks, images, trials = self.units, self.networks, self.images, self.trials
+        for one in others:
+            units, networks = units | one.units, networks | one.networks
+            images, trials = images | one.images, trials | one.trials
+        return replace(self, units=units, networks=networks, images=images, trials=trials)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
@@ -69,7 +83,8 @@ class FittedOn:
 
     def problem(self, index: TrialIndex) -> str | None:
         """What of a trial table was seen before, in a few words; None for nothing."""
-        units = self.units.intersection(index.unit_id.tolist())
+        known = {_as_meant(unit) for unit in self.units}
+        units = [unit for unit in set(index.unit_id.tolist()) if _as_meant(unit) in known]
         if units:
             return f"unit '{min(units)}' ({len(units)} such units)"
         trials = self.trials.intersection(index.trial_id.tolist())
@@ -87,3 +102,22 @@ class FittedOn:
                 wanted="units, and pictures, whose answers it never saw",
                 do="take its out-of-fold predictions, or other units",
             )
+
+
+def _as_meant(unit: str) -> str:
+    """``ResNet50_hard95/Layer1.0/007`` and ``resnet50/layer1_0/7`` are one unit."""
+    parts = unicodedata.normalize("NFKC", str(unit)).casefold().split("/")
+    network, *rest = (re.sub(r"[\W_]+", "_", part.strip()).strip("_") for part in parts)
+    return "/".join([split_difficulty(network)[0], *(part.lstrip("0") or "0" for part in rest)])
+
+
+def _statements(described: object) -> Iterator[object]:
+    if isinstance(described, Mapping):
+        if described.get("fitted_on") is not None:
+            yield described["fitted_on"]
+        for name, part in described.items():
+            if name != "fitted_on":
+                yield from _statements(part)
+    elif isinstance(described, list | tuple):
+        for part in described:
+            yield from _statements(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import zipfile
 from collections.abc import Callable
@@ -325,3 +326,24 @@ def test_new_writes_what_validates(board: Board, tmp_path: Path) -> None:
     folder = new(run, out=tmp_path / "s", declared=declared)
     entry = require_valid(folder, board=board)
     assert entry.declaration.name == "some-observer"
+
+
+@pytest.mark.parametrize("seen", ["units", "pictures", "a part's units", "another spelling"])
+def test_a_run_of_what_was_fitted_to_the_board_is_refused(
+    board: Board, tmp_path: Path, seen: str
+) -> None:
+    """The run's record says what its observer has seen: units or pictures of the board."""
+    index = board.study().trials
+    units = index.unit_id[:2].tolist()
+    fitted: dict[str, object] = {"study": "", "units": units, "networks": [index.network[0]]}
+    if seen == "another spelling":
+        fitted["units"] = [unit.upper().replace("/", "_HARD95/", 1) for unit in units]
+    if seen == "pictures":
+        fitted |= {"units": [], "networks": [], "trials": index.trial_id[:1].tolist()}
+    described: dict[str, object] = {"kind": "learned", "fitted_on": fitted}
+    if seen == "a part's units":
+        described = {"kind": "learned", "parts": [{"kind": "pixel"}, described]}
+    run = json.loads(good_files()["run.json"]) | {"observer": {"description": described}}
+    files = sealed(good_files() | {"run.json": json.dumps(run).encode()})
+    _, problems = validate(write_folder(files, tmp_path / "fitted"), board=board)
+    assert [p for p in problems if p.file == "run.json" and "fitted on" in p.message]

@@ -15,6 +15,7 @@ from imi_bench.errors import InputError, LeakageError, NotComparableError, NotEn
 from imi_bench.measure.guards import check_function, check_networks, check_same_trials
 from imi_bench.provenance import sha256_json
 from imi_bench.tables import DecisionVariables, Study
+from imi_bench.tables.fitted_on import FittedOn
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +206,47 @@ def test_a_forged_record_is_refused_in_one_line(made, tmp_path, place, value) ->
     (out / "learned.json").write_text(json.dumps(record))
     with pytest.raises(imi.errors.ImiBenchError):
         imi.load_observer(str(out))
+
+
+def test_a_unit_under_another_spelling_was_seen_all_the_same(made: MeasuredWorld) -> None:
+    """The case, the signs and the difficulty in a name do not make other units of them."""
+    index = made.world.trials.index
+    told = [unit.upper().replace("/", "_hard95/", 1) for unit in index.unit_id.tolist()]
+    known = FittedOn("", frozenset(told), frozenset())
+    mine = replace(made.observers[0], fitted_on=known)
+    for use in (
+        lambda: imi.score(mine, made.world.study),
+        lambda: imi.gate(mine, against=made.observers[1], trials=made.world.trials, max_drop=0.5),
+        lambda: imi.learn([mine, made.observers[1]], made.world.study),
+    ):
+        with pytest.raises(LeakageError, match="what it was fitted on"):
+            use()
+
+
+def test_what_the_parts_of_an_observer_have_seen_counts(made: MeasuredWorld) -> None:
+    """An observer made of fitted observers has seen what each of them has seen."""
+    unit = str(made.world.trials.index.unit_id[0])
+    inner = FittedOn("", frozenset({unit}), frozenset({"net"}), frozenset({"ab" * 8}))
+    outer = FittedOn("", frozenset({"net/other/3"}), frozenset({"net"}))
+    described = {
+        "fitted_on": outer.to_json(),
+        "parts": [{"kind": "pixel"}, {"parts": [{"fitted_on": inner.to_json()}]}],
+    }
+    known = FittedOn.of(described)
+    assert known is not None
+    assert known.units == {unit, "net/other/3"}
+    assert known.images == inner.images
+    assert FittedOn.of({"parts": described["parts"]}) == inner
+    with pytest.raises(InputError, match="fitted on"):
+        FittedOn.of({"fitted_on": {}})
+
+
+def test_a_measure_learnt_from_learnt_observers_has_seen_what_they_have(
+    made: MeasuredWorld,
+) -> None:
+    elsewhere = FittedOn("", frozenset({"net/other/3"}), frozenset({"net"}))
+    runs = [replace(made.observers[0], fitted_on=elsewhere), made.observers[1]]
+    options = {"n_folds": 3, "n_boot": 0, "curves": 0}
+    found = imi.learn(runs, made.world.study, **options)
+    assert "net/other/3" in found.record["fitted_on"]["units"]
+    assert set(made.world.study.trials.unit_id) <= set(found.record["fitted_on"]["units"])
