@@ -67,7 +67,7 @@ class FittedOn:
             )
 
     def joined(self, others: Iterable[FittedOn]) -> Self:
-        """This and what others have seen too, such as the observers that one is made of."""
+        """Add what others have seen, such as the observers that one is made of."""
         units, networks, images, trials = self.units, self.networks, self.images, self.trials
         for one in others:
             units, networks = units | one.units, networks | one.networks
