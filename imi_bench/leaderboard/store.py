@@ -147,5 +147,6 @@ def _read(record: dict[str, Any], kept: dict[str, Array]) -> Scored | list[Probl
     detail["trials"] = tuple(detail["trials"])
     known = {field.name for field in fields(Detail)}
     line = Score("kept", row["score"].unit, _without_totals)
-    found = None if record["value"] is None else Jackknife(line, record["value"], **kept)
+    arrays = (kept[name] for name in _ARRAYS)
+    found = None if record["value"] is None else Jackknife(line, record["value"], *arrays)
     return Scored(Row(**row), found, Detail(**{k: v for k, v in detail.items() if k in known}))

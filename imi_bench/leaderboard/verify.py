@@ -270,18 +270,23 @@ def _scored(
     known = {} if fresh else {path: store.get(key) for path, key in keys.items()}
     todo = [path for path in paths if known.get(path) is None]
     known |= judge_each(judge, todo)
-    for path in todo:
+    references = judge.scores.references()
+    people, level = references[0] if references else None, board.rules.ranking.level
+    changed = set(todo)
+    if people is not None:
+        for path, result in known.items():
+            if isinstance(result, Scored) and result.row.share is None:
+                known[path] = result.with_share(people.found, level=level)
+                changed.add(path)
+    for path in changed:
         if lasting(known[path]):
             store.put(keys[path], known[path])
     scored, rejected = _placed(board, [*own, *extra], known | linked)
-    scored += [judge.reference(reference) for reference in board.rules.references]
-    references = judge.scores.references()
-    if not references:
-        return scored, rejected, None
-    people, level = references[0], board.rules.ranking.level
-    top = people.row.score
-    shared = [s.with_share(people.found, level=level) for s in scored + references[1:]]
-    return [*shared, people], rejected, top
+    yardsticks = [judge.reference(reference) for reference in board.rules.references]
+    if people is None:
+        return scored + yardsticks, rejected, None
+    others = [s.with_share(people.found, level=level) for s in yardsticks + references[1:]]
+    return [*scored, *others, people], rejected, people.row.score
 
 
 def judge_each(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list[Problem] | None]:

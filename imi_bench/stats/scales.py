@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from imi_bench.stats.jackknife import Jackknife, Spread
 
@@ -46,7 +46,7 @@ def reach(spread: Spread, level: float) -> float:
     >>> round(reach(Spread(np.ones(2), none, none, np.zeros(2, dtype=np.int64)), 0.5), 6)
     1.414214
     """
-    return float(stats.t.ppf((1 + level) / 2, spread.df)) * math.sqrt(spread.variance)
+    return float(special.stdtrit(spread.df, (1 + level) / 2)) * math.sqrt(spread.variance)
 
 
 def symmetric(value: float, spread: Spread, level: float, found: Jackknife) -> Interval:
@@ -86,7 +86,7 @@ def _growing(value: float, spread: Spread, level: float, found: Jackknife) -> In
         share = min(share, (1 - _LEAST_NOISE) * spread.variance / away**2)
     noise, root = math.sqrt(spread.variance - share * away**2), math.sqrt(share)
     middle = math.asinh(away * root / noise)
-    half = float(stats.t.ppf((1 + level) / 2, spread.df)) * root
+    half = float(special.stdtrit(spread.df, (1 + level) / 2)) * root
     ends = (math.sinh(middle + side * half) * noise / root for side in (-1, 1))
     low, high = (found.score.origin + end for end in ends)
     return low, high
