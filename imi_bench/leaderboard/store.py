@@ -147,6 +147,8 @@ def _read(record: dict[str, Any], kept: dict[str, Array]) -> Scored | list[Probl
     detail["trials"] = tuple(detail["trials"])
     known = {field.name for field in fields(Detail)}
     line = Score("kept", row["score"].unit, _without_totals)
-    arrays = (kept[name] for name in _ARRAYS)
-    found = None if record["value"] is None else Jackknife(line, record["value"], *arrays)
+    found = None
+    if record["value"] is not None:
+        unit, participant, cell, stratum = (kept[name] for name in _ARRAYS)
+        found = Jackknife(line, record["value"], unit, participant, cell, stratum)
     return Scored(Row(**row), found, Detail(**{k: v for k, v in detail.items() if k in known}))
