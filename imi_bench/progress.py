@@ -37,7 +37,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Advance
     label : str
         What is being done.
     total : int
-        Number of units of work.
+        Number of units of work; nothing is shown where there is none.
     unit : str
         What is counted, for the rate.
 
@@ -46,7 +46,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Advance
     >>> with progress("embedding", total=2, unit="images") as advance:
     ...     advance(2)
     """
-    if not sys.stderr.isatty():
+    if not total or not sys.stderr.isatty():
         yield Advance()
         return
     from rich.console import Console
@@ -60,6 +60,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Advance
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -71,7 +72,7 @@ def progress(label: str, *, total: int, unit: str = "items") -> Iterator[Advance
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        Rate(),
+        Rate(table_column=Column(no_wrap=True)),  # the bar shrinks, the unit stays
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

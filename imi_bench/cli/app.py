@@ -52,7 +52,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Machine observers answer the 2-AFC interpretability experiment of the IMI dataset.",
     epilog="Exit codes: 0 fine, 1 a check failed, 2 wrong usage or bad input, "
-    "3 not comparable or not enough data, 70 a fault of the program or of an observer's code.",
+    "3 not comparable or not enough data, 70 a fault of the program or of an observer's "
+    "code, 130 stopped by Ctrl-C.",
 )
 
 

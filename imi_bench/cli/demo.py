@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.stats.estimate import bracketed
 
 if TYPE_CHECKING:
     from imi_bench.study import StudySoFar
@@ -77,8 +78,10 @@ def _show(done: StudySoFar) -> None:
         frame = done.learned.to_frame()
         print_table(
             ["learned measure and its parts", "bits/trial above chance"],
-            [[row["part"], f"{row['bits']:z.3f}"] for row in frame.to_dict("records")],
-            title=f"held out by {done.learned.by}; learned less best single "
-            f"{done.learned.difference}",
-            right=["bits/trial above chance"],
+            [
+                [row["part"], bracketed(row["bits"], row["low"], row["high"])]
+                for row in frame.to_dict("records")
+            ],
+            title=f"SIMULATED data, held out by {done.learned.by}: value [95% interval] where one "
+            f"was computed; learned less best single {done.learned.difference} bits/trial",
         )

@@ -207,12 +207,12 @@ def _print_groups(groups: Mapping[str, PostHoc]) -> None:
             f"p = {found.p:.2g}; {len(found.different)} pairs differ (Conover, Holm)"
         )
         print_table(
-            ["network", "mean", "95% interval", "units"],
+            ["network", "correct", "95% interval", "units"],
             [
                 [one.name, f"{one.mean:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", one.n]
                 for one in found.means
             ],
-            right=("mean", "units"),
+            right=("correct", "units"),
         )
 
 

@@ -10,6 +10,7 @@ import typer
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
+from imi_bench.stats.estimate import bracketed
 from imi_bench.text import printable
 
 if TYPE_CHECKING:
@@ -119,19 +120,16 @@ def _show(found: Learned) -> None:
     typer.echo(printable(found.title))
     frame = found.to_frame()
     print_table(
-        ("part", "bits", "weight", "interval of the weight"),
+        ("part", "bits an answer", "weight"),
         [
             (
                 row["part"],
-                f"{row['bits']:z.3f}",
-                "" if row["weight"] != row["weight"] else f"{row['weight']:z.3f}",
-                ""
-                if row["weight low"] != row["weight low"]
-                else f"{row['weight low']:z.3f} to {row['weight high']:z.3f}",
+                bracketed(row["bits"], row["low"], row["high"]),
+                bracketed(row["weight"], row["weight low"], row["weight high"]),
             )
             for row in frame.to_dict("records")
         ],
-        right=("bits", "weight"),
+        title=f"value [{found.bits.level:.0%} interval] where one was computed",
     )
     note(
         f"against equal weights {found.against_equal}; expected calibration error {found.ece}; "

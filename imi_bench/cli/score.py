@@ -206,7 +206,7 @@ def _short(found: Estimate) -> str:
 
 def _print_report(report: ScoreReport) -> None:
     print_table(
-        ("score", "value", "interval", "resolvable", "ceiling", ""),
+        ("score", "value", "95% interval", "resolvable", "ceiling", ""),
         [(name.replace("_", " "), *_cells(line)) for name, line in report.scores.items()],
         title=report.title,
         right=("value", "resolvable", "ceiling"),
@@ -218,9 +218,10 @@ def _print_report(report: ScoreReport) -> None:
         print_table(
             (by, *(name.replace("_", " ") for name in shown)),
             [(level, *(lines[name].estimate for name in shown)) for level, lines in split.items()],
+            title="value [95% interval]",
         )
     print_table(
-        ("people", "estimate"),
+        ("people", "value [95% interval]"),
         [(name.replace("_", " "), found) for name, found in report.ceilings.items()],
     )
     note(

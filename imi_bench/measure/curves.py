@@ -81,7 +81,7 @@ class Curves(Brief):
             error = np.nan_to_num(np.stack([below, above]))
             ax.errorbar(count, bits, error, label=label, color=colour, marker="o", markersize=4)
         ax.set(xscale="log", xlabel="answers learnt from", ylabel="bits an answer, held-out units")
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="lower right")
         return ax
 
     def _size(self, curve: str, column: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
-
 from imi_bench.pages.shell import environment
+from imi_bench.stats.estimate import bracketed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,51 +19,115 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """A table of a page: words in the first column, numbers in the others."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
 def page(found: Learned) -> str:
     """The page as HTML; loads nothing from elsewhere."""
     from markupsafe import Markup
 
-    log = pd.DataFrame(
-        [
-            {
-                "fold": one["fold"],
-                "units": one["units"],
-                "best single": one["single"],
-                "chosen": "boosting" if one["boosted"] else "linear head",
-                "spread of weights": one["chosen"]["weights"],
-                "spread of slopes": one["chosen"]["slope"],
-                "inner bits": max(one["inner_bits"]),
-                "dropped": one["dropped"],
-            }
-            for one in found.log
-        ]
-    )
-    tables = {"parts": found.to_frame(), "conditions": found.conditions, "log": log}
     shown: dict[str, Any] = {
-        name: Markup(
-            frame.to_html(
-                index=False, escape=True, border=0, float_format=lambda v: f"{v:.3f}", na_rep="–"
-            )
-        )
-        for name, frame in tables.items()
+        "parts": _parts(found),
+        "conditions": _conditions(found),
+        "log": _log(found),
+        "figures": [
+            Markup(_svg(axes, f"figure{number}"))
+            for number, axes in enumerate((found.plot(), _curves(found)))
+            if axes is not None
+        ],
     }
-    shown["figures"] = [
-        Markup(_svg(axes)) for axes in (found.plot(), _curves(found)) if axes is not None
-    ]
     template = environment("imi_bench.measure").get_template("learned.html.j2")
     return str(template.render(found=found, **shown))
+
+
+def _parts(found: Learned) -> _Grid:
+    frame = found.to_frame()
+    return _Grid(
+        "Bits an answer above chance and weights, value "
+        f"[{found.bits.level:.0%} interval]. The weights are those of "
+        "the fit to all units; their intervals come from a bootstrap over units. Where there is no "
+        "bracket none was computed.",
+        ["part", "bits an answer", "weight"],
+        [
+            [
+                str(row["part"]),
+                bracketed(row["bits"], row["low"], row["high"]),
+                bracketed(row["weight"], row["weight low"], row["weight high"]),
+            ]
+            for row in frame.to_dict("records")
+        ],
+    )
+
+
+def _conditions(found: Learned) -> _Grid:
+    names = {"learned": "learned", "equal": "equal weights", "single": "best single"}
+    names["base"] = "base rate"
+    return _Grid(
+        "Bits an answer above chance, out of fold, by condition; without intervals.",
+        ["condition", *names.values(), "answers"],
+        [
+            [
+                f"{row['mode']}, {row['difficulty']}",
+                *(bracketed(row[name]) for name in names),
+                f"{row['answers']:,.0f}",
+            ]
+            for row in found.conditions.to_dict("records")
+        ],
+    )
+
+
+def _log(found: Learned) -> _Grid:
+    return _Grid(
+        "One row a fold held out. Spreads: standard deviations of the priors of weights and slopes "
+        "(0 holds them at their centre); bits: of inner folds, an answer above chance; dropped: "
+        "training trials that share pictures with the fold.",
+        [
+            "fold",
+            "training units",
+            "best single",
+            "chosen",
+            "spread of weights",
+            "spread of slopes",
+            "inner bits an answer",
+            "dropped",
+        ],
+        [
+            [
+                str(one["fold"]),
+                str(one["units"]),
+                str(one["single"]),
+                "boosting" if one["boosted"] else "linear head",
+                bracketed(one["chosen"]["weights"]),
+                bracketed(one["chosen"]["slope"]),
+                bracketed(max(one["inner_bits"])),
+                str(one["dropped"]),
+            ]
+            for one in found.log
+        ],
+    )
 
 
 def _curves(found: Learned) -> Axes | None:
     return None if found.curves is None else found.curves.plot()
 
 
-def _svg(axes: Axes) -> str:
-    """The figure of some axes, to stand in a page; texts stay texts."""
+def _svg(axes: Axes, name: str) -> str:
+    """The figure of some axes, in the page's colours and width; texts stay texts."""
     from matplotlib import rc_context
 
+    axes.set_title("", loc="left")  # the page says it in words
     canvas, out = cast("Figure", axes.figure), io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "imi_bench"}):
-        canvas.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
+        canvas.savefig(
+            out, format="svg", metadata={"Date": None}, transparent=True, bbox_inches="tight"
+        )
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    text = text.replace("#000000", "var(--ink)").replace("'DejaVu Sans'", "var(--font)")
+    return re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", text, count=1)

@@ -201,6 +201,17 @@ def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:
 # -- tables ----------------------------------------------------------------------------------
 
 
+_HEADERS = {
+    "accuracy": "correct",
+    "bits": "bits/answer",
+    "says_a": "says A",
+    "strong_as_a": "strong as A",
+    "strong_as_b": "strong as B",
+    "rate": "share flipped",
+    "largest": "largest change (nats)",
+}
+
+
 @dataclass(frozen=True)
 class _Table:
     title: str
@@ -213,10 +224,17 @@ def _table(title: str, lead: str, frame: pd.DataFrame) -> _Table:
     shown = frame.copy()
     if "ablation" in shown and set(shown["ablation"]) <= {"none"}:
         shown = shown.drop(columns="ablation")
+    if {"low", "high"} <= set(shown):
+        ends = [
+            "–" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
+            for low, high in zip(shown["low"], shown["high"], strict=True)
+        ]
+        shown.insert(shown.columns.get_loc("low"), "95% interval", ends)
+        shown = shown.drop(columns=["low", "high"])
     return _Table(
         title,
         lead,
-        tuple(str(name).replace("_", " ") for name in shown),
+        tuple(_HEADERS.get(str(name), str(name).replace("_", " ")) for name in shown),
         tuple(tuple(_cell(value) for value in row) for row in shown.itertuples(index=False)),
     )
 
@@ -232,7 +250,11 @@ def _tables(found: FewShot) -> list[_Table]:
     scores = [*KEYS, "accuracy", "low", "high", "bits", "agreement", "coverage"]
     habits = [*KEYS, "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass"]
     made = [
-        _table("Scores", "Bits and agreement with people where people answered.", points[scores]),
+        _table(
+            "Scores",
+            "Proportion correct; bits and agreement with people where people answered.",
+            points[scores],
+        ),
         _table(
             "Gaps to others",
             "Proportion correct minus that of each baseline, paired by trial.",

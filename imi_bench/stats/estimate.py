@@ -35,6 +35,19 @@ def checked_level(level: float) -> float:
     return level
 
 
+def bracketed(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A number and its interval, each left out where there is none.
+
+    Examples
+    --------
+    >>> bracketed(0.1234, 0.05, 0.2), bracketed(0.1234), bracketed(math.nan)
+    ('0.123 [0.050, 0.200]', '0.123', '')
+    """
+    if math.isnan(value):
+        return ""
+    return f"{value:z.3f}" + ("" if math.isnan(low) else f" [{low:z.3f}, {high:z.3f}]")
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval, and how both came about.
@@ -98,7 +111,7 @@ class Estimate:
             return f"undefined ({self.reason})"
         if math.isnan(self.low):
             return f"{self.value:z.3f} (no interval: {self.reason})"
-        return f"{self.value:z.3f} [{self.low:z.3f}, {self.high:z.3f}]"
+        return bracketed(self.value, self.low, self.high)
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """JSON object; NaN and infinite ends become null."""

@@ -18,7 +18,7 @@
       line = document.createElement("p");
       line.className = "cue";
       line.setAttribute("aria-hidden", "true");
-      line.textContent = "more columns: scroll sideways \u2192";
+      line.textContent = "more: scroll sideways \u2192";
       frame.before(line);
     }
     line.hidden = !wide;
