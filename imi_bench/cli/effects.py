@@ -9,7 +9,7 @@ import typer
 
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.lapse import lapse_rate
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, note, print_json, print_prose, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +176,7 @@ def _print_effects(effects: Effects) -> None:
         spare=("networks", "p"),
     )
     for effect in effects.effects:
-        typer.echo(f"{effect.question} {effect.sentence}")
+        print_prose(f"- {effect.question} {effect.sentence}")
     for gone in effects.left_out:
         typer.echo(f"Left out: {gone}.")
     typer.echo(

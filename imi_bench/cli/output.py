@@ -96,6 +96,11 @@ def _filled(text: str, width: int | None) -> list[str]:
     return [text] if width is None else textwrap.wrap(text, width, break_long_words=False)
 
 
+def print_prose(text: str) -> None:
+    """Print a sentence, folded between words where the output is a terminal."""
+    typer.echo("\n".join(_filled(printable(text), terminal_width())))
+
+
 def note(message: str) -> None:
     """Say something to the person on standard error."""
     typer.echo(printable(message), err=True)

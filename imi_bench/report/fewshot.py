@@ -229,7 +229,7 @@ def _table(title: str, lead: str, frame: pd.DataFrame) -> _Table:
             "–" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
             for low, high in zip(shown["low"], shown["high"], strict=True)
         ]
-        shown.insert(shown.columns.get_loc("low"), "95% interval", ends)
+        shown.insert(list(shown).index("low"), "95% interval", ends)
         shown = shown.drop(columns=["low", "high"])
     return _Table(
         title,
