@@ -28,7 +28,10 @@ def learn_command(
     by: Annotated[Literal["unit", "network"], typer.Option(help="What a fold holds out.")] = "unit",
     head: Annotated[
         Literal["observer", "measure"],
-        typer.Option(help="Blind observer, or a measure told each trial's mode and difficulty."),
+        typer.Option(
+            metavar="HEAD",
+            help="`observer`, blind, or `measure`, told each trial's mode and difficulty.",
+        ),
     ] = "observer",
     trials: Annotated[
         Path | None, typer.Option(help="Trials with pictures: shared ones, features of the sets.")
