@@ -79,7 +79,7 @@ def test_no_file(tmp_path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_table(tmp_path / "none.csv")
     (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match="not a table"):
+    with pytest.raises(InputError, match="not a Parquet file"):
         read_table(tmp_path / "bad.parquet")
 
 
