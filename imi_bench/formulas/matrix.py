@@ -14,7 +14,7 @@ from imi_bench.arrays import Floats
 from imi_bench.errors import FormulaError, ModelError
 from imi_bench.formulas.contrasts import coding
 from imi_bench.formulas.evaluate import Evaluation
-from imi_bench.formulas.syntax import Name, Node, column_names, label
+from imi_bench.formulas.syntax import Call, Name, Node, column_names, label
 from imi_bench.formulas.terms import Term, Terms
 from imi_bench.formulas.values import Factor, Numbers
 
@@ -22,6 +22,7 @@ __all__ = ["INTERCEPT", "ModelMatrix", "Recipe", "model_matrix"]
 
 INTERCEPT = "(Intercept)"
 _MOST_CELLS = 1 << 28
+_TO_LABELS = frozenset({"factor", "as.factor", "ordered", "as.ordered", "relevel", "C"})
 _MOST_COLUMNS = 5_000
 
 
@@ -59,6 +60,10 @@ class Recipe:
         """Return the levels of a column of the table, None where it is not a factor."""
         return self.memory.get(Name(column))
 
+    def is_labels(self, column: str) -> bool:
+        """Whether a column of numbers serves as labels, as in ``factor(column)``."""
+        return any(_labelled(part) == column for part in self.terms.variables)
+
     def matrix(self, data: pd.DataFrame) -> Floats:
         """Return the columns for other rows, float64 (rows, columns); NaN where a value misses.
 
@@ -74,6 +79,14 @@ class Recipe:
         """Return the sum of the offsets for other rows, float64 (rows,)."""
         evaluation = Evaluation(data, self.terms.text, dict(self.memory), learning=False)
         return _offset(self.terms, evaluation, len(data))
+
+
+def _labelled(node: Node) -> str | None:
+    """Return the column that calls such as ``factor`` and ``relevel`` are made of."""
+    inner = node
+    while isinstance(inner, Call) and inner.function in _TO_LABELS and inner.arguments:
+        inner = inner.arguments[0]
+    return inner.text if isinstance(inner, Name) and inner is not node else None
 
 
 @dataclass(frozen=True, eq=False)

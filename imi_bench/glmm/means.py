@@ -315,6 +315,8 @@ def _grid_values(
             values[name] = [str(v) if levels is not None else _value(name, v) for v in at[name]]
         elif levels is not None:
             values[name] = list(levels)
+        elif recipe.is_labels(name):
+            values[name] = sorted(float(v) for v in data[name].dropna().unique())
         elif name in names:
             distinct = sorted(float(v) for v in data[name].dropna().unique())
             if len(distinct) > _MOST_VALUES:

@@ -124,3 +124,16 @@ def test_the_message_names_the_weights(table) -> None:
 def test_families_are_all_named(table) -> None:
     with pytest.raises(ImiBenchError, match="binomial, gaussian, ordinal"):
         fit("y ~ x + (1 | g)", table, family="poisson")  # type: ignore[arg-type]
+
+
+def test_numbers_that_serve_as_labels_are_averaged_over(table) -> None:
+    """As emmeans does: every level of factor(k) counts the same, none is held at its mean."""
+    numbered = table.assign(k=table["g"].astype(int) % 3 + 1)
+    means = fit("y ~ two + factor(k) + (1 | g)", numbered).marginal_means("two")
+    named = fit("y ~ two + k + (1 | g)", numbered.assign(k="l" + numbered["k"].astype(str)))
+    wanted = named.marginal_means("two")
+    assert (means.averaged, dict(means.held)) == (("k",), {})
+    np.testing.assert_allclose(means.estimate, wanted.estimate, rtol=1e-6)
+    many = table.assign(k=np.arange(len(table)) % 8)
+    levels = fit("y ~ factor(k) + (1 | g)", many).marginal_means("k").cells
+    assert [cell["k"] for cell in levels] == list(range(8))
