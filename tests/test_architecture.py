@@ -147,3 +147,30 @@ def loaded_after(code: str) -> set[str]:
 def test_light_start(code: str) -> None:
     loaded = loaded_after(code)
     assert not loaded & {*LIGHT, "numpy", "pandas"}
+
+
+TESTS = Path(__file__).resolve().parent
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda one: one.stem)
+def test_tests_import_public_names_and_no_other_test(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        parts = [*node.module.split("."), *(one.name for one in node.names)]
+        if parts[0] == "imi_bench":
+            assert not [one for one in parts if one.startswith("_") and one[:2] != "__"], path
+        assert not [one for one in node.module.split(".") if one.startswith("test_")], path
+
+
+def test_aliases_of_arrays_stand_once() -> None:
+    """In `imi_bench.arrays`; what is named after its contents (codes, rows) may add a name."""
+    twice = [
+        f"{path.relative_to(PACKAGE)}: {line}"
+        for path in PACKAGE.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"_?[A-Z]\w* *(: TypeAlias)?= *\"?NDArray\[np\.", line)
+        and path.name != "arrays.py"
+    ]
+    assert twice == []

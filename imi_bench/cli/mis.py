@@ -130,7 +130,7 @@ def mis(
         if as_json:
             print_json({"out": out, "finished": False})
         return
-    _show(done, out, as_json=as_json)
+    show_scores(done, out, as_json=as_json)
 
 
 def _calibrated(path: Path, observer: str, *, given: float | None) -> tuple[float, str]:
@@ -143,7 +143,8 @@ def _calibrated(path: Path, observer: str, *, given: float | None) -> tuple[floa
     return natural_slope(Calibration.read(path), observer=load_observer(observer).name, where=path)
 
 
-def _show(done: MisRun, out: Path, *, as_json: bool) -> None:
+def show_scores(done: MisRun, out: Path, *, as_json: bool) -> None:
+    """Print what a run found: a table of its layers, or one JSON object."""
     table = done.by_layer()
     if done.record["slope"]["warning"]:
         note(f"warning: {done.record['slope']['warning']}")

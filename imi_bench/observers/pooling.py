@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Floats, Ints
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.discriminants import ridge_contrast, t_weights
 from imi_bench.tables import BlindTrials
@@ -32,9 +33,8 @@ Pooling = Literal["mean", "max", "softmax", "prototype", "ridge", "t-discriminan
 OVER_SIMILARITIES = ("mean", "max", "softmax")
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
-_Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
-Sides = tuple[_Array, _Array]
+Rows = Ints
+Sides = tuple[Floats, Floats]
 
 # Rows gathered for one block of trials stay in the processor's cache: twice the speed of one go.
 _BYTES_AT_ONCE = 2 << 20
@@ -57,16 +57,16 @@ class Similarity:
         vectors.
     """
 
-    finish: Callable[[_Array, _Array, _Array], _Array]
+    finish: Callable[[Floats, Floats, Floats], Floats]
     unit: bool = False
 
 
-def _cosine(dots: _Array, one: _Array, other: _Array) -> _Array:
+def _cosine(dots: Floats, one: Floats, other: Floats) -> Floats:
     norms = np.sqrt(one) * np.sqrt(other)
     return dots / np.where(norms > 0, norms, np.nan)
 
 
-def _squared_distance(dots: _Array, one: _Array, other: _Array) -> _Array:
+def _squared_distance(dots: Floats, one: Floats, other: Floats) -> Floats:
     return np.maximum(one + other - 2 * dots, 0)
 
 
@@ -79,7 +79,7 @@ SIMILARITIES: dict[str, Similarity] = {
 
 
 def decide(
-    codes: _Array,
+    codes: Floats,
     trials: BlindTrials,
     *,
     pooling: Pooling = "mean",
@@ -169,12 +169,12 @@ class Compared:
         Of the queries to the positive and to the negative references together.
     """
 
-    each: _Array
-    pooled: _Array
+    each: Floats
+    pooled: Floats
 
 
 def compared(
-    codes: _Array,
+    codes: Floats,
     trials: BlindTrials,
     *,
     pooling: Pooling = "mean",
@@ -202,7 +202,7 @@ def compared(
     return Compared(np.concatenate(sides, axis=-1), np.stack(pooled, axis=-1))
 
 
-def alike(one: _Array, other: _Array, *, similarity: str = "cosine") -> _Array:
+def alike(one: Floats, other: Floats, *, similarity: str = "cosine") -> Floats:
     """(A, B) similarities of A codes to B codes."""
     (first, squares), (second, others) = (
         _vectors(np.asarray(part).reshape(len(part), -1), np.arange(len(part)))
@@ -253,7 +253,7 @@ def contrast(
     return np.where(in_order, difference, -difference)
 
 
-def pool(similarities: _Array, *, pooling: Pooling, temperature: float = 0.1) -> _Array:
+def pool(similarities: Floats, *, pooling: Pooling, temperature: float = 0.1) -> Floats:
     """Pool similarities over the last axis, that of the references.
 
     Parameters
@@ -296,7 +296,7 @@ def check_options(pooling: str, similarity: str, temperature: float) -> None:
 
 def _discriminate(
     codes: NDArray[Any], trials: BlindTrials, similarity: Similarity, *, ridge: bool
-) -> _Array:
+) -> Floats:
     """Decision variables of a discriminant, each trial in a canonical order of all its images.
 
     The two sides are put in order as well: a system of equations that is written down in another
@@ -318,7 +318,7 @@ def _discriminate(
     return np.where(differs.any(axis=1) | np.isnan(found), found, 0.0)
 
 
-def _by_ridge(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> _Array:
+def _by_ridge(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> Floats:
     shown = sides.reshape(len(sides), -1)
     used, place = _distinct(len(codes), queries, shown)
     pairs = shown.size * (shown.shape[1] + 2)
@@ -340,7 +340,7 @@ def _by_ridge(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Simil
     return found
 
 
-def _by_t(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> _Array:
+def _by_t(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarity) -> Floats:
     found = np.empty(len(queries))
     for part in _parts(len(queries), _block(codes, 2 * sides.shape[2])):
         shown = [
@@ -352,7 +352,7 @@ def _by_t(codes: NDArray[Any], queries: Rows, sides: Rows, similarity: Similarit
     return found
 
 
-def _directions(codes: NDArray[Any], rows: Rows, *, unit: bool) -> _Array:
+def _directions(codes: NDArray[Any], rows: Rows, *, unit: bool) -> Floats:
     """Codes of the rows, of unit length where only their direction counts; NaN without one."""
     vectors, squares = _vectors(codes, rows)
     if not unit:
@@ -369,7 +369,7 @@ def _parts(count: int, size: int) -> Iterator[slice]:
     yield from (slice(start, start + size) for start in range(0, count, size))
 
 
-def _vectors(codes: NDArray[Any], rows: Rows) -> tuple[_Array, _Array]:
+def _vectors(codes: NDArray[Any], rows: Rows) -> tuple[Floats, Floats]:
     """Codes of the rows in double precision, and their squared norms."""
     vectors = codes[rows].astype(np.float64, copy=False)
     return vectors, np.einsum("...d,...d->...", vectors, vectors)
@@ -394,7 +394,7 @@ def _matrix_pays(count: int, queries: Rows, positive: Rows, negative: Rows) -> b
 
 
 def _by_matrix(
-    codes: _Array, queries: Rows, positive: Rows, negative: Rows, similarity: Similarity
+    codes: Floats, queries: Rows, positive: Rows, negative: Rows, similarity: Similarity
 ) -> Sides:
     """(C, 2, K) similarities to either side, looked up in one matrix over distinct images."""
     asked, query_at = _distinct(len(codes), queries)
@@ -410,7 +410,7 @@ def _by_matrix(
 
 
 def _by_rows(
-    codes: _Array,
+    codes: Floats,
     queries: Rows,
     positive: Rows,
     negative: Rows,
@@ -432,7 +432,7 @@ def _by_rows(
     return sides[0], sides[1]
 
 
-def _prototype(vectors: _Array, squares: _Array, *, unit: bool) -> tuple[_Array, _Array]:
+def _prototype(vectors: Floats, squares: Floats, *, unit: bool) -> tuple[Floats, Floats]:
     """(C, 1, D) means of (C, K, D) vectors, and their squared norms."""
     norms = np.sqrt(np.where(squares > 0, squares, np.nan)) if unit else np.ones_like(squares)
     mean = np.einsum("ck,ckd->cd", 1 / (norms * vectors.shape[1]), vectors)[:, None]

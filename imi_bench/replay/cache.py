@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Array
 from imi_bench.errors import InputError
 from imi_bench.places import cache_folder, require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes, sha256_file, write_json
@@ -25,8 +26,6 @@ from imi_bench.provenance import atomic_path, sha256_bytes, sha256_file, write_j
 FLUSH_SECONDS = 5.0
 _FLUSH_BYTES = 64 << 20
 _STALE_SECONDS = 3600.0
-
-Array = NDArray[Any]
 
 
 def default_folder() -> Path:

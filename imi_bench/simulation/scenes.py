@@ -17,10 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.arrays import Pixels
+from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
-
-Field = NDArray[np.float64]
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": ("disc", "square", "triangle", "star", "ring", "cross"),
@@ -73,7 +71,7 @@ class Scenes:
     """
 
     codes: NDArray[np.int64]
-    vividness: Field
+    vividness: Floats
 
     def __post_init__(self) -> None:
         wanted = (len(self.vividness), len(ATTRIBUTES))
@@ -191,7 +189,7 @@ def exaggerated(attribute: str, value: str, *, size: int, rng: np.random.Generat
     return _to_pixels(_saturated(canvas, 1.35))
 
 
-def _crowd(layout: str | None, *, rng: np.random.Generator) -> tuple[Field, float]:
+def _crowd(layout: str | None, *, rng: np.random.Generator) -> tuple[Floats, float]:
     """Centres and radius of an exaggerated picture's figures."""
     if layout is not None:
         places, radius = _PLACES[layout]
@@ -201,13 +199,13 @@ def _crowd(layout: str | None, *, rng: np.random.Generator) -> tuple[Field, floa
     return rng.permutation(lattice + rng.uniform(-0.045, 0.045, lattice.shape)), 0.15
 
 
-def _grid(size: int) -> tuple[Field, Field]:
+def _grid(size: int) -> tuple[Floats, Floats]:
     steps = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(steps, steps)
     return x, y
 
 
-def _warped(x: Field, y: Field, *, rng: np.random.Generator) -> tuple[Field, Field]:
+def _warped(x: Floats, y: Floats, *, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Bend the plane smoothly: the dream-like look of feature visualisations."""
     phase = rng.uniform(0, 2 * np.pi, 2)
     turns = 2 * np.pi * rng.uniform(0.9, 1.4, 2)
@@ -215,14 +213,14 @@ def _warped(x: Field, y: Field, *, rng: np.random.Generator) -> tuple[Field, Fie
 
 
 def _hatched(
-    x: Field,
-    y: Field,
+    x: Floats,
+    y: Floats,
     *,
     angle: float,
     contrast: float,
     ground: tuple[float, float, float],
     rng: np.random.Generator,
-) -> Field:
+) -> Floats:
     """Background with parallel strokes, eleven to a side, at `angle` (radians, y downward)."""
     across = -x * math.sin(angle) + y * math.cos(angle)
     stroke = 0.5 + 0.5 * np.sin(2 * np.pi * 11 * across + rng.uniform(0, 2 * np.pi))
@@ -231,10 +229,10 @@ def _hatched(
 
 
 def _stamp(
-    canvas: Field,
-    x: Field,
-    y: Field,
-    centre: Field,
+    canvas: Floats,
+    x: Floats,
+    y: Floats,
+    centre: Floats,
     radius: float,
     *,
     shape: str,
@@ -242,7 +240,7 @@ def _stamp(
     colour: str,
     opacity: float,
     rng: np.random.Generator,
-) -> Field:
+) -> Floats:
     """Lay one figure with a soft shadow over the canvas."""
     size, reach = len(x), 1.35 * radius + _BEND
     rows, columns = (
@@ -264,7 +262,7 @@ def _stamp(
     return canvas
 
 
-def _distance(u: Field, v: Field, shape: str) -> Field:
+def _distance(u: Floats, v: Floats, shape: str) -> Floats:
     """Signed distance to the outline of a figure of radius one; negative inside."""
     if shape == "disc":
         return np.asarray(np.hypot(u, v) - 0.95)
@@ -286,7 +284,7 @@ def _distance(u: Field, v: Field, shape: str) -> Field:
     return np.asarray((along * edge[1] - off * edge[0]) / math.hypot(*edge))
 
 
-def _tone(u: Field, v: Field, texture: str, *, rng: np.random.Generator) -> Field:
+def _tone(u: Floats, v: Floats, texture: str, *, rng: np.random.Generator) -> Floats:
     """Share of the light tone, 0 to 1; `u`, `v` in units of the picture's side."""
     if texture == "plain":
         return np.zeros_like(u)
@@ -303,10 +301,10 @@ def _tone(u: Field, v: Field, texture: str, *, rng: np.random.Generator) -> Fiel
     return np.asarray(np.clip(0.5 + 1.6 * wave, 0, 1))
 
 
-def _saturated(canvas: Field, gain: float) -> Field:
+def _saturated(canvas: Floats, gain: float) -> Floats:
     grey = canvas.mean(axis=-1, keepdims=True)
     return np.asarray(np.clip(grey + gain * (canvas - grey), 0, 1))
 
 
-def _to_pixels(canvas: Field) -> Pixels:
+def _to_pixels(canvas: Floats) -> Pixels:
     return np.round(np.clip(canvas, 0, 1) * 255).astype(np.uint8)

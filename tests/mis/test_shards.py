@@ -316,13 +316,13 @@ def test_command_line(job, whole, tmp_path):
 
 @pytest.mark.vision
 def test_the_printout_says_why_units_are_not_scored(whole, capsys):
-    from imi_bench.cli.mis import _show
+    from imi_bench.cli.mis import show_scores
 
     silent = whole.scores.copy()
     rows = silent["layer"] == "bn1"
     silent.loc[rows, ["score", "hard_score"]] = np.nan
     silent.loc[rows, "reason"] = "constant"
-    _show(replace(whole, scores=silent), Path("out"), as_json=False)
+    show_scores(replace(whole, scores=silent), Path("out"), as_json=False)
     printed = capsys.readouterr()
     assert f"not scored: {rows.sum()} units (constant)" in printed.err
     (line,) = [line for line in printed.out.splitlines() if line.split()[:1] == ["bn1"]]
