@@ -490,7 +490,7 @@ def test_by_name(server: Server, tmp_path: Path, trials: Trials) -> None:
         ("vlm:openai/m?shots=2", InputError, "solved trials need a pool"),
         ("vlm:openai/m?smaples=2", UnknownNameError, "did you mean 'samples'"),
         ("vlm:openai/m?layout=strip", InputError, "unknown layout"),
-        ("vlm:openai/m?top_logprobs=99", InputError, "bad option"),
+        ("vlm:openai/m?top_logprobs=99", InputError, "option top_logprobs"),
     ],
 )
 def test_bad_names_are_one_line(name: str, error_type: type[Exception], line: str) -> None:
