@@ -294,17 +294,22 @@ class Effects(Result):
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a question, tidy."""
+        """One row a question, tidy; `equivalence_verdict` is by the adjusted p-values."""
         rows = []
         for effect in self.effects:
             record = effect.to_json()
             bound = record.pop("equivalence")
-            extra = ("bound", "p", "verdict")
+            adjusted = "inconclusive"
+            if effect.bounded:
+                adjusted = "equivalent"
+            elif effect.shown:
+                adjusted = "different"
             rows.append(
                 {
                     "who": self.who,
                     **record,
-                    **{f"equivalence_{name}": bound and bound[name] for name in extra},
+                    **{f"equivalence_{name}": bound and bound[name] for name in ("bound", "p")},
+                    "equivalence_verdict": bound and adjusted,
                 }
             )
         return pd.DataFrame(rows)

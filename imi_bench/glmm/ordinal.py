@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import UnknownNameError
+from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.families import Likelihood, LinkName, RowTerms, binomial_link
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
@@ -205,6 +205,8 @@ class Thresholds:
     ------
     UnknownNameError
         If there is no such kind.
+    ModelError
+        If the only threshold is anchored: two answers, and a constant among the fixed effects.
 
     Examples
     --------
@@ -221,6 +223,13 @@ class Thresholds:
         if self.kind not in ("flexible", "symmetric"):
             raise UnknownNameError.among(
                 self.kind, ("flexible", "symmetric"), kind="kind of thresholds"
+            )
+        if self.size == 0:
+            raise ModelError(
+                "no thresholds to fit",
+                found=f"{len(self.categories)} ordered answers: {', '.join(self.categories)}",
+                wanted="3 or more",
+                do="two answers are those of the binomial family",
             )
 
     @cached_property

@@ -100,6 +100,12 @@ def answers_path(answers: str | Path) -> Path:
     return path
 
 
+def _one_of(path: Path) -> str:
+    """Which tables a folder holds, one of which may be meant."""
+    tables = sorted(one.name for one in path.glob("*.csv")) if path.is_dir() else []
+    return f"give one of its tables: {', '.join(tables)}" if tables else ""
+
+
 def _from_frame(frame: pd.DataFrame) -> Study:
     optional = ("chose_first", "confidence", "seconds")
     needed = [name for name in Responses._KINDS if name not in optional]
@@ -145,7 +151,8 @@ def read_study(path: Path) -> Study:
         raise InputError(
             "no human answers",
             where=path,
-            wanted="a released .csv, responses.parquet, or a folder that holds it",
+            wanted="a released .csv, responses.parquet, or a folder that holds the latter",
+            do=_one_of(path),
         )
     shown = find_table(table.parent)
     if shown is None:

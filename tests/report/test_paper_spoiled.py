@@ -75,6 +75,41 @@ SPOILED: dict[str, Spoil] = {
     ),
     "other layers": lambda x: _with(x, layer="block"),
     "columns in another order": lambda x: x[sorted(x.columns)],
+    "rows in another order": lambda x: x.sample(frac=1, random_state=1).reset_index(drop=True),
+    "confidence tells all": lambda x: _with(x, confidence=np.where(x["correct"], 3.0, 1.0)),
+    "confidence tells the contrary": lambda x: _with(
+        x, confidence=np.where(x["correct"], 1.0, 3.0)
+    ),
+    "many unknown networks": lambda x: pd.concat(
+        [
+            x.assign(
+                network=f"n{k}",
+                participant=x["participant"].astype(str) + f" {k}",
+                unit_id=f"n{k}/" + x["layer"].astype(str) + "/" + x["unit"].astype(str),
+            )
+            for k in range(11)
+        ]
+    ).drop_duplicates(["unit_id", "participant", "mode", "difficulty", "batch"]),
+    "a name that is markup": lambda x: _with(
+        x, network=x["network"].astype(str).replace("googlenet", "<b>&a|$_{}\\x")
+    ),
+    "a very long name": lambda x: _with(
+        x, network=x["network"].astype(str).replace("googlenet", "g" * 200)
+    ),
+    "coins": lambda x: _with(x, correct=np.arange(len(x)) * 7919 % 13 % 2 == 0),
+    "units all or nothing": lambda x: _with(x, correct=x["unit"].astype(int) % 3 != 0),
+    "one person": lambda x: _with(x, participant="p"),
+    "times of an hour": lambda x: _with(
+        x, seconds=np.where(np.arange(len(x)) % 9 == 0, 3600.0, x["seconds"])
+    ),
+    "one answer a unit": lambda x: x.drop_duplicates(["unit_id", "mode", "difficulty"]),
+    "harder queries of another network": lambda x: _of(
+        x, (x["network"] == "googlenet") | (x["difficulty"] != "easy")
+    ),
+    "a kind of references a network": lambda x: _of(
+        x, (x["network"] == "googlenet") == (x["mode"] == "natural")
+    ),
+    "one answer": lambda x: x.head(1),
 }
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from imi_bench.arrays import Bools, Floats, Ints
 
-__all__ = ["clustered_means", "clustered_variance"]
+__all__ = ["clustered_means", "clustered_variance", "people_factor"]
 
 _STRATA = {"participant": ("network", "mode", "difficulty"), "unit_id": ("network",)}
 
@@ -66,6 +66,34 @@ def clustered_means(
             }
         )
     return pd.DataFrame(found)
+
+
+def people_factor(rows: pd.DataFrame) -> dict[str, float]:
+    """By how much a network's standard error grows when people are a sample as well as units.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row an answer of one kind of references: `network`, `participant`, `unit_id`,
+        `correct`.
+
+    Returns
+    -------
+    dict of str to float
+        1 or more; nothing for a network of one unit or one person.
+    """
+    found = {}
+    for network, part in rows.groupby("network", observed=True):
+        answers = part.reset_index(drop=True)
+        of_unit = answers.groupby("unit_id", observed=True)["correct"]
+        weight = 1.0 / (of_unit.transform("size") * of_unit.ngroups)
+        mean = float(of_unit.mean().mean())
+        influence = (weight * (answers["correct"] - mean)).to_numpy(float)
+        both, df = clustered_variance(influence, answers)
+        alone, _ = clustered_variance(influence, answers.drop(columns="participant"))
+        if df > 0 and alone > 0:
+            found[str(network)] = float(np.sqrt(both / alone))
+    return found
 
 
 def clustered_variance(

@@ -112,8 +112,8 @@ def confidence(data: PaperData) -> Panel:
             data,
             "8-confidence",
             "Left: accuracy by confidence (95%, over people and units). Right: type-2 ROC, how "
-            "confidence tells right from wrong; the area in words is within people."
-            + beside_truth(data),
+            "confidence tells right from wrong, all people together; the area in words is within "
+            "people, every pair of a right and a wrong answer alike." + beside_truth(data),
             lambda grid: _confidence(grid, known, right, modes),
             columns=2,
             size=(6.2, 2.9),
@@ -480,6 +480,8 @@ def _ordinal(data: PaperData) -> pd.DataFrame:
 
 
 def _changed(data: PaperData) -> list[str]:
+    if data.unrated:
+        return [f"The model of six ordered answers (side and confidence): {data.unrated}."]
     table = _ordinal(data)
     if table.empty:
         return []

@@ -71,6 +71,8 @@ class PaperData:
         Whether `name` is what `read_paper` takes.
     who : str
         ``people``, or the observer whose answers these are.
+    unrated : str
+        Why the model of six ordered answers cannot be had, where it was asked for.
     """
 
     study: Study
@@ -90,6 +92,7 @@ class PaperData:
     options: str = ""
     from_file: bool = True
     who: str = "people"
+    unrated: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -184,7 +187,7 @@ def read_paper(
         # The ordinal model takes as long as all else: beside it, in a process of its own.
         later = pool.submit(_rated, str(path), seed) if asked and path is not None else None
         found, refused = _effects(path or study, decisions, seed)
-        record = later.result() if later is not None else None
+        record, unrated = later.result() if later is not None else (None, "")
     rated = Effects.from_json(record) if record is not None else None
     shown = None if stimuli is None else _stimuli(stimuli)
     folder = str(stimuli) if isinstance(stimuli, Path) else stimuli
@@ -209,6 +212,7 @@ def read_paper(
         shown,
         "".join(f", {one}" for one in told),
         isinstance(responses, str | Path),
+        unrated=unrated,
     )
 
 
@@ -324,6 +328,6 @@ def _effects(
     return found, refused or f"observers' effects cannot be compared: {reason}"
 
 
-def _rated(path: str, seed: int) -> dict[str, Any] | None:
-    found, _ = _effects(path, (), seed, ordinal=True)
-    return None if found is None else found.to_json()
+def _rated(path: str, seed: int) -> tuple[dict[str, Any] | None, str]:
+    found, reason = _effects(path, (), seed, ordinal=True)
+    return (None, reason) if found is None else (found.to_json(), "")

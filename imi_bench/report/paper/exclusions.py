@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,11 @@ import pandas as pd
 from scipy import stats
 
 from imi_bench.arrays import Floats
+from imi_bench.release.assignments import measure
 from imi_bench.release.borowski import BorowskiTable
 from imi_bench.release.borowski_rules import borowski_multiverse
 from imi_bench.release.exclusions import exclude
-from imi_bench.release.multiverse import Multiverse, run_multiverse, universes
+from imi_bench.release.multiverse import CHOICES, Multiverse, run_multiverse, universes
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
 from imi_bench.report.paper.clusters import clustered_means
@@ -49,21 +51,24 @@ def exclusions(data: PaperData) -> Panel:
     gone = exclude(table)
     counts = gone.to_frame()
     counts = counts[counts["rows"] > 0]
-    among = universes()
-    if not rejected:
-        among = tuple(one for one in among if "laxer" not in one.levels.values())
+    untried = _untried(table)
+    among = tuple(
+        one for one in universes() if not any(one.levels[rule] == "laxer" for rule in untried)
+    )
     many = run_multiverse(table, headlines, among=among)
     summary = many.to_frame().dropna(subset=["published"]).reset_index(drop=True)
     quality = _quality(data, table)
     truth = _true_headlines(data)
     summary = summary.assign(truth=summary["number"].map(truth).astype(float))
-    kinds = "stricter, published and laxer" if rejected else "published and stricter"
+    all_untried = len(untried) == len(many.rules)
+    kinds = "published and stricter" if all_untried else "stricter, published and laxer"
     plot = drawing(
         data,
         "9-exclusions",
         f"Left: rows that each rule drops. Others: headline numbers under {len(many.frame)} "
         f"combinations of {kinds} rules ({many.distinct} distinct), less those under the "
-        "published ones (diamond)." + beside_truth(data),
+        "published ones (diamond); right: rank correlation with ImageNet accuracy."
+        + beside_truth(data),
         lambda grid: _draw(grid[0], many, counts, summary),
         columns=3,
         size=(9.4, 3.0),
@@ -74,12 +79,38 @@ def exclusions(data: PaperData) -> Panel:
         9,
         "exclusions",
         question,
-        _answer(many, summary, rejected),
+        _answer(many, summary, untried),
         f"{len(table.frame):,} rows{source}, {kept:,} kept",
         (plot,),
         {"reasons": counts, "multiverse": summary, "quality": quality},
         code(data, "exclusions", "exclusions"),
-        _quality_note(quality, rejected),
+        (*_quality_note(quality, rejected), *_undefined(summary, len(many.frame))),
+    )
+
+
+def _untried(table: ReleasedTable) -> tuple[str, ...]:
+    """Rules whose laxer level lets no answer back: what they reject is not in the table."""
+    own = measure(table)
+    published_kept = exclude(table, measures=own).kept
+    only = {
+        next(rule for rule, level in one.levels.items() if level == "laxer"): one
+        for one in universes()
+        if sorted(one.levels.values()).count("laxer") == 1
+        and set(one.levels.values()) == {"laxer", "published"}
+    }
+    kept = {rule: exclude(table, one.rules, measures=own).kept for rule, one in only.items()}
+    return tuple(rule for rule in CHOICES if rule in kept and (kept[rule] == published_kept).all())
+
+
+def _undefined(summary: pd.DataFrame, universes: int) -> tuple[str, ...]:
+    """Which numbers some sets of rules leave without answers."""
+    lost = summary[summary["undefined"] > 0]
+    if lost.empty:
+        return ()
+    parts = [f"{r.number} under {r.undefined}" for r in lost.itertuples()]
+    return (
+        f"Of {universes} sets of rules some leave no answers to compute a number from, and count "
+        f"for nothing in it: {listed(parts)}.",
     )
 
 
@@ -156,27 +187,35 @@ def _true_headlines(data: PaperData) -> dict[str, float]:
     return headlines(frame.assign(unit_id=frame["network"].cat.codes))
 
 
-def _answer(many: Multiverse, summary: pd.DataFrame, rejected: bool) -> str:
+def _answer(many: Multiverse, summary: pd.DataFrame, untried: tuple[str, ...]) -> str:
     of_means = summary[~summary["number"].str.startswith("spearman")]
     if many.distinct < 2 or of_means["by"].isna().all():
-        return "No other set of rules drops other answers: nothing can be said of other choices."
+        return "No other set of rules keeps other answers: nothing can be said of other choices."
     moved = of_means.iloc[int(np.nanargmax(of_means["by"].abs().to_numpy(float)))]
     reach = float((of_means["highest"] - of_means["lowest"]).max())
     turned = summary.loc[summary["same_sign"] < 1, "number"].tolist()
-    signs = f"the sign changes of {listed(turned)}" if turned else "no sign changes"
-    limits = (
-        ""
-        if rejected
-        else (
+    signs = f"{listed(turned)} {_change(turned)}" if turned else "no sign changes"
+    rules = [rule.replace("_", " ") for rule in untried]
+    limits = ""
+    if len(untried) == len(many.rules):
+        limits = (
             " The rejected assignments are not in this table: only stricter rules could be tried."
         )
-    )
+    elif untried:
+        limits = (
+            f" What a laxer rule on {listed(rules, 5)} would let back is not in this table, and was "
+            "not tried."
+        )
     by = str(moved["moved_by"]).replace("_", " ")
     return (
         f"Under {len(many.frame)} sets of rules no headline mean or gap moves by more than "
         f"{100 * reach:.1f} points between its extremes; {by} moves {moved['number']} most "
         f"({100 * moved['by']:+.2f} points), and {signs}.{limits}"
     )
+
+
+def _change(names: list[str]) -> str:
+    return "changes sign" if len(names) == 1 else "change sign"
 
 
 def _draw(axes: Any, many: Multiverse, counts: pd.DataFrame, summary: pd.DataFrame) -> None:
@@ -204,9 +243,10 @@ def _draw(axes: Any, many: Multiverse, counts: pd.DataFrame, summary: pd.DataFra
             one.plot(0, place, "D", color=BLUE, markersize=5)
             one.plot(factor * (true - published_at), place + 0.3, "x", color=INK, ms=5)
         one.axvline(0, color=MUTED, linewidth=0.8, linestyle="--")
-        one.set_yticks(range(len(part)), part["number"])
-        one.set_ylim(len(part) - 0.5, -0.5)
-        one.set_xlabel(f"{unit}, less under published rules")
+        names = [re.sub(r"spearman\(top1, (\w+)\)", r"accuracy, \1", n) for n in part["number"]]
+        one.set_yticks(range(len(part)), names)
+        one.set_ylim(max(len(part), 1) - 0.5, -0.5)
+        one.set_xlabel(f"{unit}, less\nunder published rules")
         if part.empty:
             one.text(0.5, 0.5, "too few networks", transform=one.transAxes, ha="center")
 
@@ -240,7 +280,7 @@ def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Pane
     answer = (
         f"Nobody was left out; over {len(many.frame)} choices of which answers count natural "
         f"references lead by {100 * gap['lowest']:.1f} to {100 * gap['highest']:.1f} points "
-        f"({100 * gap['published']:.1f} as published)."
+        f"({100 * gap['published']:.1f} with the answers that the authors count)."
     )
     return Panel(
         9,
@@ -296,9 +336,16 @@ def _quality_note(quality: pd.DataFrame, rejected: bool) -> tuple[str, ...]:
         why = "" if rejected else ": put responses_lower_quality.csv beside this table"
         return (f"Answers that were left out cannot be shown beside those kept{why}.",)
     parts = [
-        f"{r.mode}, {r.kind}: {r.mean:.3f} [{r.low:.3f}, {r.high:.3f}]"
+        f"{r.mode}, {r.kind}: {r.mean:.3f} "
+        + (
+            f"[{r.low:.3f}, {r.high:.3f}]"
+            if np.isfinite(low)
+            else "(no interval: too few people or units)"
+        )
         + (f", truly {true:.3f}" if np.isfinite(true) else "")
-        for r, true in zip(quality.itertuples(), quality["truth"].to_numpy(float), strict=True)
+        for r, true, low in zip(
+            quality.itertuples(), *quality[["truth", "low"]].to_numpy(float).T, strict=True
+        )
     ]
     return (
         "Proportion correct of answers kept and left out (easiest queries): "

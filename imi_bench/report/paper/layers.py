@@ -229,6 +229,7 @@ def by_layer(data: PaperData) -> Panel:
         for mode in modes
     }
     types = type_means(units, data)
+    within = _within(data, modes)
     plot = drawing(
         data,
         "5-layers",
@@ -255,12 +256,24 @@ def by_layer(data: PaperData) -> Panel:
         {
             "types": types,
             "rise": _rises(curves),
-            "within_layers": _within(data, modes),
+            "within_layers": within,
             "hardest_and_easiest": chosen,
         },
         code(data, "layers", "by_layer"),
-        (*notes, *said, *(_named(e) for e in known if not e.shown)),
+        (*notes, *said, *_at_zero(within), *(_named(e) for e in known if not e.shown)),
     )
+
+
+def _at_zero(within: pd.DataFrame) -> list[str]:
+    """What an estimated deviation of zero means."""
+    none = within.loc[within["sd_between_layers"] == 0, "mode"].tolist() if len(within) else []
+    if not none:
+        return []
+    return [
+        f"With {' and '.join(none)} references layers of a network differ no more than chance "
+        "would have it from units that differ anyway: the estimated deviation between layers is at "
+        "its bound, 0, which does not show that there is none."
+    ]
 
 
 def _named(effect: Effect) -> str:
@@ -357,6 +370,8 @@ def _draw(
         "depth": (depth, "depth of the layer's block (0 first, 1 last)"),
         "width": (width, "width of the layer (channels)"),
     }
+    shown = [float(c.layers["p"].min()) for c in curves.values() if c is not None]
+    least = min([0.5, *shown]) - 0.03
     for name, (one, label) in words.items():
         drawn = False
         for mode in modes:
@@ -378,7 +393,7 @@ def _draw(
             one.text(0.5, 0.5, "not known", transform=one.transAxes, ha="center", color=MUTED)
         one.axhline(0.5, color=MUTED, linestyle="--", linewidth=0.8)
         one.set_xlabel(label)
-        one.set_ylim(0.3, 1.02)
+        one.set_ylim(least, 1.02)
     depth.set_ylabel("proportion correct")
     if any(curves["depth", mode] is not None for mode in modes):
         depth.legend(frameon=False, loc="lower left", fontsize=8)

@@ -209,20 +209,25 @@ def by_difficulty(data: PaperData) -> Panel:
     keys = ("hard99", "hard95", "hard85")
     mine = [] if found is None else [e for e in found.effects if e.key in keys]
     mine = [e for e in mine if np.isfinite(e.test.estimate)]
-    parts = [f"{e.key.removeprefix('hard')}th {e.test.estimate:+.2f}" for e in mine if e.shown]
+    parts = [
+        f"{e.key.removeprefix('hard')}th {e.test.estimate:+.2f} [{e.test.low:+.2f}, "
+        f"{e.test.high:+.2f}]"
+        for e in mine
+        if e.shown
+    ]
     none = [f"{e.key.removeprefix('hard')}th" for e in mine if not e.shown]
     if not mine:
         reason = data.refused or "no network was shown both"
         answer = f"Against the most extreme queries nothing can be said: {reason}."
     elif parts:
         verb = (
-            "Log-odds change"
+            "log-odds change"
             if any(e.test.estimate > 0 for e in mine if e.shown)
-            else ("Log-odds fall")
+            else "log-odds fall"
         )
         answer = (
-            f"{verb} with the percentile of the queries: {listed(parts)} against the most "
-            "extreme ones (adjusted p < 0.05)"
+            f"With natural references {verb} with the percentile of the queries: {listed(parts)} "
+            "against the most extreme ones (adjusted p < 0.05)"
             + (f"; not shown for the {listed(none)}" if none else "")
             + "."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from imi_bench.report.paper.panel import (
     code,
     drawing,
     look,
+    network_key,
     network_label,
     plural,
 )
@@ -86,6 +86,7 @@ def by_mode(data: PaperData) -> Panel:
         least = min(0.1, float(wide["p"].to_numpy().min()) - 0.05)
         right.set_xlim(least, 1.03)
         right.set_ylim(least, 1.03)
+        network_key(left.figure, data, [n for n in data.networks() if n in set(means.index)])
 
     plot = drawing(
         data,
@@ -95,7 +96,7 @@ def by_mode(data: PaperData) -> Panel:
         + (" Crosses: true means of these units." if len(true) else ""),
         draw,
         columns=2,
-        size=(6.2, 3.2),
+        size=(6.2, 3.6),
     )
     table = by.rename(columns={"mean": "difference", "sem": "se", "size": "units"}).reset_index()
     tables = {"difference": table, "numbers": _beside_true(numbers, data, true)}
@@ -112,8 +113,8 @@ def by_mode(data: PaperData) -> Panel:
         (
             f"Correlation of units' proportions{' within networks' * several}; corrected: over the "
             "root of the product of both reliabilities (binomial). Intervals: units drawn anew "
-            f"{'within networks ' * several}({_DRAWS}, percentile), of the lead over people and "
-            "units. Corrected values can lie above 1 where reliabilities are low.",
+            f"{'within networks ' * several}({_DRAWS}, bias-corrected percentile), of the lead "
+            "over people and units. Corrected values can lie above 1 where reliabilities are low.",
             *_true_note(tables["numbers"]),
         ),
     )
@@ -142,13 +143,27 @@ def mode_numbers(wide: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     for _ in range(_DRAWS):
         rows = np.concatenate([rng.choice(g, len(g)) for g in groups])
         draws.append(_numbers(table[rows], network[rows]))
-    with warnings.catch_warnings():  # a number that is never defined has no interval
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = np.nanpercentile(np.array(draws), [2.5, 97.5], axis=0)
-    lost = np.isnan(np.array(draws)).mean(axis=0)
-    low[lost > 0.05] = high[lost > 0.05] = np.nan
+    ends = [
+        _bias_corrected(one, value) for one, value in zip(np.array(draws).T, found, strict=True)
+    ]
+    low, high = np.array(ends).T
     names = ["correlation", "corrected", "lead"]
     return pd.DataFrame({"value": found, "low": low, "high": high}, index=names)
+
+
+def _bias_corrected(draws: Floats, value: float) -> tuple[float, float]:
+    """Bias-corrected percentile interval (Efron 1987); NaN where draws are too often undefined.
+
+    Dividing by an uncertain reliability draws the corrected correlation upwards, in the sample and
+    once more in units drawn anew: plain percentiles lie too high.
+    """
+    known = draws[np.isfinite(draws)]
+    if np.isnan(value) or len(known) < 0.95 * len(draws):
+        return np.nan, np.nan
+    below = ((known < value).sum() + 0.5 * (known == value).sum() + 0.5) / (len(known) + 1)
+    places = stats.norm.cdf(2 * stats.norm.ppf(below) + stats.norm.ppf([0.025, 0.975]))
+    low, high = np.quantile(known, places)
+    return float(low), float(high)
 
 
 def natural_lead(frame: pd.DataFrame) -> tuple[float, float, float]:
@@ -210,6 +225,11 @@ def _sentence(numbers: pd.DataFrame, several: bool) -> str:
         second = (
             f", and {c['value']:.2f} [{c['low']:.2f}, {c['high']:.2f}] once corrected for "
             f"reliability, which {holds} 0"
+        )
+    elif np.isfinite(c["value"]):
+        second = (
+            f", and {c['value']:.2f} once corrected for reliability (no interval: in too many of "
+            "the samples drawn anew units of one mode differ by noise alone)"
         )
     else:
         second = ", which cannot be corrected: in one of the modes units differ by noise alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,7 @@ def title(data: PaperData) -> str:
 
 
 def _write(done: Paper, out: Path, *, seconds: float) -> None:
+    _clear(out)
     for panel in done.panels:
         for plot in every_plot(panel):
             for suffix, body in (("svg", plot.file_svg), ("png", plot.png)):
@@ -173,6 +175,16 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
     write_json(out / "record.json", record(done, seconds=seconds))
 
 
+def _clear(out: Path) -> None:
+    """Take away the figures and tables of an earlier page, which this one need not draw again."""
+    if not (out / "record.json").is_file():
+        return
+    for folder, suffixes in (("figures", (".svg", ".png")), ("tables", (".csv", ".tex"))):
+        for path in (out / folder).glob("*"):
+            if path.suffix in suffixes and re.match(r"\d+-", path.name):
+                path.unlink()
+
+
 def every_plot(panel: Panel) -> tuple[Plot, ...]:
     """Figures of people and of observers."""
     return (*panel.plots, *(plot for one in panel.beside for plot in one.plots))
@@ -181,11 +193,12 @@ def every_plot(panel: Panel) -> tuple[Plot, ...]:
 def record(done: Paper, *, seconds: float) -> dict[str, Any]:
     """What was drawn from what: hashes, versions, seeds, answers."""
     data = done.data
+    table = data.released if data.released is not None else data.forerunner
     return {
         "simulated": data.simulated,
         "answers": data.study.responses.source,
         "study_hash": data.study.hash,
-        "file_sha256": data.released.file_hash if data.released is not None else None,
+        "file_sha256": None if table is None else table.file_hash,
         "observers": [one.observer for one in data.decisions],
         "seed": data.seed,
         "formula": data.effects.formula if data.effects is not None else None,

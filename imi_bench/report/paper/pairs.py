@@ -142,7 +142,7 @@ def _matrix(axes: Any, p: Any, names: list[str]) -> None:
         axes.add_patch(
             _square(column, row, BLUE if filled else "none", 1.0 if value < 0.001 else 0.55)
         )
-        text = "<.001" if value < 0.001 else f"{min(value, 0.999):.3f}"[1:]
+        text = "<.001" if value < 0.001 else "1" if value >= 0.9995 else f"{value:.3f}"[1:]
         axes.text(
             column,
             row,

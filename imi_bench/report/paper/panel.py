@@ -27,6 +27,7 @@ __all__ = [
     "cannot",
     "drawing",
     "look",
+    "network_key",
     "network_label",
     "plural",
     "png",
@@ -36,7 +37,8 @@ __all__ = [
 MODE_COLOURS = {"natural": "#0173b2", "synthetic": "#de8f05"}
 MODE_MARKERS = {"natural": "o", "synthetic": "s"}
 WARNING, GHOST, BLUE = "#d55e00", "#949494", "#0173b2"
-# Seaborn's "colorblind" palette without its yellow, which is lost on white; a marker for each.
+# Seaborn's "colorblind" palette without its yellow, which is lost on white, and with a violet for
+# its second pink; a marker for each.
 COLOURS = (
     "#0173b2",
     "#de8f05",
@@ -46,7 +48,7 @@ COLOURS = (
     "#ca9161",
     "#56b4e9",
     "#949494",
-    "#e377c2",
+    "#7b61c4",
 )
 MARKERS = ("o", "s", "^", "v", "P", "X", "<", "D", ">")
 _FOR_PAPER = {INK: "#1d2833", MUTED: "#5d6b78", LINE: "#c9cfd4"}
@@ -134,13 +136,38 @@ def look(data: PaperData, network: str) -> tuple[str, str]:
     known = list(published().networks)
     others = [name for name in data.networks() if name not in known]
     place = known.index(network) if network in known else len(known) + others.index(network)
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    turn = place + place // len(COLOURS)  # colours that come again come with another marker
+    return COLOURS[place % len(COLOURS)], MARKERS[turn % len(MARKERS)]
+
+
+def network_key(canvas: Canvas, data: PaperData, names: Sequence[str], *, columns: int = 5) -> None:
+    """Which colour and marker is which network, below a figure."""
+    from matplotlib.lines import Line2D
+
+    if len(names) < 2:
+        return
+    handles = []
+    for name in names:
+        colour, marker = look(data, name)
+        dot = Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5)
+        handles.append((dot, network_label(name)))
+    canvas.legend(
+        *zip(*handles, strict=True),
+        loc="outside lower center",
+        ncols=min(columns, len(names)),
+        frameon=False,
+        fontsize=8,
+        columnspacing=1.0,
+        handletextpad=0.1,
+    )
 
 
 def network_label(network: str) -> str:
-    """The network's name for people."""
+    """The network's name for people; of a very long one, its ends."""
     known = published().networks.get(network)
-    return known.label if known else network
+    if known:
+        return known.label
+    return network if len(network) <= 28 else f"{network[:13]}…{network[-13:]}"
 
 
 def drawing(

@@ -38,7 +38,7 @@ def reliability(data: PaperData) -> Panel:
         half = found["split_half_reliability"]
         truth = np.nan if data.true is None else data.true.reliability(one.condition, each)
         needed = {
-            f"for_0.9{end}": answers_needed(value, answers=each, wanted=0.9)
+            f"for_0.9{end}": _needed(value, each)
             for end, value in (("", half.value), ("_low", half.high), ("_high", half.low))
         }
         rows.append(
@@ -48,7 +48,7 @@ def reliability(data: PaperData) -> Panel:
                 "difficulty": one.condition.difficulty,
                 "split_half": half.value,
                 "low": half.low,
-                "high": half.high,
+                "high": np.minimum(half.high, 1.0),
                 "truth": truth,
                 "binomial": found["binomial_reliability"].value,
                 "answers_a_unit": each,
@@ -82,9 +82,23 @@ def reliability(data: PaperData) -> Panel:
         code(data, "reliability", "reliability"),
         (
             "Answers needed by Spearman and Brown's formula, with the interval of the reliability "
-            "they come from; no upper end where that interval holds 0.",
+            "they come from (its upper end kept at 1, where no answers are needed); no upper end "
+            "where that interval holds 0.",
+            *_without(easy),
         ),
     )
+
+
+def _needed(reliability: float, answers: float) -> float:
+    """Answers for 0.9: none at a reliability of 1 or above, NaN at 0 or below."""
+    return 0.0 if reliability >= 1 else answers_needed(reliability, answers=answers, wanted=0.9)
+
+
+def _without(easy: pd.DataFrame) -> list[str]:
+    """Which networks have no reliability, and why."""
+    lost = easy[~np.isfinite(easy["split_half"].to_numpy(float))]
+    parts = [f"{network_label(str(r.network))}, {r.mode}: {r.reason}" for r in lost.itertuples()]
+    return [f"Without a reliability: {'; '.join(parts)}."] if parts else []
 
 
 def _parts(easy: pd.DataFrame) -> list[str]:
@@ -102,7 +116,8 @@ def _parts(easy: pd.DataFrame) -> list[str]:
             text = f"{part['split_half'].median():.2f}"
             among = f" with {mode} references (median of {plural(len(part), 'network')}, "
             among += f"{low:.2f} to {high:.2f})"
-        wanted = part["for_0.9"].median()
+        # Not the median of the answers needed: networks at 0 or below need more than any number.
+        wanted = _needed(float(part["split_half"].median()), float(part["answers_a_unit"].median()))
         more = (
             f", which takes {wanted:.0f} answers a unit for 0.9"
             if np.isfinite(wanted)

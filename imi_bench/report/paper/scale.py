@@ -25,6 +25,7 @@ from imi_bench.report.paper.panel import (
     drawing,
     listed,
     look,
+    network_key,
     plural,
     shown_modes,
 )
@@ -48,6 +49,9 @@ def by_scale(data: PaperData) -> Panel:
     tested = _likeness(found, rank, modes)
     if rank.notna().sum() > 2:
         columns.append("likeness")
+    if not columns or not modes:
+        why = "size, data, accuracy, year and human-likeness of these networks are not known"
+        return cannot(data, 3, "scale", question, why)
 
     def draw(grid: Any) -> None:
         for row, name in zip(grid, columns, strict=True):
@@ -55,6 +59,8 @@ def by_scale(data: PaperData) -> Panel:
                 _line(axes, data, found, name, mode, rank)
                 if name == columns[0]:
                     axes.set_title(f"{mode} references", loc="left")
+        shown = [name for name in data.networks() if name in found.properties.index]
+        network_key(grid[0, 0].figure, data, shown, columns=2 * len(modes) + 1)
 
     caption = (
         "Networks' levels in the mixed model (log-odds, 95%), the line of the second stage (REML, "
@@ -69,7 +75,7 @@ def by_scale(data: PaperData) -> Panel:
         draw,
         rows=len(columns),
         columns=len(modes),
-        size=(2.8 * len(modes) + 0.4, 1.9 * len(columns) + 0.3),
+        size=(2.8 * len(modes) + 0.4, 1.9 * len(columns) + 0.6),
         sharey="col",
     )
     scale = [e for e in found.effects if e.topic == "scale"]

@@ -8,8 +8,8 @@ units without a wrong answer and a deviation of zero need no care of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special, stats
@@ -66,6 +66,19 @@ class UnitSpread:
             float(special.expit(centre + high - middle)),
         )
 
+    def counting_people(self, factor: Mapping[str, float]) -> UnitSpread:
+        """The same, with each network's levels drawn wider by a factor.
+
+        Parameters
+        ----------
+        factor : mapping of str to float
+            By how much the standard error of a network's mean grows once people are a sample too;
+            1 where it is not known.
+        """
+        wide = np.array([factor.get(name, 1.0) for name in self.networks])[:, None]
+        middle = self.levels.mean(axis=1, keepdims=True)
+        return replace(self, levels=middle + wide * (self.levels - middle))
+
     def density(self, p: Floats) -> Floats:
         """Density of true proportions."""
         z = (special.logit(p)[:, None] - self.level) / max(self.sd, 1e-3)
@@ -103,7 +116,8 @@ def unit_spread(
     Raises
     ------
     NotEnoughDataError
-        Fewer than two units.
+        Fewer than two units, or none with two answers: one answer a unit cannot tell a unit's
+        proportion from chance, whatever the units are.
 
     Examples
     --------
@@ -116,6 +130,10 @@ def unit_spread(
     """
     if len(hits) < 2:
         raise NotEnoughDataError("no distribution of units", found=len(hits), wanted="2 units")
+    if (answers < 2).all():
+        raise NotEnoughDataError(
+            "no distribution of units", found="one answer a unit", wanted="2 answers to some unit"
+        )
     names = tuple(dict.fromkeys(map(str, network)))
     group = np.array([names.index(str(name)) for name in network])
     pairs, kind = np.unique(np.column_stack([hits, answers]), axis=0, return_inverse=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.provenance import generator
+from imi_bench.report.paper.clusters import people_factor
 from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import (
     MODE_COLOURS,
@@ -35,12 +36,17 @@ tell a unit at 0.95 from one at 0.99.
 def spread_of(part: pd.DataFrame, data: PaperData) -> UnitSpread:
     """The distribution of true proportions of one mode's units."""
     mode = str(part["mode"].iloc[0])
-    return unit_spread(
+    found = unit_spread(
         part["hits"].to_numpy(float),
         part["answers"].to_numpy(float),
         part["network"].astype(str).tolist(),
         rng=generator(data.seed, "paper, units", mode),
     )
+    if data.who != "people":
+        return found
+    rows = data.frame
+    own = (rows["mode"].astype(str) == mode) & (rows["difficulty"].astype(str) == "easy")
+    return found.counting_people(people_factor(rows[own]))
 
 
 def extremes(data: PaperData, count: int = 10) -> pd.DataFrame:
@@ -53,7 +59,7 @@ def extremes(data: PaperData, count: int = 10) -> pd.DataFrame:
     mode = "natural" if (units["mode"] == "natural").any() else "synthetic"
     part = units[units["mode"] == mode].reset_index(drop=True)
     names = ["end", "network", "unit_id", "mode", "hits", "answers", "p", "shrunken", "true"]
-    if len(part) < 2:
+    if len(part) < 2 or (part["answers"] < 2).all():
         return pd.DataFrame(columns=names)
     shrunk = spread_of(part, data).shrunken(
         part["hits"].to_numpy(float), part["answers"].to_numpy(float), part["network"].tolist()
@@ -92,6 +98,14 @@ def distribution(data: PaperData) -> Panel:
     if not modes:
         why = "fewer than two units were shown with the easiest queries"
         return cannot(data, 7, "units", question, why)
+    again = [m for m in modes if (units.loc[units["mode"] == m, "answers"] > 1).any()]
+    if not again:
+        why = "each unit has one answer, which cannot tell how units differ"
+        return cannot(data, 7, "units", question, why)
+    single = [
+        f"With {mode} references each unit has one answer." for mode in modes if mode not in again
+    ]
+    modes = again
     parts = {mode: units[units["mode"] == mode].reset_index(drop=True) for mode in modes}
     fits = {mode: spread_of(part, data) for mode, part in parts.items()}
     rows = [{"mode": m, "units": len(parts[m]), **shares(parts[m], fits[m], data)} for m in modes]
@@ -121,8 +135,10 @@ def distribution(data: PaperData) -> Panel:
             if noise
             else ""
         )
-        + "Intervals: posterior over networks' levels and the spread; networks count as fixed, "
-        "each by its units."
+        + "Intervals: posterior over networks' levels and the spread"
+        + (", levels as uncertain as units and people make them" if data.who == "people" else "")
+        + "; networks count as fixed, each by its units.",
+        *single,
     ]
     if data.true is not None:
         true = [
