@@ -99,7 +99,8 @@ def _untried(table: ReleasedTable) -> tuple[str, ...]:
         and set(one.levels.values()) == {"laxer", "published"}
     }
     kept = {rule: exclude(table, one.rules, measures=own).kept for rule, one in only.items()}
-    return tuple(rule for rule in CHOICES if rule in kept and (kept[rule] == published_kept).all())
+    known = [rule for rule in CHOICES if rule in kept]
+    return tuple(rule for rule in known if (kept[rule] == published_kept).all())
 
 
 def _undefined(summary: pd.DataFrame, universes: int) -> tuple[str, ...]:
@@ -203,8 +204,8 @@ def _answer(many: Multiverse, summary: pd.DataFrame, untried: tuple[str, ...]) -
         )
     elif untried:
         limits = (
-            f" What a laxer rule on {listed(rules, 5)} would let back is not in this table, and was "
-            "not tried."
+            f" What a laxer rule on {listed(rules, 5)} would let back is not in this table, and "
+            "was not tried."
         )
     by = str(moved["moved_by"]).replace("_", " ")
     return (
