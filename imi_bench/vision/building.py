@@ -103,10 +103,22 @@ def _from_file(card: NetworkCard) -> nn.Module:
     if spec is None or spec.loader is None:
         raise NetworkError("not a Python file", where=path)
     namespace = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(namespace)
+    try:
+        spec.loader.exec_module(namespace)
+    except Exception as error:
+        raise _broken(card.architecture, error) from error
     if not hasattr(namespace, function):
-        raise UnknownNameError.among(function, vars(namespace), kind=f"function of {path.name}")
-    built = getattr(namespace, function)(**card.arguments)
+        raise UnknownNameError.among(
+            function,
+            [k for k in vars(namespace) if not k.startswith("_")],
+            kind=f"function of {path.name}",
+        )
+    try:
+        built = getattr(namespace, function)(**card.arguments)
+    except ImiBenchError:
+        raise
+    except Exception as error:
+        raise _broken(card.architecture, error) from error
     torch = require("torch", for_=f"network '{card.name}'")
     if not isinstance(built, torch.nn.Module):
         raise NetworkError(
@@ -116,3 +128,11 @@ def _from_file(card: NetworkCard) -> nn.Module:
             wanted="a torch.nn.Module",
         )
     return cast("nn.Module", built)
+
+
+def _broken(where: str, error: Exception) -> NetworkError:
+    return NetworkError(
+        "network cannot be built",
+        where=where,
+        found=f"{type(error).__name__}: {shorten(str(error), 240)}",
+    )

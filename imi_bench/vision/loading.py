@@ -160,7 +160,10 @@ def load_network(
     if card.layers.inside and hasattr(module, card.layers.inside):
         module = module.get_submodule(card.layers.inside)
     if checkpoint is not None and not structure:
-        weights.load_checkpoint(module, checkpoint, rule=card.weights, inside=card.layers.inside)
+        checkpoint = Path(checkpoint)
+        remarks += weights.load_checkpoint(
+            module, checkpoint, rule=card.weights, inside=card.layers.inside
+        )
     target = device if structure else pick_device(device)
     module, said = _single_precision(module)
     remarks += said

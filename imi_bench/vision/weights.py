@@ -175,10 +175,13 @@ def _stored_file(card: NetworkCard) -> Path:
     return path
 
 
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+
 def load_checkpoint(
     module: nn.Module, path: Path, *, rule: Weights | None = None, inside: str = ""
-) -> None:
-    """Put the weights of a file into a module, all of them or none.
+) -> tuple[str, ...]:
+    """Put the weights of a file into a module, all of them or none; what to know of them.
 
     Parameters
     ----------
@@ -190,17 +193,25 @@ def load_checkpoint(
     inside : str
         Prefix that keys may have and the module's have not (``visual``).
 
+    Returns
+    -------
+    tuple of str
+        The entry of the file they came from, prefixes taken off, and precisions, where not plain.
+
     Raises
     ------
     NetworkError
-        Missing or unreadable file; keys or shapes that do not fit.
+        Missing or unreadable file; several sets of weights; keys or shapes that do not fit.
     """
-    rule = rule or Weights()
-    state = _read_state(path, rule)
+    rule, path = rule or Weights(), Path(path)
+    state, remarks = _read_state(path, rule)
     for prefix in (rule.key_prefix, f"{inside}." if inside else ""):
         if prefix and any(key.startswith(prefix) for key in state):
             state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     wanted = module.state_dict()
+    state, said = _without_wrapper(state, wanted)
+    counters = {key for key in wanted if key.endswith("num_batches_tracked")}
+    state |= {key: wanted[key] for key in counters - set(state)}  # old files have none
     for key, tensor in wanted.items():
         if key not in state:
             raise NetworkError(
@@ -224,10 +235,54 @@ def load_checkpoint(
             found=f"{len(extra)} tensors that the network has not",
             wanted="the same names",
         )
+    kinds = {str(v.dtype) for v in state.values() if v.is_floating_point()} - {"torch.float32"}
+    if kinds:
+        named = ", ".join(sorted(kind.removeprefix("torch.") for kind in kinds))
+        said += (f"{path.name} has weights of {named}: they run in float32",)
     module.load_state_dict(state)
+    return remarks + said
 
 
-def _read_state(path: Path, rule: Weights) -> dict[str, Tensor]:
+def _without_wrapper(
+    state: dict[str, Tensor], wanted: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors without the prefixes that training wrappers give to every key."""
+    removed = []
+    while state and not set(state) & set(wanted):
+        prefix = next((p for p in _WRAPPERS if all(key.startswith(p) for key in state)), None)
+        if prefix is None:
+            break
+        removed.append(prefix)
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state, ((f"checkpoint read without the prefix {''.join(removed)}",) if removed else ())
+
+
+def _one_entry(
+    state: Any, path: Path, is_tensor: Callable[[Any], bool]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The set of weights within what a training script saved: the only one, or a refusal."""
+    if isinstance(state, Mapping) and all(is_tensor(value) for value in state.values()):
+        return dict(state), ()
+    entries = state if isinstance(state, Mapping) else {}
+    sets = {
+        str(key): value
+        for key, value in entries.items()
+        if isinstance(value, Mapping) and value and all(is_tensor(v) for v in value.values())
+    }
+    if len(sets) == 1:
+        ((key, value),) = sets.items()
+        return dict(value), (f"weights of the entry '{key}' of {path.name}",)
+    found = ", ".join(map(str, sets or entries))[:80] or f"a {type(state).__name__}"
+    raise NetworkError(
+        "checkpoint holds several sets of weights" if sets else "checkpoint is not a state dict",
+        where=path,
+        found=found,
+        wanted="one set" if sets else "tensors by name",
+        do="save the one you mean by itself, or name it in a card ([weights] key)",
+    )
+
+
+def _read_state(path: Path, rule: Weights) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     torch = require("torch", for_="reading a checkpoint")
     if not path.is_file():
         raise NetworkError("no such checkpoint", where=path, wanted="a file of weights")
@@ -249,16 +304,9 @@ def _read_state(path: Path, rule: Weights) -> dict[str, Tensor]:
         raise NetworkError(
             "checkpoint cannot be read",
             where=path,
-            found=re.sub(r"\s+", " ", str(error))[:160],
+            found=re.sub(r"\s+", " ", str(error))[:160] or type(error).__name__,
             wanted="safetensors, or a torch file of tensors alone",
         ) from error
-    if rule.key is not None and rule.key in state:
+    if rule.key is not None and isinstance(state, Mapping) and rule.key in state:
         state = state[rule.key]
-    if not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise NetworkError(
-            "checkpoint is not a state dict",
-            where=path,
-            found=", ".join(map(str, state))[:80],
-            wanted="tensors by name",
-        )
-    return dict(state)
+    return _one_entry(state, path, lambda value: isinstance(value, torch.Tensor))
