@@ -83,6 +83,7 @@ def test_json_and_files(learned: Learned, tmp_path) -> None:
     page = (out / "learned.html").read_text()
     assert "Simulated data" in page
     assert "sees colour" in page
+    assert "#000000" not in page, "black stays black on a dark page"
     record = json.loads((out / "learned.json").read_text())
     record["final"]["weights"][0] = 9.0
     (out / "learned.json").write_text(json.dumps(record))
