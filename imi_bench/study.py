@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from imi_bench.beside import Beside, Due, beside
 from imi_bench.choice.calibrate import calibrate
+from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, MissingExtraError
 from imi_bench.measure.learned import Learned, learn
 from imi_bench.observers.card import cards
@@ -216,12 +217,13 @@ def learn_parts(study: StudySoFar) -> StudySoFar:
     if len(parts) < 2:
         return study
     place = study.plan.folder / "learned"
-    return replace(study, learning=study.other.start(_learnt, parts, made(study.answers), place))
+    given = (parts, made(study.answers), made(study.trials), place)
+    return replace(study, learning=study.other.start(_learnt, *given))
 
 
-def _learnt(parts: list[DecisionVariables], answers: Study, place: Path) -> Learned:
-    several = len(set(answers.trials.network)) > 1
-    found = learn(parts, answers, by="network" if several else "unit", n_boot=0, curves=0)
+def _learnt(parts: list[DecisionVariables], answers: Study, trials: Trials, place: Path) -> Learned:
+    by: FoldsBy = "network" if len(set(answers.trials.network)) > 1 else "unit"
+    found = learn(parts, answers, by=by, trials=trials, n_boot=0, curves=0)
     found.write(place)
     return found
 
