@@ -128,6 +128,17 @@ def test_every_verb_fits(name: str, study: SmallStudy, monkeypatch: pytest.Monke
         assert LONG in result.stdout
 
 
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_prints_one_json_object(name: str, study: SmallStudy) -> None:
+    arguments = [str(part) for part in VERBS[name](study)]
+    if "--out" in arguments:
+        arguments[arguments.index("--out") + 1] += "-json"
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    told = json.loads(result.stdout)
+    assert isinstance(told, dict | list)
+    assert told
+
+
 def test_a_pipe_gets_whole_rows(study: SmallStudy) -> None:
     folders = (study.folder / f"long-{name}" for name in ("pixel-l2", "chance"))
     arguments = ("compare", *folders, "--responses", study.folder / "people", "--resamples", 50)
