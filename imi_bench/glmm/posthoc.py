@@ -238,6 +238,8 @@ def compare_groups(
     names = sorted(arrays, key=lambda name: float(arrays[name].mean()))
     ordered = [arrays[name] for name in names]
     statistic, p = stats.kruskal(*ordered)
+    if statistic < 0:  # groups of the same ranks: H is 0, and rounding had it below
+        statistic, p = 0.0, 1.0
     pairs = conover(ordered)
     rng = np.random.default_rng(seed)
     means = tuple(

@@ -15,6 +15,7 @@ from scipy import special, stats
 
 from imi_bench.errors import InputError, ModelError, NotEnoughDataError
 from imi_bench.glmm.ordinal import Thresholds
+from imi_bench.glmm.posthoc import compare_groups
 from imi_bench.release.multiverse import CHOICES, Multiverse
 from imi_bench.release.published import Condition
 from imi_bench.report.paper.clusters import people_factor
@@ -207,3 +208,12 @@ def test_a_folder_of_tables_names_them(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("a\n1\n")
     with pytest.raises(InputError, match=r"one\.csv"):
         read_paper(tmp_path)
+
+
+def test_networks_of_the_same_ranks_have_a_p_of_one() -> None:
+    proportions = np.random.default_rng(4).integers(1, 13, 12) / 12
+    for count in range(2, 15):
+        same = {str(k): proportions for k in range(count)}
+        found = compare_groups(same, n_resamples=50, seed=0)
+        assert found.statistic == pytest.approx(0, abs=1e-9)
+        assert found.p == pytest.approx(1)
