@@ -87,7 +87,7 @@ def test_undefined_numbers_change_no_sign() -> None:
     levels.loc[1:, "row_min"] = "stricter"
     frame = levels.assign(gap=[0.2, np.nan, 0.1, 0.3], turned=[0.2, np.nan, -0.1, 0.1])
     many = Multiverse(frame, ("gap", "turned"), 4, "mine", simulated=True)
-    table = many.summary().set_index("number")
+    table = many.to_frame().set_index("number")
     assert table["same_sign"].tolist() == [1.0, pytest.approx(2 / 3)]
     assert table["undefined"].tolist() == [1, 1]
 
