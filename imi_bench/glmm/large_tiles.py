@@ -65,8 +65,10 @@ def take_root(matrix: Floats, together: Together) -> bool:
 
     Parameters
     ----------
-    matrix : float64 (n, n), C order; overwritten below and on its diagonal.
-    together : of `hands`.
+    matrix : (n, n) float64
+        C order; overwritten below and on its diagonal.
+    together : callable
+        Of `hands`.
 
     Returns
     -------
@@ -115,8 +117,10 @@ def invert(matrix: Floats, together: Together) -> None:
 
     Parameters
     ----------
-    matrix : float64 (n, n), C order, lower triangle; overwritten below and on its diagonal.
-    together : of `hands`.
+    matrix : (n, n) float64
+        C order, lower triangle; overwritten below and on its diagonal.
+    together : callable
+        Of `hands`.
     """
     side = len(matrix)
     if side < LARGE_SIDE:

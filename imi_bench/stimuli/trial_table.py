@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -129,6 +130,10 @@ def read_index(source: TrialsLike) -> TrialIndex:
         return source
     if isinstance(source, Trials):
         return source.index
+    if not isinstance(source, str | PathLike):
+        raise InputError(
+            "no trials", found=type(source).__name__, wanted="a path, or trials in memory"
+        )
     table = find_table(Path(source))
     if table is None:
         raise InputError("no trial table", where=source, wanted=" or ".join(NAMES))

@@ -37,7 +37,8 @@ def layer_widths(networks: Iterable[str], layers: Iterable[str]) -> Floats:
 
     Parameters
     ----------
-    networks, layers : str each, one a row.
+    networks, layers : iterable of str
+        One a row.
 
     Returns
     -------

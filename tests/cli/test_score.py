@@ -158,5 +158,5 @@ class TestStudyFiles:
         with pytest.raises(InputError, match="wanted correct"):
             read_study(tmp_path)
         (tmp_path / "responses.parquet").write_text("not a table")
-        with pytest.raises(InputError, match="not a table"):
+        with pytest.raises(InputError, match="not a Parquet file"):
             read_study(tmp_path)

@@ -83,5 +83,5 @@ def test_random_weights_are_said(built: Path, tmp_path: Path) -> None:
     (copy / "run.json").write_text(json.dumps(record))
     assert "Random weights." in write_units_page(copy).path.read_text()
     (copy / "units.parquet").write_bytes(b"no table")
-    with pytest.raises(InputError, match="table cannot be read"):
+    with pytest.raises(InputError, match="not a Parquet file"):
         write_units_page(copy)

@@ -505,7 +505,7 @@ def test_missing_columns(drop: str, message: str, written: Path) -> None:
 
 def test_files_that_are_no_tables(written: Path) -> None:
     (written / "trials.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(TrialError, match=r"table cannot be read: .*trials\.parquet"):
+    with pytest.raises(TrialError, match=r"not a Parquet file: .*trials\.parquet"):
         read_trials(written)
     (written / "a.txt").write_text("hello")
     with pytest.raises(TrialError, match=r"not a table of trials: .*found '\.txt'"):
