@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -16,6 +17,7 @@ __all__ = ["Beside", "Due", "beside", "cores"]
 Result = TypeVar("Result")
 
 
+@cache
 def cores() -> int:
     """Cores that this process may use."""
     import joblib

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
 from imi_bench.arrays import Floats
+from imi_bench.beside import cores
 
 __all__ = ["LARGE_SIDE", "Together", "hands", "invert", "take_root"]
 
@@ -25,13 +26,6 @@ LARGE_SIDE = 1_500
 _STRIPS, _MIRRORED = 4, 256
 
 Together = Callable[[Iterable[Callable[[], None]]], None]
-
-
-@cache
-def _cores() -> int:
-    import joblib
-
-    return int(joblib.cpu_count())
 
 
 @contextmanager
@@ -43,7 +37,7 @@ def hands(*, threads: int | None = None) -> Iterator[Together]:
     threads : int, optional
         1 runs them in turn, in this thread.
     """
-    if (threads or _cores()) < 2:
+    if (threads or cores()) < 2:
         yield _in_turn
         return
     with ThreadPoolExecutor(2) as pool:
