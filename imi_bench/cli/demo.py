@@ -67,21 +67,21 @@ def _show(done: StudySoFar) -> None:
         [summary.correct[name, everything] for name in (PANEL, *names)], reference=0.5
     )
     print_table(
-        ["observer", "proportion correct", axis, "r with the panel", "bits/trial above chance"],
+        ["observer", "proportion correct", axis, "r with the panel", "bits/answer above chance"],
         [[*row[:2], plot, *row[2:]] for row, plot in zip(rows, drawn, strict=True)],
         title=f"SIMULATED data: {size.n} trials of {size.clusters} units, value [95% interval]; "
         "line: chance",
-        right=["proportion correct", "r with the panel", "bits/trial above chance"],
+        right=["proportion correct", "r with the panel", "bits/answer above chance"],
         spare=[axis],
     )
     if done.learned is not None:
         frame = done.learned.to_frame()
         print_table(
-            ["learned measure and its parts", "bits/trial above chance"],
+            ["learned measure and its parts", "bits/answer above chance"],
             [
                 [row["part"], bracketed(row["bits"], row["low"], row["high"])]
                 for row in frame.to_dict("records")
             ],
             title=f"SIMULATED data, held out by {done.learned.by}: value [95% interval] where one "
-            f"was computed; learned less best single {done.learned.difference} bits/trial",
+            f"was computed; learned less best single {done.learned.difference} bits/answer",
         )

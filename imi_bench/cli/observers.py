@@ -110,6 +110,9 @@ def fetch(
 
 
 def _pin(card: ObserverCard) -> str:
+    """What holds the weights in place: a checksum or revision, or the package that fetches them."""
+    if card.weights is None and "revision" in card.parameters:
+        return "pinned"
     if card.weights is None:
-        return "none"
+        return "package" if card.kind in ("embedding", "pairwise", "in-context") else "none"
     return "pinned" if card.weights.pinned else "unpinned"

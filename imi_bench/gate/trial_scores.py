@@ -20,7 +20,7 @@ __all__ = ["SCORES", "TrialScores", "trial_scores"]
 SCORES = {
     "accuracy": "proportion of trials answered correctly, ties and missing answers one half",
     "human-agreement": "probability of agreeing with a randomly drawn human answer on the trial",
-    "bits": "held-out log-likelihood of people's answers, bits a trial above chance, each run "
+    "bits": "held-out log-likelihood of people's answers, bits an answer above chance, each run "
     "calibrated on the other units",
 }
 

@@ -34,7 +34,15 @@ from imi_bench.plots import Interval, forest
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
 from imi_bench.stimuli.trial_table import TrialsLike, read_index
-from imi_bench.tables import DecisionsLike, DecisionVariables, Responses, Strings, Study, TrialIndex
+from imi_bench.tables import (
+    DecisionsLike,
+    DecisionVariables,
+    Responses,
+    Strings,
+    Study,
+    TrialIndex,
+    names_apart,
+)
 from imi_bench.tables.align import rows_of
 from imi_bench.text import one_line
 
@@ -263,7 +271,7 @@ def gate(
         least_coverage,
         largest=found.largest,
         share=score != "bits",
-        unit="bits/trial" if score == "bits" else "proportion",
+        unit="bits/answer" if score == "bits" else "proportion",
     )
     status = tuple(_status(run, index) for run in decisions)
     strata = _strata(index, kept, by, floors or {})
@@ -288,12 +296,14 @@ def gate(
         ],
         rules,
     )
+    names = [one.observer for one in decisions]
+    baseline, newer = names_apart(names, (against, new), otherwise=("baseline", "new"))
     return GateResult(
         _overall(comparisons, least_coverage),
         tuple(comparisons),
         score,
-        decisions[1].observer,
-        decisions[0].observer,
+        newer,
+        baseline,
         max_drop,
         alpha,
         least_coverage,

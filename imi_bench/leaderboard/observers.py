@@ -156,7 +156,7 @@ def _bits_within(part: str) -> Score:
     def bits(t: Totals) -> Floats:
         return t[f"bits {part}"] / t[f"answers {part}"]
 
-    return Score(part, "bits/trial", bits, over_people=True)
+    return Score(part, "bits/answer", bits, over_people=True)
 
 
 def _left_out(

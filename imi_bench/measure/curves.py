@@ -241,6 +241,6 @@ def _difference(whole: Floats, told: Floats, table: Table, *, level: float) -> E
         level=level,
         n=int(table.rows.answers.sum()),
         clusters=count,
-        unit="bits/trial",
+        unit="bits/answer",
         method=f"jackknife over units, t({count - 1})",
     )

@@ -14,7 +14,7 @@ from imi_bench.stats.estimate import Estimate
 # Score, heading, unit, and the ceiling that people reach on it.
 _AGAINST_PEOPLE = (
     ("unit_pearson", "Agreement on units", "r over conditions", "unit_ceiling"),
-    ("bits", "Prediction of answers", "bits/trial above chance", "left_out_bits"),
+    ("bits", "Prediction of answers", "bits/answer above chance", "left_out_bits"),
     ("ece", "Calibration error", "proportion, lower is better", None),
     ("error_consistency", "Same errors", "Cohen's κ", "human_consistency"),
 )
@@ -179,8 +179,8 @@ def _remarks(exhibit: ReportData, summary: Summary, machines: list[ObserverRun])
         remarks.append(
             "What these data can resolve (80% power, two-sided 5%): two observers differ if their "
             f"proportions correct are {lines['proportion_correct'].resolvable:.3f} apart, their "
-            f"bits a trial {lines['bits'].resolvable:.3f}. On the same trials a paired comparison "
-            "resolves less."
+            f"bits an answer {lines['bits'].resolvable:.3f}. On the same trials a paired "
+            "comparison resolves less."
         )
         remarks.append(
             "In the row of the panel, agreement is its ceiling (root of the split-half "

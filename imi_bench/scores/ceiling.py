@@ -232,7 +232,7 @@ def beta_priors(matched: AlignedAnswers, n: Floats, k: Floats) -> tuple[Floats, 
 LEFT_OUT = (
     Score(
         "left_out_bits",
-        "bits/trial",
+        "bits/answer",
         lambda t: t["left out bits"] / t["answers"],
         over_people=True,
         scale="growing",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from imi_bench.stats.estimate import Estimate, checked_level
 from imi_bench.stats.intervals import gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stats.multiplicity import holm
-from imi_bench.tables import DecisionsLike, DecisionVariables
+from imi_bench.tables import DecisionsLike, DecisionVariables, names_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -246,7 +245,9 @@ def compare(
     0.0
     """
     checked_level(level)
-    compared = _named_apart([DecisionVariables.read(one) for one in decisions], decisions)
+    read = [DecisionVariables.read(one) for one in decisions]
+    labels = names_apart([one.observer for one in read], decisions)
+    compared = [replace(one, observer=name) for one, name in zip(read, labels, strict=True)]
     study = read_answers(study)
     names = [one.observer for one in compared]
     if len(names) < 2:
@@ -298,28 +299,6 @@ def compare(
             name: int((~one.answered).sum()) for name, one in zip(names, shared, strict=True)
         },
     )
-
-
-def _named_apart(
-    compared: Sequence[DecisionVariables], sources: Sequence[DecisionsLike]
-) -> list[DecisionVariables]:
-    """Versions of one observer get names of their own: ``mine (v1)`` and ``mine (v2)``."""
-    names = [one.observer for one in compared]
-    paths = [Path(one) if isinstance(one, str | Path) else None for one in sources]
-    places = [None if p is None else p.parent if p.suffix else p for p in paths]
-    short = [str(k + 1) if p is None else p.name for k, p in enumerate(places)]
-    for depth in (2, 3):
-        again = {s for name, s in zip(names, short, strict=True) if short.count(s) > 1}
-        short = [
-            "/".join(p.parts[-depth:]) if p is not None and s in again else s
-            for p, s in zip(places, short, strict=True)
-        ]
-    if len(set(zip(names, short, strict=True))) < len(names):
-        short = [str(k + 1) for k in range(len(names))]
-    return [
-        replace(one, observer=f"{one.observer} ({s})") if names.count(one.observer) > 1 else one
-        for one, s in zip(compared, short, strict=True)
-    ]
 
 
 def _on_shared_trials(matched: Sequence[AlignedAnswers]) -> list[AlignedAnswers]:

@@ -58,10 +58,10 @@ def likelihood_answers(matched: AlignedAnswers) -> Columns:
 
 
 LIKELIHOOD = (
-    Score("bits", "bits/trial", lambda t: t["bits"] / t["answers"], over_people=True),
+    Score("bits", "bits/answer", lambda t: t["bits"] / t["answers"], over_people=True),
     Score("brier", "squared error", lambda t: t["squared error"] / t["answers"], over_people=True),
 )
-"""Held-out log-likelihood in bits a trial above chance; Brier score (0 best, 0.25 for a coin)."""
+"""Held-out log-likelihood in bits an answer above chance; Brier score (0 best, 0.25 for a coin)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -67,7 +67,7 @@ class Estimate:
     clusters : int
         Number of independent clusters (units, participants) behind it.
     unit : str
-        Unit of the number: ``proportion``, ``bits/trial``, ``r`` …
+        Unit of the number: ``proportion``, ``bits/answer``, ``r`` …
     reason : str
         Why the value or the interval is NaN; empty otherwise.
 

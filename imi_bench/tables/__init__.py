@@ -12,7 +12,13 @@ two. Field names are those of the released human table where the meaning is the 
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.tables.answers import Responses, Study
 from imi_bench.tables.columns import codes
-from imi_bench.tables.decisions import ANSWERED, STATUSES, DecisionsLike, DecisionVariables
+from imi_bench.tables.decisions import (
+    ANSWERED,
+    STATUSES,
+    DecisionsLike,
+    DecisionVariables,
+    names_apart,
+)
 from imi_bench.tables.index import DIFFICULTIES, MODES, TrialIndex, split_difficulty
 from imi_bench.tables.trials import (
     BlindingKey,
@@ -41,6 +47,7 @@ __all__ = [
     "TrialIndex",
     "Trials",
     "codes",
+    "names_apart",
     "shown_first_is_positive",
     "split_difficulty",
 ]

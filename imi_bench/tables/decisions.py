@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -272,3 +273,40 @@ def _fitted_on(record: Path) -> FittedOn | None:
     found = read_json(record)
     observer = found.get("observer") if isinstance(found, dict) else None
     return FittedOn.of(observer.get("description") if isinstance(observer, dict) else None)
+
+
+def names_apart(
+    names: Sequence[str], sources: Sequence[DecisionsLike], *, otherwise: Sequence[str] = ()
+) -> list[str]:
+    """Versions of one observer get names of their own: ``mine (v1)`` and ``mine (v2)``.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Observers' names, the same ones more than once.
+    sources : sequence of DecisionsLike
+        Where each comes from; folders name versions.
+    otherwise : sequence of str
+        What names a version where folders cannot; places in the list by default.
+
+    Examples
+    --------
+    >>> names_apart(["mine", "mine", "other"], ["runs/v1", "runs/v2", "runs/v1"])
+    ['mine (v1)', 'mine (v2)', 'other']
+    """
+    places = list(otherwise) or [str(k + 1) for k in range(len(names))]
+    paths = [Path(one) if isinstance(one, str | Path) else None for one in sources]
+    folders = [None if p is None else p.parent if p.suffix else p for p in paths]
+    short = [place if p is None else p.name for p, place in zip(folders, places, strict=True)]
+    for depth in (2, 3):
+        again = {s for s in short if short.count(s) > 1}
+        short = [
+            "/".join(p.parts[-depth:]) if p is not None and s in again else s
+            for p, s in zip(folders, short, strict=True)
+        ]
+    if len(set(zip(names, short, strict=True))) < len(names):
+        short = places
+    return [
+        f"{name} ({s})" if list(names).count(name) > 1 else name
+        for name, s in zip(names, short, strict=True)
+    ]

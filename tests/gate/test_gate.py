@@ -58,6 +58,7 @@ def test_same_answers_need_a_margin(index: TrialIndex) -> None:
     assert (result.verdict, result.exit_code) == ("cannot tell", 3)
     assert result.comparisons[0].trials_to_settle is None
     assert "no number of trials would settle it" in result.sentence
+    assert "'a (new)' against 'a (baseline)'" in result.sentence, "one name for both sides"
 
 
 def test_forty_equal_answers_show_little() -> None:

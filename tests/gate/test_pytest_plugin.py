@@ -228,7 +228,7 @@ def test_a_boards_row_as_baseline_and_bits(tmp_path: Path) -> None:
     study = read_answers(board.folder)
     mine = DecisionVariables.read(new)
     report = score(mine, study, calibration=calibrate(mine, study), n_resamples=0)
-    assert said["comparisons"][0]["new"]["unit"] == "bits/trial"
+    assert said["comparisons"][0]["new"]["unit"] == "bits/answer"
     assert said["comparisons"][0]["new"]["value"] == pytest.approx(
         report.scores["bits"].estimate.value, abs=0.02
     )
