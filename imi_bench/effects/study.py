@@ -16,7 +16,7 @@ from imi_bench.effects.effect import Effects, ObserverEffects
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
 from imi_bench.effects.scale import INTEREST
-from imi_bench.effects.table import AnswerTable, observer_table, people_table
+from imi_bench.effects.table import AnswerTable, depths_by_name, observer_table, people_table
 from imi_bench.effects.truth import TrueEffects, read_truth
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.lapse import checked_lapse
@@ -112,6 +112,7 @@ def effects(
             for one in decisions
         ),
         notes=(
+            *depths_by_name(table.frame["network"].unique(), columns=layers),
             *([f"not analysed, though its properties were given: {listed}"] if unused else []),
             *said,
             *_lapse_found(people),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables import MODES, DecisionVariables, Study, TrialIndex
+from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
-__all__ = ["ENOUGH_NETWORKS", "HARDER", "AnswerTable", "observer_table", "people_table"]
+__all__ = [
+    "ENOUGH_NETWORKS",
+    "HARDER",
+    "AnswerTable",
+    "depths_by_name",
+    "observer_table",
+    "people_table",
+]
 
 HARDER = ("hard99", "hard95", "hard85")
 ENOUGH_NETWORKS = 4
@@ -185,6 +193,23 @@ def observer_table(
     frame = shown.merge(answered, on="trial_id", how="inner", validate="one_to_one")
     frame = frame[~frame["catch"]].reset_index(drop=True)
     return _table(decisions.observer, simulated, _laid_out(frame, columns))
+
+
+def depths_by_name(
+    networks: Iterable[object], *, columns: pd.DataFrame | None = None
+) -> tuple[str, ...]:
+    """What to say of networks whose layers' depth is known by their names alone.
+
+    Examples
+    --------
+    >>> depths_by_name(["resnet50", "mine"])
+    ('depth of layers read from the numbers in their names, for lack of a column depth: mine',)
+    """
+    if columns is not None and "depth" in columns.columns:
+        return ()
+    unknown = ", ".join(sorted({str(name) for name in networks} - set(card_names())))
+    said = "depth of layers read from the numbers in their names, for lack of a column depth"
+    return (f"{said}: {unknown}",) if unknown else ()
 
 
 def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """A layer's type and depth: one definition, from its name and its module's class.
 
-The *type* is one of `TYPES`. The *depth* of a layer is that of its block among the blocks of its
-network, 0 the first and 1 the last. What builds trials, scores units, models people and simulates
-them takes both from here. No weights are needed, and no torch.
+The *type* is one of `TYPES`. The *depth* of a layer is 0 at the first and 1 at the last step of its
+network: a step is a block in the paper's networks, and a layer, in the order they run, in any
+other. What builds trials, scores units, models people and simulates them takes both from here. No
+weights are needed, and no torch.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def relative_depths(networks: Iterable[str], layers: Iterable[str]) -> NDArray[n
         A block counts as one step (a residual block, an inception module, a dense or transformer
         layer). The blocks of the paper's networks are known, and what lies between two of them
         (a transition) is as deep as the second; of any other network those that occur are
-        counted, so its depth is relative to the layers shown.
+        counted, so its depth is relative to the layers shown, and only as good as its names: take
+        that of its `layer_table` (or ``units.parquet``) where there is one.
 
     Raises
     ------
@@ -141,18 +143,29 @@ def _place(block: tuple[int, ...], blocks: Sequence[tuple[int, ...]]) -> float:
     return min(bisect_left(blocks, block), len(blocks) - 1) / (len(blocks) - 1)
 
 
-def depths_in_order(network: str, layers: Sequence[str]) -> NDArray[np.float64]:
+def depths_in_order(layers: Sequence[str], *, network: str | None = None) -> NDArray[np.float64]:
     """Depths of all layers of a network, given in the order they run.
 
-    As `relative_depths`; where the names tell no two blocks apart, each layer counts as one, and a
-    single layer has none (NaN).
+    Parameters
+    ----------
+    layers : sequence of str
+        Released names.
+    network : str, optional
+        One of the paper's: its blocks count, as `relative_depths` says. Of any other each layer is
+        one step: its names may tell no blocks apart, or the wrong ones (EfficientNet's last norm
+        is ``bn2``).
+
+    Returns
+    -------
+    (layers,) float64
+        A single layer has no depth (NaN).
 
     Examples
     --------
-    >>> depths_in_order("mine", ["conv1", "conv2", "fc"]).tolist()
+    >>> depths_in_order(["conv_stem", "blocks_0_conv", "bn2"]).tolist()
     [0.0, 0.5, 1.0]
     """
-    if len({_block(name) for name in layers}) > 1:
+    if network is not None:
         return relative_depths([network] * len(layers), layers)
     return np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.full(len(layers), np.nan)
 

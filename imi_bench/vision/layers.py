@@ -27,8 +27,9 @@ class Layer:
     type : str
         Class of the module: ``Conv2d``, ``BatchNorm2d``, ``LayerNorm``, ``Linear``, …
     depth : float
-        Of its block among those of the network, 0 to 1, whichever of its layers a pattern picks;
-        see `imi_bench.vision.layer_names`.
+        Place of its step (a block in the paper's networks, a layer in others) among those of the
+        network, 0 to 1, whichever of its layers a pattern picks; see
+        `imi_bench.vision.layer_names`.
     width : int
         Number of units.
     batch_axis, channel_axis : int

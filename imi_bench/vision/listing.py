@@ -8,7 +8,9 @@ a linear map or a normalisation); the axis of the output that has as many is the
 one that doubles counts images, and the mean runs over the rest. What does not fit is left out by
 one of these reasons, never guessed:
 
-- the classifier head (the last layer of ``fc``, ``classifier``, ``head``, …; of timm as it says);
+- the classifier head: the last layer of ``fc``, ``classifier``, ``head``, … (of timm as it says),
+  and whatever its name a linear map or 1 x 1 convolution whose output is the network's own, as it
+  is, reshaped, or through a softmax or sigmoid;
 - a module that never runs as one: its weights are used within the module around it (BEiT's ``qkv``,
   the ``out_proj`` of torch's attention), or it serves training only;
 - a module that runs more than once: which run would be its activation is not defined;
@@ -32,9 +34,11 @@ import torch
 from torch import nn
 
 from imi_bench.errors import NetworkError
-from imi_bench.vision.card import LayerRule
+from imi_bench.vision.card import LayerRule, card
+from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import depths_in_order
 from imi_bench.vision.layers import Layer, LeftOut, hooked, path_of_names
+from imi_bench.vision.network_outputs import Outputs, maps_points
 
 HEADS = ("fc", "classifier", "head", "heads", "aux_classifier", "logits", "last_linear")
 """Names of classifiers where a library does not say which module it is."""
@@ -64,6 +68,9 @@ class _Trial:
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
     marks: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    points: frozenset[str] = frozenset()
+    outputs: Outputs = field(default_factory=Outputs)
+    heads: frozenset[str] = frozenset()
 
     def seen(self, path: str, output: Any) -> None:
         self.runs[path] = self.runs.get(path, 0) + 1
@@ -71,6 +78,8 @@ class _Trial:
             self.shapes[path] = None
             return
         self.shapes[path] = tuple(output.shape)
+        if path in self.points:
+            self.outputs.add(path, output)
         if output.device.type != "meta":
             self.marks[path] = _mark(self._first(path, output))
 
@@ -141,7 +150,7 @@ def list_layers(
     chosen : LayerRule, optional
         The layers to give, instead of all that `rule` gives.
     network : str
-        Its name in trial tables, by which the paper's networks are known.
+        Its name in trial tables; with the layer rule of its card it is one of the paper's.
 
     Returns
     -------
@@ -164,6 +173,8 @@ def list_layers(
     for path in tried:
         part = module.get_submodule(path)
         form = _form(part, path, one, two, size) if path not in heads else "classifier head"
+        if path in one.heads & two.heads and not isinstance(form, str):
+            form = "classifier head: its output is the network's"
         if isinstance(form, str):
             reasons[path] = form
         else:
@@ -173,7 +184,8 @@ def list_layers(
             reasons[path] = "other images of the batch, or chance, change its output"
             del found[path]
     order = [path for path in one.shapes if path in found]
-    depths = _depths(order, set(every), names, network)
+    blocks = network if network in card_names() and rule == card(network).layers else None
+    depths = _depths(order, set(every), names, blocks)
     layers = tuple(_at(found[path], depths[path]) for path in order if path in set(wanted))
     if chosen is None and not rule.pattern:
         reasons |= _weights_elsewhere(module, names, every)
@@ -201,7 +213,7 @@ def _at(layer: Layer, depth: float) -> Layer:
 
 
 def _depths(
-    order: Sequence[str], every: set[str], names: Mapping[str, str], network: str
+    order: Sequence[str], every: set[str], names: Mapping[str, str], network: str | None
 ) -> dict[str, float]:
     """Depth of each module, in the order they run, by the layers of `every`.
 
@@ -211,7 +223,7 @@ def _depths(
     known = dict(
         zip(
             layers,
-            depths_in_order(network, [names[path] for path in layers]).tolist(),
+            depths_in_order([names[path] for path in layers], network=network).tolist(),
             strict=True,
         )
     )
@@ -315,14 +327,16 @@ def _tried(
     images: int,
     before: _Trial | None = None,
 ) -> _Trial:
-    trial = _Trial(before)
+    paths = list(paths)
+    points = frozenset(path for path in paths if maps_points(module.get_submodule(path)))
+    trial = _Trial(before, points=points)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand((2, 3, *size), generator=random)
     drawn[1] = 8 * drawn[1] - 4  # unlike the first, to show what the batch decides together
     drawn = drawn[:images]
     with hooked(module, paths, trial.seen), torch.no_grad():
-        module(drawn.to(like.device, like.dtype))
+        trial.heads = trial.outputs.given(module(drawn.to(like.device, like.dtype)))
     return trial
 
 

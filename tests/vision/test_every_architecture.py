@@ -248,7 +248,7 @@ class Mixed(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = self.first(x).flatten(2).permute(2, 0, 1)  # positions, images, channels
-        return self.windows(x.flatten(0, 1))
+        return self.windows(x.flatten(0, 1)).mean()
 
 
 def test_rows_that_belong_to_several_images_are_left_out() -> None:

@@ -34,9 +34,29 @@ def test_layers_whose_names_tell_no_blocks_apart_count_one_by_one() -> None:
     from imi_bench.vision.loading import load_network
 
     module = nn.Sequential()
-    for number, layer in enumerate((nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))):
+    for number, layer in enumerate((nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3))):
         module.add_module(f"conv{number}", layer)
     network = load_network(module, device="cpu", input_size=8)
     table = layer_table("mine", network.layers)
     assert list(table["type"]) == ["convolution", "normalisation", "convolution"]
     assert list(table["depth"]) == [0, 0.5, 1]
+
+
+@pytest.mark.vision
+@pytest.mark.parametrize(
+    ("reference", "first", "last"),
+    [
+        ("timm:test_efficientnet", "conv_stem", "bn2"),
+        ("timm:test_vit", "patch_embed_proj", "norm"),
+        ("torchvision:googlenet", "conv1_conv", "inception5b_branch4_1_bn"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_last_layer_to_run_is_the_deepest_whatever_its_name(
+    reference: str, first: str, last: str
+) -> None:
+    from imi_bench.vision.loading import load_network
+
+    depths = {layer.name: layer.depth for layer in load_network(reference, device="meta").layers}
+    assert (depths[first], depths[last]) == (0, 1)
+    assert list(depths.values()) == sorted(depths.values())

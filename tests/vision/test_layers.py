@@ -177,7 +177,7 @@ def test_a_function_in_a_file_is_a_network(tmp_path: Path) -> None:
         load_network(f"{path}:build?width=5&input_size=4", device="cpu")  # the root is no layer
     path.write_text(
         "import torch\ndef build(width):\n"
-        "    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 1))\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3))\n"
     )
     network = load_network(f"{path}:build?width=5&input_size=4", device="cpu")
     assert network.width == 5

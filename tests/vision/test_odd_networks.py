@@ -172,3 +172,70 @@ def test_a_span_within_the_rounding_of_its_size_is_constant() -> None:
     values[:, 2] += np.linspace(0, 1e-4, 20)
     reason = find_pools(values, size=4, order=np.arange(20)).reason
     assert [str(one).partition(":")[0] for one in reason] == ["constant", "constant", ""]
+
+
+HEADLESS: dict[str, Any] = {
+    "linear": lambda: nn.Linear(8, 5),
+    "convolution of 1 x 1": lambda: nn.Sequential(nn.Unflatten(1, (8, 1, 1)), nn.Conv2d(8, 5, 1)),
+    "flattened": lambda: nn.Sequential(
+        nn.Unflatten(1, (8, 1, 1)), nn.Conv2d(8, 5, 1), nn.Flatten()
+    ),
+    "softmax": lambda: nn.Sequential(nn.Linear(8, 5), nn.Softmax(1)),
+    "logarithm": lambda: nn.Sequential(nn.Linear(8, 5), nn.LogSoftmax(1)),
+    "dropout": lambda: nn.Sequential(nn.Linear(8, 5), nn.Dropout()),
+}
+
+
+@pytest.mark.parametrize("kind", HEADLESS)
+def test_a_head_without_a_name_is_what_gives_the_networks_output(kind: str) -> None:
+    body = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 8)]
+    network = loaded(nn.Sequential(*body, nn.ReLU(), HEADLESS[kind]()))
+    assert [layer.path for layer in network.layers] == ["0", "4"]
+    assert [one.reason for one in network.left_out] == [
+        "classifier head: its output is the network's"
+    ]
+
+
+@pytest.mark.parametrize("end", [nn.ReLU(inplace=True), nn.BatchNorm1d(5), nn.Conv1d(1, 1, 1)])
+def test_a_last_layer_whose_output_is_changed_is_none(end: Any) -> None:
+    first = [nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)]
+    last = nn.Sequential(nn.Unflatten(1, (1, 5)), end) if isinstance(end, nn.Conv1d) else end
+    network = loaded(nn.Sequential(*first, last))
+    assert "3" in [layer.path for layer in network.layers]
+
+
+class Encoder(nn.Module):
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 4, stride=4)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, **options)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.final = nn.LayerNorm(16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Any) -> Any:
+        tokens = self.encoder(self.stem(x).flatten(2).mT)
+        return self.head(self.final(tokens.mean(1)))
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_torchs_own_encoder_is_read_without_its_fused_path_and_in_the_order_it_runs(
+    first: bool,
+) -> None:
+    torch.manual_seed(0)
+    network = loaded(Encoder(norm_first=first))
+    ours, theirs = recorded(network), by_hand(network)
+    for path, wanted in theirs.items():
+        np.testing.assert_allclose(ours[path], wanted, rtol=1e-4, atol=1e-5, err_msg=path)
+    assert len(theirs) == 2 + 2 * 4
+    ran: list[str] = []
+    parts = [network.module.get_submodule(path) for path in theirs]
+    for path, part in zip(theirs, parts, strict=True):
+        part.register_forward_hook(lambda *_, path=path: ran.append(path))
+    network.module(torch.zeros(1, 3, 16, 16))
+    depths = {layer.path: layer.depth for layer in network.layers}
+    np.testing.assert_allclose([depths[path] for path in ran], np.linspace(0, 1, len(ran)))
+    only = Unit("encoder_layers_1_linear1", 3)  # of a pass that follows this layer alone
+    alone = collect_activations(network, IMAGES, layers=[], sampled=[only], keep=2, batch_size=3)
+    wanted = theirs["encoder.layers.1.linear1"][:, 3]
+    np.testing.assert_allclose(alone.values[:, 0], wanted, rtol=1e-4, atol=1e-5)
