@@ -23,6 +23,7 @@ from imi_bench.cli.network_options import (
     Unique,
     Workers,
 )
+from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
 
@@ -69,6 +70,7 @@ def build(
     ] = None,
     unique: Unique = False,
     checkpoint: Checkpoint = None,
+    weights: WeightsFolder = None,
     random: Random = False,
     layers: Layers = None,
     input_size: InputSize = None,

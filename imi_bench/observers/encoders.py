@@ -1,33 +1,30 @@
 """Observers over any of timm's and of open_clip's architectures.
 
-Weights come from a local safetensors file, from the pinned source of a card, from the library's
-own pretrained source, or, where asked for in so many words, from a seeded random start.
+Where their weights come from is `imi_bench.vision.chosen_weights`' affair, as it is for networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imi_bench.errors import InputError, NetworkError, UnknownNameError
+from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.layers import BestMatch, layer_codes
 from imi_bench.observers.pooling import Pooling
 from imi_bench.provenance import sha256_bytes
-from imi_bench.vision import weight_files
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
+from imi_bench.vision.chosen_weights import HUB, choose_weights, timm_config
 from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.loading import load_network
 from imi_bench.vision.preprocessing import Preprocess, open_clip_preprocess, timm_preprocess
-from imi_bench.vision.weight_files import WeightFile
-from imi_bench.vision.weight_sources import WeightSource, find_weights
+from imi_bench.vision.weight_sources import WeightSource
 from imi_bench.vision.weights import quick_gelu as activation_of
 
 
@@ -120,9 +117,11 @@ def from_timm(
     name : str, optional
         Of the observer; ``timm:architecture`` by default.
     checkpoint : path, optional
-        Safetensors file of the whole network; a classifier of any number of classes fits.
+        File of the whole network, safetensors or a torch file of tensors alone; a classifier of
+        any number of classes fits.
     weights : WeightFile or PackagedWeights, optional
-        Pinned source; by default timm's own source of the tag. Not used with `checkpoint`.
+        Pinned source; by default timm's own source of the tag, see
+        `imi_bench.vision.chosen_weights`. Not used with `checkpoint`.
     pretrained : bool
         False: random weights drawn with `seed`, named so in the description.
     image_size, mean, std : int, optional and sequence of float, optional
@@ -142,25 +141,23 @@ def from_timm(
     ------
     UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
     """
-    timm = require("timm", for_=f"the observer '{name or architecture}'")
+    require("timm", for_=f"the observer '{name or architecture}'")
     name = name or f"timm:{architecture}"
     arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    path: Path | None = None
-    if architecture.startswith("hf-hub:"):
-        source = _hub_source(architecture, checkpoint, pretrained=pretrained, name=name)
-    else:
-        own = _timm_config(timm, architecture)
-        pinned = weights or _timm_weights(own)
-        path, source = _source(checkpoint, pinned, pretrained=pretrained, seed=seed, name=name)
-        if image_size is not None and own.fixed_input_size:
-            arguments["img_size"] = image_size
-        if path is not None:
-            arguments |= _timm_arguments(path, own, num_classes)
-    described = NetworkCard(
-        name="observer", source="timm", architecture=architecture, arguments=arguments
+    hub = architecture.startswith(HUB)
+    described = NetworkCard(name="observer", source="timm", architecture=architecture)
+    if image_size is not None and not hub and timm_config(described).fixed_input_size:
+        arguments["img_size"] = image_size
+    described = described.model_copy(update={"arguments": arguments})
+    chosen = choose_weights(
+        described,
+        for_=name,
+        checkpoint=checkpoint,
+        pinned=weights,
+        pretrained=pretrained,
+        seed=seed,
     )
-    download = path is not None or architecture.startswith("hf-hub:")
-    network: Any = build_module(described, download=download, seed=seed, file=path)
+    network: Any = build_module(described, file=chosen.path, seed=seed)
     preprocess = timm_preprocess(
         network.pretrained_cfg, _asked(crop=image_size, mean=mean, std=std)
     )
@@ -177,7 +174,7 @@ def from_timm(
         description={
             "library": "timm",
             "architecture": architecture,
-            "weights": source,
+            "weights": dict(chosen.record),
             "features": "pooled, before the classifier",
             "preprocessing": dict(preprocess.settings),
         },
@@ -228,28 +225,22 @@ def from_open_clip(
     ------
     UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
     """
-    open_clip = require("open_clip", for_=f"the observer '{name or architecture}'")
+    require("open_clip", for_=f"the observer '{name or architecture}'")
     name = name or f"open_clip:{architecture}"
     named = pretrained if isinstance(pretrained, str) else None
-    quick_gelu = activation_of(
-        architecture, named, asked=quick_gelu, trained=pretrained is not False
-    )
-    tag = open_clip.get_pretrained_cfg(architecture, named) if named else {}
-    path, source = _source(
-        checkpoint,
-        weights or _open_clip_weights(tag),
-        pretrained=pretrained is not False,
-        seed=seed,
-        name=name,
-    )
+    trained = pretrained is not False
+    quick_gelu = activation_of(architecture, named, asked=quick_gelu, trained=trained)
     described = NetworkCard(
         name="observer",
         source="open_clip",
         architecture=architecture,
         arguments={"force_image_size": image_size, "quick_gelu": quick_gelu},
-        weights=Weights(file=None if path is None else str(path)),
+        weights=Weights(tag=named),
     )
-    model: Any = build_module(described, download=path is not None, seed=seed, file=path)
+    chosen = choose_weights(
+        described, for_=name, checkpoint=checkpoint, pinned=weights, pretrained=trained, seed=seed
+    )
+    model: Any = build_module(described, file=chosen.path, seed=seed)
     known = {**model.visual.preprocess_cfg, "size": model.visual.image_size}
     preprocess = open_clip_preprocess(architecture, named, known)
     return _embedding(
@@ -265,7 +256,7 @@ def from_open_clip(
         description={
             "library": "open_clip",
             "architecture": architecture,
-            "weights": source,
+            "weights": dict(chosen.record),
             "quick_gelu": quick_gelu,
             "features": "image embedding",
             "preprocessing": dict(preprocess.settings),
@@ -322,95 +313,5 @@ def _embedding(
     return kind(encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature)
 
 
-def _hub_source(
-    architecture: str, checkpoint: str | Path | None, *, pretrained: bool, name: str
-) -> dict[str, Any]:
-    if checkpoint is not None or not pretrained:
-        raise InputError(
-            "a Hub repository brings its weights",
-            where=name,
-            do="name the architecture itself for a local checkpoint or random weights",
-        )
-    return {"source": architecture, "revision": "unpinned"}
-
-
 def _asked(**fields: Any) -> Preprocessing:
     return Preprocessing(**{name: value for name, value in fields.items() if value is not None})
-
-
-def _source(
-    checkpoint: str | Path | None,
-    weights: WeightSource | None,
-    *,
-    pretrained: bool,
-    seed: int,
-    name: str,
-) -> tuple[Path | None, dict[str, Any]]:
-    """Weight file (None for random weights) and what to say of it."""
-    if not pretrained:
-        if checkpoint is not None:
-            raise InputError("both a checkpoint and random weights", where=name, do="drop one")
-        return None, {"source": "random weights", "seed": seed}
-    if checkpoint is not None:
-        return weight_files.check_file(Path(checkpoint)), {"source": "local file"}
-    if weights is None:
-        raise NetworkError(
-            "no source of weights",
-            where=name,
-            do="add ?checkpoint=FILE.safetensors, a pretrained tag, or ?pretrained=false&seed=0",
-        )
-    return find_weights(weights, for_=name), weights.record()
-
-
-def _timm_config(timm: ModuleType, architecture: str) -> Any:
-    base, _, tag = architecture.partition(".")
-    if not timm.is_model(base):
-        raise UnknownNameError.among(base, timm.list_models(), kind="timm architecture")
-    try:
-        return timm.models.get_pretrained_cfg(architecture)
-    except RuntimeError:
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
-        raise UnknownNameError.among(tag, tags, kind=f"tag of '{base}'") from None
-
-
-def _timm_weights(own: Any) -> WeightFile | None:
-    file = own.hf_hub_filename or "model.safetensors"
-    if not own.hf_hub_id or not file.endswith(".safetensors"):
-        return None
-    return WeightFile(
-        repo=own.hf_hub_id,
-        file=file,
-        licence=own.license or "unknown",
-        evidence="timm's registry",
-        unpinned_because="timm's registry names no revision",
-    )
-
-
-def _timm_arguments(path: Path, own: Any, asked: int | None) -> dict[str, Any]:
-    """Arguments of `timm.create_model` that load a file strictly, whatever its classifier."""
-    head = own.classifier if isinstance(own.classifier, str) else (own.classifier or ("",))[0]
-    classes = weight_files.tensor_shapes(path).get(f"{head}.weight", (0,))[0]
-    if asked is not None and asked != classes:
-        raise NetworkError(
-            "classifier of another size", where=path, found=f"{classes} classes", wanted=asked
-        )
-    overlay = {
-        "file": str(path),
-        "num_classes": classes,
-        "custom_load": False,
-        "label_offset": 0,
-    }
-    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
-
-
-def _open_clip_weights(tag: Mapping[str, Any]) -> WeightFile | None:
-    repo = str(tag.get("hf_hub", "")).rstrip("/")
-    if repo.count("/") != 1:
-        return None
-    return WeightFile(
-        repo=repo,
-        file="open_clip_model.safetensors",
-        licence="unknown",
-        evidence="open_clip's registry",
-        unpinned_because="open_clip's registry names no revision",
-    )

@@ -20,13 +20,16 @@ from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.functions import PairwiseSimilarity
 from imi_bench.tables import BlindTrials
+from imi_bench.vision.card import NetworkCard
+from imi_bench.vision.chosen_weights import choose_weights
 from imi_bench.vision.encoder import pick_device
-from imi_bench.vision.weight_files import check_file, state_hash
-from imi_bench.vision.weight_sources import WeightSource, find_weights
+from imi_bench.vision.tensor_files import read_tensors
+from imi_bench.vision.weight_files import state_hash
+from imi_bench.vision.weight_sources import WeightSource
 
 __all__ = ["Lpips", "from_lpips"]
 
-TRUNKS = ("alex", "vgg")
+TRUNKS = {"alex": "alexnet", "vgg": "vgg16"}
 _BYTES_KEPT = 1 << 30
 
 
@@ -156,24 +159,23 @@ def from_lpips(
         raise InputError("images too small", where=name, found=image_size, wanted="32 or more")
     device = pick_device(device)
     model = _lpips(trunk, seed=seed, name=name)
-    if not pretrained:
-        if checkpoint is not None:
-            raise InputError("both a checkpoint and random weights", where=name, do="drop one")
-        source: dict[str, Any] = {"source": "random weights", "seed": seed}
-    elif checkpoint is not None:
-        _put(model, check_file(Path(checkpoint)))
-        source = {"source": "local file"}
-    elif weights is None:
-        raise NetworkError("no source of weights", where=name, do="add ?checkpoint=FILE")
-    else:
-        _put(model, find_weights(weights, for_=name))
-        source = weights.record()
+    described = NetworkCard(name=trunk, source="torchvision", architecture=TRUNKS[trunk])
+    chosen = choose_weights(
+        described,
+        for_=name,
+        checkpoint=checkpoint,
+        pinned=weights,
+        pretrained=pretrained,
+        seed=seed,
+    )
+    if chosen.path is not None:
+        _put(model, chosen.path)
     digest = state_hash(model.state_dict())
     description = {
         "library": "lpips",
         "library_version": metadata.version("lpips"),
         "trunk": trunk,
-        "weights": {**source, "sha256": digest},
+        "weights": {**chosen.record, "sha256": digest},
         "preprocessing": {"squashed_to": image_size, "filter": "bicubic", "values": "-1 to 1"},
     }
     model.to(device)
@@ -192,7 +194,7 @@ def _lpips(trunk: str, *, seed: int, name: str) -> Any:
 
 def _put(model: Any, path: Path) -> None:
     """Put torchvision's weights into the slices of the trunk, all of them."""
-    state = require("safetensors.torch", for_="reading weights").load_file(path)
+    state, _ = read_tensors(path)
     trunk = model.net.state_dict()
     named = {key: f"features.{key.partition('.')[2]}" for key in trunk}
     for key, own in named.items():

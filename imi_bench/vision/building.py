@@ -24,24 +24,22 @@ __all__ = ["build_module"]
 def build_module(
     card: NetworkCard,
     *,
-    download: bool,
+    file: Path | None,
     seed: int,
     structure: bool = False,
-    file: Path | None = None,
 ) -> nn.Module:
     """Build a network; what is drawn at random comes from `seed` alone.
 
     Parameters
     ----------
     card : NetworkCard
-    download : bool
-        Whether trained weights are put into it, by its source.
+    file : Path or None
+        Weights that are put into it; None for random ones, and for a Hub repository that brings
+        its own.
     seed : int
         Of random weights. The state of torch's own generator is left as it was.
     structure : bool
         On the meta device: shapes without numbers.
-    file : Path, optional
-        What the source takes the weights from, where that is a file; for messages.
 
     Raises
     ------
@@ -60,10 +58,10 @@ def build_module(
             return _from_file(card)
         try:
             try:
-                return cast("nn.Module", weights.BUILDERS[card.source](card, download))
+                return cast("nn.Module", weights.BUILDERS[card.source](card, file))
             except NotImplementedError:  # it computes with its weights, which meta has not
                 with torch.device("cpu"):
-                    built = weights.BUILDERS[card.source](card, download)
+                    built = weights.BUILDERS[card.source](card, file)
                 return cast("nn.Module", built.to(place))
         except ImiBenchError:
             raise

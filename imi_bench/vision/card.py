@@ -5,7 +5,7 @@ network is described by a reference that reads like a card in one line::
 
     timm:NAME?checkpoint=PATH&input_size=32      open_clip:NAME?pretrained=TAG
     torchvision:NAME                             path/to/file.py:function
-    path/to/card.toml
+    path/to/card.toml                            CARD?input_size=64
 
 Nothing here imports torch; `imi_bench.vision.loading.load_network` does the loading.
 """
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from imi_bench.documents import read_model
 from imi_bench.errors import CardError, UnknownNameError
 from imi_bench.vision.references import option_value, split_reference
+from imi_bench.vision.weight_sources import WeightSource
 
 Source = Literal["timm", "open_clip", "torchvision", "inception_v1", "pre_relu_resnet", "python"]
 Triple = tuple[float, float, float]
@@ -45,9 +46,10 @@ class Weights(_Part):
     ----------
     tag : str
         The name that the source knows them by: timm or open_clip tag, torchvision enum member.
+    source : WeightFile, PackagedWeights or LibraryWeights
+        A pinned source, as observers' cards have it; instead of the registry's.
     file : str
-        Weight file, for sources that have no download of their own; looked for in torch's
-        folder of checkpoints. For open_clip a path, instead of the tag's own source.
+        Weight file of a source without a registry; looked for in torch's folder of checkpoints.
     key, key_prefix : str
         The entry of the file that holds the state dict, and the prefix of its keys to strip.
     origin : str
@@ -58,6 +60,7 @@ class Weights(_Part):
     """
 
     tag: str | None = None
+    source: WeightSource | None = None
     file: str | None = None
     key: str | None = None
     key_prefix: str = ""
@@ -80,6 +83,13 @@ class Preprocessing(_Part):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     mean: Triple | None = None
     std: Triple | None = None
+
+    def cropped(self, side: int) -> Preprocessing:
+        """The same with another `crop`; the share of the image that is cropped away stays."""
+        resize = self.resize
+        if resize is not None and self.crop is not None:
+            resize = round(side * resize / self.crop)
+        return self.model_copy(update={"crop": side, "resize": resize})
 
 
 class LayerRule(_Part):
@@ -187,7 +197,7 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     Parameters
     ----------
     reference : str
-        See the module's docstring. Options of a one-line reference: ``checkpoint``, ``pretrained``
+        See the module's docstring. Options: ``checkpoint``, ``pretrained``
         (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern), ``input_size`` (the
         share of the image that the maker crops away stays; with ``resize`` of the same number
         nothing is cropped away), ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all
@@ -211,12 +221,38 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     if ".py:" in reference:
         file, _, rest = reference.rpartition(".py:")
         return _from_line("python", rest, file=f"{file}.py")
-    if reference.endswith(".toml"):
-        return read_card(Path(reference)), None
-    return card(reference), None
+    base, _, query = reference.partition("?")
+    found = read_card(Path(base)) if base.endswith(".toml") else card(base)
+    if not query:
+        return found, None
+    asked, checkpoint = _from_line(found.source, f"{found.architecture}?{query}", name=found.name)
+    return _with_options(found, asked), checkpoint
 
 
-def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, Path | None]:
+def _with_options(card: NetworkCard, asked: NetworkCard) -> NetworkCard:
+    """The card with what a reference says otherwise."""
+    rule = {"pattern": asked.layers.pattern} if asked.layers.pattern else {}
+    weights: dict[str, Any] = {"random": asked.weights.random}
+    if asked.weights.tag is not None:
+        weights |= {"tag": asked.weights.tag, "source": None, "file": None}
+    preprocessing = asked.preprocessing.model_dump(exclude_none=True)
+    own = card.preprocessing
+    if asked.preprocessing.crop and "resize" not in preprocessing:
+        own = own.cropped(asked.preprocessing.crop)
+    return card.model_copy(
+        update={
+            "name": asked.name,
+            "arguments": {**card.arguments, **asked.arguments},
+            "weights": card.weights.model_copy(update=weights),
+            "layers": card.layers.model_copy(update=rule),
+            "preprocessing": own.model_copy(update=preprocessing),
+        }
+    )
+
+
+def _from_line(
+    source: str, rest: str, *, file: str = "", name: str | None = None
+) -> tuple[NetworkCard, Path | None]:
     architecture, options = split_reference(rest)
     tag = options.pop("pretrained", None)
     switch = None if tag is None else option_value(tag)
@@ -228,16 +264,16 @@ def _from_line(source: str, rest: str, *, file: str = "") -> tuple[NetworkCard, 
         "interpolation": options.pop("interpolation", None),
         "mode": options.pop("mode", None),
     }
-    for name in ("mean", "std"):
-        if name in options:
-            preprocessing[name] = tuple(options.pop(name).split(","))
+    for values in ("mean", "std"):
+        if values in options:
+            preprocessing[values] = tuple(options.pop(values).split(","))
     named = None if isinstance(switch, bool) else tag
     plain = re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])
     tower = "visual" if source == "open_clip" else ""
     fields = {
         "source": source,
         "architecture": f"{file}:{architecture}" if file else architecture,
-        "name": options.pop("name", f"{plain}.{named}" if named else plain),
+        "name": options.pop("name", name or (f"{plain}.{named}" if named else plain)),
         "weights": {"tag": named, "random": switch is False},
         "layers": {
             "pattern": options.pop("layers", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from imi_bench.errors import DownloadError
 from imi_bench.extras import require
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path
-from imi_bench.vision.weight_files import check_file, file_name, stored_file, weights_cache
+from imi_bench.vision.tensor_files import check_file
+from imi_bench.vision.weight_files import file_name, stored_file, weights_cache
 
 __all__ = ["LibraryWeights", "locate_library"]
 
@@ -71,8 +73,8 @@ def locate_library(weights: LibraryWeights, *, for_: str) -> Path:
             wanted=f"a file whose SHA-256 begins with {weights.sha256_begins}",
         )
     try:
-        state = chosen.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        state = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise DownloadError(
             f"weights of '{for_}' could not be fetched",
             where=weights.source,

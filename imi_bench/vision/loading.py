@@ -17,6 +17,7 @@ from imi_bench.extras import require
 from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
+from imi_bench.vision.chosen_weights import ChosenWeights, choose_weights
 from imi_bench.vision.encoder import pick_device
 from imi_bench.vision.layers import Layer, LeftOut, find_layer
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
@@ -140,58 +141,106 @@ def load_network(
     """
     torch = require("torch", for_="loading a network")
     structure = device == "meta"
-    random = False
-    remarks: tuple[str, ...] = ()
     if isinstance(network, torch.nn.Module):
-        module, said = _copied(cast("nn.Module", network))
-        remarks += said
+        module, remarks = _copied(cast("nn.Module", network))
         card = _card_of(name or type(module).__name__)
+        chosen = ChosenWeights(None, {"source": "in memory"})
+        if checkpoint is not None:
+            chosen = choose_weights(card, for_=card.name, checkpoint=checkpoint)
     else:
         card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
-        checkpoint = checkpoint or named
-        pretrained = pretrained and not card.weights.random
-        random = checkpoint is None and not pretrained and not structure
-        download = checkpoint is None and pretrained and not structure
-        if card.source == "open_clip" and checkpoint is not None:
-            asked = card.arguments.get("quick_gelu")
-            weights.quick_gelu(card.architecture, card.weights.tag, asked=asked, trained=True)
-        module = build_module(card, download=download, seed=seed, structure=structure)
+        named_in_line = isinstance(network, str) and ".toml" not in network
+        chosen = _chosen(
+            card,
+            reference=str(network) if named_in_line else card.name,
+            checkpoint=checkpoint or named,
+            pretrained=pretrained and not card.weights.random,
+            seed=seed,
+            structure=structure,
+        )
+        module, remarks = _built(card, chosen, seed=seed, structure=structure), ()
     preprocess = preprocess_for(card, module, input_size=input_size)
     if card.layers.inside and hasattr(module, card.layers.inside):
         module = module.get_submodule(card.layers.inside)
-    if checkpoint is not None and not structure:
-        checkpoint = Path(checkpoint)
+    if chosen.local and not structure:
         remarks += weights.load_checkpoint(
-            module, checkpoint, rule=card.weights, inside=card.layers.inside
+            module, cast("Path", chosen.path), rule=card.weights, inside=card.layers.inside
         )
     target = device if structure else pick_device(device)
     module, said = _single_precision(module)
     remarks += said
     module = module.to(target).eval().requires_grad_(False)
-    chosen = None if layers is None else _rule(card, layers)
-    listing = _listed(module, card, chosen, preprocess.size)
+    rule = None if layers is None else _rule(card, layers)
+    listing = _listed(module, card, rule, preprocess.size)
     if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
         remarks += (f"preprocessing: {preprocess.settings['maker']}",)
-    shown = name or card.name
-    if checkpoint is not None and name is None and isinstance(network, str) and ":" in network:
-        shown = _named_after(checkpoint, shown, network)
     return LoadedNetwork(
-        name=name or (f"{card.name}-random{seed}" if random else shown),
+        name=name or _shown(network, card, chosen, seed=seed),
         module=module,
         preprocess=preprocess,
         layers=listing.layers,
         device=target,
         record={
             "card": card.model_dump(mode="json"),
-            "random_seed": seed if random else None,
+            "random_seed": seed if chosen.random else None,
+            "weights": None if structure else dict(chosen.record),
             "state_sha256": None if structure else state_hash(module.state_dict()),
-            "layers": (chosen or card.layers).pattern,
+            "layers": (rule or card.layers).pattern,
             "left_out": [asdict(one) for one in listing.left_out],
             "preprocess": dict(preprocess.settings),
         },
         left_out=listing.left_out,
         remarks=remarks,
     )
+
+
+def _chosen(
+    card: NetworkCard,
+    *,
+    reference: str,
+    checkpoint: Path | None,
+    pretrained: bool,
+    seed: int,
+    structure: bool,
+) -> ChosenWeights:
+    """The weights; none, and no look for them, where only the structure is wanted."""
+    if structure:
+        named = None if checkpoint is None else Path(checkpoint)
+        return ChosenWeights(named, {}, local=named is not None)
+    if card.source == "open_clip" and checkpoint is not None:
+        asked = card.arguments.get("quick_gelu")
+        weights.quick_gelu(card.architecture, card.weights.tag, asked=asked, trained=True)
+    if card.source == "python" and checkpoint is None:
+        return ChosenWeights(None, {"source": "its own file"})
+    return choose_weights(
+        card, for_=reference, checkpoint=checkpoint, pretrained=pretrained, seed=seed
+    )
+
+
+def _built(card: NetworkCard, chosen: ChosenWeights, *, seed: int, structure: bool) -> nn.Module:
+    """The module, with the weights of a library's source in it; a local file's come later."""
+    file = chosen.path
+    if structure:
+        card, file = _bare(card), None
+    elif chosen.local and file is not None:
+        arguments = weights.classes_of(card, file) | card.arguments
+        card, file = card.model_copy(update={"arguments": arguments}), None
+    return build_module(card, file=file, seed=seed, structure=structure)
+
+
+def _bare(card: NetworkCard) -> NetworkCard:
+    """The same network without its weights."""
+    without = card.weights.model_copy(update={"random": True})
+    return card.model_copy(update={"weights": without})
+
+
+def _shown(network: Any, card: NetworkCard, chosen: ChosenWeights, *, seed: int) -> str:
+    """The name of a network in trial tables: random weights and local files are other networks."""
+    if chosen.random:
+        return f"{card.name}-random{seed}"
+    if chosen.path is None or not isinstance(network, str) or ":" not in network:
+        return card.name
+    return _named_after(chosen.path, card.name, network) if chosen.local else card.name
 
 
 def _named_after(checkpoint: Path, name: str, reference: str) -> str:
@@ -289,7 +338,7 @@ def _listed(
     except NotImplementedError:
         if next(module.parameters()).device.type != "meta":
             raise
-        built = build_module(card, download=False, seed=0).eval()
+        built = build_module(_bare(card), file=None, seed=0).eval()
         inside = card.layers.inside
         built = built.get_submodule(inside) if inside and hasattr(built, inside) else built
         return list_layers(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -26,8 +25,8 @@ from imi_bench.extras import require
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes
 from imi_bench.text import one_line
+from imi_bench.vision.tensor_files import check_file, unpickled_tensors
 from imi_bench.vision.weight_files import (
-    check_file,
     file_name,
     state_hash,
     stored_file,
@@ -207,15 +206,7 @@ def _wheel(
 def _converted(data: bytes, weights: PackagedWeights) -> dict[str, Any]:
     """The tensors under the architecture's names; nothing but tensors is unpickled."""
     torch = require("torch", for_="reading weights")
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise NetworkError(
-            "weights cannot be read",
-            where=weights.source,
-            found=" ".join(str(error).split())[:160],
-            wanted="a file of tensors alone",
-        ) from error
+    state = unpickled_tensors(io.BytesIO(data), where=weights.source)
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise NetworkError("not a state dict", where=weights.source, wanted="tensors by name")
     if weights.order_of is None:

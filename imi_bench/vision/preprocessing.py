@@ -120,10 +120,7 @@ def preprocess_for(
     """
     wanted = card.preprocessing
     if input_size is not None:
-        resize = wanted.resize
-        if resize is not None and wanted.crop is not None:
-            resize = round(input_size * resize / wanted.crop)
-        wanted = wanted.model_copy(update={"crop": input_size, "resize": resize})
+        wanted = wanted.cropped(input_size)
     if card.source == "timm":
         return timm_preprocess(module.pretrained_cfg, wanted)
     if card.source == "open_clip":

@@ -1,4 +1,4 @@
-"""Files of trained weights: safetensors only, local or from a pinned Hub repository.
+"""Files of trained weights from a Hub repository or a folder of one's own: safetensors only.
 
 A folder of one's own, ``--weights DIR`` or ``$IMI_BENCH_WEIGHTS``, is looked into first, for
 ``NAME.safetensors`` (what `imi-bench observers fetch NAME --to DIR` writes); then the cache of the
@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from imi_bench.errors import DownloadError, NetworkError
 from imi_bench.extras import require
 from imi_bench.provenance import sha256_columns, sha256_file
+from imi_bench.vision.references import option_value, split_reference
+from imi_bench.vision.tensor_files import check_file
 
 WEIGHTS_VARIABLE = "IMI_BENCH_WEIGHTS"
-_PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
 
 class WeightFile(BaseModel):
@@ -79,7 +80,7 @@ def weights_cache() -> Path:
 
 
 def stored_file(name: str) -> Path | None:
-    """The file of an observer in the user's own folder of weights; None without one.
+    """The file of an observer or a network in the user's own folder of weights; None without one.
 
     Raises
     ------
@@ -101,49 +102,17 @@ def stored_file(name: str) -> Path | None:
 
 
 def file_name(name: str) -> str:
-    """The name under which an observer's weights lie in a folder of weights."""
-    return re.sub(r"[^\w.-]", "-", name.partition("?")[0]) + ".safetensors"
+    """The name under which the weights of an observer or a network lie in a folder of weights.
 
-
-def check_file(path: Path) -> Path:
-    """Refuse what is not a safetensors file.
-
-    A pickle can run any program when it is opened, so none is opened here.
-
-    Raises
-    ------
-    NetworkError
-        A pickle, another ending, a missing or damaged file.
+    Examples
+    --------
+    >>> file_name("open_clip:ViT-B-32?pretrained=openai&pooling=max")
+    'open_clip-ViT-B-32.openai.safetensors'
     """
-    if path.suffix in _PICKLES:
-        raise NetworkError(
-            "pickled weights are refused",
-            where=path,
-            found=f"a {path.suffix} file",
-            wanted=".safetensors",
-            do="convert with safetensors.torch.save_file where you trust it",
-        )
-    if path.suffix != ".safetensors" or not path.is_file():
-        found = "no such file" if path.suffix == ".safetensors" else f"a {path.suffix} file"
-        raise NetworkError("no weights", where=path, found=found, wanted="a .safetensors file")
-    tensor_shapes(path)
-    return path
-
-
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file, without reading them.
-
-    Raises
-    ------
-    NetworkError
-        If the file is no safetensors file or is truncated.
-    """
-    safetensors = require("safetensors", for_="reading weights")
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise NetworkError("not a safetensors file", where=path, found=error) from error
+    base, options = split_reference(name)
+    tag = options.get("pretrained", "")
+    named = f"{base}.{tag}" if isinstance(option_value(tag), str) and tag else base
+    return re.sub(r"[^\w.-]", "-", named) + ".safetensors"
 
 
 def locate(weights: WeightFile, *, for_: str) -> Path:

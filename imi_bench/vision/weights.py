@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 import inspect
-import pickle
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.errors import NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.vision.card import NetworkCard, Weights
+from imi_bench.vision.chosen_weights import HUB, as_safetensors, timm_config
+from imi_bench.vision.tensor_files import read_tensors, tensor_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def _timm(card: NetworkCard, download: bool) -> nn.Module:
+def _timm(card: NetworkCard, file: Path | None) -> nn.Module:
     timm = require("timm", for_=f"network '{card.name}'")
-    name = f"{card.architecture}.{card.weights.tag}" if card.weights.tag else card.architecture
-    if not name.startswith("hf-hub:") and not timm.is_model(name):
-        raise UnknownNameError.among(card.architecture, timm.list_models(), kind="timm network")
-    return cast("nn.Module", timm.create_model(name, pretrained=download, **card.arguments))
+    arguments = dict(card.arguments)
+    if card.architecture.startswith(HUB):
+        whole = not card.weights.random
+        return cast("nn.Module", timm.create_model(card.architecture, whole, **arguments))
+    own = timm_config(card)
+    if file is not None:
+        file = as_safetensors(file, key=card.weights.key)
+        arguments |= _of_the_file(file, own, arguments.get("num_classes"))
+    tag = card.weights.tag
+    name = f"{card.architecture}.{tag}" if tag else card.architecture
+    return cast("nn.Module", timm.create_model(name, file is not None, **arguments))
 
 
-def _open_clip(card: NetworkCard, download: bool) -> nn.Module:
+def _of_the_file(path: Path, own: Any, asked: int | None) -> dict[str, Any]:
+    """Arguments of `timm.create_model` that load a file strictly, whatever its classifier."""
+    classes = _classes(path, own) or 0
+    if asked is not None and asked != classes:
+        raise NetworkError(
+            "classifier of another size", where=path, found=f"{classes} classes", wanted=asked
+        )
+    overlay = {
+        "file": str(path),
+        "num_classes": classes,
+        "custom_load": False,
+        "label_offset": 0,
+    }
+    return {"num_classes": classes, "pretrained_cfg_overlay": overlay}
+
+
+def _classes(path: Path, own: Any) -> int | None:
+    """Number of classes of the classifier in a safetensors file; None without one."""
+    head = own.classifier if isinstance(own.classifier, str) else (own.classifier or ("",))[0]
+    return tensor_shapes(path).get(f"{head}.weight", (None,))[0]
+
+
+def classes_of(card: NetworkCard, path: Path) -> dict[str, Any]:
+    """The argument that gives a timm network the classifier of a safetensors file, if it has one.
+
+    Raises
+    ------
+    NetworkError
+        If the file is damaged.
+    """
+    if card.source != "timm" or path.suffix != ".safetensors":
+        return {}
+    classes = _classes(path, timm_config(card))
+    return {} if classes is None else {"num_classes": classes}
+
+
+def _open_clip(card: NetworkCard, file: Path | None) -> nn.Module:
     open_clip = require("open_clip", for_=f"network '{card.name}'")
     torch = require("torch", for_=f"network '{card.name}'")
     if card.architecture not in open_clip.list_models():
         raise UnknownNameError.among(
             card.architecture, open_clip.list_models(), kind="open_clip network"
         )
-    if download and not card.weights.tag and not card.weights.file:
-        tags = open_clip.list_pretrained_tags_by_model(card.architecture)
-        raise NetworkError(
-            "no weights named",
-            where=f"open_clip:{card.architecture}",
-            wanted=f"pretrained={' or '.join(tags[:6])}",
-        )
     options = dict(card.arguments)
     quick = quick_gelu(
-        card.architecture, card.weights.tag, asked=options.pop("quick_gelu", None), trained=download
+        card.architecture,
+        card.weights.tag,
+        asked=options.pop("quick_gelu", None),
+        trained=file is not None,
     )
     return cast(
         "nn.Module",
         open_clip.create_model(
             card.architecture,
-            pretrained=(card.weights.file or card.weights.tag) if download else None,
+            pretrained=None if file is None else str(as_safetensors(file, key=card.weights.key)),
             device=torch.get_default_device(),
             **activation_arguments(quick),
             pretrained_image=False,
@@ -110,69 +150,60 @@ def activation_arguments(quick: bool) -> dict[str, bool]:
     return {"force_quick_gelu": True} if quick else {"quick_gelu": False}
 
 
-def _torchvision(card: NetworkCard, download: bool) -> nn.Module:
+def _torchvision(card: NetworkCard, file: Path | None) -> nn.Module:
     models = require("torchvision.models", for_=f"network '{card.name}'")
     if card.architecture not in models.list_models():
         raise UnknownNameError.among(
             card.architecture, models.list_models(), kind="torchvision network"
         )
-    chosen = None
-    if download:
-        chosen = models.get_model_weights(card.architecture)[card.weights.tag or "DEFAULT"]
     options = dict(card.arguments)
-    if (
-        "weights_backbone"
-        in inspect.signature(models.get_model_builder(card.architecture)).parameters
-    ):
+    builder = models.get_model_builder(card.architecture)
+    if "weights_backbone" in inspect.signature(builder).parameters:
         options.setdefault("weights_backbone", None)  # else it would be downloaded
-    return cast("nn.Module", models.get_model(card.architecture, weights=chosen, **options))
+    if file is None:
+        return cast("nn.Module", builder(weights=None, **options))
+    chosen = models.get_model_weights(card.architecture)[card.weights.tag or "DEFAULT"]
+    with _tensors_of(chosen, file):
+        return cast("nn.Module", builder(weights=chosen, **options))
 
 
-def _inception_v1(card: NetworkCard, download: bool) -> nn.Module:
+@contextmanager
+def _tensors_of(member: Any, file: Path) -> Iterator[None]:
+    """Let torchvision's builder, which sets more than weights by a member, read a file of ours."""
+    member.get_state_dict = lambda *_, **__: read_tensors(file)[0]
+    try:
+        yield
+    finally:
+        del member.get_state_dict
+
+
+def _inception_v1(card: NetworkCard, file: Path | None) -> nn.Module:
     require("torch", for_=f"network '{card.name}'")
     from imi_bench.vision.inception import InceptionV1
 
-    module = InceptionV1()
-    if download:
-        load_checkpoint(module, _stored_file(card), rule=card.weights)
-    return module
+    return _filled(InceptionV1(), card, file)
 
 
-def _pre_relu_resnet(card: NetworkCard, download: bool) -> nn.Module:
+def _pre_relu_resnet(card: NetworkCard, file: Path | None) -> nn.Module:
     require("torchvision", for_=f"network '{card.name}'")
     from imi_bench.vision.resnet import pre_relu_resnet
 
-    module = pre_relu_resnet(card.architecture)
-    if download and card.weights.tag:
-        models = require("torchvision.models", for_=f"network '{card.name}'")
-        chosen = models.get_model_weights(card.architecture)[card.weights.tag]
-        module.load_state_dict(chosen.get_state_dict(progress=False, check_hash=True))
-    elif download:
-        load_checkpoint(module, _stored_file(card), rule=card.weights)
+    return _filled(pre_relu_resnet(card.architecture), card, file)
+
+
+def _filled(module: nn.Module, card: NetworkCard, file: Path | None) -> nn.Module:
+    if file is not None:
+        load_checkpoint(module, file, rule=card.weights)
     return module
 
 
-BUILDERS: Mapping[str, Callable[[NetworkCard, bool], Any]] = {
+BUILDERS: Mapping[str, Callable[[NetworkCard, Path | None], Any]] = {
     "timm": _timm,
     "open_clip": _open_clip,
     "torchvision": _torchvision,
     "inception_v1": _inception_v1,
     "pre_relu_resnet": _pre_relu_resnet,
 }
-
-
-def _stored_file(card: NetworkCard) -> Path:
-    hub = require("torch.hub", for_=f"network '{card.name}'")
-    path = Path(hub.get_dir()) / "checkpoints" / (card.weights.file or "")
-    if not path.is_file():
-        raise NetworkError(
-            "weights are absent",
-            where=card.name,
-            found=f"no {path}",
-            wanted=f"{card.weights.file} ({card.weights.origin})",
-            do="put the file there, or give it as a local checkpoint",
-        )
-    return path
 
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -204,7 +235,7 @@ def load_checkpoint(
         Missing or unreadable file; several sets of weights; keys or shapes that do not fit.
     """
     rule, path = rule or Weights(), Path(path)
-    state, remarks = _read_state(path, rule)
+    state, remarks = read_tensors(path, key=rule.key)
     for prefix in (rule.key_prefix, f"{inside}." if inside else ""):
         if prefix and any(key.startswith(prefix) for key in state):
             state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -255,58 +286,3 @@ def _without_wrapper(
         removed.append(prefix)
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state, ((f"checkpoint read without the prefix {''.join(removed)}",) if removed else ())
-
-
-def _one_entry(
-    state: Any, path: Path, is_tensor: Callable[[Any], bool]
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The set of weights within what a training script saved: the only one, or a refusal."""
-    if isinstance(state, Mapping) and all(is_tensor(value) for value in state.values()):
-        return dict(state), ()
-    entries = state if isinstance(state, Mapping) else {}
-    sets = {
-        str(key): value
-        for key, value in entries.items()
-        if isinstance(value, Mapping) and value and all(is_tensor(v) for v in value.values())
-    }
-    if len(sets) == 1:
-        ((key, value),) = sets.items()
-        return dict(value), (f"weights of the entry '{key}' of {path.name}",)
-    found = ", ".join(map(str, sets or entries))[:80] or f"a {type(state).__name__}"
-    raise NetworkError(
-        "checkpoint holds several sets of weights" if sets else "checkpoint is not a state dict",
-        where=path,
-        found=found,
-        wanted="one set" if sets else "tensors by name",
-        do="save the one you mean by itself, or name it in a card ([weights] key)",
-    )
-
-
-def _read_state(path: Path, rule: Weights) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    torch = require("torch", for_="reading a checkpoint")
-    if not path.is_file():
-        raise NetworkError("no such checkpoint", where=path, wanted="a file of weights")
-    safetensors = require("safetensors", for_="reading a checkpoint")
-    unreadable = (
-        safetensors.SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        pickle.UnpicklingError,
-    )
-    try:
-        if path.suffix == ".safetensors":
-            state = require("safetensors.torch", for_="reading a checkpoint").load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except unreadable as error:
-        raise NetworkError(
-            "checkpoint cannot be read",
-            where=path,
-            found=re.sub(r"\s+", " ", str(error))[:160] or type(error).__name__,
-            wanted="safetensors, or a torch file of tensors alone",
-        ) from error
-    if rule.key is not None and isinstance(state, Mapping) and rule.key in state:
-        state = state[rule.key]
-    return _one_entry(state, path, lambda value: isinstance(value, torch.Tensor))

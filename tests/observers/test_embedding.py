@@ -1,4 +1,4 @@
-"""Encoders: any callable, local checkpoints, seeded random weights, refused pickles."""
+"""Encoders: any callable, local checkpoints, seeded random weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imi_bench.observers.contract import check, sample_trials
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.provenance import sha256_file
-from imi_bench.vision import weight_files as weights
+from imi_bench.vision import tensor_files, weight_files
 from imi_bench.vision.weight_files import WeightFile
 
 TRIALS = sample_trials(count=2, references=3)
@@ -77,18 +77,7 @@ def saved(tmp_path) -> Path:
 
 @pytest.mark.vision
 def test_shapes_are_read_without_the_tensors(saved) -> None:
-    assert weights.tensor_shapes(saved) == {"a": (2, 3)}
-
-
-@pytest.mark.vision
-@pytest.mark.parametrize("ending", [".pt", ".pth", ".bin", ".pkl", ".ckpt"])
-def test_a_pickle_is_refused_in_one_line_and_never_opened(tmp_path, ending) -> None:
-    path = tmp_path / f"weights{ending}"
-    path.write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
-    for name in ("timm:test_resnet", "open_clip:RN50", "resnet50"):
-        with pytest.raises(NetworkError, match="pickled weights are refused") as caught:
-            catalogue.load_observer(f"{name}?checkpoint={path}")
-        assert "\n" not in str(caught.value)
+    assert tensor_files.tensor_shapes(saved) == {"a": (2, 3)}
 
 
 @pytest.mark.vision
@@ -107,7 +96,7 @@ def test_a_file_that_only_looks_like_safetensors_is_refused(tmp_path, content, m
 def test_a_truncated_file_is_refused(saved) -> None:
     saved.write_bytes(saved.read_bytes()[:-4])
     with pytest.raises(NetworkError, match="not a safetensors file"):
-        weights.check_file(saved)
+        tensor_files.check_file(saved)
 
 
 @pytest.mark.vision
@@ -136,10 +125,10 @@ def test_a_download_with_another_checksum_is_refused(saved, monkeypatch) -> None
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda **place: str(saved))
     facts = {"repo": "me/mine", "file": "w.safetensors", "licence": "MIT", "evidence": "a test"}
     right = WeightFile(**facts, revision="0" * 40, sha256=sha256_file(saved))
-    assert weights.locate(right, for_="mine") == saved
+    assert weight_files.locate(right, for_="mine") == saved
     wrong = WeightFile(**facts, revision="0" * 40, sha256="0" * 64)
     with pytest.raises(DownloadError, match="not what the card says"):
-        weights.locate(wrong, for_="mine")
+        weight_files.locate(wrong, for_="mine")
 
 
 @pytest.mark.vision

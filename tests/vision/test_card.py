@@ -98,6 +98,19 @@ def test_references_read_as_cards() -> None:
     assert card.resolve("nets/mine.py:build?width=2.5")[0].architecture == "nets/mine.py:build"
 
 
+def test_a_card_takes_the_options_of_a_reference(tmp_path: Path) -> None:
+    found, checkpoint = card.resolve("resnet50?input_size=64&layers=layer4.*&checkpoint=w.pth")
+    own = card.card("resnet50")
+    assert (found.preprocessing.crop, found.preprocessing.resize) == (64, 73)
+    assert (own.preprocessing.crop, own.preprocessing.resize) == (224, 256)
+    assert (found.name, found.layers.pattern, checkpoint) == ("resnet50", "layer4.*", Path("w.pth"))
+    assert card.resolve("resnet50?input_size=64&resize=64")[0].preprocessing.resize == 64
+    assert card.resolve("resnet50?pretrained=false")[0].weights.random
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nsource = "timm"\narchitecture = "test_vit"\n')
+    assert card.resolve(f"{path}?num_classes=10")[0].arguments == {"num_classes": 10}
+
+
 def test_a_card_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\nsource = "timm"\narchitecture = "test_vit"\n')
