@@ -106,6 +106,17 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def plural(count: int, what: str) -> str:
+    """A number and its noun.
+
+    Examples
+    --------
+    >>> plural(1, "unit"), plural(2000, "unit")
+    ('1 unit', '2,000 units')
+    """
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def html(text: str) -> Markup:
     """Text for HTML, in an element or in a quoted attribute; templates escape by this too.
 

@@ -17,6 +17,7 @@ from imi_bench.cli.network_options import (
     load,
 )
 from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.vision.layers import Layer
@@ -141,14 +142,15 @@ def units(
             )
             for layer in loaded.layers
         ],
-        title=f"{loaded.name}: {len(loaded.layers)} layers, {loaded.width:,} units",
+        title=f"{loaded.name}: {plural(len(loaded.layers), 'layer')}, "
+        f"{plural(loaded.width, 'unit')}",
         right=("depth", "width", "map"),
     )
     if loaded.left_out:
         print_table(
             ("left out", "type", "why"),
             [(one.name, one.type, one.reason) for one in loaded.left_out],
-            title=f"{len(loaded.left_out)} modules whose units cannot be read",
+            title=f"{plural(len(loaded.left_out), 'module')} whose units cannot be read",
         )
     for line in loaded.cautions:
         if not line.startswith("left out"):

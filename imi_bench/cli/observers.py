@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from imi_bench.observers.card import ObserverCard
 
 
@@ -49,15 +47,18 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A name of `imi-bench observers list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name of `imi-bench observers list`, with options or not; timm:NAME."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print one observer's card."""
-    from imi_bench.observers.card import cards
-    from imi_bench.observers.catalogue import card, plugins
+    from imi_bench.observers.catalogue import described
 
-    entry = None if name in cards() else plugins().get(name)
-    found = card(name).to_json() if entry is None else _of_plugin(entry)
+    found = described(name)
     if as_json:
         print_json(found)
         return
@@ -68,18 +69,6 @@ def show(
         if value is not None
     ]
     print_table(["field", "value"], [(field.rstrip("."), value) for field, value in rows])
-
-
-def _of_plugin(entry: EntryPoint) -> dict[str, Any]:
-    """What an installed package says of its observer; nothing of it is imported."""
-    package = entry.dist
-    return {
-        "name": entry.name,
-        "kind": "plug-in",
-        "loader": entry.value,
-        "package": None if package is None else package.name,
-        "version": None if package is None else package.version,
-    }
 
 
 def fetch(

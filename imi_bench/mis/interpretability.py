@@ -148,7 +148,8 @@ def machine_interpretability(
         opened = open_job(job)
         tell(
             f"{opened.network.width:,} units, {opened.plans[0].keep:,} images kept an end: about "
-            f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} pass(es) over the images"
+            f"{opened.needed / 1e9:.2g} GB, {len(opened.plans)} "
+            f"{'pass' if len(opened.plans) == 1 else 'passes'} over the images"
         )
         for line in (*opened.network.cautions, *opened.images.cautions):
             tell(line)

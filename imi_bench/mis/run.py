@@ -13,6 +13,7 @@ so that among equal activations the kept ones do not follow the names of files.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.errors import InputError
 from imi_bench.executors import Executor, Piece
 from imi_bench.mis.embeddings import claim_embeddings, embedding_pieces, merged_embeddings
 from imi_bench.mis.job import MisJob, OpenJob, open_job
@@ -125,6 +127,7 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
     """
     opened = open_job(job)
     check_available(opened.needed, device=opened.network.device)
+    _claim_scores(job)
     for number, plan in enumerate(opened.plans):
         begin(plan, opened.folder(number))
     claim_embeddings(job)
@@ -142,6 +145,26 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
     return _finish(job, seconds={"pieces": time.perf_counter() - started})
 
 
+def _claim_scores(job: MisJob) -> None:
+    """Refuse to go on with shares of a run that is not finished and draws other tasks."""
+    path = job.out / "job.json"
+    names = ("seed", "n_tasks", "n_references", "quantile", "slope", "slope_source")
+    mine = {name: getattr(job, name) for name in names}
+    if path.is_file() and not (job.out / "run.json").is_file():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in names if held.get(name) != mine[name]]
+        if changed:
+            raise InputError(
+                "folder holds another run that is not finished",
+                where=job.out,
+                found=", ".join(f"{name} {held.get(name)}" for name in changed),
+                wanted=", ".join(f"{name} {mine[name]}" for name in changed),
+                do="give every share the same options, choose another folder, or replace the run",
+            )
+        return
+    write_json(path, mine)
+
+
 def clear(job: MisJob) -> None:
     """Remove what an earlier run has left in the folder of results, and nothing else there.
 
@@ -155,6 +178,7 @@ def clear(job: MisJob) -> None:
         "embeddings-instance.npy",
         "scores.parquet",
         "run.json",
+        "job.json",
     ):
         (job.out / file).unlink(missing_ok=True)
 
@@ -225,6 +249,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
             "count": len(opened.images),
             "fingerprint": opened.images.fingerprint,
             "repeated": opened.images.repeated,
+            "first_of_several": opened.images.first_of_several,
             "remarks": list(opened.images.remarks),
         },
         "units": {"count": len(scores), "scored": int((scores["reason"] == "").sum())},

@@ -7,6 +7,7 @@ of a collection is found again for the same pictures only.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,12 @@ from imi_bench.errors import ImageError, InputError
 from imi_bench.networks.file_hashes import FileHashes
 from imi_bench.progress import progress
 from imi_bench.provenance import sha256_bytes, sha256_json
-from imi_bench.tables.images import decode_bytes
+from imi_bench.tables.images import decode_bytes, holds_several
 from imi_bench.tables.pixels import RULES, rgb_pixels
+from imi_bench.text import plural
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_OF_SEVERAL = (".gif", ".webp", ".png", ".tif", ".tiff")  # formats of frames or pages
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +46,15 @@ class ImageSet:
         (N,) SHA-256 of every image: of a file's bytes, or of the pixels; computed when asked for.
     remarks : tuple of str
         What was left out or read in a way that should be known, one line each.
+    moving : callable
+        Whether an image, by its number, is the first of several in its file.
     """
 
     names: NDArray[np.object_]
     read: Callable[[int], Pixels]
     content: Callable[[], list[str]]
     remarks: tuple[str, ...] = ()
+    moving: Callable[[int], bool] = lambda _: False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,13 +74,22 @@ class ImageSet:
         """How many images have the content of an earlier one."""
         return len(self) - len(set(self.hashes.tolist()))
 
+    @cached_property
+    def first_of_several(self) -> int:
+        """How many images are the first frame or page of a file of several."""
+        return sum(self.moving(number) for number in range(len(self)))
+
     @property
     def cautions(self) -> tuple[str, ...]:
         """What should be known of the images, one line each; they are hashed for it."""
+        said = self.remarks
+        if count := self.first_of_several:
+            which = "is the first picture" if count == 1 else "are the first pictures"
+            said += (f"{count} of {len(self)} images {which} of a file of several",)
         if not self.repeated:
-            return self.remarks
+            return said
         return (
-            *self.remarks,
+            *said,
             f"warning: {self.repeated} of {len(self)} images repeat another one: they raise scores "
             "and stand among their own references; leave them out by --unique",
         )
@@ -89,7 +104,10 @@ class ImageSet:
             kept: list[str] = self.hashes[numbers].tolist()
             return kept
 
-        return ImageSet(self.names[numbers], read, content, self.remarks)
+        def moving(number: int) -> bool:
+            return self.moving(int(numbers[number]))
+
+        return ImageSet(self.names[numbers], read, content, self.remarks, moving)
 
     def unique(self) -> ImageSet:
         """The first image of each content.
@@ -114,7 +132,9 @@ def open_images(source: object) -> ImageSet:
     source : object
         Path or str, (N, H, W, 3) uint8 array, or dataset
         A folder is searched with all its subfolders, linked ones too, in the order of the names;
-        hidden files and folders (``._x.jpg``) are left out, and `remarks` counts them. A ``.npz``
+        hidden files and folders (``._x.jpg``), broken links and files of other formats are left
+        out, and `remarks` counts them. Of a file of several pictures (an animation, pages) the
+        first is taken, and `cautions` counts these. A ``.npz``
         file gives its array ``images``. A dataset has a length and gives, by number, a Pillow
         image or an array, alone, first in a tuple (torchvision), or as the entry ``image``
         (Hugging Face).
@@ -149,36 +169,64 @@ def open_images(source: object) -> ImageSet:
 def _from_folder(folder: Path) -> ImageSet:
     if not folder.is_dir():
         raise InputError("no such folder of images", where=folder, wanted="a folder or .npz file")
-    found, others = _files_below(folder)
-    files = [file for file in found if not _hidden(file, folder)]
+    found = _files_below(folder)
+    files = found.images
     if not files:
         raise InputError(
             "folder with no images",
             where=folder,
-            found=f"{others} other files, {len(found)} hidden images",
+            found=", ".join(found.left_out) or "nothing",
             wanted=", ".join(SUFFIXES),
         )
     names = [file.relative_to(folder).as_posix() for file in files]
 
     def read(number: int) -> Pixels:
+        file = files[number]
         try:
-            return decode_bytes(files[number].read_bytes(), where=files[number])
+            return decode_bytes(file.read_bytes(), where=file, first=True)
         except OSError as error:
-            raise ImageError("image cannot be read", where=files[number], found=error) from error
+            raise ImageError("image cannot be read", where=file, found=error) from error
 
     def content() -> list[str]:
         with FileHashes(folder) as hashes:
             return _each(len(files), lambda number: hashes.of(files[number]))
 
-    hidden = len(found) - len(files)
-    remarks = (f"{hidden} hidden files with the names of images are left out",) if hidden else ()
-    return ImageSet(np.array(names, dtype=object), read, content, remarks)
+    def moving(number: int) -> bool:
+        file = files[number]
+        return file.suffix.lower() in _OF_SEVERAL and holds_several(file)
+
+    remarks = tuple(f"left out: {what}" for what in found.left_out)
+    return ImageSet(np.array(names, dtype=object), read, content, remarks, moving)
 
 
-def _files_below(folder: Path) -> tuple[list[Path], int]:
-    """Image files of all subfolders, linked ones too, in order of names; how many others."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Image files below a folder in order of names, and what else lies there."""
+
+    images: list[Path]
+    hidden: int
+    broken: int
+    others: Counter[str]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Counts of what is no image, but of hidden files of other kinds."""
+        most = sorted(self.others.items(), key=lambda one: (-one[1], one[0]))
+        kinds = ", ".join(f"{kind} {n}" for kind, n in most[:5])
+        more = ", ..." if len(self.others) > 5 else ""
+        said = [
+            (self.hidden, "hidden file", " with the names of images"),
+            (self.broken, "link", " to nothing with the names of images"),
+            (self.others.total(), "file", f" of other formats ({kinds}{more})"),
+        ]
+        return [f"{plural(count, what)}{rest}" for count, what, rest in said if count]
+
+
+def _files_below(folder: Path) -> _Found:
+    """What lies in a folder and all its subfolders, linked ones too."""
     images: list[Path] = []
-    others = 0
+    hidden = broken = 0
+    others: Counter[str] = Counter()
     waiting: list[tuple[Path, frozenset[str]]] = [(folder, frozenset())]
     while waiting:
         place, above = waiting.pop()
@@ -187,13 +235,18 @@ def _files_below(folder: Path) -> tuple[list[Path], int]:
             continue
         for entry in os.scandir(place):
             path = place / entry.name
+            shown, image = not _hidden(path, folder), path.suffix.lower() in SUFFIXES
             if entry.is_dir():
                 waiting.append((path, above | {real}))
-            elif path.suffix.lower() in SUFFIXES and entry.is_file():
+            elif not image:
+                others[path.suffix.lower() or "no suffix"] += shown
+            elif not shown:
+                hidden += 1
+            elif entry.is_file():
                 images.append(path)
             else:
-                others += 1
-    return sorted(images), others
+                broken += 1
+    return _Found(sorted(images), hidden, broken, +others)
 
 
 def _hidden(file: Path, folder: Path) -> bool:

@@ -25,9 +25,11 @@ import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from imi_bench.arguments import checked
@@ -79,6 +81,51 @@ def card(name: str) -> ObserverCard:
     if name not in known:
         raise UnknownNameError.among(name, known, kind="observer card")
     return known[name]
+
+
+def described(name: str) -> dict[str, Any]:
+    """What is known of an observer before anything of it is loaded, as a JSON object.
+
+    Parameters
+    ----------
+    name : str
+        A card's, with or without options; an architecture of timm, open_clip or ``vlm:``; a
+        plug-in's.
+
+    Raises
+    ------
+    UnknownNameError
+        An unknown name, or an option that it does not have.
+
+    Examples
+    --------
+    >>> described("clip-vit-b32?pooling=max")["parameters"]["pooling"]
+    'max'
+    """
+    base, options = _split(name)
+    if base in cards():
+        known = cards()[base]
+        if options:
+            _known_options(_imported(known.loader), options, name)
+        return {**known.to_json(), "name": name, "parameters": {**known.parameters, **options}}
+    scheme, _, architecture = base.partition(":")
+    if scheme in _SCHEMES:
+        _known_options(_imported(_SCHEMES[scheme]), options, name)
+        return {
+            "name": name,
+            "kind": f"an architecture of {scheme}, without a card",
+            "loader": _SCHEMES[scheme],
+            "parameters": {"architecture": architecture, **options},
+        }
+    if (entry := plugins().get(base)) is not None:
+        return {
+            "name": name,
+            "kind": "plug-in",
+            "loader": entry.value,
+            "package": None if entry.dist is None else entry.dist.name,
+            "version": None if entry.dist is None else entry.dist.version,
+        }
+    return card(base).to_json()
 
 
 @checked
@@ -139,8 +186,6 @@ def load_observer(
     shown = re.sub(r"(?<=checkpoint=)[^&]*[/\\]", "", name)
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
-        if "input_size" in options:  # as networks say it
-            options["image_size"] = options.pop("input_size")
         options |= {"architecture": architecture, "name": shown}
         return _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
     known = cards()
@@ -180,8 +225,11 @@ def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
 
 
 def _split(name: str) -> tuple[str, dict[str, Any]]:
-    base, options = split_reference(name)
-    return base, {key: option_value(text) for key, text in options.items()}
+    base, given = split_reference(name)
+    options = {key: option_value(text) for key, text in given.items()}
+    if base.partition(":")[0] in _SCHEMES and "input_size" in options:  # as networks say it
+        options["image_size"] = options.pop("input_size")
+    return base, options
 
 
 def _imported(loader: str) -> Any:
@@ -190,16 +238,21 @@ def _imported(loader: str) -> Any:
 
 
 def _of_entry_point(entry: metadata.EntryPoint) -> Any:
-    try:
+    where = f"{entry.name} ({entry.value})"
+    with _faults_told("observer of another package cannot be imported", where):
         return entry.load()
+
+
+@contextmanager
+def _faults_told(what: str, where: object) -> Iterator[None]:
+    """Tell what another's code raises in one line; ``sys.exit`` too, which would end us unseen."""
+    try:
+        yield
     except ImiBenchError:
         raise
-    except Exception as error:
-        raise InputError(
-            "observer of another package cannot be imported",
-            where=f"{entry.name} ({entry.value})",
-            found=f"{type(error).__name__}: {error}",
-        ) from error
+    except (Exception, SystemExit) as error:
+        said = shorten(f"{type(error).__name__}: {error}".rstrip(": "), 240)
+        raise InputError(what, where=where, found=said) from error
 
 
 def _from_file(path: Path, attribute: str) -> Any:
@@ -209,14 +262,8 @@ def _from_file(path: Path, attribute: str) -> Any:
     if spec is None or spec.loader is None:
         raise InputError("not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _faults_told("observer file cannot be imported", path):
         spec.loader.exec_module(module)
-    except ImiBenchError:
-        raise
-    except Exception as error:
-        raise InputError(
-            "observer file cannot be imported", where=path, found=f"{type(error).__name__}: {error}"
-        ) from error
     if not hasattr(module, attribute):
         own = (inspect.isclass, inspect.isfunction)
         public = [
@@ -270,7 +317,10 @@ def _call(
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise InputError("the observer cannot be built", where=where, found=error) from error
-    return factory(**arguments)
+    if getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]:
+        return factory(**arguments)
+    with _faults_told("the observer cannot be built", where):
+        return factory(**arguments)
 
 
 def _refuse_unused(offered: Mapping[str, Any], accepted: Container[str], where: str) -> None:

@@ -111,15 +111,22 @@ def _encode(
 
 def _values(encoder: Encoder, pixels: list[Pixels]) -> NDArray[Any]:
     with exits_are_faults(encoder):
-        values = np.asarray(encoder.encode(pixels))
-    if values.ndim < 1 or len(values) != len(pixels):
-        raise InputError(
-            "not one code an image",
-            where=f"encode of observer '{encoder.name}'",
-            found=f"shape {values.shape}",
-            wanted=f"({len(pixels)}, ...)",
-        )
-    return values
+        given = encoder.encode(pixels)
+    try:
+        values = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        found: object = error
+    else:
+        found = f"{values.dtype} {values.shape}"
+        numbers = values.dtype.kind in "biufc"
+        if values.ndim > 0 and len(values) == len(pixels) and numbers:
+            return values
+    raise InputError(
+        "not one code an image",
+        where=f"encode of observer '{encoder.name}'",
+        found=found,
+        wanted=f"numbers ({len(pixels)}, ...)",
+    )
 
 
 def _failed(encoder: Encoder, row: int, error: Exception, done: Encoded) -> None:

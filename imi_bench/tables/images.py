@@ -226,6 +226,7 @@ def hash_checked(path: Path) -> str:
     data = read_image_file(path)
     with _blamed_on(path, data), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         _refuse_large(image, where=path)
+        _refuse_several(image, where=path)
         if image.format == "PNG":
             image.verify()
         else:
@@ -249,18 +250,28 @@ def read_image_file(path: Path) -> bytes:
         ) from error
 
 
-def decode_bytes(data: bytes, *, where: object) -> Pixels:
+def decode_bytes(data: bytes, *, where: object, first: bool = False) -> Pixels:
     """Decode an image file's bytes to (H, W, 3) uint8 RGB.
 
     By the rules of `imi_bench.tables.pixels`. Only common raster formats are tried.
 
+    Parameters
+    ----------
+    data : bytes
+    where : object
+        For messages.
+    first : bool
+        Whether the first picture of a file of several is meant: of an animation, of pages.
+
     Raises
     ------
     ImageError
-        Truncated, larger than `MAX_PIXELS`, or not an image.
+        Truncated, larger than `MAX_PIXELS`, not an image, or several without `first`.
     """
     with _blamed_on(where, data), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         _refuse_large(image, where=where)
+        if not first:
+            _refuse_several(image, where=where)
         image.load()
         return rgb_pixels(image, where=where)
 
@@ -275,11 +286,35 @@ def _refuse_large(image: Image.Image, *, where: object) -> None:
         )
 
 
+def holds_several(path: Path) -> bool:
+    """Whether a file holds several pictures: frames or pages. Only its beginning is read.
+
+    What cannot be read at all holds none; it is refused when it is decoded.
+    """
+    try:
+        with _blamed_on(path, b"?"), Image.open(path, formats=_FORMATS) as image:
+            return bool(getattr(image, "is_animated", False))
+    except ImageError:
+        return False
+
+
+def _refuse_several(image: Image.Image, *, where: object) -> None:
+    if getattr(image, "is_animated", False):
+        raise ImageError(
+            "several pictures in one file",
+            where=where,
+            found=f"{getattr(image, 'n_frames', 2)} frames or pages",
+            wanted="one picture",
+            do="save the one that is meant",
+        )
+
+
 @contextmanager
 def _blamed_on(where: object, data: bytes) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Corrupt EXIF data")  # says nothing then
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by its size
             yield
     except ImageError:
         raise
@@ -288,7 +323,11 @@ def _blamed_on(where: object, data: bytes) -> Iterator[None]:
         raise ImageError(
             "not an image", where=where, found=found, wanted=f"one of {', '.join(_FORMATS)}"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            "image too large", where=where, found=error, wanted=f"at most {MAX_PIXELS} pixels"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise ImageError(
             "image is damaged or truncated", where=where, found=error, do="fetch the file again"
         ) from error

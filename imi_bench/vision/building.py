@@ -103,7 +103,7 @@ def _from_file(card: NetworkCard) -> nn.Module:
     namespace = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(namespace)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(card.architecture, error) from error
     if not hasattr(namespace, function):
         raise UnknownNameError.among(
@@ -115,7 +115,7 @@ def _from_file(card: NetworkCard) -> nn.Module:
         built = getattr(namespace, function)(**card.arguments)
     except ImiBenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(card.architecture, error) from error
     torch = require("torch", for_=f"network '{card.name}'")
     if not isinstance(built, torch.nn.Module):
@@ -128,9 +128,9 @@ def _from_file(card: NetworkCard) -> nn.Module:
     return cast("nn.Module", built)
 
 
-def _broken(where: str, error: Exception) -> NetworkError:
+def _broken(where: str, error: BaseException) -> NetworkError:
     return NetworkError(
         "network cannot be built",
         where=where,
-        found=f"{type(error).__name__}: {shorten(str(error), 240)}",
+        found=shorten(f"{type(error).__name__}: {error}".rstrip(": "), 240),
     )

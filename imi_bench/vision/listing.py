@@ -166,7 +166,10 @@ def list_layers(
     wanted = every if chosen is None else _matching(module, chosen, names)
     tried = sorted({*every, *wanted})
     one = _tried(module, tried, size=size, images=1)
-    two = _tried(module, tried, size=size, images=2, before=one)
+    try:
+        two = _tried(module, tried, size=size, images=2, before=one)
+    except (AssertionError, ValueError):  # of a network that checks the range of its input
+        two = _tried(module, tried, size=size, images=2, before=one, within_one=True)
     found: dict[str, Layer] = {}
     reasons: dict[str, str] = {}
     heads = _heads(list(one.shapes), classifier)
@@ -326,6 +329,7 @@ def _tried(
     size: tuple[int, int],
     images: int,
     before: _Trial | None = None,
+    within_one: bool = False,
 ) -> _Trial:
     paths = list(paths)
     points = frozenset(path for path in paths if maps_points(module.get_submodule(path)))
@@ -333,7 +337,8 @@ def _tried(
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand((2, 3, *size), generator=random)
-    drawn[1] = 8 * drawn[1] - 4  # unlike the first, to show what the batch decides together
+    # unlike the first, to show what the batch decides together
+    drawn[1] = drawn[1] ** 6 if within_one else 8 * drawn[1] - 4
     drawn = drawn[:images]
     with hooked(module, paths, trial.seen), torch.no_grad():
         trial.heads = trial.outputs.given(module(drawn.to(like.device, like.dtype)))

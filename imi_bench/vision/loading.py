@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.errors import NetworkError
 from imi_bench.extras import require
+from imi_bench.text import plural
 from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
@@ -79,7 +81,9 @@ class LoadedNetwork:
         )
         changed = [f"preprocessing of {settings['maker']}, but {instead}"] if instead else []
         reasons = Counter(one.reason for one in self.left_out)
-        without = [f"left out: {n} module(s) of {self.name}: {why}" for why, n in reasons.items()]
+        without = [
+            f"left out: {plural(n, 'module')} of {self.name}: {why}" for why, n in reasons.items()
+        ]
         return (*self.remarks, *changed, *without)
 
     @property
@@ -350,17 +354,32 @@ def _listed(
         raise NetworkError(
             "network does not run on its input",
             where=card.name,
-            found=shorten(str(error), 240),
+            found=shorten(_said(error), 240),
             wanted=f"one batch of images of 3 x {size[0]} x {size[1]}",
-            do=_remedy(module, str(error)),
+            do=_remedy(module, error),
         ) from error
 
 
-def _remedy(module: nn.Module, said: str) -> str:
+def _said(error: Exception) -> str:
+    """What an error says; of a check without words, the line that checks."""
+    if str(error):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {frames[-1].line}" if frames else type(error).__name__
+
+
+def _remedy(module: nn.Module, error: Exception) -> str:
+    said = str(error)
     first = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
     channels = 3 if first is None else int(first.in_channels)
     if "positional argument" in said or "missing" in said:
         return "it takes several inputs: wrap it in a function of a Python file that takes one"
     if channels != 3 and "channels" in said:
-        return f"it takes {channels} channel(s): wrap it in a module that takes colour images"
+        return (
+            f"it takes {plural(channels, 'channel')}: wrap it in a module that takes colour images"
+        )
+    if isinstance(error, AssertionError | ValueError):
+        return (
+            "its own code refuses the images: set input_size if it wants another size, or wrap it"
+        )
     return "set input_size"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -79,7 +80,9 @@ def unpickled_tensors(file: Path | IO[bytes], *, where: str | Path) -> Any:
     torch = require("torch", for_="reading weights")
     _refuse_old_torch(where)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*TorchScript archive")  # refused below
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise NetworkError(
             "weights cannot be read",

@@ -149,6 +149,20 @@ def test_a_run_equals_the_function_on_arrays(job, whole):
 
 
 @pytest.mark.vision
+def test_shares_that_draw_other_tasks_are_refused(job, tmp_path):
+    from imi_bench.mis.run import run_job
+
+    first = replace(job, out=tmp_path / "shares")
+    assert not run_job(first, executor=Shard(0, 2)).finished
+    for other in ({"n_tasks": 6}, {"slope": 4.0}, {"seed": 5}, {"n_references": 2}):
+        with pytest.raises(InputError, match=r"another run that is not finished|another pass"):
+            run_job(replace(first, **other), executor=Shard(1, 2))
+    assert run_job(first, executor=Shard(1, 2)).finished
+    again = run_job(replace(first, n_tasks=6), executor=Local())  # the pass of a finished run
+    assert set(again.scores["n_tasks"]) <= {0, 6}
+
+
+@pytest.mark.vision
 def test_shares_in_any_order_give_the_same(job, whole, tmp_path):
     from imi_bench.mis.run import run_job
 

@@ -98,7 +98,7 @@ def test_hidden_files_are_no_images_and_are_counted(tmp_path: Path) -> None:
     Image.fromarray(PICTURES[0]).save(folder / "__MACOSX" / "0.png")
     images = open_images(folder)
     assert len(images) == 6
-    assert images.remarks == ("2 hidden files with the names of images are left out",)
+    assert images.remarks == ("left out: 2 hidden files with the names of images",)
 
 
 def test_linked_class_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -112,8 +112,38 @@ def test_linked_class_folders_are_followed_and_loops_are_not(tmp_path: Path) -> 
     assert images.names.tolist() == [f"{c}/{n}.png" for c in ("cats", "dogs") for n in range(6)]
     assert (images.repeated, len(images.unique())) == (6, 6)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="found 0 other files, 0 hidden images"):
+    with pytest.raises(InputError, match="found nothing"):
         open_images(tmp_path / "empty")
+
+
+def test_what_lies_beside_the_images_is_counted_by_kind(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    for name in ("a.jp2", "b.JP2", "c.heic", "labels", ".DS_Store"):
+        (folder / name).write_bytes(b"?")
+    images = open_images(folder)
+    assert len(images) == 6
+    assert images.remarks == (
+        "left out: 1 link to nothing with the names of images",
+        "left out: 4 files of other formats (.jp2 2, .heic 1, no suffix 1)",
+    )
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.heic").write_bytes(b"?")
+    with pytest.raises(InputError, match=r"found 1 file of other formats \(.heic 1\)"):
+        open_images(tmp_path / "b")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff"])
+def test_files_of_several_pictures_are_counted_and_give_the_first(
+    tmp_path: Path, suffix: str
+) -> None:
+    folder = written(tmp_path / "a")
+    first, *rest = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (90, 9, 200)]
+    first.save(folder / f"z.{suffix}", save_all=True, append_images=rest)
+    images = open_images(folder)
+    assert int(images.read(6).mean()) == pytest.approx(90, abs=2)
+    assert images.cautions == ("1 of 7 images is the first picture of a file of several",)
+    assert not images.take(np.arange(6)).cautions
 
 
 def test_transparent_images_are_the_same_from_files_and_from_pillow(tmp_path: Path) -> None:

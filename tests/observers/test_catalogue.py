@@ -280,6 +280,42 @@ def test_a_file_that_breaks_is_named(tmp_path) -> None:
         catalogue.load_observer(f"{tmp_path}/broken.py:Thing")
 
 
+FAULTY = """
+import sys
+def raises(): raise RuntimeError("no\\nmore")
+def exits(): sys.exit(0)
+class Thing:
+    def __init__(self): self.nothing
+"""
+
+
+@pytest.mark.parametrize("name", ["raises", "exits", "Thing"])
+def test_what_raises_while_it_is_built_is_one_line(tmp_path, name) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    with pytest.raises(InputError, match="the observer cannot be built: ") as refused:
+        catalogue.load_observer(f"{tmp_path}/faulty.py:{name}")
+    assert "\n" not in str(refused.value)
+    (tmp_path / "gone.py").write_text("import sys; sys.exit(0)")
+    with pytest.raises(InputError, match=r"cannot be imported: .*found SystemExit: 0"):
+        catalogue.load_observer(f"{tmp_path}/gone.py:Thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("clip-vit-b32?pooling=max", {"pooling": "max"}),
+        ("timm:resnet18?input_size=64", {"architecture": "resnet18", "image_size": 64}),
+        ("open_clip:RN50?pretrained=openai", {"architecture": "RN50", "pretrained": "openai"}),
+    ],
+)
+def test_references_are_described_as_they_would_run(name, parameters) -> None:
+    shown = catalogue.described(name)
+    assert shown["name"] == name
+    assert {key: shown["parameters"][key] for key in parameters} == parameters
+    with pytest.raises(UnknownNameError, match="option"):
+        catalogue.described(f"{name}&poling=1")
+
+
 @pytest.fixture
 def installed(outside, monkeypatch) -> None:
     """A distribution on the path, with entry points: what pip leaves behind."""

@@ -185,13 +185,24 @@ def test_what_is_no_image(tmp_path: Path) -> None:
         hash_checked(tmp_path)
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded() -> None:
+@pytest.mark.parametrize("pixels", [MAX_PIXELS, 100_000_000, 2**30])
+def test_huge_pictures_are_refused_before_they_are_decoded(pixels: int) -> None:
     body = png_bytes(np.zeros((1, 1, 3), np.uint8))
-    side = int(MAX_PIXELS**0.5) + 1
+    side = int(pixels**0.5) + 1
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     bomb = body[:12] + header + struct.pack(">I", zlib.crc32(header)) + body[33:]
     with pytest.raises(ImageError, match="too large"):
         decode_bytes(bomb, where="here")
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_a_trial_shows_no_file_of_several_pictures(tmp_path: Path, form: str) -> None:
+    first, last = (Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (90, 9))
+    path = tmp_path / "moving"
+    first.save(path, format=form, save_all=True, append_images=[last])
+    for refuse in (hash_checked, lambda one: decode_bytes(one.read_bytes(), where=one)):
+        with pytest.raises(ImageError, match=r"several pictures in one file: .*found 2 frames"):
+            refuse(path)
 
 
 def test_hash_is_that_of_the_bytes(tmp_path: Path) -> None:

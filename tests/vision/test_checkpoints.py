@@ -68,7 +68,24 @@ def test_what_is_not_clear_is_refused(
         load_network(NETWORK, checkpoint=path, device="cpu")
 
 
-@pytest.mark.parametrize("text", ["def net(): raise RuntimeError('no')", "import nowhere_at_all"])
+def test_a_scripted_network_is_no_checkpoint_and_says_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "scripted.pt"
+    with pytest.warns(FutureWarning):
+        traced = torch.jit.trace(torch.nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 4, 4))
+    traced.save(path)
+    with pytest.raises(NetworkError, match="weights cannot be read"):
+        load_network(NETWORK, checkpoint=path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def net(): raise RuntimeError('no')",
+        "import nowhere_at_all",
+        "def net(): raise SystemExit(0)",
+        "raise SystemExit(0)",
+    ],
+)
 def test_a_function_that_fails_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(text, encoding="utf-8")

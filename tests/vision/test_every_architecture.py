@@ -293,16 +293,39 @@ def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
     }
 
 
+class Particular(nn.Module):
+    """Refuses images beyond black and some white."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most = most
+        self.first = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: Any) -> Any:
+        if x.min() < 0 or x.max() > self.most:
+            raise AssertionError
+        return self.first(x)
+
+
 @pytest.mark.parametrize(
     ("module", "said"),
     [
         (nn.Sequential(nn.Conv2d(1, 2, 3)), "takes 1 channel.*wrap it in a module"),
         (nn.Bilinear(3, 3, 2), "takes several inputs: wrap it"),
+        (
+            Particular(0.5),
+            "found AssertionError: raise AssertionError.*its own code refuses the images",
+        ),
     ],
 )
 def test_networks_of_another_input_get_a_remedy(module: Any, said: str) -> None:
     with pytest.raises(ImiBenchError, match=said):
         load_network(module, device="cpu", input_size=8)
+
+
+def test_a_network_that_checks_the_range_of_its_input_is_listed_within_it() -> None:
+    network = load_network(Particular(1), device="cpu", input_size=8, name="particular")
+    assert [layer.name for layer in network.layers] == ["first"]
 
 
 def test_half_precision_runs_in_single_and_says_so() -> None:

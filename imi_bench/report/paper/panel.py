@@ -12,6 +12,7 @@ import pandas as pd
 from imi_bench.release.published import published
 from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels
 from imi_bench.tables import MODES
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -250,15 +251,6 @@ def beside_truth(data: PaperData) -> str:
 def shown_modes(data: PaperData) -> list[str]:
     """Kinds of references that were shown."""
     return [mode for mode in MODES if (data.frame["mode"] == mode).any()]
-
-
-def plural(count: int, what: str) -> str:
-    """A number and its noun.
-
-    >>> plural(1, "unit"), plural(2000, "unit")
-    ('1 unit', '2,000 units')
-    """
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
