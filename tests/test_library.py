@@ -355,6 +355,7 @@ class MeanColour:
         return decide(codes, trials, similarity="l2")
 
 
+@pytest.mark.whole
 def test_the_example_runs_as_it_stands(
     study: SmallStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

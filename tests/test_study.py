@@ -84,11 +84,13 @@ def test_folders_hold_what_they_should(done: StudySoFar) -> None:
     assert json.loads((folder / "responses.json").read_text())["simulated"] is True
 
 
+@pytest.mark.whole
 def test_the_report_from_disk_is_the_report_of_the_run(done: StudySoFar, tmp_path: Path) -> None:
     page = write_page(read_report_data(done.plan.folder), tmp_path / "again.html")
     assert page.read_bytes() == made(done.page).read_bytes()
 
 
+@pytest.mark.whole
 def test_another_run_gives_the_same_page_and_another_seed_another(
     done: StudySoFar, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_another_run_gives_the_same_page_and_another_seed_another(
     assert made(other.trials).hash != made(done.trials).hash
 
 
+@pytest.mark.whole
 def test_two_processes_give_the_same_page_and_measure(tmp_path: Path) -> None:
     observers = ("ssim", *PARTS, "chance")
     one, two = (
@@ -117,6 +120,7 @@ def test_a_folder_with_other_runs_is_refused_without_force(done: StudySoFar) -> 
         run_study(Plan(done.plan.folder, ("chance",), world=SMALL, seed=9))
 
 
+@pytest.mark.whole
 def test_an_observer_without_its_package_is_skipped_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +151,7 @@ def test_the_whole_demo_orders_the_kinds_of_units(tmp_path: Path) -> None:
     assert made(study.page).stat().st_size < 8_000_000
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_a_small_network_encoder_joins_in(tmp_path: Path) -> None:
     study = run_study(Plan(tmp_path, ("timm:test_resnet?pretrained=false",), world=SMALL))

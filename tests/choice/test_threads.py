@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from support.small_study import SmallStudy
 from threadpoolctl import threadpool_limits
 
 import imi_bench as imi
 
 
+@pytest.mark.whole
 def test_the_hash_does_not_depend_on_threads(shared_study: SmallStudy) -> None:
     hashes = set()
     for threads in (1, 4):

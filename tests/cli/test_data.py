@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -153,12 +152,11 @@ def test_fetched_by_hand_is_found_by_the_others(
     assert json.loads(run("info", "--json"))["rows"] > 0
 
 
-def test_offline_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    code = "from imi_bench.cli.app import main; main()"
-    command = [sys.executable, "-c", code, "data", "fetch", "--to", str(tmp_path)]
-    command += ["--url", "http://127.0.0.1:9/", "--attempts", "1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "imi-bench data fetch --from FOLDER" in result.stderr
+def test_offline_is_one_line_and_exit_code_2(
+    tmp_path: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
+) -> None:
+    command = ("data", "fetch", "--to", tmp_path, "--url", "http://127.0.0.1:9/", "--attempts", 1)
+    code, out, said = imi_bench_main(*command)
+    assert (code, out) == (2, "")
+    assert said.count("\n") == 1
+    assert "imi-bench data fetch --from FOLDER" in said

@@ -23,6 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imi_bench.beside.cores", lambda: 1)
 
 
+@pytest.mark.whole
 def test_demo_and_report(
     tmp_path: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -53,6 +54,7 @@ def test_demo_and_report(
     assert "error: the folder holds another run" in err
 
 
+@pytest.mark.whole
 def test_report_on_a_single_run(
     tmp_path: Path, shared: Path, imi_bench_main: Callable[..., tuple[int, str, str]]
 ) -> None:

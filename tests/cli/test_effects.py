@@ -27,6 +27,7 @@ SMALL_COUNTS = {"units": 10, "units_hard": 10, "participants": 8, "main_trials":
 SMALL = SimulationParameters.from_json(SMALL_COUNTS)
 
 
+@pytest.mark.whole
 def test_json_and_files(tmp_path: Path) -> None:
     write_study(simulate_study(SMALL, seed=1).study, tmp_path / "study")
     out = tmp_path / "out"
@@ -71,6 +72,7 @@ def test_an_observer_of_other_trials_is_not_compared(tmp_path: Path) -> None:
     assert "none of people's trials" in str(result.exception)
 
 
+@pytest.mark.whole
 def test_only_known_properties_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = simulate_study(SMALL, seed=1).study
     people = analyse(people_table(study))
@@ -141,6 +143,7 @@ def test_imi_not_fetched_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "\n" not in str(error)
 
 
+@pytest.mark.whole
 def test_imi_fetched_is_the_same_as_its_file(
     released: Path, plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def test_imi_fetched_is_the_same_as_its_file(
         assert (one["estimate"], one["p"]) == (other["estimate"], other["p"])
 
 
+@pytest.mark.whole
 def test_true_values_stand_beside_the_estimates(
     released: Path, plain: dict[str, Any], shown: str
 ) -> None:
@@ -175,6 +179,7 @@ def test_true_values_stand_beside_the_estimates(
     assert row.split()[-1] == f"{found['depth']['truth']:+.3f}"
 
 
+@pytest.mark.whole
 def test_the_table_has_both_p_values_and_the_sentences(plain: dict[str, Any], shown: str) -> None:
     found = by_key(plain)
     assert "p (Holm)" in shown
@@ -186,6 +191,7 @@ def test_the_table_has_both_p_values_and_the_sentences(plain: dict[str, Any], sh
     assert "Cannot be answered: 2 networks were shown harder queries" in shown
 
 
+@pytest.mark.whole
 def test_networks_of_ones_own_replace_the_cards(
     released: Path, plain: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -201,6 +207,7 @@ def test_networks_of_ones_own_replace_the_cards(
     assert found["top1"]["estimate"] == pytest.approx(cards["top1"]["estimate"])
 
 
+@pytest.mark.whole
 def test_layers_of_ones_own_bring_their_width(
     released: Path, plain: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -249,6 +256,7 @@ def test_interest_above_zero(released: Path) -> None:
     assert "above 0" in str(error)
 
 
+@pytest.mark.whole
 def test_an_observer_beside_people(tmp_path: Path) -> None:
     simulated = simulate_study(SMALL, seed=1)
     write_study(simulated.study, tmp_path / "study")

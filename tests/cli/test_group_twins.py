@@ -139,6 +139,7 @@ def test_cache(tmp_path) -> None:
     assert prune_cache(tmp_path).empty
 
 
+@pytest.mark.whole
 @twin_of("doctor")
 def test_doctor() -> None:
     from imi_bench.observers.doctor import examine
@@ -234,6 +235,7 @@ def test_model_comparisons(model: Path) -> None:
     assert told["correlation"] == plain(fixed_correlation(full).to_numpy())
 
 
+@pytest.mark.whole
 @twin_of("model intervals")
 def test_model_intervals(model: Path) -> None:
     from imi_bench.glmm.intervals import Intervals, intervals

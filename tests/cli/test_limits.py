@@ -27,6 +27,7 @@ def under(kind: int, most: int, folder: Path) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound address space")
 @pytest.mark.parametrize("megabytes", [250, 400])
 def test_out_of_memory_is_one_line_and_code_70(tmp_path: Path, megabytes: int) -> None:
@@ -38,6 +39,7 @@ def test_out_of_memory_is_one_line_and_code_70(tmp_path: Path, megabytes: int) -
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.whole
 def test_a_file_that_may_not_grow_is_one_line_and_code_2(tmp_path: Path) -> None:
     code, said = under(resource.RLIMIT_FSIZE, 4096, tmp_path)
     assert (code, "Traceback" in said) == (2, False)

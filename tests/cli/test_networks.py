@@ -59,6 +59,7 @@ def test_units_lists_layers_and_draws_units_without_weights() -> None:
     assert len(set(drawn)) == 5
 
 
+@pytest.mark.whole
 def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -107,6 +108,7 @@ def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
         invoke("stimuli", "show", tmp_path / "a", "--difficulty", "hard99")
 
 
+@pytest.mark.whole
 def test_synthetic_trials_are_built_resumed_and_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

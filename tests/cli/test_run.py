@@ -205,6 +205,7 @@ def test_many_notes_are_cut_short(
     assert len(notes) == 61
 
 
+@pytest.mark.whole
 def test_the_papers_stimuli_and_a_light_import(shared: Path, tmp_path: Path) -> None:
     """The command of the README on the real images, in a fresh process that must not load torch."""
     program = (

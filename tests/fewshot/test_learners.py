@@ -103,6 +103,7 @@ def both_ways() -> Trials:
     )
 
 
+@pytest.mark.whole
 def test_ablations_flatten_a_learner_that_reads_its_shots(both_ways: Trials) -> None:
     found = fewshot(
         InContext(Reader(), identity=Reader.identity, side=8),

@@ -98,6 +98,7 @@ def test_dry_run_budget_and_page(
         assert said.strip().splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.whole
 def test_a_killed_study_asks_no_question_twice(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_killed_study_asks_no_question_twice(
     assert len(server.requests) <= 61
 
 
+@pytest.mark.whole
 def test_ctrl_c_loses_no_answer_and_the_study_goes_on(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +144,8 @@ def test_ctrl_c_loses_no_answer_and_the_study_goes_on(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell without job control starts what runs in the background deaf to SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert enough.wait(120)
     child.send_signal(signal.SIGINT)
@@ -160,6 +164,7 @@ def test_ctrl_c_loses_no_answer_and_the_study_goes_on(
     assert len(server.requests) == 60
 
 
+@pytest.mark.whole
 def test_no_output_holds_the_key(
     command: list[str],
     server: Server,

@@ -30,6 +30,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, demo_world: World) -> Pa
     return folder
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("baseline", "max_drop", "code", "says"),
     [("colour-histogram", "0.05", 0, "::notice"), ("classical", "0.01", 1, "::error")],

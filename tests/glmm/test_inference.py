@@ -241,6 +241,7 @@ def test_bayes_factor_agrees_with_the_bic_of_two_lines() -> None:
     assert bayes_factor_null(test, n=n) == pytest.approx(math.exp(bic / 2))
 
 
+@pytest.mark.whole
 def test_bootstrap_does_not_depend_on_the_number_of_workers(fitted: GlmmResult) -> None:
     one, two = (bootstrap(fitted, n=4, seed=3, workers=w) for w in (1, 2))
     np.testing.assert_array_equal(one.estimate, two.estimate)

@@ -213,6 +213,7 @@ main()
 """
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 def test_a_limit_on_file_size_is_one_line(board: Board) -> None:
     command = ["leaderboard", "build", str(board.folder)]

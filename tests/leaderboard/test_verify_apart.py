@@ -16,6 +16,7 @@ from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.verify import judge_each, lasting
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core judges in its own process")
 def test_a_submission_that_ends_its_process_is_named_and_the_others_are_judged() -> None:
     paths = [Path(str(number)) for number in range(48)]
@@ -31,6 +32,7 @@ def test_a_submission_that_ends_its_process_is_named_and_the_others_are_judged()
     assert not lasting(deadly)
 
 
+@pytest.mark.whole
 def test_two_builds_at_once_take_turns_and_leave_one_whole_board(tmp_path: Path) -> None:
     board = made_board(tmp_path, names=[f"observer-{number}" for number in range(3)])
     program = "from imi_bench.cli.app import main; main()"

@@ -91,6 +91,7 @@ def test_transfer_to_another_world_by_name_and_never_to_what_was_seen(
         pictures.transfer(runs, study, trials=shown)
 
 
+@pytest.mark.whole
 def test_boosting_is_one_more_choice_and_only_of_the_measure(made: MeasuredWorld) -> None:
     pytest.importorskip("sklearn")
     from imi_bench.measure.boosting import fit_boosted

@@ -262,6 +262,7 @@ def test_missing_shard_is_named(pictures: np.ndarray, tmp_path: Path) -> None:
         finish(plan, network=network, images=images, out=tmp_path)
 
 
+@pytest.mark.whole
 def test_killed_pass_goes_on_and_ends_with_the_same_file(
     pictures: np.ndarray, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_shares_of_a_pass_give_the_same_activations(pictures, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
 
 
+@pytest.mark.whole
 def test_overwritten_pictures_are_read_again_in_the_same_process(pictures, tmp_path):
     path = tmp_path / "images.npz"
     path.write_bytes(pictures.read_bytes())

@@ -175,6 +175,7 @@ def test_a_damaged_file_is_one_line_whoever_decodes_it(tmp_path: Path, workers: 
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_a_decoding_process_that_is_killed_is_one_line() -> None:
     pytest.importorskip("torch")

@@ -243,6 +243,7 @@ def test_only_images_that_are_shown_are_looked_at() -> None:
     assert check(MeanColour(), TRIALS.take(np.array([2]))).images == 20
 
 
+@pytest.mark.whole
 def test_doctor_prints_and_exits(tmp_path) -> None:
     runner = CliRunner()
     fine = runner.invoke(app, ["doctor", "--observer", "pixel-l2", "--limit", "3"])

@@ -68,7 +68,18 @@ def checked(name: str) -> ContractReport:
     return check(observer, sample_trials(count=3), recipe=Recipe(name))
 
 
-@pytest.mark.parametrize("kind", ["sound", "drawn anew", "fitted to what it meets first", "fails"])
+WHOLE = pytest.mark.whole
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sound",
+        pytest.param("drawn anew", marks=WHOLE),
+        pytest.param("fitted to what it meets first", marks=WHOLE),
+        pytest.param("fails", marks=WHOLE),
+    ],
+)
 def test_a_second_process_in_another_order_and_other_batches(tmp_path: Path, kind: str) -> None:
     report = checked(written(tmp_path, kind))
     failed = {p.name for p in report.properties if p.outcome == "fail"}
@@ -78,6 +89,7 @@ def test_a_second_process_in_another_order_and_other_batches(tmp_path: Path, kin
         assert "fails in a second process: found AssertionError" in said
 
 
+@pytest.mark.whole
 def test_an_observer_of_whole_trials_is_built_again_too() -> None:
     report = check(Chance(seed=4), sample_trials(count=6), recipe=Recipe("chance", seed=4))
     assert report.passed

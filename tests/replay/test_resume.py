@@ -77,6 +77,7 @@ def decisions(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "out" / "decisions.parquet").drop(columns="seconds")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("observer", "kills"),
     [

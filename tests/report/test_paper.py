@@ -58,6 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paper, Path]:
     return done, folder / "out"
 
 
+@pytest.mark.whole
 def test_twelve_questions_are_answered(made: tuple[Paper, Path]) -> None:
     done, _ = made
     assert [one.number for one in done.panels] == [*range(1, 13)]
@@ -67,6 +68,7 @@ def test_twelve_questions_are_answered(made: tuple[Paper, Path]) -> None:
     assert refused == []
 
 
+@pytest.mark.whole
 def test_simulated_is_said_on_every_figure_and_the_page(made: tuple[Paper, Path]) -> None:
     done, out = made
     plots = [plot for one in done.panels for plot in one.plots]
@@ -78,6 +80,7 @@ def test_simulated_is_said_on_every_figure_and_the_page(made: tuple[Paper, Path]
     assert all("SIMULATED" in p.read_text() for p in (out / "tables").glob("*.tex"))
 
 
+@pytest.mark.whole
 def test_truth_stands_beside_the_estimate(made: tuple[Paper, Path]) -> None:
     done, _ = made
     means = done["networks"].tables["means"]
@@ -87,6 +90,7 @@ def test_truth_stands_beside_the_estimate(made: tuple[Paper, Path]) -> None:
     assert (means["mean"] - means["truth"]).abs().max() < 0.12
 
 
+@pytest.mark.whole
 def test_means_are_those_of_data_info(made: tuple[Paper, Path]) -> None:
     done, _ = made
     known = {m.condition: m.mean.value for m in condition_means(done.data.study)}
@@ -94,6 +98,7 @@ def test_means_are_those_of_data_info(made: tuple[Paper, Path]) -> None:
         assert row.mean == known[Condition(row.network, row.mode, row.difficulty)]
 
 
+@pytest.mark.whole
 def test_the_page_needs_nothing_else(made: tuple[Paper, Path]) -> None:
     _, out = made
     page = (out / "index.html").read_text()
@@ -108,6 +113,7 @@ def test_the_page_needs_nothing_else(made: tuple[Paper, Path]) -> None:
     assert b"var(--" not in b"".join(p.read_bytes() for p in (out / "figures").glob("*.svg"))
 
 
+@pytest.mark.whole
 def test_the_machine_is_held_against_people(made: tuple[Paper, Path]) -> None:
     done, _ = made
     table = done["machines"].tables["observer_1"]
@@ -115,6 +121,7 @@ def test_the_machine_is_held_against_people(made: tuple[Paper, Path]) -> None:
     assert np.allclose(table["machine"] - table["people"], table["difference"])
 
 
+@pytest.mark.whole
 def test_real_answers_are_not_called_simulated(shared: Path) -> None:
     path = shared / "people" / "borowski2021" / facts()["tables"]["I"]["file"]
     done = paper(path, ordinal=False)
@@ -186,6 +193,7 @@ def test_noise_of_answers_is_taken_away() -> None:
         assert value == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.whole
 def test_extremes_are_shrunken(made: tuple[Paper, Path]) -> None:
     done, _ = made
     table = extremes(done.data, count=3)
@@ -195,6 +203,7 @@ def test_extremes_are_shrunken(made: tuple[Paper, Path]) -> None:
     assert (easy["shrunken"] < easy["p"]).all()
 
 
+@pytest.mark.whole
 def test_headlines_are_those_of_the_multiverse(made: tuple[Paper, Path]) -> None:
     done, _ = made
     released = done.data.released
@@ -213,6 +222,7 @@ def test_headlines_are_those_of_the_multiverse(made: tuple[Paper, Path]) -> None
         assert found[name] == pytest.approx(value, nan_ok=True), name
 
 
+@pytest.mark.whole
 def test_truth_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
     """Tables with the truth of the simulation beside the estimate, in all that estimate."""
     done, _ = made
@@ -234,6 +244,7 @@ def test_truth_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
     assert any("truly differ" in note for note in done["pairs"].notes)
 
 
+@pytest.mark.whole
 def test_estimates_lie_near_the_truth(made: tuple[Paper, Path]) -> None:
     done, _ = made
     right = done["confidence"].tables["accuracy_by_confidence"]
@@ -243,6 +254,7 @@ def test_estimates_lie_near_the_truth(made: tuple[Paper, Path]) -> None:
     assert ((kept["mean"] - kept["truth"]).abs() < (kept["high"] - kept["low"])).all()
 
 
+@pytest.mark.whole
 def test_an_observer_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
     done, _ = made
     for panel in done.panels:
@@ -260,6 +272,7 @@ def test_an_observer_stands_in_every_panel(made: tuple[Paper, Path]) -> None:
     assert done["layers"].beside[0].plots
 
 
+@pytest.mark.whole
 def test_the_code_of_each_panel_draws_it(
     made: tuple[Paper, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +297,7 @@ def test_the_code_of_each_panel_draws_it(
     assert told == [(done.data.name, {"ordinal": False})] * 11
 
 
+@pytest.mark.whole
 def test_every_published_number_is_computed_or_has_its_reason(made: tuple[Paper, Path]) -> None:
     done, _ = made
     text = resources.files("imi_bench.release").joinpath("published.toml").read_text("utf-8")
@@ -332,6 +346,7 @@ def test_answers_left_out_are_found_beside_the_kept_ones(
         read_paper(tmp_path / "responses_lower_quality.csv", ordinal=False)
 
 
+@pytest.mark.whole
 def test_exemplars_of_the_ends_are_shown() -> None:
     trials, people = imi.demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
     data = read_paper(people, stimuli=trials, ordinal=False)

@@ -194,6 +194,7 @@ def test_intervals_of_modes_are_those_of_scipy() -> None:
     assert [found["low"], found["high"]] == pytest.approx([wanted.low, wanted.high], abs=0.04)
 
 
+@pytest.mark.whole
 def test_figures_of_an_earlier_page_go(data: PaperData, tmp_path: Path) -> None:
     out = tmp_path / "out"
     paper(data.name, out=out, ordinal=False)

@@ -62,6 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("codes")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("observer", ["encoder", "pixel-cosine"])
 def test_easy_trials_are_easier_than_hard85(
     trials: Trials, observer: str, shared: Path, cache: Path
