@@ -150,5 +150,5 @@ def _short(value: Any) -> str:
 
 def _few(parts: Any, shown: Any) -> str:
     listed = list(parts)
-    more = [f"… {len(listed)} in all"] * (len(listed) > _FEW)
+    more = [f"… {len(listed)} in all"] if len(listed) > _FEW else []
     return ", ".join([*map(shown, listed[:_FEW]), *more])

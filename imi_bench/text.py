@@ -25,6 +25,7 @@ __all__ = [
     "latex",
     "markdown",
     "one_line",
+    "plural",
     "printable",
     "xml",
 ]
@@ -106,7 +107,7 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def plural(count: int, what: str) -> str:
+def plural(count: int, noun: str) -> str:
     """A number and its noun.
 
     Examples
@@ -114,7 +115,7 @@ def plural(count: int, what: str) -> str:
     >>> plural(1, "unit"), plural(2000, "unit")
     ('1 unit', '2,000 units')
     """
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def html(text: str) -> Markup:

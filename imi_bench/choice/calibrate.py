@@ -177,7 +177,7 @@ def calibrate(
 def _said(far: Bools, *, robust: bool) -> str:
     if not robust:
         return ", not guarded"
-    return f", {far.sum()} of {len(far)} values out of scale not counted" * bool(far.any())
+    return f", {far.sum()} of {len(far)} values out of scale not counted" if far.any() else ""
 
 
 def calibration_for(

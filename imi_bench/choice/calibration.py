@@ -186,7 +186,7 @@ class Calibration(Result):
     @property
     def title(self) -> str:
         """Whose calibration, and how it was made."""
-        made_up = " (simulated answers)" * self.simulated
+        made_up = " (simulated answers)" if self.simulated else ""
         return f"Calibration of {self.observer or 'any observer'}: {self.label}{made_up}"
 
     @property

@@ -99,7 +99,11 @@ def told(
     }
     held_lapse = _WHY[state] if state in ("weak", "one size", "flat") else "held by the caller"
     keep = [*range(len(groups) + bias), *([len(theta) - 1] if lapse_free else [])]
-    names = [f"slope[{name}]" for name in groups] + ["bias"] * bias + ["lapse"] * lapse_free
+    names = (
+        [f"slope[{name}]" for name in groups]
+        + (["bias"] if bias else [])
+        + (["lapse"] if lapse_free else [])
+    )
     return PsychometricFit(
         link=link,
         slopes=slopes,

@@ -178,14 +178,14 @@ def _prepared(
     scale = math.sqrt(float((n * x**2).sum() / max(n.sum(), 1.0))) or 1.0
     nodes, node_weights = np.polynomial.hermite_e.hermegauss(n_nodes)
     rows = _Rows(
-        x[order] / scale,
-        k[order],
-        n[order],
-        codes,
-        int(codes.max(initial=-1)) + 1,
-        link,
-        nodes,
-        np.log(node_weights) - 0.5 * math.log(2 * math.pi),
+        evidence=x[order] / scale,
+        successes=k[order],
+        trials=n[order],
+        unit=codes,
+        n_units=int(codes.max(initial=-1)) + 1,
+        link=link,
+        nodes=nodes,
+        log_weights=np.log(node_weights) - 0.5 * math.log(2 * math.pi),
     )
     return rows, scale
 
@@ -273,7 +273,7 @@ def _described(
             return Estimate(value, reason="at the end of its range, or not identified", **facts)
         ends = at + quantile * error * np.array([-1, 1])
         low, high = {"": ends, "logit": special.expit(ends), "log": np.exp(ends)}[scale].tolist()
-        method = "Wald" + f", {scale} scale" * bool(scale)
+        method = "Wald" + (f", {scale} scale" if scale else "")
         return Estimate(value, low, high, method=method, **facts)
 
     unit = f"{rows.link.name}/evidence"

@@ -210,7 +210,7 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
     lines: list[str] = []
     named = max(map(_length, columns[1:]), default=0)
     for row in rows:
-        lines += [""] * bool(lines)
+        lines += [""] if lines else []
         lines += _wrapped(row[0], width)
         for name, text in zip(columns[1:], row[1:], strict=True):
             if not text.strip():

@@ -65,18 +65,25 @@ def _print_tests(tests: Iterable[Inference], *, title: str, value: str = "estima
     finite = any(math.isfinite(test.df) for test in tests)
     methods = {test.method for test in tests if math.isfinite(test.p)}
     said = len(methods) > 1 or any(math.isnan(test.p) for test in tests)
-    columns = ["", value, *(["low", "high"] * bounds), "statistic", *(["df"] * finite), "p"]
+    columns = [
+        "",
+        value,
+        *(["low", "high"] if bounds else []),
+        "statistic",
+        *(["df"] if finite else []),
+        "p",
+    ]
     print_table(
-        [*columns, *(["method"] * said)],
+        [*columns, *(["method"] if said else [])],
         [
             [
                 test.name,
                 _n(test.estimate),
-                *([_n(test.low), _n(test.high)] * bounds),
+                *([_n(test.low), _n(test.high)] if bounds else []),
                 _n(test.statistic),
-                *([f"{test.df:g}" if math.isfinite(test.df) else "-"] * finite),
+                *([f"{test.df:g}" if math.isfinite(test.df) else "-"] if finite else []),
                 _p(test.p),
-                *([test.method if math.isfinite(test.p) else test.reason] * said),
+                *([test.method if math.isfinite(test.p) else test.reason] if said else []),
             ]
             for test in tests
         ],

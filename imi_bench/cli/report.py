@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.answers import say_which
 from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.report.mis.page import MisPage
@@ -83,7 +84,7 @@ def report(
     if data.study is not None:
         people = f"{len(data.study.responses):,} answers of the {data.panel_name.lower()}"
     count = len(data.machines)
-    note(f"{count} observer{'s' * (count != 1)} on {len(data.trials):,} trials; {people}")
+    note(f"{plural(count, 'observer')} on {len(data.trials):,} trials; {people}")
     for run in data.runs:
         if missing := int((~run.decisions.answered).sum()):
             note(f"warning: {run.name}: {missing} of {len(data.trials)} trials have no answer")

@@ -224,7 +224,7 @@ def _tell_run(done: Run, folder: Path) -> None:
 
 
 def _made_up(done: Run) -> str:
-    return " (SIMULATED trials)" * bool(done.record["simulated"])
+    return " (SIMULATED trials)" if done.record["simulated"] else ""
 
 
 def _answered(done: Run) -> str:

@@ -190,7 +190,7 @@ def _print_calibration(made: Calibration) -> None:
     print_table(
         ("fit", *slopes, "bias", "lapse", "answers", "units", "state"),
         rows,
-        title=f"{made.observer}: {made.label}" + " (simulated answers)" * made.simulated,
+        title=f"{made.observer}: {made.label}" + (" (simulated answers)" if made.simulated else ""),
         right=("answers", "units"),
     )
     if made.overall is not None:

@@ -26,6 +26,7 @@ from imi_bench.cli.network_options import (
 from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
+from imi_bench.text import plural
 
 group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.")
 
@@ -182,8 +183,7 @@ def show(
         print_json({"picture": out, "trials": shown.index.trial_id})
         return
     units = len(set(shown.index.unit_id))
-    made_up = "SIMULATED " * kept.simulated
+    made_up = "SIMULATED " if kept.simulated else ""
     typer.echo(
-        f"{len(shown)} of {len(kept)} {made_up}trials, of {units} unit{'s' * (units != 1)}, "
-        f"drawn to {out}"
+        f"{len(shown)} of {len(kept)} {made_up}trials, of {plural(units, 'unit')}, drawn to {out}"
     )

@@ -15,6 +15,7 @@ Routes (JSON unless said; ``Authorization: Bearer SESSION`` after entering)::
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import socket
 import sqlite3
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from imi_bench.collect.desk import Desk, Refused
 from imi_bench.collect.experiment import Experiment, Plan
 from imi_bench.collect.links import token
-from imi_bench.collect.store import Session, Store
+from imi_bench.collect.store import Store
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.release.exclusions import Rules
@@ -52,6 +53,17 @@ PAGE_FILES = (
     "vendor/plugin-preload.js",
     "vendor/plugin-survey-text.js",
 )
+VERBS = (
+    "state",
+    "consent",
+    "instructions",
+    "practice",
+    "answer",
+    "note",
+    "finish",
+    "withdraw",
+)
+_WITHOUT_BODY = ("state", "practice", "withdraw")
 _KIND = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 _BODY_BYTES = 16_384
 _BACKLOG = 2048
@@ -74,104 +86,109 @@ def experimenter_token(store: Store) -> str:
     return token(store.secret, "experimenter")
 
 
-def application(desk: Desk) -> Starlette:
-    """The web application around a desk."""
-    require("starlette", for_="collecting answers")
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import HTMLResponse, JSONResponse, Response
-    from starlette.routing import Route
+class _Endpoints:
+    """What the routes answer with; the desk decides, here it is put into words of HTTP."""
 
-    page = resources.files("imi_bench.collect") / "page"
-    files = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
-    experimenter = experimenter_token(desk.store)
+    def __init__(self, desk: Desk) -> None:
+        page = resources.files("imi_bench.collect") / "page"
+        self.files = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
+        self.desk = desk
+        self.token = experimenter_token(desk.store)
 
-    async def body_of(request: Request) -> dict[str, Any]:
-        data = b""
-        async for part in request.stream():
-            data += part
-            if len(data) > _BODY_BYTES:
-                raise Refused(413, f"more than {_BODY_BYTES} bytes")
+    def _answer(self, verb: str, session: str, body: dict[str, Any]) -> Any:
+        """What the desk says to one request; in a thread, since it reads and writes files."""
+        if verb == "enter":
+            return self.desk.enter(body)
+        if verb not in VERBS:
+            raise Refused(404, "no such verb")
         try:
-            body = json.loads(data or b"{}")
-        except (ValueError, RecursionError):
-            raise Refused(400, "not JSON") from None
-        if not isinstance(body, dict):
-            raise Refused(400, "not a JSON object")
-        return body
-
-    def session_of(request: Request) -> Session:
-        name = request.headers.get("authorization", "").removeprefix("Bearer ")
-        try:
-            return desk.store.session(name)
+            known = self.desk.store.session(session)
         except InputError:
             raise Refused(401, "no such session") from None
+        asked = getattr(self.desk, verb)
+        return asked(known) if verb in _WITHOUT_BODY else asked(known, body)
 
-    verbs = {
-        "state": lambda session, body: desk.state(session),
-        "consent": desk.consent,
-        "instructions": desk.instructions,
-        "practice": lambda session, body: desk.practice(session),
-        "answer": desk.answer,
-        "note": desk.note,
-        "finish": desk.finish,
-        "withdraw": lambda session, body: desk.withdraw(session),
-    }
+    async def api(self, request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import JSONResponse
 
-    async def api(request: Request) -> Response:
-        verb = request.path_params["verb"]
+        session = request.headers.get("authorization", "").removeprefix("Bearer ")
         try:
-            body = await body_of(request)
-            if verb == "enter":
-                return JSONResponse(await run_in_threadpool(desk.enter, body))
-            if verb not in verbs:
-                raise Refused(404, "no such verb")
-            session = await run_in_threadpool(session_of, request)
-            return JSONResponse(await run_in_threadpool(verbs[verb], session, body))
+            body = await _body_of(request)
+            verb = request.path_params["verb"]
+            return JSONResponse(await run_in_threadpool(self._answer, verb, session, body))
         except Refused as refused:
             return JSONResponse({"error": refused.why}, refused.status)
         except (sqlite3.OperationalError, OSError) as error:
             # a full disk, a locked file: nothing was acknowledged, the page tries again
             return JSONResponse({"error": f"the answer could not be stored: {error}"}, 503)
 
-    async def image(request: Request) -> Response:
+    async def image(self, request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import JSONResponse, Response
+
+        wanted = (request.path_params["session"], request.path_params["name"])
         try:
-            data = await run_in_threadpool(
-                desk.image, request.path_params["session"], request.path_params["name"]
-            )
+            data = await run_in_threadpool(self.desk.image, *wanted)
         except Refused as refused:
             return JSONResponse({"error": refused.why}, refused.status)
-        return Response(
-            data, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"}
-        )
+        return Response(data, media_type="image/png", headers=_IMAGE_HEADERS)
 
-    async def file(request: Request) -> Response:
+    async def file(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse, Response
+
         name = request.path_params.get("name", "index.html")
-        if name not in files:
+        if name not in self.files:
             return JSONResponse({"error": "no such file"}, 404)
-        return Response(files[name], media_type=_KIND[name.rpartition(".")[2]])
+        return Response(self.files[name], media_type=_KIND[name.rpartition(".")[2]])
 
-    async def progress(request: Request) -> Response:
-        import hmac
+    async def progress(self, request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import HTMLResponse, JSONResponse
 
-        if not hmac.compare_digest(request.query_params.get("t", ""), experimenter):
+        if not hmac.compare_digest(request.query_params.get("t", ""), self.token):
             return JSONResponse({"error": "for the experimenter alone"}, 403)
         from imi_bench.collect.progress_report import status
 
-        found = await run_in_threadpool(status, desk.store)
+        found = await run_in_threadpool(status, self.desk.store)
         return HTMLResponse(found.page())
 
-    async def favicon(request: Request) -> Response:
+    async def favicon(self, request: Request) -> Response:
+        from starlette.responses import Response
+
         return Response(status_code=204)
 
+
+async def _body_of(request: Request) -> dict[str, Any]:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > _BODY_BYTES:
+            raise Refused(413, f"more than {_BODY_BYTES} bytes")
+    try:
+        body = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        raise Refused(400, "not JSON") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "not a JSON object")
+    return body
+
+
+def application(desk: Desk) -> Starlette:
+    """The web application around a desk."""
+    require("starlette", for_="collecting answers")
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    ends = _Endpoints(desk)
     app = Starlette(
         routes=[
-            Route("/", file),
-            Route("/favicon.ico", favicon),
-            Route("/page/{name:path}", file),
-            Route("/image/{session}/{name}.png", image),
-            Route("/experimenter", progress),
-            Route("/api/{verb}", api, methods=["POST"]),
+            Route("/", ends.file),
+            Route("/favicon.ico", ends.favicon),
+            Route("/page/{name:path}", ends.file),
+            Route("/image/{session}/{name}.png", ends.image),
+            Route("/experimenter", ends.progress),
+            Route("/api/{verb}", ends.api, methods=["POST"]),
         ]
     )
     return _with_headers(app)

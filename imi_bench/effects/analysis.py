@@ -200,18 +200,18 @@ def analyse(
         effects.append(make.one_mode(table))
     effects = [replace(one, model=_in_words(table, fit)) for one in _adjusted(effects)]
     return Effects(
-        table.who,
-        table.simulated,
-        tuple(effects),
-        stages,
-        fit,
-        fit.converged,
-        fit.singular,
-        table.formula,
-        len(table.frame),
-        table,
-        properties,
-        left_out,
+        who=table.who,
+        simulated=table.simulated,
+        effects=tuple(effects),
+        stages=stages,
+        fit=fit,
+        converged=fit.converged,
+        singular=fit.singular,
+        formula=table.formula,
+        n=len(table.frame),
+        table=table,
+        properties=properties,
+        left_out=left_out,
     )
 
 

@@ -213,7 +213,7 @@ class Effects(Result):
     @property
     def title(self) -> str:
         """Whose effects, in what unit."""
-        made_up = ", simulated" * self.simulated
+        made_up = ", simulated" if self.simulated else ""
         return f"Effects in log-odds: {self.who} ({self.n:,} answers{made_up})"
 
     @property

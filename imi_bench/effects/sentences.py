@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imi_bench.effects.effect import Effect
+    from imi_bench.text import plural
+from imi_bench.effects.effect import Effect
 
 __all__ = ["p_text", "sentence"]
 
@@ -60,4 +61,4 @@ def _equivalence(effect: Effect) -> str:
 
 
 def _count(networks: int) -> str:
-    return f"{networks} network{'s' * (networks != 1)}"
+    return plural(networks, "network")

@@ -61,7 +61,7 @@ class ResponseTimes(Result):
     @property
     def title(self) -> str:
         """Whose times, and what was left out."""
-        made_up = ", simulated" * self.simulated
+        made_up = ", simulated" if self.simulated else ""
         gone = "; ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
         return f"Response times ({self.n:,} answers{made_up}; excluded: {gone or 'none'})"
 

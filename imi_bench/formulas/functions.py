@@ -31,8 +31,13 @@ __all__ = ["ELEMENTWISE", "LEARNING", "Evaluator", "arguments_of"]
 
 _MOST_COLUMNS = 100
 
+
+def _log(x: Any, base: float = np.e) -> Any:
+    return np.log(x) if base == np.e else np.log(x) / np.log(base)
+
+
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "log": lambda x, base=np.e: np.log(x) if base == np.e else np.log(x) / np.log(base),
+    "log": _log,
     "log2": np.log2,
     "log10": np.log10,
     "log1p": np.log1p,

@@ -162,15 +162,15 @@ class Moments:
         """The summary expected of `factor` times as many units, with the mean moved by `shift`."""
         mean = self.mean + shift
         return Moments(
-            self.trials * factor,
-            mean,
-            np.maximum(self.gross + abs(shift) * self.trials, 0.0) * factor,
-            self.variance / factor,
-            self.spread / factor,
-            self.freedom * factor,
-            self.skew / np.sqrt(factor),
-            self.largest,
-            self.signed,
+            trials=self.trials * factor,
+            mean=mean,
+            gross=np.maximum(self.gross + abs(shift) * self.trials, 0.0) * factor,
+            variance=self.variance / factor,
+            spread=self.spread / factor,
+            freedom=self.freedom * factor,
+            skew=self.skew / np.sqrt(factor),
+            largest=self.largest,
+            signed=self.signed,
         )
 
 

@@ -263,9 +263,8 @@ def _short_of_answers(c: Comparison, rules: Rules) -> str | None:
     who = "the baseline" if c.coverage_baseline < rules.least_coverage else "the new run"
     said = (c.lost_baseline if who == "the baseline" else c.lost_new) or {}
     listed = ", ".join(f"{count:,} {status}" for status, count in said.items())
-    return (
-        f"{who} answered {share:.1%} of the trials, less than {rules.least_coverage:.0%}"
-        + f" ({listed})" * bool(listed)
+    return f"{who} answered {share:.1%} of the trials, less than {rules.least_coverage:.0%}" + (
+        f" ({listed})" if listed else ""
     )
 
 

@@ -299,17 +299,17 @@ def gate(
     names = [one.observer for one in decisions]
     baseline, newer = names_apart(names, (against, new), otherwise=("baseline", "new"))
     return GateResult(
-        _overall(comparisons, least_coverage),
-        tuple(comparisons),
-        score,
-        newer,
-        baseline,
-        max_drop,
-        alpha,
-        least_coverage,
-        _simulated(runs, people),
-        found.calibration,
-        found.calibration_hashes,
+        verdict=_overall(comparisons, least_coverage),
+        comparisons=tuple(comparisons),
+        score=score,
+        new=newer,
+        baseline=baseline,
+        max_drop=max_drop,
+        alpha=alpha,
+        least_coverage=least_coverage,
+        simulated=_simulated(runs, people),
+        calibration=found.calibration,
+        calibration_hashes=found.calibration_hashes,
     )
 
 

@@ -150,15 +150,15 @@ class BetweenFit(Brief):
         value = float(part @ np.linalg.solve(cov, part)) / len(index)
         nan = math.nan
         return Inference(
-            ", ".join(names),
-            f"two-stage F({len(index)}, {self.df})",
-            nan,
-            nan,
-            value,
-            float(self.df),
-            float(stats.f.sf(value, len(index), self.df)),
-            nan,
-            nan,
+            name=", ".join(names),
+            method=f"two-stage F({len(index)}, {self.df})",
+            estimate=nan,
+            se=nan,
+            statistic=value,
+            df=float(self.df),
+            p=float(stats.f.sf(value, len(index), self.df)),
+            low=nan,
+            high=nan,
             reason="a joint test has no single estimate",
         )
 
@@ -360,14 +360,14 @@ def regress(
     residual = estimates - design @ beta
     scale = float(residual @ weight @ residual) / (count - size)
     return BetweenFit(
-        (INTERCEPT, *properties),
-        beta,
-        scale * bread,
-        math.sqrt(tau2),
-        scale,
-        count - size,
-        count,
-        residual,
+        names=(INTERCEPT, *properties),
+        estimate=beta,
+        covariance=scale * bread,
+        tau=math.sqrt(tau2),
+        scale=scale,
+        df=count - size,
+        levels=count,
+        residual=residual,
     )
 
 

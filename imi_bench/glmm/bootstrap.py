@@ -67,16 +67,16 @@ class Bootstrap(Brief):
         tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
         p = min(1.0, 2.0 * tail / (len(drawn) + 1))
         return Inference(
-            name,
-            method,
-            float(self.original[index]),
-            float(drawn.std(ddof=1)),
-            math.nan,
-            math.nan,
-            float(p),
-            float(low),
-            float(high),
-            level,
+            name=name,
+            method=method,
+            estimate=float(self.original[index]),
+            se=float(drawn.std(ddof=1)),
+            statistic=math.nan,
+            df=math.nan,
+            p=float(p),
+            low=float(low),
+            high=float(high),
+            level=level,
         )
 
 
@@ -146,15 +146,15 @@ def bootstrap_likelihood_ratio(
     drawn = drawn[np.isfinite(drawn)]
     p = (1 + (drawn >= drop).sum()) / (1 + len(drawn))
     return Inference(
-        label,
-        method,
-        math.nan,
-        math.nan,
-        drop,
-        float(len(dropped)),
-        float(p),
-        math.nan,
-        math.nan,
+        name=label,
+        method=method,
+        estimate=math.nan,
+        se=math.nan,
+        statistic=drop,
+        df=float(len(dropped)),
+        p=float(p),
+        low=math.nan,
+        high=math.nan,
         reason="a test without interval",
     )
 

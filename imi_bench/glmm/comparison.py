@@ -129,15 +129,15 @@ def _against(small: GlmmResult, large: GlmmResult) -> Inference:
         if variances:
             method += ", too cautious: variances on their boundary"
     return Inference(
-        large.formula,
-        method,
-        math.nan,
-        math.nan,
-        drop,
-        float(df),
-        p,
-        math.nan,
-        math.nan,
+        name=large.formula,
+        method=method,
+        estimate=math.nan,
+        se=math.nan,
+        statistic=drop,
+        df=float(df),
+        p=p,
+        low=math.nan,
+        high=math.nan,
         reason="a comparison of models has no interval",
     )
 
@@ -331,14 +331,14 @@ def _variance_test(
         return Inference.undefined(name, method=method, reason="a fit did not converge")
     drop = max(other.deviance - result.deviance, 0.0)
     return Inference(
-        name,
-        method,
-        sd,
-        math.nan,
-        drop,
-        float(covariances + 1),
-        boundary_p(drop, covariances),
-        math.nan,
-        math.nan,
+        name=name,
+        method=method,
+        estimate=sd,
+        se=math.nan,
+        statistic=drop,
+        df=float(covariances + 1),
+        p=boundary_p(drop, covariances),
+        low=math.nan,
+        high=math.nan,
         reason="a test without interval",
     )

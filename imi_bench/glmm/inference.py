@@ -96,23 +96,35 @@ class Inference(Brief):
         spread = stats.norm if math.isinf(df) else stats.t(df)
         half = float(spread.ppf(0.5 + 0.5 * level)) * se
         return cls(
-            name,
-            method,
-            estimate,
-            se,
-            estimate / se,
-            df,
-            float(2.0 * spread.sf(abs(estimate / se))),
-            estimate - half,
-            estimate + half,
-            level,
+            name=name,
+            method=method,
+            estimate=estimate,
+            se=se,
+            statistic=estimate / se,
+            df=df,
+            p=float(2.0 * spread.sf(abs(estimate / se))),
+            low=estimate - half,
+            high=estimate + half,
+            level=level,
         )
 
     @classmethod
     def undefined(cls, name: str, *, method: str, reason: str, level: float = 0.95) -> Inference:
         """Say why there is no number."""
         nan = math.nan
-        return cls(name, method, nan, nan, nan, nan, nan, nan, nan, level, reason)
+        return cls(
+            name=name,
+            method=method,
+            estimate=nan,
+            se=nan,
+            statistic=nan,
+            df=nan,
+            p=nan,
+            low=nan,
+            high=nan,
+            level=level,
+            reason=reason,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN and infinity become null."""
@@ -253,15 +265,15 @@ def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
     one = len(dropped) == 1
     estimate = float(result.estimate[result.index(dropped[0])]) if one else math.nan
     return Inference(
-        label,
-        method,
-        estimate,
-        math.nan,
-        drop,
-        df,
-        float(stats.chi2.sf(drop, df)),
-        math.nan,
-        math.nan,
+        name=label,
+        method=method,
+        estimate=estimate,
+        se=math.nan,
+        statistic=drop,
+        df=df,
+        p=float(stats.chi2.sf(drop, df)),
+        low=math.nan,
+        high=math.nan,
         reason="a likelihood ratio has no interval; use the profile",
     )
 
@@ -294,7 +306,16 @@ def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equiva
         )
     if not test.se > 0:
         nan = math.nan
-        return Equivalence(test.name, bound, alpha, nan, nan, nan, nan, "undefined")
+        return Equivalence(
+            name=test.name,
+            bound=bound,
+            alpha=alpha,
+            p_low=nan,
+            p_high=nan,
+            low=nan,
+            high=nan,
+            verdict="undefined",
+        )
     spread = stats.norm if math.isinf(test.df) else stats.t(test.df)
     p_low = float(spread.sf((test.estimate + bound) / test.se))
     p_high = float(spread.cdf((test.estimate - bound) / test.se))
@@ -306,7 +327,14 @@ def equivalence(test: Inference, *, bound: float, alpha: float = 0.05) -> Equiva
         else ("different" if nonzero else "inconclusive")
     )
     return Equivalence(
-        test.name, bound, alpha, p_low, p_high, test.estimate - half, test.estimate + half, verdict
+        name=test.name,
+        bound=bound,
+        alpha=alpha,
+        p_low=p_low,
+        p_high=p_high,
+        low=test.estimate - half,
+        high=test.estimate + half,
+        verdict=verdict,
     )
 
 

@@ -151,16 +151,16 @@ class MarginalMeans(Result):
         method = f"Wald z{shown}, intervals {together}"
         return [
             Inference(
-                f"{self.labels[a]} - {self.labels[b]}",
-                method,
-                float(difference[k]),
-                float(se[k]),
-                float(z[k]),
-                math.inf,
-                float(p[k]),
-                float(difference[k] - half * se[k]),
-                float(difference[k] + half * se[k]),
-                self.level,
+                name=f"{self.labels[a]} - {self.labels[b]}",
+                method=method,
+                estimate=float(difference[k]),
+                se=float(se[k]),
+                statistic=float(z[k]),
+                df=math.inf,
+                p=float(p[k]),
+                low=float(difference[k] - half * se[k]),
+                high=float(difference[k] + half * se[k]),
+                level=self.level,
             )
             for k, (a, b) in enumerate(pairs)
         ]

@@ -331,7 +331,16 @@ def predict(
         variance = variance + (moved / _STEP) ** 2 * rows.shift_variance
     se = np.sqrt(np.maximum(variance, 0.0))
     low, high = bounded_interval(estimate, se, level=level, bounds=bounds_of(result, scale, above))
-    return Prediction(estimate, se, low, high, level, over, scale, rows.unknown)
+    return Prediction(
+        estimate=estimate,
+        se=se,
+        low=low,
+        high=high,
+        level=level,
+        over=over,
+        scale=scale,
+        unknown=rows.unknown,
+    )
 
 
 def _moved(rows: Rows) -> Rows:

@@ -117,17 +117,17 @@ def profile_lapse(result: GlmmResult, *, level: float = 0.95) -> Inference:
     low, high = 0.0 if none <= target else end(0.0), end(high)
     missing = math.isnan(low) or math.isnan(high) or math.isnan(none)
     return Inference(
-        "lapse",
-        "profile",
-        top,
-        math.nan,
-        none,
-        1.0,
-        0.5 * float(stats.chi2.sf(none, 1)) if none > 0 else 1.0,
-        low,
-        high,
-        level,
-        "an end of the interval was not found" if missing else "",
+        name="lapse",
+        method="profile",
+        estimate=top,
+        se=math.nan,
+        statistic=none,
+        df=1.0,
+        p=0.5 * float(stats.chi2.sf(none, 1)) if none > 0 else 1.0,
+        low=low,
+        high=high,
+        level=level,
+        reason="an end of the interval was not found" if missing else "",
     )
 
 
@@ -166,15 +166,15 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
     drop = _Curve(result, name).at(0.0) ** 2
     missing = math.isnan(low) or math.isnan(high)
     return Inference(
-        name,
-        "profile",
-        estimate,
-        math.nan,
-        drop,
-        1.0,
-        float(stats.chi2.sf(drop, 1)),
-        low,
-        high,
-        level,
-        "an end of the interval was not found" if missing else "",
+        name=name,
+        method="profile",
+        estimate=estimate,
+        se=math.nan,
+        statistic=drop,
+        df=1.0,
+        p=float(stats.chi2.sf(drop, 1)),
+        low=low,
+        high=high,
+        level=level,
+        reason="an end of the interval was not found" if missing else "",
     )

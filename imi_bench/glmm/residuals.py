@@ -14,7 +14,6 @@ makes the tests a little cautious.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,16 +118,16 @@ def simulated_residuals(result: GlmmResult, *, n: int = 250, seed: int = 0) -> S
     mean = pool.mean(axis=0)
     order = np.argsort(mean, kind="stable")
     bins = np.array_split(order, _BINS)
-    statistics: dict[str, Callable[[Floats, Floats], float]] = {
-        "uniformity": lambda one, _: float(stats.kstest(one, "uniform").statistic),
-        "dispersion": lambda _, answers: float(((answers - mean) ** 2).mean()),
-        "outliers": lambda one, _: float(((one < 1.0 / n) | (one > 1.0 - 1.0 / n)).mean()),
-        "trend": lambda one, _: max(abs(float(one[part].mean()) - 0.5) for part in bins),
+    statistics = {
+        "uniformity": [float(stats.kstest(one, "uniform").statistic) for one in ranks],
+        "dispersion": ((pool - mean) ** 2).mean(axis=1),
+        "outliers": ((ranks < 1.0 / n) | (ranks > 1.0 - 1.0 / n)).mean(axis=1),
+        "trend": [max(abs(float(one[part].mean()) - 0.5) for part in bins) for one in ranks],
     }
-    tests = []
-    for name, statistic in statistics.items():
-        values = np.array([statistic(u, y) for u, y in zip(ranks, pool, strict=True)])
-        tests.append(_ranked(name, values, two_sided=name == "dispersion"))
+    tests = [
+        _ranked(name, np.asarray(values), two_sided=name == "dispersion")
+        for name, values in statistics.items()
+    ]
     groups = {
         factor.group: dict(
             zip(
@@ -168,14 +167,14 @@ def _ranked(name: str, values: Floats, *, two_sided: bool) -> Inference:
     p = min(1.0, 2.0 * min(above, below)) if two_sided else above
     rest = values[1:]
     return Inference(
-        name,
-        f"rank among {len(rest)} simulations",
-        float(values[0] / rest.mean()) if rest.mean() > 0 else math.nan,
-        math.nan,
-        float(values[0]),
-        math.nan,
-        p,
-        math.nan,
-        math.nan,
+        name=name,
+        method=f"rank among {len(rest)} simulations",
+        estimate=float(values[0] / rest.mean()) if rest.mean() > 0 else math.nan,
+        se=math.nan,
+        statistic=float(values[0]),
+        df=math.nan,
+        p=p,
+        low=math.nan,
+        high=math.nan,
         reason="a test without interval",
     )

@@ -125,8 +125,10 @@ def _settle(table: pd.DataFrame, name: str, *, quoted: bool, decimal_comma: bool
     written = {one: one.replace(",", ".") if commas else one for one in present}
     numbers = [one for one in present if _NUMBER.fullmatch(written[one])]
     if quoted:
-        return f"{name}: labels, not numbers, since they stand in quotes" * (
-            len(numbers) == len(present)
+        return (
+            f"{name}: labels, not numbers, since they stand in quotes"
+            if len(numbers) == len(present)
+            else ""
         )
     if len(numbers) == len(present):
         values = {one: float(text) for one, text in written.items()}

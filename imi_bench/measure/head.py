@@ -186,16 +186,16 @@ def fit_head(
         beta_centres[0], beta_spreads[0] = 0.0, 1.0
     j, m, b = rows.evidence.shape[1], rows.features.shape[1], rows.covariates.shape[1]
     empty = Head(
-        scales,
-        np.zeros(j),
-        centres,
-        spreads,
-        np.zeros(m),
-        beta_centres,
-        beta_spreads,
-        np.zeros(b),
-        LEAST_LAPSE,
-        linear,
+        scales=scales,
+        weights=np.zeros(j),
+        centres=centres,
+        spreads=spreads,
+        gamma=np.zeros(m),
+        covariate_centres=beta_centres,
+        covariate_spreads=beta_spreads,
+        beta=np.zeros(b),
+        lapse=LEAST_LAPSE,
+        linear=linear,
     )
     likelihood = _Penalised(rows, empty, shrinkage, intercept)
     first = np.concatenate([np.full(j, 0.5 / max(j, 1)), np.zeros(m + b), [0.02]])

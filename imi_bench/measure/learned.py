@@ -134,7 +134,7 @@ class Learned(Result):
     @property
     def title(self) -> str:
         """What was learnt, on how much, and what it gains."""
-        made_up = "simulated " * self.simulated
+        made_up = "simulated " if self.simulated else ""
         zero = "best single observer" if self.head == "observer" else "base rate"
         return (
             f"Learned measure '{self.name}' ({self.head} head), out of fold by {self.by}: "
@@ -384,7 +384,18 @@ def learn(
             **options,
         )
     found_scores = scored(table, runs[0], study, told, seed=seed)
-    record = _record(name, head, by, table, abouts, seer, told, final_head, study, seed)
+    record = _record(
+        name=name,
+        head=head,
+        by=by,
+        table=table,
+        abouts=abouts,
+        seer=seer,
+        told=told,
+        final=final_head,
+        study=study,
+        seed=seed,
+    )
     own = FittedOn.of(record)
     inherited = [one.fitted_on for one in runs if one.fitted_on is not None]
     if own is not None:

@@ -262,14 +262,14 @@ def out_of_fold(
             }
         )
     return OutOfFold(
-        fold,
-        told["learned"],
-        told["equal"],
-        told["single"],
-        told["base"],
-        singles,
-        tuple(fits),
-        log,
+        fold=fold,
+        learned=told["learned"],
+        equal=told["equal"],
+        single=told["single"],
+        base=told["base"],
+        singles=singles,
+        fits=tuple(fits),
+        log=log,
     )
 
 

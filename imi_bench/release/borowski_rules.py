@@ -35,23 +35,43 @@ def _passed(rows: pd.DataFrame) -> Bools:
     return (rows["participant"].map(right) >= CATCH_SHARE).to_numpy(dtype=bool)
 
 
+def _not_fast(rows: pd.DataFrame) -> Bools:
+    return (rows["seconds"] >= FASTEST).to_numpy(dtype=bool)
+
+
+def _not_slow(rows: pd.DataFrame) -> Bools:
+    return (rows["seconds"] <= SLOWEST).to_numpy(dtype=bool)
+
+
+def _drawn(rows: pd.DataFrame) -> Bools:
+    return (~rows["hand_picked"]).to_numpy(dtype=bool)
+
+
+def _main(rows: pd.DataFrame) -> Bools:
+    return ((rows["kind"] == "main") & ~rows["catch"]).to_numpy(dtype=bool)
+
+
+def _main_and_repeated(rows: pd.DataFrame) -> Bools:
+    return rows["kind"].isin(("main", "repeated")).to_numpy(dtype=bool)
+
+
 RULES: Mapping[str, Rule] = {
     "catch_trials": {"published": _all, "stricter": _passed},
     "fast_answers": {
         "published": _all,
-        "stricter": lambda rows: (rows["seconds"] >= FASTEST).to_numpy(dtype=bool),
+        "stricter": _not_fast,
     },
     "slow_answers": {
         "published": _all,
-        "stricter": lambda rows: (rows["seconds"] <= SLOWEST).to_numpy(dtype=bool),
+        "stricter": _not_slow,
     },
     "hand_picked": {
         "published": _all,
-        "stricter": lambda rows: (~rows["hand_picked"]).to_numpy(dtype=bool),
+        "stricter": _drawn,
     },
     "trials": {
-        "published": lambda rows: ((rows["kind"] == "main") & ~rows["catch"]).to_numpy(bool),
-        "laxer": lambda rows: rows["kind"].isin(("main", "repeated")).to_numpy(bool),
+        "published": _main,
+        "laxer": _main_and_repeated,
     },
 }
 """Catch trials: 90% right or no matter; answers under 0.5 s, over 30 s; hand-picked units; and

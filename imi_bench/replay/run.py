@@ -53,7 +53,7 @@ class Run(Shown):
     @property
     def title(self) -> str:
         """Whose answers, to how many trials, how many of which kind."""
-        made_up = "simulated " * self.trials.simulated
+        made_up = "simulated " if self.trials.simulated else ""
         status = pd.Series(self.decisions.status).value_counts()
         counts = ", ".join(f"{count} {name}" for name, count in status.items())
         return (

@@ -97,8 +97,8 @@ def write_fewshot_page(
 
 
 def _simulated(found: FewShot) -> str:
-    parts = ["The trials"] * found.simulated
-    parts += ["The people"] * any("(simulated)" in name for name in found.baselines)
+    parts = ["The trials"] if found.simulated else []
+    parts += ["The people"] if any("(simulated)" in name for name in found.baselines) else []
     if not parts:
         return ""
     listed = " and ".join([parts[0], *(part.lower() for part in parts[1:])])

@@ -325,10 +325,14 @@ def _numbers(
     same = all(point.series == point.row for point in points)
 
     def named(point: Dot) -> tuple[str, ...]:
-        places = (point.facet,) * facets + (point.row,) + (point.series,) * (not same)
+        places = (
+            ((point.facet,) if facets else ())
+            + (point.row,)
+            + ((point.series,) if not same else ())
+        )
         return tuple(labels.get(place, place) for place in places)
 
-    header = ("pane",) * facets + ("row",) + ("observer",) * (not same)
+    header = (("pane",) if facets else ()) + ("row",) + (("observer",) if not same else ())
     rows = tuple(
         (*named(p), str(p.estimate), f"{p.estimate.n:,}", f"{p.estimate.clusters:,}")
         for p in points

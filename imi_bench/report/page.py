@@ -26,6 +26,7 @@ from imi_bench.report.table import observer_table
 from imi_bench.report.units.built import COMMAND
 from imi_bench.report.units.page import UnitsPage, write_units_page
 from imi_bench.results import Brief
+from imi_bench.text import plural
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -171,8 +172,10 @@ def _simulated(exhibit: ReportData) -> str:
     if not exhibit.simulated:
         return ""
     people = exhibit.study is not None and exhibit.study.responses.simulated
-    parts = ["images", "units"] * exhibit.trials.simulated + ["participants"] * people
-    listed = " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
+    parts = (["images", "units"] if exhibit.trials.simulated else []) + (
+        ["participants"] if people else []
+    )
+    listed = " and ".join(([", ".join(parts[:-1])] if len(parts) > 1 else []) + parts[-1:])
     return (
         f"The {listed} on this page were made up by imi_bench; nothing here was "
         "measured on people or on a published network."
@@ -183,8 +186,8 @@ def _lead(exhibit: ReportData) -> str:
     index, observers = exhibit.trials.index, len(exhibit.machines)
     units, networks = len(set(index.unit_id)), len(set(index.network))
     text = (
-        f"{observers} machine observer{'s' * (observers != 1)} answered {len(index):,} trials on "
-        f"{units} unit{'s' * (units != 1)} of {networks} network{'s' * (networks != 1)}"
+        f"{plural(observers, 'machine observer')} answered {len(index):,} trials on "
+        f"{plural(units, 'unit')} of {plural(networks, 'network')}"
     )
     if exhibit.study is None:
         return text + ". No human answers were given, so nobody stands beside them here."

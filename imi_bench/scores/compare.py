@@ -126,7 +126,7 @@ class Comparison(Result):
         each = "; ".join(f"{name}: {label}" for name, label in self.calibrations.items())
         made_up = "simulated " if self.simulated else ""
         lost = ", ".join(f"{n} of {name}" for name, n in self.unanswered.items() if n)
-        missing = f"; without an answer: {lost}" * bool(lost)
+        missing = f"; without an answer: {lost}" if lost else ""
         return (
             f"{self.trials} shared trials, {self.answers} {made_up}answers, {self.units} units; "
             f"calibration: {labels[0] if len(labels) == 1 else each}{missing}"

@@ -180,8 +180,8 @@ class ScoreReport(Result):
     def title(self) -> str:
         """Whose scores these are, how calibrated, and on how much."""
         made_up = "simulated " if self.simulated else ""
-        lost = f", {self.unanswered} without an answer of the observer" * bool(self.unanswered)
-        unseen = f", {self.left_out} more trials never shown to it" * bool(self.left_out)
+        lost = f", {self.unanswered} without an answer of the observer" if self.unanswered else ""
+        unseen = f", {self.left_out} more trials never shown to it" if self.left_out else ""
         return (
             f"{self.observer}, {self.calibration}: {self.trials} trials{lost}, "
             f"{self.answers} {made_up}answers, {self.units} units{unseen}"

@@ -253,15 +253,15 @@ def jackknives(
     none = np.zeros(0)
     return {
         score.name: Jackknife(
-            score,
-            float(values[score.name][0]),
-            units[score.name],
-            people.get(score.name, none),
-            cells.get(score.name, none),
-            stratum,
-            draws.get(score.name, none),
-            none if score.parts is None else score.parts(totals)[0],
-            pairs.get(score.name, none),
+            score=score,
+            value=float(values[score.name][0]),
+            without_unit=units[score.name],
+            without_participant=people.get(score.name, none),
+            without_cell=cells.get(score.name, none),
+            stratum=stratum,
+            draws=draws.get(score.name, none),
+            parts=none if score.parts is None else score.parts(totals)[0],
+            without_pair=pairs.get(score.name, none),
         )
         for score in scores
     }

@@ -89,7 +89,7 @@ class Responses(Shown):
     @property
     def title(self) -> str:
         """How many answers, of how many, from where."""
-        people = f"{'simulated ' * self.simulated}participants"
+        people = f"{'simulated ' if self.simulated else ''}participants"
         correct = f"{self.correct.mean():.3f}" if len(self) else "-"
         return (
             f"{len(self):,} answers of {len(set(self.participant)):,} {people} "

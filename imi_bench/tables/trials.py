@@ -274,9 +274,10 @@ class Trials(Shown):
         """How many trials of what, and whether they are made up."""
         units, networks = len(set(self.index.unit_id)), len(set(self.index.network))
         lost = f", {len(self.skipped)} left out (see skipped)" if self.skipped else ""
+        made_up = "simulated " if self.simulated else ""
         noted = f", {len(self.notes)} notes (see notes)" if self.notes else ""
         return (
-            f"{len(self)} {'simulated ' * self.simulated}trials of {units} units of {networks} "
+            f"{len(self)} {made_up}trials of {units} units of {networks} "
             f"networks, {self.positive.shape[1]} references a side, {len(self.image_rows)} images"
             f"{lost}{noted}"
         )

@@ -274,7 +274,7 @@ class InContext:
             yield [self.prompt(trials, row, swap=swap) for row in rows for swap in (0, 1)]
 
     def _key(self, prompt: Prompt, *, again: bool = False) -> str:
-        return sha256_json([self.identity, prompt.key(), *["again"] * again])
+        return sha256_json([self.identity, prompt.key(), *(["again"] if again else [])])
 
     def prompt(self, trials: BlindTrials, row: int, *, swap: int = 0) -> Prompt:
         """The prompt of one trial; `swap` puts the query shown first in place of B."""
@@ -466,7 +466,7 @@ def _shown(name: str, kind: str, model: str, *, shots: int, draw: int, layout: s
     said = {"shots": shots, "draw": draw if shots else 0, "layout": layout}
     plain = {"shots": 0, "draw": 0, "layout": "sheets"}
     options = "&".join(f"{key}={value}" for key, value in said.items() if value != plain[key])
-    return f"vlm:{kind}/{model}" + f"?{options}" * bool(options)
+    return f"vlm:{kind}/{model}" + (f"?{options}" if options else "")
 
 
 def _pool(path: str, count: int) -> Trials:

@@ -22,11 +22,11 @@ from imi_bench.report.paper.panel import (
     code,
     counted,
     drawing,
-    plural,
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import MODES
+from imi_bench.text import plural
 
 __all__ = ["confidence", "learning_slope", "type_two", "type_two_area"]
 
@@ -126,15 +126,15 @@ def confidence(data: PaperData) -> Panel:
     tables["type_two_by_network"] = _by_network(data, known)
     tables |= {"ordinal": _ordinal(data)} if data.ordinal is not None else {}
     return Panel(
-        8,
-        "confidence",
-        question,
-        _answer(areas, slope),
-        counted(data, known),
-        tuple(plots),
-        tables,
-        code(data, "confidence", "confidence"),
-        (*_uncounted(rows), *_sides(data, rows), *_speed(known), *_changed(data)),
+        number=8,
+        key="confidence",
+        question=question,
+        answer=_answer(areas, slope),
+        n=counted(data, known),
+        plots=tuple(plots),
+        tables=tables,
+        code=code(data, "confidence", "confidence"),
+        notes=(*_uncounted(rows), *_sides(data, rows), *_speed(known), *_changed(data)),
     )
 
 

@@ -76,15 +76,15 @@ def exclusions(data: PaperData) -> Panel:
     kept = int(gone.kept.sum())
     source = " (with responses_lower_quality.csv beside it)" if data.lower is not None else ""
     return Panel(
-        9,
-        "exclusions",
-        question,
-        _answer(many, summary, untried),
-        f"{len(table.frame):,} rows{source}, {kept:,} kept",
-        (plot,),
-        {"reasons": counts, "multiverse": summary, "quality": quality},
-        code(data, "exclusions", "exclusions"),
-        (*_quality_note(quality, rejected), *_undefined(summary, len(many.frame))),
+        number=9,
+        key="exclusions",
+        question=question,
+        answer=_answer(many, summary, untried),
+        n=f"{len(table.frame):,} rows{source}, {kept:,} kept",
+        plots=(plot,),
+        tables={"reasons": counts, "multiverse": summary, "quality": quality},
+        code=code(data, "exclusions", "exclusions"),
+        notes=(*_quality_note(quality, rejected), *_undefined(summary, len(many.frame))),
     )
 
 
@@ -284,14 +284,14 @@ def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Pane
         f"({100 * gap['published']:.1f} with the answers that the authors count)."
     )
     return Panel(
-        9,
-        "exclusions",
-        question,
-        answer,
-        f"{len(table.frame):,} rows, {int(table.main.sum()):,} main answers with references",
-        (plot,),
-        {"multiverse": summary},
-        code(data, "exclusions", "exclusions"),
+        number=9,
+        key="exclusions",
+        question=question,
+        answer=answer,
+        n=f"{len(table.frame):,} rows, {int(table.main.sum()):,} main answers with references",
+        plots=(plot,),
+        tables={"multiverse": summary},
+        code=code(data, "exclusions", "exclusions"),
     )
 
 

@@ -21,11 +21,11 @@ from imi_bench.report.paper.panel import (
     code,
     counted,
     drawing,
-    plural,
     shown_modes,
 )
 from imi_bench.report.paper.units import extremes
 from imi_bench.report.style import INK, MUTED
+from imi_bench.text import plural
 
 __all__ = ["Curve", "by_layer", "layer_curve", "type_means"]
 
@@ -110,14 +110,14 @@ def layer_curve(units: pd.DataFrame, name: str, data: PaperData | None = None) -
     se = float(np.sqrt(max(line[1][0, 0] + line[1][1, 1] - 2 * line[1][0, 1], 0)))
     reach = float(stats.t.ppf(0.975, line[2])) * se
     return Curve(
-        x,
-        middle,
-        middle - half,
-        middle + half,
-        true,
-        layers,
-        df,
-        (rise, rise - reach, rise + reach),
+        x=x,
+        middle=middle,
+        low=middle - half,
+        high=middle + half,
+        true=true,
+        layers=layers,
+        df=df,
+        linear=(rise, rise - reach, rise + reach),
     )
 
 
@@ -247,20 +247,20 @@ def by_layer(data: PaperData) -> Panel:
     notes = [f"Width is not known for layers of {', '.join(unknown)}."] if unknown else []
     known = [e for e in data.effects.effects if e.topic.startswith("layer")] if data.effects else []
     return Panel(
-        5,
-        "layers",
-        question,
-        _answer(data, known, curves),
-        counted(data) + f", {plural(len(layers_of(units)), 'layer')}",
-        (plot, *pictures),
-        {
+        number=5,
+        key="layers",
+        question=question,
+        answer=_answer(data, known, curves),
+        n=counted(data) + f", {plural(len(layers_of(units)), 'layer')}",
+        plots=(plot, *pictures),
+        tables={
             "types": types,
             "rise": _rises(curves),
             "within_layers": within,
             "hardest_and_easiest": chosen,
         },
-        code(data, "layers", "by_layer"),
-        (*notes, *said, *_at_zero(within), *(_named(e) for e in known if not e.shown)),
+        code=code(data, "layers", "by_layer"),
+        notes=(*notes, *said, *_at_zero(within), *(_named(e) for e in known if not e.shown)),
     )
 
 

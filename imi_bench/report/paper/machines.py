@@ -69,15 +69,15 @@ def machines(data: PaperData) -> Panel:
                 f"{', '.join(real) or 'none'}."
             )
     return Panel(
-        11,
-        "machines",
-        question,
-        "; ".join(said) + ".",
-        counted(data),
-        tuple(plots),
-        tables,
-        code(data, "machines", "machines"),
-        tuple(notes),
+        number=11,
+        key="machines",
+        question=question,
+        answer="; ".join(said) + ".",
+        n=counted(data),
+        plots=tuple(plots),
+        tables=tables,
+        code=code(data, "machines", "machines"),
+        notes=tuple(notes),
     )
 
 

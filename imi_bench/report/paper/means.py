@@ -22,11 +22,11 @@ from imi_bench.report.paper.panel import (
     listed,
     look,
     network_label,
-    plural,
     shown_modes,
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import DIFFICULTIES, MODES
+from imi_bench.text import plural
 
 __all__ = ["by_difficulty", "by_network", "means_table"]
 
@@ -120,14 +120,14 @@ def by_network(data: PaperData) -> Panel:
             )
         )
     return Panel(
-        1,
-        "networks",
-        question,
-        _beside_published(data, easy),
-        counted(data),
-        tuple(plots),
-        {"means": table},
-        code(data, "means", "by_network"),
+        number=1,
+        key="networks",
+        question=question,
+        answer=_beside_published(data, easy),
+        n=counted(data),
+        plots=tuple(plots),
+        tables={"means": table},
+        code=code(data, "means", "by_network"),
     )
 
 
@@ -235,16 +235,16 @@ def by_difficulty(data: PaperData) -> Panel:
         answer = "No effect of difficulty survives the adjustment for its family."
     true = [f"{e.key.removeprefix('hard')}th {e.truth:+.2f}" for e in mine if np.isfinite(e.truth)]
     return Panel(
-        6,
-        "difficulty",
-        question,
-        answer,
-        f"{plural(len(names), 'network')}; {int(hard['answers'].sum()):,} answers to harder "
+        number=6,
+        key="difficulty",
+        question=question,
+        answer=answer,
+        n=f"{plural(len(names), 'network')}; {int(hard['answers'].sum()):,} answers to harder "
         f"queries, {data.who}",
-        (plot,),
-        {"means": table[table["network"].isin(names)]},
-        code(data, "means", "by_difficulty"),
-        (f"True values of the simulation, log-odds: {listed(true)}.",) if true else (),
+        plots=(plot,),
+        tables={"means": table[table["network"].isin(names)]},
+        code=code(data, "means", "by_difficulty"),
+        notes=(f"True values of the simulation, log-odds: {listed(true)}.",) if true else (),
     )
 
 

@@ -14,7 +14,8 @@ from imi_bench.release.borowski_results import published_beside
 from imi_bench.release.published import published, published_numbers
 from imi_bench.release.table import ReleasedTable
 from imi_bench.report.paper.data import PaperData
-from imi_bench.report.paper.panel import Panel, plural
+from imi_bench.report.paper.panel import Panel
+from imi_bench.text import plural
 
 __all__ = ["every_number", "missing"]
 
@@ -179,15 +180,15 @@ def missing(data: PaperData) -> Panel:
     if data.simulated:
         answer = f"These answers are simulated and reproduce nothing. {answer}"
     return Panel(
-        12,
-        "missing",
-        question,
-        answer,
-        f"{plural(len(numbers), 'published number')}",
-        (),
-        {"missing": table, "every_number": numbers},
-        "",
-        (
+        number=12,
+        key="missing",
+        question=question,
+        answer=answer,
+        n=f"{plural(len(numbers), 'published number')}",
+        plots=(),
+        tables={"missing": table, "every_number": numbers},
+        code="",
+        notes=(
             "Bounds of exclusion rules: beside each stands the most extreme value among the "
             "assignments that were kept, which must lie within it.",
             f"Sources: {'; '.join(published().sources.values())}.",

@@ -20,10 +20,10 @@ from imi_bench.report.paper.panel import (
     look,
     network_key,
     network_label,
-    plural,
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES
+from imi_bench.text import plural
 
 __all__ = ["by_mode", "mode_numbers", "natural_lead"]
 
@@ -101,19 +101,20 @@ def by_mode(data: PaperData) -> Panel:
     table = by.rename(columns={"mean": "difference", "sem": "se", "size": "units"}).reset_index()
     tables = {"difference": table, "numbers": _beside_true(numbers, data, true)}
     several = networks.nunique() > 1
+    within = " within networks" if several else ""
     return Panel(
-        4,
-        "modes",
-        question,
-        _sentence(numbers, several),
-        f"{len(wide):,} units of {plural(networks.nunique(), 'network')}, {data.who}",
-        (plot,),
-        tables,
-        code(data, "modes", "by_mode"),
-        (
-            f"Correlation of units' proportions{' within networks' * several}; corrected: over the "
-            "root of the product of both reliabilities (binomial). Intervals: units drawn anew "
-            f"{'within networks ' * several}({_DRAWS}, bias-corrected percentile), of the lead "
+        number=4,
+        key="modes",
+        question=question,
+        answer=_sentence(numbers, several),
+        n=f"{len(wide):,} units of {plural(networks.nunique(), 'network')}, {data.who}",
+        plots=(plot,),
+        tables=tables,
+        code=code(data, "modes", "by_mode"),
+        notes=(
+            f"Correlation of units' proportions{within}; corrected: over the "
+            "root of the product of both reliabilities (binomial). Intervals: units drawn anew"
+            f"{within} ({_DRAWS}, bias-corrected percentile), of the lead "
             "over people and units. Corrected values can lie above 1 where reliabilities are low.",
             *_true_note(tables["numbers"]),
         ),

@@ -215,7 +215,7 @@ def latex(table: pd.DataFrame, *, simulated: bool) -> str:
     head = " & ".join(text.latex(str(name).replace("_", " ")) for name in table)
     lines = [" & ".join(text.latex(_cell(v)) for v in row) + r" \\" for row in table.to_numpy()]
     kind = "".join("r" if pd.api.types.is_numeric_dtype(t) else "l" for t in table.dtypes)
-    said = ["% SIMULATED answers"] * simulated
+    said = ["% SIMULATED answers"] if simulated else []
     return "\n".join(
         [
             *said,

@@ -84,15 +84,15 @@ def pairs(data: PaperData) -> Panel:
     )
     answer = "; ".join(said)
     return Panel(
-        2,
-        "pairs",
-        question,
-        answer[0].upper() + answer[1:] + " (p < 0.05 after Holm).",
-        counted(data, data.frame[data.frame["difficulty"] == "easy"]),
-        tuple(plots),
-        tables,
-        code(data, "pairs", "pairs"),
-        (why, *(["They disagree on " + "; ".join(reasons) + "."] if reasons else []), *true),
+        number=2,
+        key="pairs",
+        question=question,
+        answer=answer[0].upper() + answer[1:] + " (p < 0.05 after Holm).",
+        n=counted(data, data.frame[data.frame["difficulty"] == "easy"]),
+        plots=tuple(plots),
+        tables=tables,
+        code=code(data, "pairs", "pairs"),
+        notes=(why, *(["They disagree on " + "; ".join(reasons) + "."] if reasons else []), *true),
     )
 
 

@@ -256,7 +256,7 @@ def shown_modes(data: PaperData) -> list[str]:
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
     """How many answers, units, people and networks."""
     frame = data.frame if rows is None else rows
-    made_up = "simulated " * data.simulated
+    made_up = "simulated " if data.simulated else ""
     if data.who != "people":
         units, networks = frame["unit_id"].nunique(), frame["network"].nunique()
         answers = f"{plural(len(frame), 'answer')} of {data.who}"

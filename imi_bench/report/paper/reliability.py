@@ -19,11 +19,11 @@ from imi_bench.report.paper.panel import (
     counted,
     drawing,
     network_label,
-    plural,
 )
 from imi_bench.report.style import INK
 from imi_bench.scores.people import answers_needed, people_ceilings
 from imi_bench.tables import MODES, Study
+from imi_bench.text import plural
 
 __all__ = ["reliability"]
 
@@ -72,15 +72,15 @@ def reliability(data: PaperData) -> Panel:
         size=(5.2, 1.4 + 0.28 * len(data.networks())),
     )
     return Panel(
-        10,
-        "reliability",
-        question,
-        f"Reliability is {' and '.join(_parts(easy))}.",
-        counted(data),
-        (plot,),
-        {"reliability": table},
-        code(data, "reliability", "reliability"),
-        (
+        number=10,
+        key="reliability",
+        question=question,
+        answer=f"Reliability is {' and '.join(_parts(easy))}.",
+        n=counted(data),
+        plots=(plot,),
+        tables={"reliability": table},
+        code=code(data, "reliability", "reliability"),
+        notes=(
             "Answers needed by Spearman and Brown's formula, with the interval of the reliability "
             "they come from (its upper end kept at 1, where no answers are needed); no upper end "
             "where that interval holds 0.",

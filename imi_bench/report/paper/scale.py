@@ -26,11 +26,11 @@ from imi_bench.report.paper.panel import (
     listed,
     look,
     network_key,
-    plural,
     shown_modes,
 )
 from imi_bench.report.style import INK
 from imi_bench.stats.multiplicity import holm
+from imi_bench.text import plural
 
 __all__ = ["by_scale"]
 
@@ -100,15 +100,15 @@ def by_scale(data: PaperData) -> Panel:
         )
     )
     return Panel(
-        3,
-        "scale",
-        question,
-        answer,
-        f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {found.who}",
-        (plot,),
-        {"effects": found.to_frame().drop(columns="who"), "likeness": tested},
-        code(data, "scale", "by_scale"),
-        tuple(
+        number=3,
+        key="scale",
+        question=question,
+        answer=answer,
+        n=f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {found.who}",
+        plots=(plot,),
+        tables={"effects": found.to_frame().drop(columns="who"), "likeness": tested},
+        code=code(data, "scale", "by_scale"),
+        notes=tuple(
             f"{e.question} {e.sentence}"
             + (f" True slope of the simulation: {e.truth:+.3f}." if np.isfinite(e.truth) else "")
             for e in scale

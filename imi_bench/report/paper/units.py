@@ -17,11 +17,11 @@ from imi_bench.report.paper.panel import (
     code,
     drawing,
     network_label,
-    plural,
     shown_modes,
 )
 from imi_bench.report.paper.spread import UnitSpread, unit_spread
 from imi_bench.report.style import INK, MUTED
+from imi_bench.text import plural
 
 __all__ = ["distribution", "extremes", "shares"]
 
@@ -148,16 +148,16 @@ def distribution(data: PaperData) -> Panel:
         ]
         notes.append(f"True values of the simulation: {'; '.join(true)}.")
     return Panel(
-        7,
-        "units",
-        question,
-        f"{text[0].upper()}{text[1:]}.",
-        f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
+        number=7,
+        key="units",
+        question=question,
+        answer=f"{text[0].upper()}{text[1:]}.",
+        n=f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
         f"references, {data.who}",
-        (plot,),
-        {"shares": pd.DataFrame(rows)},
-        code(data, "units", "distribution"),
-        tuple(notes),
+        plots=(plot,),
+        tables={"shares": pd.DataFrame(rows)},
+        code=code(data, "units", "distribution"),
+        notes=tuple(notes),
     )
 
 
