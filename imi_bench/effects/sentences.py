@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from imi_bench.text import plural
+
 if TYPE_CHECKING:
-    from imi_bench.text import plural
-from imi_bench.effects.effect import Effect
+    from imi_bench.effects.effect import Effect
 
 __all__ = ["p_text", "sentence"]
 
