@@ -38,8 +38,9 @@ from scipy.stats import binom
 
 from imi_bench.fewshot.record import read_study
 from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.pools import set_aside
 from imi_bench.observers.incontext.prompt import GAP, OPTIONS, Prompt, Shown
-from imi_bench.observers.incontext.shots import Shots, set_aside
+from imi_bench.observers.incontext.shots import Shots
 from imi_bench.provenance import sha256_bytes, sha256_file
 from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
@@ -268,6 +269,7 @@ def main() -> None:
         *("--trials", str(given.out / "trials"), "--pool", str(given.out / "pool")),
         *("--shots", ",".join(map(str, SHOTS)), "--draws", str(given.draws)),
         *("--ablation", "labels", "--ablation", "images", "--repeats", "10"),
+        *("--near", "keep"),  # made-up scenes are all alike
     ]
     subprocess.run(command, check=True)
     report(given.out)
@@ -280,7 +282,7 @@ def report(out: Path) -> None:
     if not isinstance(model, TinyVlm):
         raise SystemExit("not the tiny model")
     trials, pool = read_trials(out / "trials"), read_trials(out / "pool")
-    pool, tests, _ = set_aside(trials, units=found.pool_units, pool=pool)
+    pool, tests, _ = set_aside(trials, units=found.pool_units, pool=pool, near="keep")
     asked, solved = (
         float((model.margins(model.eye.of_trials(part)) > 0).mean()) for part in (tests, pool)
     )

@@ -37,6 +37,14 @@ def fewshot_command(
         int | None,
         typer.Option(help="Units set aside for solved trials; the most shots if left out."),
     ] = None,
+    shots_from: Annotated[
+        str,
+        typer.Option(help="any, same-network or same-layer: where solved trials come from."),
+    ] = "any",
+    near: Annotated[
+        str,
+        typer.Option(help="Tests with a picture nearly equal to a solved trial's: drop or keep."),
+    ] = "drop",
     pool: Annotated[
         Path | None, typer.Option(help="Trials of other units and images, for the solved ones.")
     ] = None,
@@ -101,6 +109,8 @@ def fewshot_command(
         tuple(ablation or ()),  # type: ignore[arg-type]
         repeats,
         seed,
+        shots_from,  # type: ignore[arg-type]
+        near,  # type: ignore[arg-type]
     )
     kept = ledger_in(out, ledger, max_requests=max_requests, max_cost=max_cost)
     family = observers_of(observer, ledger=kept, device=device, dtype=dtype, seed=seed)

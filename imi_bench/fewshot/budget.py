@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.errors import InputError
-from imi_bench.fewshot.design import Design
+from imi_bench.fewshot.design import Apart, Design
 from imi_bench.observers.incontext.chat import data_url
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
-from imi_bench.observers.incontext.shots import Shots, set_aside
+from imi_bench.observers.incontext.shots import Shots
 from imi_bench.progress import progress
 from imi_bench.provenance import generator
 from imi_bench.results import Result
@@ -84,8 +84,9 @@ def budget(
     """
     if tokens_per_image is not None and tokens_per_image < 0:
         raise InputError("tokens of an image", found=tokens_per_image, wanted="0 or more")
-    pool, tests, _ = set_aside(trials, units=design.pool_units, seed=design.seed, pool=pool)
-    blind = tests.blind(seed=design.seed).without_key()
+    apart = design.apart(trials, pool)
+    tests = apart.tests
+    blind = tests.blind(seed=design.seed)
     twice = repeated(tests, design)
     rows, notes = [], []
     cells = list(design.cells())
@@ -93,17 +94,21 @@ def budget(
         for name, observer in observers.items():
             found: dict[int, dict[str, float]] = {}
             for count, draw, ablation in cells:
-                shots = shots_of(observer, pool, count, draw, design=design, ablation=ablation)
-                made = observer.with_shots(shots)
                 row = found.setdefault(count, dict.fromkeys(_COLUMNS, 0.0))
-                if not row["calls"]:
-                    row |= _measured(made, tests, tokens_per_image)
-                # what is asked without images is asked once, where answers are kept
-                first = made.ledger is None or (count, draw, ablation) == cells[0]
-                asked = [made.calls(blind, words=first)]
+                asked: list[tuple[int, int]] = []
+                for group in apart.groups(count):
+                    shots = shots_of(
+                        observer, group.pool, count, draw, design=design, ablation=ablation
+                    )
+                    made = observer.with_shots(shots)
+                    if not row["images"]:
+                        row |= _measured(made, tests.take(group.rows), tokens_per_image)
+                    # what is asked without images is asked once, where answers are kept
+                    here = (count, draw, ablation) == cells[0] and not asked
+                    first = made.ledger is None or here
+                    asked.append(made.calls(blind.without_key(group.rows), words=first))
                 if twice is not None and (count, draw, ablation) == most(design):
-                    again = twice.blind(seed=design.seed).without_key()
-                    asked.append(made.calls(again, again=True))
+                    asked += _again(observer, apart, twice, design)
                 row["calls"] += sum(calls for calls, _ in asked)
                 row["known"] += sum(known for _, known in asked)
                 advance(1)
@@ -112,6 +117,18 @@ def budget(
             notes.append(f"{name}: {_how(observer, tokens_per_image)}")
     served = any(hasattr(one.model, "base_url") for one in observers.values())
     return Budget(pd.DataFrame(rows), served, tuple(notes))
+
+
+def _again(
+    observer: InContext, apart: Apart, twice: Trials, design: Design
+) -> Iterator[tuple[int, int]]:
+    """Calls, and known ones, of trials asked a second time."""
+    count, draw, ablation = most(design)
+    blind = twice.blind(seed=design.seed)
+    for group in apart.groups(count, twice):
+        shots = shots_of(observer, group.pool, count, draw, design=design, ablation=ablation)
+        shown = blind.without_key(group.rows)
+        yield observer.with_shots(shots).calls(shown, again=True)
 
 
 _COLUMNS = ("calls", "known", "images", "megabytes", "tokens")
@@ -145,6 +162,7 @@ def shots_of(
         layout=observer.layout,
         side=observer.side,
         ablation=ablation,
+        near="keep",  # tests with near pictures were dropped, or are to be kept
     )
 
 

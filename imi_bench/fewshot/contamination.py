@@ -10,25 +10,25 @@ a closed model was trained on cannot be checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
-from imi_bench.arrays import Bools, Pixels
+from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.extras import require
+from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.observers.protocol import Encoder
 from imi_bench.progress import progress
 from imi_bench.results import Result
+from imi_bench.stimuli.likeness import Likeness
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images, decode_bytes, read_image_file
 
-BITS = 8  # at most so many of 64 differ
 COSINE = 0.9  # of the codes of two pictures that may be crops of each other
 _BATCH = 32
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -129,13 +129,15 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Hashes:
-    """Perceptual hashes of N pictures: (N, 64) bool as they are, and mirrored."""
+    """What N pictures are compared by."""
 
     rows: Any
-    plain: Bools
-    mirrored: Bools
-    exact: tuple[str, ...]
+    likeness: Likeness
     codes: Any = None
+
+    def take(self, places: list[int]) -> _Hashes:
+        codes = None if self.codes is None else self.codes[places]
+        return _Hashes(self.rows[places], self.likeness.take(places), codes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,29 +161,9 @@ class _Close:
 
 
 def _hashes(images: Images, rows: Any, close: _Close) -> _Hashes:
-    with progress("perceptual hashes", total=len(rows), unit="images") as advance:
-        return _made([images.decode(int(row)) for row in rows], rows, advance, close)
-
-
-def _made(pixels: Sequence[Pixels], rows: Any, advance: Any, close: _Close) -> _Hashes:
-    import hashlib
-
-    imagehash = require("imagehash", for_="a study of contamination")
-    plain, mirrored, exact = [], [], []
-    for image in pixels:
-        picture = Image.fromarray(image)
-        plain.append(imagehash.phash(picture).hash.ravel())
-        mirrored.append(imagehash.phash(ImageOps.mirror(picture)).hash.ravel())
-        exact.append(hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest())
-        advance(1)
-    shape = (len(pixels), 64)
-    return _Hashes(
-        np.asarray(rows),
-        np.array(plain, dtype=bool).reshape(shape),
-        np.array(mirrored, dtype=bool).reshape(shape),
-        tuple(exact),
-        close.codes(pixels),
-    )
+    # decoded for their codes alone: hashes are known by content
+    pixels = [images.decode(int(row)) for row in rows] if close.embedding is not None else []
+    return _Hashes(np.asarray(rows), Likeness.of(images, rows), close.codes(pixels))
 
 
 def _folder(folder: Path, close: _Close) -> tuple[list[Path], _Hashes]:
@@ -197,8 +179,18 @@ def _folder(folder: Path, close: _Close) -> tuple[list[Path], _Hashes]:
     if not files:
         raise InputError("no pictures", where=folder, wanted=", ".join(_SUFFIXES))
     with progress("training images", total=len(files), unit="images") as advance:
-        pixels = [decode_bytes(read_image_file(file), where=file) for file in files]
-        return files, _made(pixels, np.arange(len(files)), advance, close)
+        codes = []
+
+        def pictures() -> Iterator[Pixels]:  # one at a time: more than the memory may hold
+            for file in files:
+                pixels = decode_bytes(read_image_file(file), where=file)
+                codes.append(close.codes([pixels]))
+                yield pixels
+                advance(1)
+
+        likeness = Likeness.of_pixels(pictures())
+    coded = None if close.embedding is None else np.concatenate(codes)
+    return files, _Hashes(np.arange(len(files)), likeness, coded)
 
 
 def _pairs(
@@ -206,45 +198,40 @@ def _pairs(
 ) -> Iterable[tuple[int, int, str, dict[str, float]]]:
     """(place in first, place in second, kind, bits and cosine) of every pair that is close."""
     nan = float("nan")
-    a = np.where(first.plain, 1.0, -1.0).astype(np.float32)
-    for name, other in (("near", second.plain), ("near, mirrored", second.mirrored)):
-        b = np.where(other, 1.0, -1.0).astype(np.float32)
-        differ = (64 - a @ b.T) / 2
-        for i, j in zip(*np.nonzero(differ <= BITS), strict=True):
-            equal = name == "near" and first.exact[i] == second.exact[j]
-            facts = {"bits": float(differ[i, j]), "cosine": nan}
-            yield int(i), int(j), "equal" if equal else name, facts
+    for i, j, name, bits in first.likeness.pairs(second.likeness):
+        yield i, j, name, {"bits": bits, "cosine": nan}
     if first.codes is not None:
         alike = first.codes @ second.codes.T
         for i, j in zip(*np.nonzero(alike >= close.least), strict=True):
-            if first.exact[i] != second.exact[j]:
+            if first.likeness.pixels[i] != second.likeness.pixels[j]:
                 yield int(i), int(j), "cosine", {"bits": nan, "cosine": float(alike[i, j])}
 
 
 def _within(trials: Trials, seen: _Hashes, close: _Close) -> list[dict[str, Any]]:
     """Queries that are, or nearly are, among the references of their own trial."""
     place = {int(row): i for i, row in enumerate(seen.rows)}
-    known: dict[tuple[int, int], tuple[str, dict[str, float]]] = {}
-    for i, j, kind, facts in _pairs(seen, seen, close):
-        known.setdefault((i, j), (kind, facts))
     hashes = trials.images.hashes
     found = []
     for row, trial in enumerate(trials.index.trial_id):
-        references = (*trials.positive[row].tolist(), *trials.negative[row].tolist())
-        for query in trials.queries[row].tolist():
-            for reference in references:
-                if (pair := known.get((place[query], place[reference]))) is not None:
-                    kind, facts = pair
-                    found.append(
-                        {
-                            "where": "query and references",
-                            "trial_id": str(trial),
-                            "first": str(hashes[query])[:16],
-                            "second": str(hashes[reference])[:16],
-                            "kind": kind,
-                            **facts,
-                        }
-                    )
+        queries = trials.queries[row].tolist()
+        references = [*trials.positive[row].tolist(), *trials.negative[row].tolist()]
+        asked, against = (
+            seen.take([place[one] for one in images]) for images in (queries, references)
+        )
+        known: dict[tuple[int, int], tuple[str, dict[str, float]]] = {}
+        for i, j, kind, facts in _pairs(asked, against, close):
+            known.setdefault((i, j), (kind, facts))
+        for (i, j), (kind, facts) in sorted(known.items()):
+            found.append(
+                {
+                    "where": "query and references",
+                    "trial_id": str(trial),
+                    "first": str(hashes[queries[i]])[:16],
+                    "second": str(hashes[references[j]])[:16],
+                    "kind": kind,
+                    **facts,
+                }
+            )
     return found
 
 
@@ -284,10 +271,19 @@ def on_clean(answers: pd.DataFrame, found: Contamination) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``observer, shots, ablation, all, clean, trials, clean_trials``.
+        ``observer, shots, ablation, all, clean, low, high, trials, clean_trials``; the interval is
+        that of the clean ones, over units and draws.
     """
     clean = answers["trial_id"].map(lambda t: found.clean.get(str(t), True)).astype(bool)
-    keys = ["observer", "shots", "ablation"]
-    every = answers.groupby(keys)["credit"].agg(all="mean", trials="size")
-    kept = answers[clean].groupby(keys)["credit"].agg(clean="mean", clean_trials="size")
-    return every.join(kept).reset_index()
+    rows = []
+    for keys, own in answers.groupby(["observer", "shots", "ablation"]):
+        kept = own[clean.loc[own.index]]
+        row = dict(zip(("observer", "shots", "ablation"), keys, strict=True))
+        row |= {"all": own["credit"].mean(), "clean": math.nan, "low": math.nan, "high": math.nan}
+        if len(kept):
+            made = two_way_mean(
+                kept["credit"].to_numpy(), kept["unit_id"].to_numpy(), draws_of(kept)
+            )
+            row |= {"clean": made.value, "low": made.low, "high": made.high}
+        rows.append({**row, "trials": len(own), "clean_trials": len(kept)})
+    return pd.DataFrame(rows)

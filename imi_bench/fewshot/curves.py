@@ -13,9 +13,10 @@ import pandas as pd
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.fewshot.contamination import Contamination, on_clean
 from imi_bench.fewshot.gain import gain, sentences
-from imi_bench.fewshot.means import two_way_mean
+from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.fewshot.suspicions import suspicions
 from imi_bench.observers.incontext.observer import right_by
+from imi_bench.observers.incontext.shots import ABLATIONS
 from imi_bench.plots import new_axes
 from imi_bench.results import Brief, Result
 from imi_bench.stats.estimate import Estimate
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 KEYS = ["observer", "shots", "ablation"]
 LEAST_COVERAGE = 0.98  # as the gate asks for
 LEAST_MASS = 0.5  # probability of both letters below which a model would rather say other things
+MEASURES = {
+    "accuracy": "proportion correct",
+    "bits": "bits an answer of people",
+    "agreement": "correlation with people over units",
+}
 VARIANTS = ("raw", "content-free", "unconditional", "both orders")
 
 
@@ -75,7 +81,8 @@ class FewShot(Result):
         One row an observer, number of shots, ablation, draw and trial: ``trial_id, unit_id, mode,
         difficulty, credit, status, value`` (evidence for the strong query, nats), ``strong_as_a``,
         ``strong_as_b``, ``difference_a``, ``difference_b`` (``l(A) - l(B)`` by the letter of the
-        strong query), ``served`` (what the server said it was), ``input_tokens`` (mean of both
+        strong query), ``shots_from`` (network, or network and layer, of the solved trials; empty:
+        any), ``served`` (what the server said it was), ``input_tokens`` (mean of both
         orders; NaN where not told).
     trials, units, pool_units : int
         Tested, and set aside.
@@ -88,8 +95,8 @@ class FewShot(Result):
     compared : DataFrame
         ``name, trial_id, credit`` of each baseline; of people the share of right answers.
     letters : DataFrame
-        One row an observer, number of shots, ablation and draw: ``content_free`` and
-        ``unconditional``, ``l(A) - l(B)`` without anything to answer about; NaN where the model
+        One row an observer, number of shots, ablation, draw and ``shots_from``: ``content_free``
+        and ``unconditional``, ``l(A) - l(B)`` without anything to answer about; NaN where the model
         gave none.
     flips : DataFrame
         One row an observer: ``shots, trials, flipped, rate, low, high, largest`` (change of the
@@ -140,8 +147,8 @@ class FewShot(Result):
                     "strong_as_a": p.strong_as_a,
                     "strong_as_b": p.strong_as_b,
                     "mass": p.mass,
-                    "bits": math.nan if p.bits is None else p.bits.value,
-                    "agreement": math.nan if p.agreement is None else p.agreement.value,
+                    **_ends("bits", p.bits),
+                    **_ends("agreement", p.agreement),
                 }
                 for p in self.points
             ]
@@ -196,7 +203,8 @@ class FewShot(Result):
         rows = self.answers[self.answers["difference_a"].notna()]
         rows = rows[rows["difference_b"].notna()]
         if len(self.letters) and len(rows):
-            rows = rows.merge(self.letters, on=[*KEYS, "draw"], how="left", validate="many_to_one")
+            keys = [*KEYS, "draw", *["shots_from"] * ("shots_from" in self.letters)]
+            rows = rows.merge(self.letters, on=keys, how="left", validate="many_to_one")
         parts = []
         for variant in VARIANTS:
             habit: Any = 0.0
@@ -249,49 +257,71 @@ class FewShot(Result):
         keys = [*KEYS, "mode", "difficulty", "status"]
         return rows.groupby(keys).size().rename("trials").reset_index()
 
-    def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the curves on a doubling axis; zero shots stand apart on the left."""
+    def plot(self, *, of: str = "accuracy", ax: Axes | None = None) -> Axes:
+        """Draw the curves on a doubling axis; zero shots stand apart on the left.
+
+        Parameters
+        ----------
+        of : {"accuracy", "bits", "agreement"}
+            Proportion correct, or likeness to people: bits an answer, correlation over units.
+        ax : Axes, optional
+
+        Raises
+        ------
+        InputError
+            No such score, or no people to be like.
+        """
+        if of not in MEASURES:
+            raise InputError("unknown score", found=of, wanted=" or ".join(MEASURES))
+        scores = {id(p): getattr(p, of) for p in self.points}
+        if any(score is None for score in scores.values()):
+            raise InputError("no answers of people", found=of, do="give people=, or --responses")
         ax = new_axes(ax, width=6.4, height=4.2)
         counts = sorted({p.shots for p in self.points})
         place = {count: -1.0 if count == 0 else math.log2(count) for count in counts}
         kinds = list(dict.fromkeys((p.observer, p.ablation) for p in self.points))
+        observers = list(dict.fromkeys(observer for observer, _ in kinds))
         for number, (observer, ablation) in enumerate(kinds):
             own = [p for p in self.points if (p.observer, p.ablation) == (observer, ablation)]
-            x = [place[p.shots] + 0.04 * number for p in own]
             label = observer if ablation == "none" else f"{observer}, {ablation} shuffled"
-            ax.errorbar(
-                x,
-                [p.accuracy.value for p in own],
-                yerr=np.nan_to_num(
-                    [
-                        [p.accuracy.value - p.accuracy.low for p in own],
-                        [p.accuracy.high - p.accuracy.value for p in own],
-                    ]
-                ),
-                marker="os^vPX"[number % 6],
-                capsize=3,
-                label=label,
-                linestyle="-" if ablation == "none" else ":",
+            with_bars(
+                ax,
+                [place[p.shots] + 0.04 * number for p in own],
+                [scores[id(p)] for p in own],
+                label,
+                colour=observers.index(observer),
+                dash=ABLATIONS.index(ablation),
             )
-        for name, line in self.baselines.items():
-            ax.axhline(line.value, linewidth=1, linestyle="--", color="0.5")
-            ax.annotate(
-                name,
-                (0.99, line.value),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
-                fontsize=8,
-            )
-        ax.axhline(0.5, linewidth=1, color="0.6")
+        if of == "accuracy":
+            self._lines(ax)
+        ax.axhline(0.5 if of == "accuracy" else 0.0, linewidth=1, color="0.6")
         first_few = next((c for c in counts if c > 1), None)
         names = {0: "0\nzero-shot", 1: "1\none-shot", first_few: f"{first_few}\nfew-shot"}
         ax.set_xticks([place[c] for c in counts], [names.get(c, str(c)) for c in counts])
         ax.set_xlabel("solved trials in the prompt")
-        ax.set_ylabel("proportion correct")
+        ax.set_ylabel(MEASURES[of])
         ax.set_title(self.title, fontsize=9)
         ax.legend(fontsize=8)
         return ax
+
+    def _lines(self, ax: Axes) -> None:
+        """A line for each baseline; names of those that lie close stand one above the other."""
+        low, high = ax.get_ylim()
+        last, step = -math.inf, 0.065 * (high - low)
+        for name, line in sorted(self.baselines.items(), key=lambda item: item[1].value):
+            ax.axhline(line.value, linewidth=1, linestyle="--", color="0.5", zorder=0)
+            last = max(line.value, last + step)
+            ax.annotate(
+                name,
+                (1.01, line.value),
+                xytext=(1.03, last),
+                xycoords=("axes fraction", "data"),
+                textcoords=("axes fraction", "data"),
+                arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7},
+                va="center",
+                fontsize=8,
+                annotation_clip=False,
+            )
 
     def plot_parameters(self, *, ax: Axes | None = None) -> Axes:
         """Draw proportion correct against parameters, a line for each number of solved trials.
@@ -311,15 +341,13 @@ class FewShot(Result):
         for number, count in enumerate(sorted({p.shots for p in plain})):
             own = [p for p in plain if p.shots == count]
             own.sort(key=lambda p: self.parameters[p.observer])
-            ax.plot(
-                [self.parameters[p.observer] for p in own],
-                [p.accuracy.value for p in own],
-                marker="os^vPX"[number % 6],
-                label=f"{count} solved trials",
-            )
+            x = [self.parameters[p.observer] * 1.02**number for p in own]
+            label = f"{count} solved trial" + "s" * (count != 1)
+            with_bars(ax, x, [p.accuracy for p in own], label, colour=number)
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda value, _: shortened(value))
-        ax.xaxis.set_minor_formatter(lambda _value, _: "")
+        sizes = sorted({self.parameters[name] for name in known})
+        ax.set_xticks(sizes, [shortened(size) for size in sizes])
+        ax.set_xticks([], minor=True)
         ax.axhline(0.5, linewidth=1, color="0.6")
         ax.set_xlabel("parameters")
         ax.set_ylabel("proportion correct")
@@ -350,8 +378,8 @@ class FewShot(Result):
         if self.contamination is not None:
             said.append(f"{self.contamination.title}.")
         said.append(
-            f"{len(self.dropped)} trials were dropped because they share a picture with the "
-            f"{self.pool_units} units set aside for solved trials."
+            f"{len(self.dropped)} trials were dropped because of a picture that they share with "
+            f"the {self.pool_units} units set aside for solved trials."
         )
         said += [*suspicions(self.answers), *self._doubts()]
         missing = self.unanswered()
@@ -360,6 +388,41 @@ class FewShot(Result):
             listed = ", ".join(f"{n} {status}" for status, n in by_status.items())
             said.append(f"Without an answer, counted as one half and listed by stratum: {listed}.")
         return said
+
+
+def with_bars(
+    ax: Axes, x: list[float], scores: list[Estimate], label: str, *, colour: int = 0, dash: int = 0
+) -> None:
+    """Draw a curve with its intervals, none where there is none.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : list of float
+    scores : list of Estimate
+    label : str
+    colour, dash : int
+        Place in the cycle of colours and markers, and of line styles.
+    """
+    values = np.array([score.value for score in scores])
+    ends = np.array([[score.low, score.high] for score in scores]).T
+    ax.errorbar(
+        x,
+        values,
+        yerr=np.nan_to_num([values - ends[0], ends[1] - values]),
+        marker="os^vPX"[colour % 6],
+        markerfacecolor=None if dash == 0 else "none",
+        color=f"C{colour}",
+        capsize=3,
+        label=label,
+        linestyle=("-", ":", "--", "-.")[dash % 4],
+    )
+
+
+def _ends(name: str, score: Estimate | None) -> dict[str, float]:
+    nan = (math.nan,) * 3
+    values = nan if score is None else (score.value, score.low, score.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def shortened(value: float) -> str:
@@ -385,7 +448,7 @@ def _means(
         made = two_way_mean(
             part[column].to_numpy(dtype=float),
             part["unit_id"].to_numpy(),
-            part["draw"].to_numpy(),
+            draws_of(part),
             bounds=bounds,
         )
         named = dict(zip(keys, names if isinstance(names, tuple) else (names,), strict=True))

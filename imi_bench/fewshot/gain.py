@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.errors import NotEnoughDataError
+from imi_bench.fewshot.means import draws_of
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -57,7 +58,7 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
     data = rows.assign(
         correct=rows["credit"].astype(int),
         doublings=np.log2(rows["shots"]),
-        draw=rows["draw"].astype(str),
+        draw=np.asarray(draws_of(rows)),
         unit=rows["unit_id"],
     )
     fixed = "doublings"
@@ -80,10 +81,11 @@ def sentences(fitted: GlmmResult) -> list[str]:
         if term not in table.index:
             continue
         row = table.loc[[term]].to_dict("records")[0]
+        verb = "multiplies" if term == "doublings" else "multiply"
         odds, low, high = (math.exp(row[name]) for name in ("estimate", "low", "high"))
         verdict = "a gain" if low > 1 else "a loss" if high < 1 else "no difference shown"
         said.append(
-            f"{subject[0].upper()}{subject[1:]} multiplies the odds of a right answer by "
+            f"{subject[0].upper()}{subject[1:]} {verb} the odds of a right answer by "
             f"{odds:.2f} [{low:.2f}, {high:.2f}]: {verdict}."
         )
     if "doublings:tenfold" in table.index:

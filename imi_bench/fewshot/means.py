@@ -12,6 +12,14 @@ import pandas as pd
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
 
+_NOTHING = 1e-24  # a variance that is rounding alone
+
+
+def draws_of(answers: pd.DataFrame) -> Any:
+    """(n,) labels of the draws: where solved trials come from several pools, one a pool."""
+    draws = answers["draw"].astype(str)
+    return (answers["shots_from"].astype(str) + draws if "shots_from" in answers else draws).array
+
 
 def two_way_mean(
     values: Floats,
@@ -24,7 +32,9 @@ def two_way_mean(
     """A mean whose interval clusters by unit and by draw.
 
     Cameron, Gelbach and Miller's two-way variance (2011, equation 2.9), never below that by unit
-    alone; Student's t with the smaller number of clusters less one.
+    alone; Student's t with the smaller number of clusters less one. A mean at an end of what it can
+    be gets the exact binomial interval with every unit counted once; other values that are the same
+    in every unit show no spread, and have none.
 
     Parameters
     ----------
@@ -60,6 +70,12 @@ def two_way_mean(
     by_unit = variance(unit)
     both = variance(pd.factorize(unit * n_draws + draw)[0]) if n_draws > 1 else by_unit
     total = max(by_unit, by_unit + variance(draw) - both) if n_draws > 1 else by_unit
+    if total <= _NOTHING:
+        if bounds == (0.0, 1.0) and mean in bounds:
+            ends = stats.binomtest(round(mean) * n_units, int(n_units)).proportion_ci(level)
+            method = "exact binomial, each unit counting once (all units are alike)"
+            return Estimate(mean, float(ends.low), float(ends.high), method=method, **facts)
+        return Estimate(mean, reason="the same in every unit: no interval", **facts)
     df = min(n_units, n_draws) - 1 if n_draws > 1 and total > by_unit else n_units - 1
     half = float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total))
     return Estimate(
@@ -71,38 +87,51 @@ def two_way_mean(
     )
 
 
-def over_draws(found: Sequence[Estimate], *, level: float = 0.95) -> Estimate:
+def over_draws(
+    found: Sequence[Estimate], *, level: float = 0.95, correlation: bool = False
+) -> Estimate:
     """One estimate from one a draw: Rubin's rules (1987, equations 3.1.2 to 3.1.6).
 
     The within-draw variance is read off each interval (as normal), the between-draw variance off
     the values.
+
+    Parameters
+    ----------
+    found : sequence of Estimate
+    level : float
+    correlation : bool
+        On the scale of Fisher's z, so that no end goes beyond 1.
     """
     from scipy import stats
 
     defined = [e for e in found if not math.isnan(e.value)]
     if not defined:
         return Estimate.undefined(found[0].reason if found else "no draw")
-    values = np.array([e.value for e in defined])
+    values, lows, highs = np.array([(e.value, e.low, e.high) for e in defined]).T
+    facts: dict[str, Any] = {
+        "level": level,
+        "n": defined[0].n,
+        "clusters": defined[0].clusters,
+        "unit": defined[0].unit,
+    }
+    scale = ""
+    if correlation:
+        scale = " of Fisher's z"
+        if (np.abs([values, lows, highs]) >= 1).any():
+            why = "a correlation of one in a draw: no interval over draws"
+            return Estimate(float(values.mean()), reason=why, **facts)
+        values, lows, highs = np.arctanh([values, lows, highs])
     z = stats.norm.ppf(0.5 + level / 2)
-    within = np.array([((e.high - e.low) / (2 * z)) ** 2 for e in defined])
+    within = ((highs - lows) / (2 * z)) ** 2
     count = len(values)
     between = float(values.var(ddof=1)) if count > 1 else 0.0
-    total = float(within.mean()) + (1 + 1 / count) * between
     extra = (1 + 1 / count) * between
-    df = math.inf if extra == 0 else (count - 1) * (total / extra) ** 2
-    half = (
-        float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total)) if total == total else math.nan
-    )
+    total = float(within.mean()) + extra
     mean = float(values.mean())
-    first = defined[0]
-    return Estimate(
-        mean,
-        mean - half,
-        mean + half,
-        level=level,
-        method=f"{count} draws by Rubin's rules",
-        n=first.n,
-        clusters=first.clusters,
-        unit=first.unit,
-        reason="" if half == half else "an interval of a draw is undefined",
-    )
+    back = math.tanh if correlation else float
+    if math.isnan(total):
+        return Estimate(back(mean), reason="an interval of a draw is undefined", **facts)
+    df = math.inf if extra == 0 else (count - 1) * (total / extra) ** 2
+    half = float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total))
+    method = f"{count} draws by Rubin's rules{scale}"
+    return Estimate(back(mean), back(mean - half), back(mean + half), method=method, **facts)

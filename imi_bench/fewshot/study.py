@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arguments import checked
+from imi_bench.arrays import Strings
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.budget import most, repeated, shots_of
 from imi_bench.fewshot.contamination import check
 from imi_bench.fewshot.curves import FewShot, Point
-from imi_bench.fewshot.design import SHOTS, Design
+from imi_bench.fewshot.design import SHOTS, Apart, Design
 from imi_bench.fewshot.loading import (
     ObserversLike,
     encoder_of,
@@ -29,11 +30,11 @@ from imi_bench.fewshot.loading import (
     observers_of,
     parameters_of,
 )
-from imi_bench.fewshot.means import over_draws, two_way_mean
+from imi_bench.fewshot.means import draws_of, over_draws, two_way_mean
 from imi_bench.fewshot.record import claim, write
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import BothOrders, InContext, order_table
-from imi_bench.observers.incontext.shots import set_aside
+from imi_bench.observers.incontext.pools import Group, Near, ShotsFrom
 from imi_bench.observers.protocol import Encoder
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.scores.report import score
@@ -58,6 +59,8 @@ def fewshot(
     ablations: Sequence[str] = (),
     repeats: int = 50,
     seed: int = 0,
+    shots_from: ShotsFrom = "any",
+    near: Near = "drop",
     pool: str | Path | Trials | None = None,
     people: Study | AnswersLike | None = None,
     baselines: Sequence[DecisionsLike] = (),
@@ -82,7 +85,7 @@ def fewshot(
         As `imi_bench.fewshot.loading.observers_of`; several make a family.
     trials : str, Path or Trials
         What `imi_bench.read_trials` reads.
-    shots, draws, pool_units, ablations, repeats, seed
+    shots, draws, pool_units, ablations, repeats, seed, shots_from, near
         As in `Design`; the pool holds as many units as the most shots if left out.
     pool : str, Path or Trials, optional
         Where solved trials come from; else some units of `trials` are set aside.
@@ -130,6 +133,8 @@ def fewshot(
         tuple(ablations),  # type: ignore[arg-type]
         repeats,
         seed,
+        shots_from,
+        near,
     )
     kept = ledger_in(out, ledger, max_requests=max_requests, max_cost=max_cost)
     family = observers_of(observers, ledger=kept, device=device, dtype=dtype, seed=seed)
@@ -166,18 +171,19 @@ def study(
     tell: Tell = lambda _line: None,
 ) -> FewShot:
     """Run a study of loaded observers; `fewshot` says what the rest is."""
-    shown, tests, dropped = set_aside(trials, units=design.pool_units, seed=design.seed, pool=pool)
+    apart = design.apart(trials, pool)
+    tests = apart.tests
     others = [DecisionVariables.read(one) for one in baselines]
     known, compared = _baselines(tests, people, others)
     facts = claim(out, family, trials, design=design, pool=pool, force=force)
     # first, because it needs no model and may refuse
-    found = check(tests, pool=shown, folder=images_of_training, embedding=encoder_of(crops_by))
+    found = check(tests, pool=apart.pool, folder=images_of_training, embedding=encoder_of(crops_by))
     frames, points, letters, flips = [], [], [], []
     for name, observer in family.items():
-        asked = _Asked(name, observer, shown, tests, design, tell)
+        asked = _Asked(name, observer, apart, design, tell)
         runs = asked.all_cells()
         frames += [run.frame for run in runs]
-        letters += [run.letters for run in runs]
+        letters += [row for run in runs for row in run.letters]
         points += asked.points(runs, people)
         flips += asked.flips(runs)
     made = FewShot(
@@ -185,8 +191,8 @@ def study(
         answers=pd.concat(frames, ignore_index=True),
         trials=len(tests),
         units=len(np.unique(tests.index.unit_id.astype(str))),
-        pool_units=design.pool_units,
-        dropped=dropped,
+        pool_units=apart.units,
+        dropped=apart.dropped,
         parameters=dict(parameters or {}),
         baselines=known,
         compared=compared,
@@ -212,7 +218,7 @@ class _Run:
     decisions: DecisionVariables
     frame: pd.DataFrame
     habits: Mapping[str, Any]
-    letters: Mapping[str, Any]
+    letters: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,42 +227,44 @@ class _Asked:
 
     name: str
     observer: InContext
-    pool: Trials
-    tests: Trials
+    apart: Apart
     design: Design
     tell: Tell
 
     def all_cells(self) -> list[_Run]:
         return [self._cell(*cell) for cell in self.design.cells()]
 
-    def _with(self, count: int, draw: int, ablation: Any) -> InContext:
-        shots = shots_of(
-            self.observer, self.pool, count, draw, design=self.design, ablation=ablation
-        )
+    def _with(self, pool: Trials, count: int, draw: int, ablation: Any) -> InContext:
+        shots = shots_of(self.observer, pool, count, draw, design=self.design, ablation=ablation)
         return self.observer.with_shots(shots)
 
     def _cell(self, count: int, draw: int, ablation: Any) -> _Run:
         """One observer on all tests, asked once a prompt: the ledger knows what was asked."""
-        made = self._with(count, draw, ablation)
-        blind = self.tests.blind(seed=self.design.seed)
-        shown = blind.without_key()
-        found = made.both_orders(shown)
-        free = {key: one.difference for key, one in made.letters(shown).items()}
-        decisions, frame = _answers(self.name, found, blind)
+        blind = self.apart.tests.blind(seed=self.design.seed)
         cell = {"observer": self.name, "shots": count, "ablation": ablation, "draw": draw}
         names = {"content_free": "content-free", "unconditional": "unconditional"}
-        letters = {**cell, **{key: free.get(said, math.nan) for key, said in names.items()}}
+        letters, parts = [], []
+        for group in self.apart.groups(count):
+            made = self._with(group.pool, count, draw, ablation)
+            shown = blind.without_key(group.rows)
+            parts.append((group, made.both_orders(shown)))
+            free = {key: one.difference for key, one in made.letters(shown).items()}
+            own = {key: free.get(said, math.nan) for key, said in names.items()}
+            letters.append({**cell, "shots_from": group.label, **own})
+        found, source = _together(parts, len(blind))
+        decisions, frame = _answers(self.name, found, blind)
+        frame = frame.assign(**cell, shots_from=source)
         spent = ""
-        if made.ledger is not None:
-            spent = f"; {made.ledger.requests:,} requests"
-            if getattr(made.model, "price_in", 0):
-                spent += f", {made.ledger.spent():.4g} spent"
+        if (ledger := self.observer.ledger) is not None:
+            spent = f"; {ledger.requests:,} requests"
+            if getattr(self.observer.model, "price_in", 0):
+                spent += f", {ledger.spent():.4g} spent"
         ablated = "" if ablation == "none" else f", {ablation} shuffled"
         self.tell(
             f"{self.name}, {count} shots, draw {draw + 1}{ablated}: "
             f"{decisions.credit.mean():.3f} correct{spent}"
         )
-        return _Run(count, ablation, decisions, frame.assign(**cell), found.report(), letters)
+        return _Run(count, ablation, decisions, frame, found.report(), tuple(letters))
 
     def points(self, runs: Sequence[_Run], people: Study | None) -> list[Point]:
         cells = dict.fromkeys((run.count, run.ablation) for run in runs)
@@ -272,14 +280,16 @@ class _Asked:
 
     def flips(self, runs: Sequence[_Run]) -> list[dict[str, Any]]:
         """Ask some trials a second time, past the ledger's first answers."""
-        chosen = repeated(self.tests, self.design)
+        chosen = repeated(self.apart.tests, self.design)
         if chosen is None:
             return []
         blind = chosen.blind(seed=self.design.seed)
         asked = most(self.design)
-        second, _ = _answers(
-            self.name, self._with(*asked).both_orders(blind.without_key(), again=True), blind
-        )
+        parts = []
+        for group in self.apart.groups(asked[0], chosen):
+            made = self._with(group.pool, *asked)
+            parts.append((group, made.both_orders(blind.without_key(group.rows), again=True)))
+        second, _ = _answers(self.name, _together(parts, len(chosen))[0], blind)
         run = next(run for run in runs if (run.count, run.ablation) == (asked[0], asked[2]))
         rows = rows_of(second.trial_id, among=run.decisions.trial_id)
         pair = np.stack([run.decisions.toward_correct[rows], second.toward_correct])
@@ -298,6 +308,17 @@ class _Asked:
                 "largest": float(np.abs(pair[0] - pair[1]).max()) if asked_twice else math.nan,
             }
         ]
+
+
+def _together(parts: Sequence[tuple[Group, BothOrders]], count: int) -> tuple[BothOrders, Strings]:
+    """Answers of all groups in the order of the tests, and the group of each test."""
+    pairs: list[Any] = [None] * count
+    labels = np.full(count, "", dtype=object)
+    for group, found in parts:
+        labels[group.rows] = group.label
+        for row, pair in zip(group.rows.tolist(), found.pairs, strict=True):
+            pairs[row] = pair
+    return BothOrders(*(tuple(order) for order in zip(*pairs, strict=True))), labels
 
 
 def _answers(
@@ -349,7 +370,10 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
     if people is not None:
         reports = [score(run.decisions, people, by=(), seed=seed) for run in runs]
         for score_name, shown in _PEOPLE_SCORES.items():
-            against[shown] = over_draws([r.scores[score_name].estimate for r in reports])
+            against[shown] = over_draws(
+                [r.scores[score_name].estimate for r in reports],
+                correlation=shown == "agreement",
+            )
     return Point(
         observer=name,
         shots=runs[0].count,
@@ -369,9 +393,7 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
 def _accuracy(frame: pd.DataFrame) -> Estimate:
     if not frame["status"].isin(["ok", "tie"]).any():
         return Estimate.undefined("no trial has an answer")
-    return two_way_mean(
-        frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), frame["draw"].to_numpy()
-    )
+    return two_way_mean(frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), draws_of(frame))
 
 
 def _baselines(

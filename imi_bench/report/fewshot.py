@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.fewshot.budget import most, shots_of
-from imi_bench.fewshot.curves import KEYS, FewShot
+from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, with_bars
 from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
-from imi_bench.observers.incontext.shots import set_aside
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions, sha256_bytes
 from imi_bench.report.style import INK, MUTED, as_svg, new_canvas, styled
+from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import Trials
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 PAGE = "index.html"
 _COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
 _FOLDER = "prompts"
+_PEOPLE = {
+    "bits": "Calibrated out of fold; 0: no better than a coin at predicting an answer of people.",
+    "agreement": "Correlation of predicted with observed shares of right answers, over units.",
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,17 @@ def _figures(found: FewShot) -> list[_Figure]:
             "curves",
         )
     ]
+    with suppress(InputError):  # no people
+        for of, title in (("bits", "Bits"), ("agreement", "Agreement with people")):
+            made.append(
+                _drawn(
+                    f"{title} and the number of solved trials",
+                    f"{MEASURES[of]} against the number of solved trials, a line an observer",
+                    partial(found.plot, of=of),
+                    "Bars: 95 % intervals over draws by Rubin's rules. " + _PEOPLE[of],
+                    of,
+                )
+            )
     for column in ("mode", "difficulty"):
         table = found.by(column)
         if table[column].nunique() > 1:
@@ -147,7 +163,7 @@ def _figures(found: FewShot) -> list[_Figure]:
                 "Accuracy and parameters",
                 "Proportion correct against parameters, a line a number of solved trials",
                 found.plot_parameters,
-                "Of the family's models.",
+                f"{interval} Models of the family that are of known size.",
                 "parameters",
             )
         )
@@ -162,12 +178,20 @@ def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: 
         ax.grid(axis="x", visible=False)
         for text in ax.texts:
             text.set_color(MUTED)
-        if (legend := ax.get_legend()) is not None:
-            legend.set_frame_on(False)
-            legend.set_loc("lower left")  # above the axes, where no bar runs through it
-            legend.set_bbox_to_anchor((0.0, 1.0))
-            for text in legend.get_texts():
-                text.set_color(INK)
+        lines, labels = ax.get_legend_handles_labels()
+        # above the axes, where no bar runs through it
+        legend = ax.legend(
+            lines,
+            labels,
+            frameon=False,
+            fontsize=8,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=1 if len(labels) < 3 else 2,
+        )
+        canvas.set_figheight(3.8 + 0.18 * math.ceil(len(labels) / 2))
+        for text in legend.get_texts():
+            text.set_color(INK)
         return _Figure(title, alt, as_svg(canvas, name), caption)
 
 
@@ -176,17 +200,17 @@ def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:
         plain = table[table["ablation"] == "none"]
         counts = sorted(plain["shots"].unique())
         place = {c: -1.0 if c == 0 else math.log2(c) for c in counts}
-        several = plain["observer"].nunique() > 1
+        observers, levels = (plain[key].unique().tolist() for key in ("observer", column))
+        several = len(observers) > 1
         for number, ((observer, level), own) in enumerate(plain.groupby(["observer", column])):
-            x = [place[c] + 0.04 * number for c in own["shots"]]
-            errors = [own["accuracy"] - own["low"], own["high"] - own["accuracy"]]
-            ax.errorbar(
-                x,
-                own["accuracy"],
-                yerr=np.nan_to_num(errors),
-                marker="os^vPX"[number % 6],
-                capsize=3,
-                label=f"{observer}, {level}" if several else str(level),
+            at = observers.index(observer), levels.index(level)
+            with_bars(
+                ax,
+                [place[c] + 0.04 * number for c in own["shots"]],
+                [Estimate(*row) for row in own[["accuracy", "low", "high"]].to_numpy().tolist()],
+                f"{observer}, {level}" if several else str(level),
+                colour=at[0] if several else at[1],
+                dash=at[1] if several else 0,
             )
         ax.axhline(0.5, linewidth=1, color="0.6")
         ax.set_xticks([place[c] for c in counts], [str(c) for c in counts])
@@ -247,6 +271,15 @@ def _cell(value: Any) -> str:
 
 def _tables(found: FewShot) -> list[_Table]:
     points = found.to_frame()
+    points["bits"], points["agreement"] = (
+        [
+            _cell(value) if math.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+            for value, low, high in zip(
+                points[name], points[f"{name}_low"], points[f"{name}_high"], strict=True
+            )
+        ]
+        for name in ("bits", "agreement")
+    )
     scores = [*KEYS, "accuracy", "low", "high", "bits", "agreement", "coverage"]
     habits = [*KEYS, "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass"]
     made = [
@@ -255,6 +288,7 @@ def _tables(found: FewShot) -> list[_Table]:
             "Proportion correct; bits and agreement with people where people answered.",
             points[scores],
         ),
+        _gain(found),
         _table(
             "Gaps to others",
             "Proportion correct minus that of each baseline, paired by trial.",
@@ -291,6 +325,41 @@ def _tables(found: FewShot) -> list[_Table]:
     return [table for table in made if table.rows]
 
 
+_TERMS = {
+    "(Intercept)": "odds at one solved trial",
+    "doublings": "each doubling of the solved trials",
+    "tenfold": "tenfold parameters",
+    "doublings:tenfold": "tenfold parameters, on the factor of each doubling",
+}
+
+
+def _gain(found: FewShot) -> _Table:
+    """The mixed model's fixed effects as odds ratios; no rows where there is none."""
+    try:
+        fitted = found.gain()
+    except NotEnoughDataError:
+        return _Table("", "", (), ())
+    frame = fitted.to_frame()
+    shown = pd.DataFrame(
+        {
+            "effect": [_TERMS.get(term, term) for term in frame["term"]],
+            "odds multiplied by": np.exp(frame["estimate"]),
+            "low": np.exp(frame["low"]),
+            "high": np.exp(frame["high"]),
+            "p": ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in frame["p"]],
+        }
+    )
+    random = fitted.random_frame()
+    spread = ", ".join(
+        f"{group} {sd:.2f}" for group, sd in zip(random["group"], random["sd"], strict=True)
+    )
+    lead = (
+        f"{fitted.title}. Over answers with one solved trial or more; ties and missing answers are "
+        f"left out. Standard deviations on the logit: {spread}."
+    )
+    return _table("Gain from solved trials: a mixed model", lead, shown)
+
+
 # -- prompts ---------------------------------------------------------------------------------
 
 
@@ -305,22 +374,24 @@ def _prompts(
 ) -> list[dict[str, Any]]:
     """Some trials with the most solved trials of the first draw: prompt, answers, verdict."""
     shots, draw, ablation = most(design)
-    pool, tests, _ = set_aside(given[0], units=design.pool_units, seed=design.seed, pool=given[1])
+    apart = design.apart(*given)
     rows = found.answers
     cell = (rows["observer"] == name) & (rows["shots"] == shots) & (rows["draw"] == draw)
     own = rows[cell & (rows["ablation"] == ablation)].reset_index(drop=True)
-    made = observer.with_shots(
-        shots_of(observer, pool, shots, draw, design=design, ablation=ablation)
-    )
-    blind = tests.blind(seed=design.seed)
+    blind = apart.tests.blind(seed=design.seed)
     if blind.key is None:
         return []
+    asked: dict[int, InContext] = {}
+    for group in apart.groups(shots):
+        drawn = shots_of(observer, group.pool, shots, draw, design=design, ablation=ablation)
+        asked |= dict.fromkeys(group.rows.tolist(), observer.with_shots(drawn))
     place = {trial: row for row, trial in enumerate(blind.key.index.trial_id)}
     shown = []
     for row in _chosen(own["value"].to_numpy(dtype=float), count):
         one = own.iloc[row]
-        prompt = made.prompt(blind.without_key(), place[one["trial_id"]])
-        strong = "A" if blind.key.first_is_positive[place[one["trial_id"]]] else "B"
+        at = place[one["trial_id"]]
+        prompt = asked[at].prompt(blind.without_key(), at)
+        strong = "A" if blind.key.first_is_positive[at] else "B"
         shown.append(
             {
                 "title": f"{one['trial_id']}, {name}, {shots} solved trials",
@@ -358,15 +429,19 @@ def _verdict(one: pd.Series, strong: str) -> str:
 def _turns(prompt: Prompt, folder: Path) -> list[dict[str, Any]]:
     turns = []
     for number, one in enumerate(prompt):
-        parts = [
-            {"text": part, "image": "", "side": 0}
-            if isinstance(part, str)
-            else {"text": "", "image": _written(part, folder), "side": part.shape[1]}
-            for part in one.parts
-        ]
+        blocks: list[dict[str, Any]] = []  # words, and the images that follow them
+        for part in one.parts:
+            if isinstance(part, str):
+                blocks.append({"text": part, "images": []})
+                continue
+            if not blocks:
+                blocks.append({"text": "", "images": []})
+            blocks[-1]["images"].append({"file": _written(part, folder), "side": part.shape[1]})
         solved = one.answer is not None
         title = f"Solved trial {number + 1}" if solved else "The trial asked"
-        turns.append({"title": title, "parts": parts, "answer": one.answer or "", "solved": solved})
+        turns.append(
+            {"title": title, "blocks": blocks, "answer": one.answer or "", "solved": solved}
+        )
     return turns
 
 

@@ -33,10 +33,17 @@ def test_the_curve_is_the_mechanism_s(script: ModuleType, tmp_path: Path) -> Non
     tests, pool = script.worlds_of_the_test(0)
     made = script.load(str(weights))
     found = imi.fewshot(
-        made, tests, pool=pool, shots=(0, 1, 4), draws=4, ablations=("labels",), repeats=0
+        made,
+        tests,
+        pool=pool,
+        shots=(0, 1, 4),
+        draws=4,
+        ablations=("labels",),
+        repeats=0,
+        near="keep",
     )
     kept = tests.take(np.isin(tests.index.trial_id, found.answers["trial_id"].unique()))
-    solved, _, _ = script.set_aside(tests, units=4, pool=pool)
+    solved, _, _ = script.set_aside(tests, units=4, pool=pool, near="keep")
     assert found.pool_units == 4
     for (shots, ablation, draw), own in found.answers.groupby(["shots", "ablation", "draw"]):
         known = script.by_hand(made.model, kept, solved, shots=shots, draw=draw, ablation=ablation)

@@ -22,6 +22,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.incontext.chat import Chat
 from imi_bench.observers.incontext.ledger import BudgetError, Ledger
 from imi_bench.observers.incontext.observer import InContext, order_table
+from imi_bench.observers.incontext.pools import set_aside
 from imi_bench.observers.incontext.prompt import (
     GREY,
     Prompt,
@@ -38,7 +39,7 @@ from imi_bench.observers.incontext.scoring import (
     parsed,
     scored,
 )
-from imi_bench.observers.incontext.shots import Shots, set_aside
+from imi_bench.observers.incontext.shots import Shots
 from imi_bench.replay.runner import replay
 from imi_bench.tables import Trials
 

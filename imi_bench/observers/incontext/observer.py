@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, LeakageError, UnknownNameError
 from imi_bench.observers.incontext.ledger import Ledger
+from imi_bench.observers.incontext.pools import Near
 from imi_bench.observers.incontext.prompt import (
     LAYOUTS,
     WORDING_VERSION,
@@ -207,7 +208,7 @@ class InContext:
         Raises
         ------
         LeakageError
-            A trial shows a picture of the shots.
+            A trial shows a picture of the shots, or one nearly equal.
         """
         if self.shots is not None:
             used = np.unique(
@@ -215,7 +216,7 @@ class InContext:
                     [trials.positive.ravel(), trials.negative.ravel(), trials.queries.ravel()]
                 )
             )
-            self.shots.require_disjoint(trials.images.hashes[used].tolist())
+            self.shots.require_disjoint(trials.images, used)
         answers: list[Scored] = []
         for prompts in self._prompts(trials):
             answers += self._ask(prompts, again=again)
@@ -382,6 +383,9 @@ def from_name(
     *,
     shots: int = 0,
     pool: str = "",
+    pool_network: str = "",
+    pool_layer: str = "",
+    near: Near = "drop",
     draw: int = 0,
     layout: Layout = "sheets",
     side: int = 224,
@@ -406,6 +410,10 @@ def from_name(
         As in `Shots`; shots above 0 need `pool`.
     pool : str
         Folder or table of the trials that shots are drawn from.
+    pool_network, pool_layer : str
+        Draw them from the trials of that network or layer alone.
+    near : {"drop", "keep"}
+        Refuse tests with a picture nearly equal to one of the shots, or keep them.
     layout, side
         As in `InContext`.
     ledger : str
@@ -428,13 +436,14 @@ def from_name(
     drawn = None
     if shots:
         drawn = Shots(
-            _pool(pool, shots),
+            _pool(pool, shots, network=pool_network, layer=pool_layer),
             shots,
             draw=draw,
             seed=seed,
             layout=layout,
             side=side,
             ablation=ablation,
+            near=near,
         )
     kept = Ledger(ledger or _default_ledger(), max_requests=max_requests, max_cost=max_cost)
     model: Any
@@ -469,7 +478,7 @@ def _shown(name: str, kind: str, model: str, *, shots: int, draw: int, layout: s
     return f"vlm:{kind}/{model}" + (f"?{options}" if options else "")
 
 
-def _pool(path: str, count: int) -> Trials:
+def _pool(path: str, count: int, *, network: str, layer: str) -> Trials:
     if not path:
         raise InputError(
             "solved trials need a pool",
@@ -478,7 +487,14 @@ def _pool(path: str, count: int) -> Trials:
         )
     from imi_bench.stimuli.trial_files import read_trials
 
-    return read_trials(path)
+    read = read_trials(path)
+    for name, wanted in (("network", network), ("layer", layer)):
+        if wanted:
+            own = getattr(read.index, name).astype(str)
+            if wanted not in own:
+                raise UnknownNameError.among(wanted, np.unique(own).tolist(), kind=f"pool_{name}")
+            read = read.take(np.flatnonzero(own == wanted))
+    return read
 
 
 def _default_ledger() -> Path:

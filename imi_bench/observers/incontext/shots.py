@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -11,9 +10,12 @@ import numpy as np
 
 from imi_bench.arrays import Ints
 from imi_bench.errors import InputError, LeakageError, NotEnoughDataError
+from imi_bench.observers.incontext.pools import NEAR, Near
 from imi_bench.observers.incontext.prompt import OPTIONS, Layout, Shown, lay_out
 from imi_bench.provenance import generator, sha256_json
+from imi_bench.stimuli.likeness import Likeness
 from imi_bench.tables import Trials
+from imi_bench.tables.images import Images
 
 Ablation = Literal["none", "labels", "images"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
@@ -35,6 +37,8 @@ class Shots:
     layout : {"sheets", "separate"}
     side : int
         Pixels of an image's side.
+    near : {"drop", "keep"}
+        Whether tests that show a picture nearly equal to one of these are refused.
     ablation : {"none", "labels", "images"}
         ``labels``: answers drawn at random; ``images``: the references of each shot are another
         shot's, so that its answer follows from nothing.
@@ -52,10 +56,15 @@ class Shots:
     layout: Layout = "sheets"
     side: int = 224
     ablation: Ablation = "none"
+    near: Near = "drop"
 
     def __post_init__(self) -> None:
         if self.ablation not in ABLATIONS:
             raise InputError("unknown ablation", found=self.ablation, wanted=" or ".join(ABLATIONS))
+        if self.near not in NEAR:
+            raise InputError(
+                "unknown way with near pictures", found=self.near, wanted=" or ".join(NEAR)
+            )
         if self.count < 0:
             raise InputError("a number of shots", found=self.count, wanted="0 or more")
         if len(self._order) < self.count:
@@ -114,22 +123,18 @@ class Shots:
         return tuple(made)
 
     @cached_property
-    def image_hashes(self) -> frozenset[str]:
-        """Content hashes of every image that is shown."""
+    def image_rows(self) -> Ints:
+        """Rows of the pool's images that are shown."""
         rows = self.rows
         if self.ablation == "images" and len(self._order):
             rows = np.append(rows, self._order[self.count % len(self._order)])
-        used = np.concatenate(
-            [
-                part[rows].ravel()
-                for part in (self.pool.positive, self.pool.negative, self.pool.queries)
-            ]
-        )
-        return (
-            frozenset(self.pool.images.hashes[np.unique(used)].tolist())
-            if len(rows)
-            else (frozenset())
-        )
+        parts = (self.pool.positive, self.pool.negative, self.pool.queries)
+        return np.unique(np.concatenate([part[rows].ravel() for part in parts]))
+
+    @cached_property
+    def image_hashes(self) -> frozenset[str]:
+        """Content hashes of every image that is shown."""
+        return frozenset(self.pool.images.hashes[self.image_rows].tolist())
 
     def describe(self) -> dict[str, Any]:
         """What can change an answer, as a JSON object."""
@@ -144,21 +149,31 @@ class Shots:
             "shown": sha256_json([ids, list(self.answers), sorted(self.image_hashes)]),
         }
 
-    def require_disjoint(self, image_hashes: Iterable[str]) -> None:
-        """Refuse tests that show a picture of the prompt.
+    def require_disjoint(self, images: Images, rows: Ints) -> None:
+        """Refuse tests that show a picture of the prompt, or (unless kept) one nearly equal.
 
         Raises
         ------
         LeakageError
-            If any image is among those of the shots.
+            If any image is, or is near, one of the shots.
         """
-        shared = self.image_hashes & set(image_hashes)
+        if not self.count:
+            return
+        names = images.hashes[rows].astype(str)
+        shared = sorted(self.image_hashes & set(names.tolist()))
+        said = "are"
+        if not shared:
+            mine = Likeness.of(self.pool.images, self.image_rows)
+            alike = Likeness.of(images, rows).alike(mine, near=self.near == "drop")
+            shared = sorted(names[alike].tolist())
+            said = "are, or nearly are,"
         if shared:
             raise LeakageError(
-                "images of the prompt's solved trials are among those tested",
-                found=f"{len(shared)} images (such as {min(shared)[:12]})",
+                f"images of the prompt's solved trials {said} among those tested",
+                found=f"{len(shared)} images (such as {shared[0][:12]})",
                 wanted="none",
-                do="draw the shots from other units, or drop the trials that share images",
+                do="draw the shots from other units, or drop the trials that share images"
+                + ("" if said == "are" else "; near=keep allows nearly equal ones"),
             )
 
     def _pixels(self, row: int) -> Any:
@@ -166,62 +181,3 @@ class Shots:
 
     def _by_content(self, rows: Ints) -> list[int]:
         return sorted(map(int, rows), key=lambda row: str(self.pool.images.hashes[row]))
-
-
-def set_aside(
-    trials: Trials, *, units: int, seed: int = 0, pool: Trials | None = None
-) -> tuple[Trials, Trials, tuple[str, ...]]:
-    """Split trials into a pool of some units for shots and the rest for tests.
-
-    Parameters
-    ----------
-    trials : Trials
-    units : int
-        Units of the pool, drawn by the seed.
-    seed : int
-    pool : Trials, optional
-        Where solved trials come from instead; then all of `trials` are to be tested.
-
-    Returns
-    -------
-    pool, tests : Trials
-        No unit and no picture stands in both: trials of the tests that show a picture of the pool
-        (or are about a unit of the one given) are dropped.
-    dropped : tuple of str
-        Their ids.
-
-    Raises
-    ------
-    NotEnoughDataError
-        Nothing is left to test.
-    """
-    index = trials.index
-    known = np.unique((index if pool is None else pool.index).unit_id.astype(str))
-    enough = units < len(known) if pool is None else units <= len(known)
-    if not enough:
-        raise NotEnoughDataError(
-            "too few units to set some aside", found=f"{len(known)} units", wanted=f"> {units}"
-        )
-    rng = generator(seed, "pool")
-    chosen = set(rng.permutation(known)[:units].tolist())
-    source = trials if pool is None else pool
-    inside = np.array([unit in chosen for unit in source.index.unit_id], dtype=bool)
-    made = source.take(np.flatnonzero(inside & ~source.index.catch))
-    shown = made.images.hashes[made.image_rows].tolist()
-    hashes = np.isin(trials.images.hashes.astype(str), np.array(shown, dtype=str))
-    cells = np.hstack([trials.positive, trials.negative, trials.queries])
-    touched = hashes[cells].any(axis=1)
-    rest = ~index.catch
-    same = np.array([unit in chosen for unit in index.unit_id], dtype=bool)
-    if pool is None:
-        rest &= ~same
-    else:
-        touched |= same
-    tests = np.flatnonzero(rest & ~touched)
-    if not len(tests):
-        raise NotEnoughDataError(
-            "every other trial shares a picture with the shots",
-            found=f"{int(rest.sum())} trials",
-            do="give the shots from other units and images with --pool",
-        )
-    return made, trials.take(tests), tuple(index.trial_id[rest & touched].tolist())

@@ -8,6 +8,7 @@ not fit is an error.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -237,8 +238,8 @@ class Transformer:
             if self._prefix is None or self._prefix[0] != key:
                 text = self._text(prompt.shots, asking=False)
                 before = self._inputs(text, prompt.shots)
-                past = self.model(**before, use_cache=True).past_key_values
-                self._prefix = (key, before, past)
+                past = self.model(**before, use_cache=True)
+                self._prefix = (key, before, past_of(past))
                 self._check(inputs)
             usable = self._prefix is not None
             return self._after_prefix(inputs) if usable else self.model(**inputs).logits[0, -1]
@@ -257,7 +258,8 @@ class Transformer:
             name: value if name == "attention_mask" else _beyond(value, before.get(name))
             for name, value in inputs.items()
         }
-        return self.model(**rest, past_key_values=copy.deepcopy(past)).logits[0, -1]
+        rest[past_name(self.model)] = copy.deepcopy(past)
+        return self.model(**rest).logits[0, -1]
 
     def _check(self, inputs: dict[str, Any]) -> None:
         whole = self.model(**inputs).logits[0, -1].double().log_softmax(-1)
@@ -282,6 +284,16 @@ class Transformer:
         logits = self.model(**longer).logits[0, -len(tokens) - 1 : -1].double()
         given = logits.log_softmax(-1)
         return float(sum(given[place, token] for place, token in enumerate(tokens)))
+
+
+def past_name(model: Any) -> str:
+    """What a model calls the keys and values of what it has read: newer transformers say cache."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def past_of(output: Any) -> Any:
+    """Keys and values in what a model gave."""
+    return output.cache if "cache" in output else output.past_key_values
 
 
 def _beyond(value: Any, before: Any) -> Any:
