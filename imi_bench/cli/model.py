@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from imi_bench.cli.model_shown import draw, number, p_value, print_rows, print_tests
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from imi_bench.glmm.inference import Inference
     from imi_bench.glmm.result import GlmmResult
 
 model = typer.Typer(
@@ -51,57 +49,6 @@ def _load(path: Path, data: Path | None) -> GlmmResult:
     return result
 
 
-def _n(value: float, digits: int = 3) -> str:
-    return "-" if math.isnan(value) else f"{value:z.{digits}f}"
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else "<0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _print_tests(tests: Iterable[Inference], *, title: str, value: str = "estimate") -> None:
-    tests = list(tests)
-    bounds = any(not math.isnan(test.low) for test in tests)
-    finite = any(math.isfinite(test.df) for test in tests)
-    methods = {test.method for test in tests if math.isfinite(test.p)}
-    said = len(methods) > 1 or any(math.isnan(test.p) for test in tests)
-    columns = [
-        "",
-        value,
-        *(["low", "high"] if bounds else []),
-        "statistic",
-        *(["df"] if finite else []),
-        "p",
-    ]
-    print_table(
-        [*columns, *(["method"] if said else [])],
-        [
-            [
-                test.name,
-                _n(test.estimate),
-                *([_n(test.low), _n(test.high)] if bounds else []),
-                _n(test.statistic),
-                *([f"{test.df:g}" if math.isfinite(test.df) else "-"] if finite else []),
-                _p(test.p),
-                *([test.method if math.isfinite(test.p) else test.reason] if said else []),
-            ]
-            for test in tests
-        ],
-        title=title if said or not methods else f"{title} ({next(iter(methods))})",
-        right=columns[1:],
-    )
-
-
-def _draw(canvas: Any, path: Path | None) -> None:
-    if path is None:
-        return
-    from imi_bench.provenance import atomic_path
-
-    with atomic_path(path) as temporary:
-        canvas.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
-    note(f"drawn to {path}")
-
-
 @model.command("anova")
 def anova_command(
     models: Annotated[list[Path], typer.Argument(help="Two or more saved models.")],
@@ -122,7 +69,7 @@ def anova_command(
             [
                 str(k + 1),
                 row["parameters"],
-                *(_n(row[name], 2) for name in ("log_likelihood", "aic", "bic")),
+                *(number(row[name], 2) for name in ("log_likelihood", "aic", "bic")),
             ]
             for k, row in enumerate(found.models)
         ],
@@ -133,7 +80,13 @@ def anova_command(
     print_table(
         ("", "chi-squared", "df", "p", "method"),
         [
-            [f"{k + 2} against {k + 1}", _n(t.statistic, 2), f"{t.df:g}", _p(t.p), t.method]
+            [
+                f"{k + 2} against {k + 1}",
+                number(t.statistic, 2),
+                f"{t.df:g}",
+                p_value(t.p),
+                t.method,
+            ]
             for k, t in enumerate(found.tests)
         ],
         right=("chi-squared", "df", "p"),
@@ -149,7 +102,7 @@ def drop_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> No
     if as_json:
         print_json({"tests": tests})
     else:
-        _print_tests(tests, title="Without one term")
+        print_tests(tests, title="Without one term")
 
 
 @model.command("intervals")
@@ -176,7 +129,7 @@ def intervals_command(
     if as_json:
         print_json(found)
     else:
-        _print_tests(found.tests, title=f"{level:.0%} intervals")
+        print_tests(found.tests, title=f"{level:.0%} intervals")
 
 
 @model.command("variance")
@@ -199,9 +152,9 @@ def variance_command(
     print_table(
         ("part", "variance", "intraclass correlation"),
         [
-            ["fixed effects", _n(parts.fixed), ""],
-            *([g, _n(v), _n(parts.intraclass[g])] for g, v in parts.groups.items()),
-            ["an answer's own", _n(parts.residual), ""],
+            ["fixed effects", number(parts.fixed), ""],
+            *([g, number(v), number(parts.intraclass[g])] for g, v in parts.groups.items()),
+            ["an answer's own", number(parts.residual), ""],
         ],
         title=f"Variance on the scale of the linear predictor ({result.link})",
         right=("variance", "intraclass correlation"),
@@ -211,7 +164,7 @@ def variance_command(
         f"{parts.conditional_r2:.3f} with random effects\n"
     )
     if found:
-        _print_tests(found, title="Against a variance of zero", value="SD")
+        print_tests(found, title="Against a variance of zero", value="SD")
 
 
 @model.command("starts")
@@ -232,7 +185,7 @@ def starts_command(
         print_table(
             ("start", "logLik", "below", "distance (SE)"),
             [
-                [k + 1, _n(a, 4), _n(b, 6), _n(c, 4)]
+                [k + 1, number(a, 4), number(b, 6), number(c, 4)]
                 for k, (a, b, c) in enumerate(found.to_frame().to_numpy().tolist())
             ],
             right=("logLik", "below", "distance (SE)"),
@@ -269,14 +222,14 @@ def ranef_command(
     result = _load(saved, data)
     frame = conditional_effects(result, group=group, level=level)
     if plot is not None:
-        _draw(draw_caterpillar(result, group=group, level=level), plot)
+        draw(draw_caterpillar(result, group=group, level=level), plot)
     if as_json:
         print_json({"level": level, "effects": frame.to_dict("records")})
         return
     print_table(
         ("group", "level", "effect", "value", "low", "high"),
         [
-            [*row[:3], *(_n(float(v)) for v in (row[3], row[5], row[6]))]
+            [*row[:3], *(number(float(v)) for v in (row[3], row[5], row[6]))]
             for row in frame.to_numpy(dtype=object).tolist()
         ],
         right=("value", "low", "high"),
@@ -325,14 +278,14 @@ def means_command(
     tests = found.contrasts(by=by, adjust=cast(Any, adjust)) if contrasts else []
     if plot is not None:
         raw = raw_means(result, *variables, by=people) if people else None
-        _draw(found.plot(raw=raw).figure, plot)
+        draw(found.plot(raw=raw).figure, plot)
     if as_json:
         print_json({**found.to_json(), "contrasts": tests})
         return
     print_table(
         (*variables, found.quantity, "SE", "low", "high"),
         [
-            [*cell.values(), _n(e), _n(s), _n(a), _n(b)]
+            [*cell.values(), number(e), number(s), number(a), number(b)]
             for cell, e, s, a, b in zip(
                 found.cells, found.estimate, found.se, found.low, found.high, strict=True
             )
@@ -347,7 +300,7 @@ def means_command(
     if found.averaged:
         typer.echo(f"averaged over, levels equally: {', '.join(found.averaged)}")
     if tests:
-        _print_tests(tests, title="Differences")
+        print_tests(tests, title="Differences")
 
 
 def _values(text: str) -> tuple[str, list[str]]:
@@ -407,26 +360,12 @@ def predict_command(
     if as_json:
         print_json(found.to_json())
     elif out is None:
-        _print_rows(frame)
+        print_rows(frame)
 
 
 def _beside(source: Any, frame: Any) -> Any:
     clash = {name: f"{name}_predicted" for name in frame.columns if name in source.columns}
     return source.reset_index(drop=True).join(frame.rename(columns=clash))
-
-
-def _print_rows(frame: Any) -> None:
-    shown = frame.head(20)
-    print_table(
-        ("row", "estimate", "SE", "low", "high"),
-        [
-            [k + 1, _n(r.estimate), _n(r.se), _n(r.low), _n(r.high)]
-            for k, r in enumerate(shown.itertuples(index=False))
-        ],
-        right=("row", "estimate", "SE", "low", "high"),
-    )
-    if len(frame) > len(shown):
-        typer.echo(f"and {len(frame) - len(shown)} more rows (--out writes them all)")
 
 
 @model.command("simulate")
@@ -468,7 +407,7 @@ def residuals_command(
 
     found = simulated_residuals(_load(saved, data), n=n, seed=seed)
     if plot is not None:
-        _draw(found.plot()[0].figure, plot)
+        draw(found.plot()[0].figure, plot)
     if out is not None:
         with atomic_path(out) as temporary:
             found.to_frame().to_csv(temporary, index=False)
@@ -478,7 +417,7 @@ def residuals_command(
         return
     print_table(
         ("test", "times what is expected", "p"),
-        [[test.name, _n(test.estimate), _p(test.p)] for test in found.tests],
+        [[test.name, number(test.estimate), p_value(test.p)] for test in found.tests],
         title=f"Residuals by simulation ({n} data sets)",
         right=("times what is expected", "p"),
     )
@@ -502,7 +441,7 @@ def influence_command(
     columns = [group, "Cook's distance", *found.names]
     print_table(
         columns,
-        [[row[0], *(_n(v, 2) for v in row[1:])] for row in frame.itertuples(index=False)],
+        [[row[0], *(number(v, 2) for v in row[1:])] for row in frame.itertuples(index=False)],
         title="Without it: change of each estimate, in standard errors",
         right=columns[1:],
     )

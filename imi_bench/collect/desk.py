@@ -13,7 +13,8 @@ from imi_bench.collect.experiment import RATING_LEVELS, Experiment
 from imi_bench.collect.judgement import judge
 from imi_bench.collect.links import identity_of
 from imi_bench.collect.pictures import Addresses, Pictures
-from imi_bench.collect.store import Full, Session, Store
+from imi_bench.collect.session import Session
+from imi_bench.collect.store import Full, Store
 
 _COMMENT_CHARACTERS = 4_000
 LOCK_MS = 1490  # the page opens its buttons after 1,500 ms; clocks are rounded

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from imi_bench.collect.store import RUNNING, Store
+from imi_bench.collect.session import RUNNING
+from imi_bench.collect.store import Store
 from imi_bench.glmm.power import Plan as PowerPlan
 from imi_bench.glmm.power import smallest_slope
 from imi_bench.provenance import plain

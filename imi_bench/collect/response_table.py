@@ -9,7 +9,8 @@ import pandas as pd
 
 from imi_bench.collect.experiment import Screen
 from imi_bench.collect.judgement import criteria
-from imi_bench.collect.store import Session, Store, names
+from imi_bench.collect.session import Session, names
+from imi_bench.collect.store import Store
 from imi_bench.errors import NotComparableError, NotEnoughDataError
 from imi_bench.provenance import atomic_path
 from imi_bench.release.checks import (

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imi_bench.collect.experiment import Experiment, Screen
+from imi_bench.collect.experiment import Experiment, Screen, Task
 from imi_bench.collect.judgement import judge
 from imi_bench.collect.pictures import Addresses, Pictures
 from imi_bench.collect.server import PAGE_FILES
@@ -69,19 +69,7 @@ def write_static(experiment: Experiment, out: str | Path, *, task: int = 1) -> t
     }
     plan = experiment.plan
     page = {
-        "state": {
-            "session": "static",
-            "state": "consent",
-            "kind": plan.kind,
-            "feedback": plan.feedback,
-            "title": plan.title,
-            "contact": plan.contact,
-            "simulated_images": experiment.trials.simulated,
-            "mode": chosen.mode,
-            "references": len(blocks["main"][0].right),
-            "total": len(blocks["main"]),
-            "code": plan.completion_code,
-        },
+        "state": _first_state(experiment, chosen, blocks["main"]),
         "blocks": shown,
         # practice is always judged on the page; main trials only where people are told
         "answers": {
@@ -118,6 +106,24 @@ def write_static(experiment: Experiment, out: str | Path, *, task: int = 1) -> t
             "files can tell; use `collect serve`, or --no-feedback"
         )
     return tuple(said)
+
+
+def _first_state(experiment: Experiment, task: Task, main: Sequence[Screen]) -> dict[str, Any]:
+    """What the page is told when it opens, as a session of the server is."""
+    plan = experiment.plan
+    return {
+        "session": "static",
+        "state": "consent",
+        "kind": plan.kind,
+        "feedback": plan.feedback,
+        "title": plan.title,
+        "contact": plan.contact,
+        "simulated_images": experiment.trials.simulated,
+        "mode": task.mode,
+        "references": len(main[0].right),
+        "total": len(main),
+        "code": plan.completion_code,
+    }
 
 
 def _write_pages(folder: Path, page: dict[str, Any]) -> None:

@@ -10,67 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from imi_bench.collect.database import ANSWERS, PEOPLE, connect, readable
 from imi_bench.collect.experiment import Experiment, Screen, Task
-from imi_bench.documents import reading
+from imi_bench.collect.session import RUNNING, Session
 from imi_bench.errors import InputError, NotComparableError
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS experiment (
-  one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint TEXT NOT NULL, plan TEXT NOT NULL,
-  conditions TEXT NOT NULL, simulated INTEGER NOT NULL, secret BLOB NOT NULL, begun REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS sessions (
-  session TEXT PRIMARY KEY, public TEXT NOT NULL UNIQUE,
-  participant INTEGER NOT NULL UNIQUE, task INTEGER NOT NULL,
-  place INTEGER NOT NULL, seed INTEGER NOT NULL, script TEXT NOT NULL, state TEXT NOT NULL,
-  simulated INTEGER NOT NULL, begun REAL NOT NULL, seen REAL NOT NULL, consented REAL,
-  instructed REAL, instruction_seconds REAL, finished REAL, comment TEXT,
-  verdict TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (
-  session TEXT NOT NULL, block TEXT NOT NULL, number INTEGER NOT NULL, screen TEXT NOT NULL,
-  button INTEGER NOT NULL, correct INTEGER, rt REAL NOT NULL, received REAL NOT NULL,
-  PRIMARY KEY (session, block, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (
-  session TEXT NOT NULL, moment REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS sessions_task ON sessions (task, place);
-"""
-_PEOPLE = """
-CREATE TABLE IF NOT EXISTS people (
-  participant INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT UNIQUE, detail TEXT NOT NULL);
-"""
-# consent -> instructions -> practice -> main -> comment -> done; or refused, withdrawn, expired
-RUNNING = ("consent", "instructions", "practice", "main", "comment")
-
-
-@dataclass(frozen=True)
-class Session:
-    """One person's session, as stored."""
-
-    session: str
-    public: str
-    participant: int
-    task: int
-    place: int
-    seed: int
-    script: tuple[Screen, ...]
-    state: str
-    simulated: bool
-    begun: float
-    seen: float
-    consented: float | None
-    instructed: float | None
-    instruction_seconds: float | None
-    finished: float | None
-    comment: str | None
-    verdict: dict[str, Any] | None
 
 
 class Full(Exception):  # noqa: N818 - an answer, not a fault
@@ -109,10 +60,10 @@ class Store:
         if begin is None and not self.path.is_file():
             raise InputError("no such database", where=self.path, wanted="one that `serve` made")
         self._lock = threading.RLock()
-        with _readable(self.path):
+        with readable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._connect(self.path, _SCHEMA)
-            self._people = self._connect(self.people_path, _PEOPLE)
+            self._db = connect(self.path, ANSWERS)
+            self._people = connect(self.people_path, PEOPLE)
             if begin is not None:
                 self._claim(begin)
             row = self._db.execute(
@@ -120,7 +71,7 @@ class Store:
             ).fetchone()
         if row is None:
             raise InputError("a database without an experiment", where=self.path)
-        with _readable(self.path):
+        with readable(self.path):
             self.fingerprint: str = row[0]
             self.plan: dict[str, Any] = json.loads(row[1])
             self.conditions: dict[str, list[Any]] = json.loads(row[2])
@@ -195,7 +146,7 @@ class Store:
             There is none of that name.
         """
         columns = [field.name for field in fields(Session)]
-        with self._lock, _readable(self.path):
+        with self._lock, readable(self.path):
             row = self._db.execute(
                 f"SELECT {', '.join(columns)} FROM sessions WHERE session = ?",
                 (session,),
@@ -203,7 +154,7 @@ class Store:
         if row is None:
             raise InputError("no such session")
         values: dict[str, Any] = dict(zip(columns, row, strict=True))
-        with _readable(self.path):
+        with readable(self.path):
             values["script"] = tuple(map(Screen.from_json, json.loads(values["script"])))
             values["simulated"] = bool(values["simulated"])
             values["verdict"] = values["verdict"] and json.loads(values["verdict"])
@@ -219,13 +170,13 @@ class Store:
 
     def sessions(self) -> list[Session]:
         """All sessions, by participant."""
-        with self._lock, _readable(self.path):
+        with self._lock, readable(self.path):
             names = self._db.execute("SELECT session FROM sessions ORDER BY participant").fetchall()
         return [self.session(name) for (name,) in names]
 
     def answers(self, session: str | None = None) -> list[dict[str, Any]]:
         """Stored answers of one session or all, practice first, in the order they were given."""
-        with self._lock, _readable(self.path):
+        with self._lock, readable(self.path):
             rows = self._db.execute(
                 "SELECT session, block, number, screen, button, correct, rt, received FROM answers"
                 + ("" if session is None else " WHERE session = ?")
@@ -233,7 +184,7 @@ class Store:
                 () if session is None else (session,),
             ).fetchall()
         names = ("session", "block", "number", "screen", "button", "correct", "rt", "received")
-        with _readable(self.path):
+        with readable(self.path):
             return [
                 {
                     **dict(zip(names, row, strict=True)),
@@ -480,16 +431,6 @@ class Store:
         used = taken.get(best.number, set())
         return best, next(i for i in range(places) if i not in used)
 
-    def _connect(self, path: Path, schema: str) -> sqlite3.Connection:
-        new = not path.exists()
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        if new:
-            path.chmod(0o600)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.executescript(schema)
-        return db
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -500,19 +441,3 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        with reading("database of a collection", where=path):
-            yield
-    except sqlite3.Error as error:
-        raise InputError(
-            "cannot use the database", where=path, found=error, wanted="one that `serve` made"
-        ) from error
-
-
-def names(sessions: Sequence[Session]) -> dict[str, str]:
-    """Anonymous names by session: P0001 for the first participant."""
-    return {s.session: f"P{s.participant:04d}" for s in sessions}

@@ -29,6 +29,12 @@ __all__ = ["assemble"]
 _SETTLED = 2e-3  # as lme4's checkConv, which takes the largest element instead of the length
 
 
+_BORDER = (
+    "large border: theta is differenced, but the fixed effects' own block of the Hessian "
+    "is the working model's, which leaves out the curvature of log|A|"
+)
+
+
 def assemble(
     design: Design,
     *,
@@ -65,10 +71,7 @@ def assemble(
     inside = np.ix_(free & ~on_boundary, free & ~on_boundary)
     complete, remarks = _complete_hessian(minimum, hessian, free)
     if hessian is not None and design.family != "gaussian" and design.pattern.heavy:
-        remarks.append(
-            "large border: theta is differenced, but the fixed effects' own block of the Hessian "
-            "is the working model's, which leaves out the curvature of log|A|"
-        )
+        remarks.append(_BORDER)
     natural = change.T @ complete @ change
     covariance = np.full_like(natural, np.nan)
     covariance[inside] = 2.0 * np.linalg.pinv(natural[inside], hermitian=True)

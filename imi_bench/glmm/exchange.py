@@ -68,19 +68,20 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         "covariance": plain(result.covariance),
         "theta": dict(zip(result.theta_names, plain(result.theta), strict=True)),
         "theta_covariance": plain(result.theta_covariance),
-        "effects": [
-            {
-                "group": effect.group,
-                "names": list(effect.names),
-                "blocks": list(effect.blocks),
-                "sd": plain(effect.sd),
-                "corr": plain(effect.corr),
-                "levels": list(effect.levels),
-                "modes": plain(effect.modes),
-                "conditional_sd": plain(effect.conditional_sd),
-            }
-            for effect in result.random
-        ],
+        "effects": [_effect(effect) for effect in result.random],
+    }
+
+
+def _effect(effect: RandomEffects) -> dict[str, Any]:
+    return {
+        "group": effect.group,
+        "names": list(effect.names),
+        "blocks": list(effect.blocks),
+        "sd": plain(effect.sd),
+        "corr": plain(effect.corr),
+        "levels": list(effect.levels),
+        "modes": plain(effect.modes),
+        "conditional_sd": plain(effect.conditional_sd),
     }
 
 

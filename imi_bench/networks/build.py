@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imi_bench.arguments import checked
+from imi_bench.errors import InputError
 from imi_bench.executors import Executor
 from imi_bench.executors import chosen as choose_executor
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import collect_activations
-from imi_bench.networks.collection import open_images
+from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.exemplars import Design, Reading
 from imi_bench.networks.featurevis import Ascent
 from imi_bench.networks.memory import check_ascent
 from imi_bench.networks.recipe import PassRecipe, forget
 from imi_bench.networks.synthetic import References, compared, synthetic_references
-from imi_bench.networks.trial_folder import assemble_trials
+from imi_bench.networks.trial_folder import BuiltTrials, assemble_trials
 from imi_bench.networks.units import Unit, sample_units
 from imi_bench.places import refuse_inside
 from imi_bench.provenance import git_state, package_versions, write_json
@@ -127,6 +129,8 @@ def build_trials(
         Design(name, batches, references, cast("Reading", design))
         for name in dict.fromkeys(difficulties)
     ]
+    if not designs:
+        raise InputError("no trials asked", found="no difficulty", wanted="easy, hard95, ...")
     if out is not None and isinstance(images, str | Path):
         refuse_inside(Path(out), inputs=[Path(images)])
     recipe = PassRecipe(
@@ -141,20 +145,48 @@ def build_trials(
         device=device,
     )
     forget()
-    opened = recipe.open_images()
+    return _built(
+        recipe,
+        designs,
+        units=units,
+        crop=crop,
+        ascent=Ascent(steps=steps) if synthetic else None,
+        group=group or max(1, batch_size // references),
+        batch_size=batch_size,
+        precision=precision,
+        workers=workers,
+        out=None if out is None else Path(out),
+        executor=executor,
+    )
+
+
+def _built(
+    recipe: PassRecipe,
+    designs: Sequence[Design],
+    *,
+    units: int | Sequence[str | Unit],
+    crop: int | Literal["seen"] | None,
+    ascent: Ascent | None,
+    group: int,
+    batch_size: int,
+    precision: str,
+    workers: int,
+    out: Path | None,
+    executor: str | Executor,
+) -> Trials:
+    """Pass, visualisations (with an `ascent`) and trials of what a recipe opens, and the record."""
+    opened, seed, references = recipe.open_images(), recipe.seed, designs[0].references
     for one in designs:
         one.check(len(opened))
     loaded, who = recipe.open_network(), choose_executor(executor)
-    at_a_time = group or max(1, batch_size // references)
-    if synthetic:
-        check_ascent(loaded, group=at_a_time, images=references)
+    if ascent is not None:
+        check_ascent(loaded, group=group, images=references)
     started = time.perf_counter()
     chosen = _units(loaded, units, seed)
-    folder = None if out is None else Path(out)
     found = collect_activations(
         loaded,
         opened,
-        out=None if folder is None else folder / "activations",
+        out=None if out is None else out / "activations",
         layers=[],
         sampled=chosen,
         batch_size=batch_size,
@@ -164,24 +196,63 @@ def build_trials(
         recipe=recipe,
     )
     passed = time.perf_counter()
+    visualise = partial(
+        synthetic_references,
+        loaded,
+        n_images=references,
+        seed=seed,
+        ascent=ascent,
+        units_per_group=group,
+        executor=who,
+        recipe=recipe,
+    )
+    built, made = _assembled(
+        found,
+        opened,
+        designs=designs,
+        crop=crop,
+        seed=seed,
+        out=out,
+        visualise=None if ascent is None else visualise,
+    )
+    shares = {} if ascent is None else _share_beyond(made, found, out)
+    record = {
+        "command": "stimuli build",
+        "versions": package_versions(),
+        "git": git_state(),
+        "seed": seed,
+        **_about(loaded, opened, built),
+        **_about_designs(designs),
+        "crop": crop or 0,
+        "cautions": [*loaded.cautions, *opened.cautions, _shown(crop, loaded)],
+        "units": [str(one) for one in chosen],
+        "synthetic": shares or None,
+        "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
+    }
+    if out is not None:
+        found.covariates().to_parquet(out / "units.parquet", index=False)
+        write_json(out / "run.json", record)
+    return _with_findings(built.trials, record, shares)
+
+
+def _assembled(
+    found: Activations,
+    opened: ImageSet,
+    *,
+    designs: Sequence[Design],
+    crop: int | Literal["seen"] | None,
+    seed: int,
+    out: Path | None,
+    visualise: Callable[..., dict[Unit, References]] | None,
+) -> tuple[BuiltTrials, dict[Unit, References]]:
+    """The trials, and the visualisations beside them; in memory these lie nowhere for long."""
     made: dict[Unit, References] = {}
     with ExitStack() as stack:
-        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         def visualised(shown: Sequence[Unit]) -> dict[Unit, References]:
-            made.update(
-                synthetic_references(
-                    loaded,
-                    shown,
-                    folder=place / "visualisations",
-                    n_images=references,
-                    seed=seed,
-                    ascent=Ascent(steps=steps),
-                    units_per_group=at_a_time,
-                    executor=who,
-                    recipe=recipe,
-                )
-            )
+            if visualise is not None:
+                made.update(visualise(shown, folder=place / "visualisations"))
             return made
 
         built = assemble_trials(
@@ -190,42 +261,37 @@ def build_trials(
             designs=designs,
             crop=crop,
             seed=seed,
-            out=folder,
-            synthetic=visualised if synthetic else None,
+            out=out,
+            synthetic=None if visualise is None else visualised,
         )
-    shares = _share_beyond(made, found, folder) if synthetic else {}
-    record = {
-        "command": "stimuli build",
-        "versions": package_versions(),
-        "git": git_state(),
-        "seed": seed,
+    return built, made
+
+
+def _about(loaded: LoadedNetwork, opened: ImageSet, built: BuiltTrials) -> dict[str, Any]:
+    """What the record says of the network, the images and the trials."""
+    layers = layer_table(loaded.name, loaded.layers)[["layer", "type", "depth", "width"]]
+    return {
         "network": dict(loaded.record),
-        "network_layers": layer_table(loaded.name, loaded.layers)[
-            ["layer", "type", "depth", "width"]
-        ].to_dict("records"),
+        "network_layers": layers.to_dict("records"),
         "images": len(opened),
         "images_repeated": opened.repeated,
         "images_fingerprint": opened.fingerprint,
-        "difficulties": [one.difficulty for one in designs],
-        "design": design,
-        "batches": batches,
-        "references": references,
-        "crop": crop or 0,
-        "cautions": [*loaded.cautions, *opened.cautions, _shown(crop, loaded)],
-        "units": [str(one) for one in chosen],
-        "synthetic": shares or None,
         "left_out": [
             {"unit": str(one.unit), "difficulty": one.difficulty, "reason": one.reason}
             for one in built.left_out
         ],
         "trials": len(built.trials),
         "trials_hash": built.trials.hash,
-        "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
     }
-    if folder is not None:
-        found.covariates().to_parquet(folder / "units.parquet", index=False)
-        write_json(folder / "run.json", record)
-    return _with_findings(built.trials, record, shares)
+
+
+def _about_designs(designs: Sequence[Design]) -> dict[str, Any]:
+    return {
+        "difficulties": [one.difficulty for one in designs],
+        "design": designs[0].reading,
+        "batches": designs[0].batches,
+        "references": designs[0].references,
+    }
 
 
 def _with_findings(

@@ -194,15 +194,23 @@ def replay(
     if store not in (None, "float16"):
         raise InputError("unknown way to store codes", found=repr(store), wanted="float16")
     shared = _Sharing(chosen(executor), recipe or ObserverRecipe(observer))
-    given = (cache, batch_size, force, about, store, shared)
+    given: dict[str, Any] = {
+        "seed": seed,
+        "cache": cache,
+        "batch_size": batch_size,
+        "force": force,
+        "about": about,
+        "store": store,
+        "shared": shared,
+    }
     if out is None:
-        return _replayed(observer, trials, seed, None, *given)
+        return _replayed(observer, trials, out=None, **given)
     if out.exists() and not out.is_dir():
         raise InputError("not a folder", where=out, wanted="a folder for the run")
     if "path" in trials.source:
         refuse_inside(out, inputs=[Path(str(trials.source["path"]))])
     with exclusive(out):
-        return _replayed(observer, trials, seed, out, *given)
+        return _replayed(observer, trials, out=out, **given)
 
 
 @dataclass(frozen=True)
@@ -230,6 +238,7 @@ class _Sharing:
 def _replayed(
     observer: Observer,
     trials: Trials,
+    *,
     seed: int,
     out: Path | None,
     cache: Path | None,
@@ -255,25 +264,12 @@ def _replayed(
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
     folder = cache or default_folder()
     clock.stage("plan")
-
-    codes, encoded = None, Encoded()
-    if isinstance(observer, Encoder):
-        kind = f"codes-{RULES}" if store is None else f"codes-{RULES}-{store}"
-        where = folder / kind / identity["observer"]
-        shared.encode(plan, where, name=observer.name, stored=store)
-        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe(), stored=store)
-        encoded = encode_all(observer, plan, codes)
-    elif not isinstance(shared.executor, Local):
-        raise InputError(
-            "nothing to share",
-            where=observer.name,
-            found="an observer that encodes no single images",
-            do="leave --shard and --executor out",
-        )
+    codes, encoded = _codes(
+        observer, plan, folder, known_by=identity["observer"], store=store, shared=shared
+    )
     clock.stage("encode")
-    pairs = None
-    if isinstance(observer, PairObserver):
-        pairs = Pairs(observer, plan, folder / f"pairs-{RULES}" / identity["observer"])
+    kept = folder / f"pairs-{RULES}" / identity["observer"]
+    pairs = Pairs(observer, plan, kept) if isinstance(observer, PairObserver) else None
     answered = decide_all(
         observer,
         plan,
@@ -286,7 +282,6 @@ def _replayed(
     decisions = _with_key(answered, observer, plan, fitted_on=known)
     evidence, told = gather(observer, plan, codes)
     clock.stage("decide")
-
     record = {
         "command": "run",
         "observer": _about_observer(
@@ -296,14 +291,7 @@ def _replayed(
         "seed": seed,
         "stored": identity["stored"],
         "batch_size": plan.batch_size,
-        "images": {
-            "distinct": len(plan.images),
-            "embedded": encoded.count,
-            "failed": len(encoded.failures),
-            "cache_hits": 0
-            if codes is None
-            else len(plan.images) - encoded.count - len(encoded.failures),
-        },
+        "images": _about_images(plan, codes, encoded),
         "answers": _about_answers(answered),
         "evidence": told,
         "cache": {
@@ -319,6 +307,42 @@ def _replayed(
     if out is not None:
         record = write_run(out, trials, decisions, record, evidence=evidence)
     return Run(decisions, trials, record, evidence=evidence)
+
+
+def _codes(
+    observer: Observer,
+    plan: Plan,
+    folder: Path,
+    *,
+    known_by: str,
+    store: str | None,
+    shared: _Sharing,
+) -> tuple[Store | None, Encoded]:
+    """Codes of all images, by whoever runs the pieces; none of an observer that makes none."""
+    if isinstance(observer, Encoder):
+        kind = f"codes-{RULES}" if store is None else f"codes-{RULES}-{store}"
+        where = folder / kind / known_by
+        shared.encode(plan, where, name=observer.name, stored=store)
+        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe(), stored=store)
+        return codes, encode_all(observer, plan, codes)
+    if not isinstance(shared.executor, Local):
+        raise InputError(
+            "nothing to share",
+            where=observer.name,
+            found="an observer that encodes no single images",
+            do="leave --shard and --executor out",
+        )
+    return None, Encoded()
+
+
+def _about_images(plan: Plan, codes: Store | None, encoded: Encoded) -> dict[str, int]:
+    distinct, failed = len(plan.images), len(encoded.failures)
+    return {
+        "distinct": distinct,
+        "embedded": encoded.count,
+        "failed": failed,
+        "cache_hits": 0 if codes is None else distinct - encoded.count - failed,
+    }
 
 
 class _Clock:

@@ -123,26 +123,20 @@ def build(
     (60, True, 900)
     """
     networks = _networks(version, n_networks, seed=seed)
-    if n_batches < 1 or n_scenes < 200 * n_batches:
-        raise InputError(
-            "too few scenes", found=f"{n_scenes} for {n_batches} batches", wanted="200 a batch"
-        )
-    if min(n_single, n_mixed, n_noise) < 0 or n_single + n_mixed + n_noise < 1:
-        raise InputError("no units", found=(n_single, n_mixed, n_noise))
+    _check_sizes(n_batches, n_scenes, (n_single, n_mixed, n_noise))
     counts = dict(zip(KINDS, (n_single, n_mixed, n_noise), strict=True))
     units = tuple(unit for network in networks for unit in plant(network, counts, seed=seed))
     pools = len(networks) if version > 1 else 1
     gallery = Gallery.drawn(n_scenes, pools=pools, seed=seed, size=size)
-    pool_of = {n.name: place if version > 1 else 0 for place, n in enumerate(networks)}
-    synthetic = {network.name for network in networks if network.synthetic}
+    place = {network.name: number for number, network in enumerate(networks)}
     rows = [
         row
         for unit in units
         for row in _trials_of(
             unit,
             gallery,
-            pool=pool_of[unit.network],
-            synthetic=unit.network in synthetic,
+            pool=place[unit.network] if version > 1 else 0,
+            synthetic=networks[place[unit.network]].synthetic,
             n_batches=n_batches,
             seed=seed,
         )
@@ -184,6 +178,15 @@ def build(
         visible=visible,
     )
     return World(trials, Study(trials.index, responses), truth, seed, version)
+
+
+def _check_sizes(n_batches: int, n_scenes: int, units: tuple[int, int, int]) -> None:
+    if n_batches < 1 or n_scenes < 200 * n_batches:
+        raise InputError(
+            "too few scenes", found=f"{n_scenes} for {n_batches} batches", wanted="200 a batch"
+        )
+    if min(units) < 0 or sum(units) < 1:
+        raise InputError("no units", found=units)
 
 
 def _networks(version: int, count: int | None, *, seed: int) -> tuple[PlantedNetwork, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,46 +56,13 @@ def by_mode(data: PaperData) -> Panel:
     by = gap.groupby(level="network", observed=True).agg(["mean", "sem", "size"])
     true = pd.DataFrame({m: wide["true", m] for m in MODES if ("true", m) in wide}).dropna()
 
-    def draw(grid: Any) -> None:
-        left, right = grid[0]
-        means = wide["p"].groupby(level="network", observed=True).mean()
-        for name, row in means.iterrows():
-            colour, marker = look(data, str(name))
-            left.plot(row["natural"], row["synthetic"], marker, color=colour, markersize=7)
-            if len(true):
-                at = true[true.index.get_level_values("network") == name].mean().to_numpy(float)
-                left.plot(at[0], at[1], "x", color=INK, markersize=4.5)
-            part = wide["p"].xs(name, level="network")
-            right.plot(
-                part["natural"],
-                part["synthetic"] + rng.uniform(-0.008, 0.008, len(part)),
-                marker,
-                color=colour,
-                markersize=2.6,
-                alpha=0.55,
-                markeredgewidth=0,
-                label=network_label(str(name)),
-            )
-        for axes, title in ((left, "networks"), (right, "units")):
-            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--")
-            axes.set_title(title, loc="left")
-            axes.set_xlabel("natural references")
-        left.set_ylabel("synthetic references")
-        least = min(0.5, float(means.to_numpy().min()) - 0.02)
-        left.set_xlim(least, 1)
-        left.set_ylim(least, 1)
-        least = min(0.1, float(wide["p"].to_numpy().min()) - 0.05)
-        right.set_xlim(least, 1.03)
-        right.set_ylim(least, 1.03)
-        network_key(left.figure, data, [n for n in data.networks() if n in set(means.index)])
-
     plot = drawing(
         data,
         "4-modes",
         "Proportion correct with natural against synthetic references; colours and markers as in "
         "every figure. Dashed: equally clear."
         + (" Crosses: true means of these units." if len(true) else ""),
-        draw,
+        partial(_draw, data=data, wide=wide, true=true, rng=rng),
         columns=2,
         size=(6.2, 3.6),
     )
@@ -119,6 +87,45 @@ def by_mode(data: PaperData) -> Panel:
             *_true_note(tables["numbers"]),
         ),
     )
+
+
+def _draw(
+    grid: Any, *, data: PaperData, wide: pd.DataFrame, true: pd.DataFrame, rng: np.random.Generator
+) -> None:
+    """Networks' means to the left, units to the right; natural across, synthetic up."""
+    left, right = grid[0]
+    means = wide["p"].groupby(level="network", observed=True).mean()
+    for name, row in means.iterrows():
+        colour, marker = look(data, str(name))
+        left.plot(row["natural"], row["synthetic"], marker, color=colour, markersize=7)
+        if len(true):
+            at = true[true.index.get_level_values("network") == name].mean().to_numpy(float)
+            left.plot(at[0], at[1], "x", color=INK, markersize=4.5)
+        part = wide["p"].xs(name, level="network")
+        right.plot(
+            part["natural"],
+            part["synthetic"] + rng.uniform(-0.008, 0.008, len(part)),
+            marker,
+            color=colour,
+            markersize=2.6,
+            alpha=0.55,
+            markeredgewidth=0,
+            label=network_label(str(name)),
+        )
+    lowest = (
+        min(0.5, float(means.to_numpy().min()) - 0.02),
+        min(0.1, float(wide["p"].to_numpy().min()) - 0.05),
+    )
+    for axes, title, least, most in zip(
+        (left, right), ("networks", "units"), lowest, (1, 1.03), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--")
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("natural references")
+        axes.set_xlim(least, most)
+        axes.set_ylim(least, most)
+    left.set_ylabel("synthetic references")
+    network_key(left.figure, data, [n for n in data.networks() if n in set(means.index)])
 
 
 def mode_numbers(wide: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -12,7 +12,16 @@ from imi_bench.effects.questions import ON_SYNTHETIC
 from imi_bench.glmm.between import INTERCEPT, LevelEstimates
 from imi_bench.release.published import Condition
 from imi_bench.report.paper.data import PaperData
-from imi_bench.report.paper.panel import BLUE, Panel, cannot, code, counted, drawing, network_label
+from imi_bench.report.paper.panel import (
+    BLUE,
+    Panel,
+    Plot,
+    cannot,
+    code,
+    counted,
+    drawing,
+    network_label,
+)
 from imi_bench.report.style import INK, LINE
 from imi_bench.stats.multiplicity import holm
 
@@ -61,22 +70,7 @@ def pairs(data: PaperData) -> Panel:
         ]
         tables[f"{mode}_conover"] = pd.DataFrame(ranks, names, names).reset_index(names="network")
         tables[f"{mode}_model"] = pd.DataFrame(model, names, names).reset_index(names="network")
-        whole = np.where(np.tri(len(names), k=-1, dtype=bool), ranks, model)
-        np.fill_diagonal(whole, np.nan)
-        caption = (
-            f"{mode} references. Below the diagonal: Conover's test with Holm's adjustment "
-            f"(Kruskal-Wallis H = {group.statistic:.1f}, p = {group.p:.2g}). Above: contrasts of "
-            "the mixed model (Wald, Holm). Filled: p < 0.05."
-        )
-        plots.append(
-            drawing(
-                data,
-                f"2-pairs-{mode}",
-                caption,
-                lambda grid, whole=whole, names=names: _matrix(grid[0, 0], whole, names),
-                size=(5.2, 4.5),
-            )
-        )
+        plots.append(_figure(data, mode, group, names=names, ranks=ranks, model=model))
     why = (
         "Why they can disagree: ranks take each unit's proportion as it is, noise of its answers "
         "included; the model weighs answers, takes depth and layer type into account, and counts "
@@ -93,6 +87,23 @@ def pairs(data: PaperData) -> Panel:
         tables=tables,
         code=code(data, "pairs", "pairs"),
         notes=(why, *(["They disagree on " + "; ".join(reasons) + "."] if reasons else []), *true),
+    )
+
+
+def _figure(
+    data: PaperData, mode: str, group: Any, *, names: list[str], ranks: Any, model: Any
+) -> Plot:
+    """Both tests of every pair in one matrix."""
+    whole = np.where(np.tri(len(names), k=-1, dtype=bool), ranks, model)
+    np.fill_diagonal(whole, np.nan)
+    return drawing(
+        data,
+        f"2-pairs-{mode}",
+        f"{mode} references. Below the diagonal: Conover's test with Holm's adjustment "
+        f"(Kruskal-Wallis H = {group.statistic:.1f}, p = {group.p:.2g}). Above: contrasts of "
+        "the mixed model (Wald, Holm). Filled: p < 0.05.",
+        lambda grid: _matrix(grid[0, 0], whole, names),
+        size=(5.2, 4.5),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from imi_bench.effects.effect import Effects
+from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.scale import PROPERTIES, smallest_effect
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.glmm.between import regress
@@ -79,31 +80,11 @@ def by_scale(data: PaperData) -> Panel:
         sharey="col",
     )
     scale = [e for e in found.effects if e.topic == "scale"]
-    asked = [e for e in scale if np.isfinite(e.p_holm)]
-    real = [e for e in asked if e.shown]
-    none = [e for e in asked if e.bounded and not e.shown]
-    unasked = len(scale) - len(asked)
-    named = [f"{e.step} with {e.exemplars} references ({e.test.estimate:+.2f})" for e in real]
-    answer = (
-        (
-            f"{len(real)} of {len(asked)} effects of scale survive the adjustment"
-            + (f": {listed(named)}" if named else "")
-            + f", and {len(none)} {'is' if len(none) == 1 else 'are'} shown to be smaller than the "
-            "smallest effect of interest; about the others these networks cannot tell"
-            + (f" ({unasked} could not be asked)" if unasked else "")
-            + "."
-        )
-        if asked
-        else (
-            "None of the effects of scale could be asked: these networks do not differ in what is "
-            "known of them."
-        )
-    )
     return Panel(
         number=3,
         key="scale",
         question=question,
-        answer=answer,
+        answer=_answer(scale),
         n=f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {found.who}",
         plots=(plot,),
         tables={"effects": found.to_frame().drop(columns="who"), "likeness": tested},
@@ -113,6 +94,28 @@ def by_scale(data: PaperData) -> Panel:
             + (f" True slope of the simulation: {e.truth:+.3f}." if np.isfinite(e.truth) else "")
             for e in scale
         ),
+    )
+
+
+def _answer(scale: Sequence[Effect]) -> str:
+    """How many effects of scale survive, and how many are shown to be small."""
+    asked = [e for e in scale if np.isfinite(e.p_holm)]
+    if not asked:
+        return (
+            "None of the effects of scale could be asked: these networks do not differ in what is "
+            "known of them."
+        )
+    real = [e for e in asked if e.shown]
+    none = [e for e in asked if e.bounded and not e.shown]
+    unasked = len(scale) - len(asked)
+    named = [f"{e.step} with {e.exemplars} references ({e.test.estimate:+.2f})" for e in real]
+    return (
+        f"{len(real)} of {len(asked)} effects of scale survive the adjustment"
+        + (f": {listed(named)}" if named else "")
+        + f", and {len(none)} {'is' if len(none) == 1 else 'are'} shown to be smaller than the "
+        "smallest effect of interest; about the others these networks cannot tell"
+        + (f" ({unasked} could not be asked)" if unasked else "")
+        + "."
     )
 
 

@@ -126,8 +126,23 @@ def distribution(data: PaperData) -> Panel:
         f"{CEILING:.2f})"
         for r in rows
     ]
-    noise = [f"{100 * r['noise']:.0f}% ({r['mode']})" for r in rows if np.isfinite(r["noise"])]
     text = "; ".join(said)
+    return Panel(
+        number=7,
+        key="units",
+        question=question,
+        answer=f"{text[0].upper()}{text[1:]}.",
+        n=f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
+        f"references, {data.who}",
+        plots=(plot,),
+        tables={"shares": pd.DataFrame(rows)},
+        code=code(data, "units", "distribution"),
+        notes=_notes(rows, data, single),
+    )
+
+
+def _notes(rows: list[dict[str, Any]], data: PaperData, single: list[str]) -> tuple[str, ...]:
+    noise = [f"{100 * r['noise']:.0f}% ({r['mode']})" for r in rows if np.isfinite(r["noise"])]
     notes = [
         (
             f"Binomial noise makes up {' and '.join(noise)} of the variance of observed "
@@ -147,18 +162,7 @@ def distribution(data: PaperData) -> Panel:
             for r in rows
         ]
         notes.append(f"True values of the simulation: {'; '.join(true)}.")
-    return Panel(
-        number=7,
-        key="units",
-        question=question,
-        answer=f"{text[0].upper()}{text[1:]}.",
-        n=f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
-        f"references, {data.who}",
-        plots=(plot,),
-        tables={"shares": pd.DataFrame(rows)},
-        code=code(data, "units", "distribution"),
-        notes=tuple(notes),
-    )
+    return tuple(notes)
 
 
 def _draw(
