@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,18 @@ def once(arguments: list[str], *, kill_after: float | None = None) -> int:
     return process.returncode
 
 
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """A folder for a while; its `in` holds all that `commands` read."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        study(root / "in")
+        photographs(root / "in" / "photos")
+        (root / "in" / "release").mkdir()
+        write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
+        yield root
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10, help="of each command")
@@ -169,12 +182,7 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     print("| command | seconds | killed | went on | the same outputs | nothing left over |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        study(root / "in")
-        photographs(root / "in" / "photos")
-        (root / "in" / "release").mkdir()
-        write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
+    with workshop() as root:
         for name, make in commands(root / "in").items():
             if arguments.only and name not in arguments.only:
                 continue

@@ -14,13 +14,9 @@ import os
 import resource
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-from kills import PROGRAM, commands, leftovers, outputs, photographs, prepare, study
-
-from imi_bench.simulation.release import simulate_release, write_release
+from kills import PROGRAM, commands, leftovers, outputs, prepare, workshop
 
 MEGABYTE = 1 << 20
 LIMITS: dict[str, tuple[int, int]] = {
@@ -58,12 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| command | limit | code | said | in one line | clean | goes on alike |")
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        study(root / "in")
-        photographs(root / "in" / "photos")
-        (root / "in" / "release").mkdir()
-        write_release(simulate_release(seed=0), root / "in" / "release" / "responses_main.csv")
+    with workshop() as root:
         for name, make in commands(root / "in").items():
             if arguments.only and name not in arguments.only:
                 continue

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.benchmark_scripts import benchmark
 
 pytestmark = [pytest.mark.fewshot, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "socratic_observer.py"
-    spec = importlib.util.spec_from_file_location("socratic_observer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("socratic_observer")
 
 
 def test_likelihoods_are_those_of_a_language_model(script: ModuleType) -> None:

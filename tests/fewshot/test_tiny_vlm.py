@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from support.benchmark_scripts import benchmark
 
 import imi_bench as imi
 
@@ -17,14 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.vision]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "tiny_vlm.py"
-    spec = importlib.util.spec_from_file_location("tiny_vlm", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("tiny_vlm")
 
 
 def test_the_curve_is_the_mechanism_s(script: ModuleType, tmp_path: Path) -> None:

@@ -355,22 +355,36 @@ def _speed(known: pd.DataFrame) -> list[str]:
     ]
 
 
+def _means(
+    axes: Any,
+    part: pd.DataFrame,
+    across: str,
+    *,
+    look: tuple[str, str],
+    aside: float,
+    label: str | None = None,
+) -> None:
+    """Means with intervals, by marker and colour of `look`; crosses beside them are the truth."""
+    marker, colour = look
+    axes.errorbar(
+        part[across],
+        part["mean"],
+        yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
+        fmt=f"{marker}-",
+        color=colour,
+        markersize=5,
+        linewidth=1.3,
+        label=label,
+    )
+    axes.plot(part[across] + aside, part["truth"], "x", color=INK, markersize=4.5)
+
+
 def _confidence(grid: Any, known: pd.DataFrame, right: pd.DataFrame, modes: list[str]) -> None:
     left, roc = grid[0]
     for mode in modes:
         part = right[right["mode"] == mode]
-        half = [part["mean"] - part["low"], part["high"] - part["mean"]]
-        left.errorbar(
-            part["confidence"],
-            part["mean"],
-            yerr=half,
-            fmt=MODE_MARKERS[mode] + "-",
-            color=MODE_COLOURS[mode],
-            markersize=5,
-            linewidth=1.3,
-            label=f"{mode} references",
-        )
-        left.plot(part["confidence"] + 0.08, part["truth"], "x", color=INK, markersize=4.5)
+        shown = (MODE_MARKERS[mode], MODE_COLOURS[mode])
+        _means(left, part, "confidence", look=shown, label=f"{mode} references", aside=0.08)
         false, hit = type_two(known[known["mode"] == mode])
         roc.plot(false, hit, MODE_MARKERS[mode] + "-", color=MODE_COLOURS[mode], markersize=4)
     left.axhline(0.5, color=MUTED, linestyle="--", linewidth=0.8)
@@ -387,35 +401,14 @@ def _times(grid: Any, times: pd.DataFrame, fifths: pd.DataFrame, modes: list[str
     left, right = grid[0]
     for answer, colour, marker in (("correct", RIGHT, "o"), ("wrong", WARNING, "v")):
         part = times[times["answer"] == answer]
-        half = [part["mean"] - part["low"], part["high"] - part["mean"]]
-        left.errorbar(
-            part["confidence"],
-            part["mean"],
-            yerr=half,
-            fmt=marker + "-",
-            color=colour,
-            markersize=5,
-            linewidth=1.3,
-            label=answer,
-        )
-        left.plot(part["confidence"] + 0.08, part["truth"], "x", color=INK, markersize=4.5)
+        _means(left, part, "confidence", look=(marker, colour), label=answer, aside=0.08)
     left.set_xticks((1, 2, 3))
     left.set_xlabel("confidence")
     left.set_ylabel("seconds")
     left.legend(frameon=False, fontsize=8)
     for mode in modes:
         part = fifths[fifths["mode"] == mode]
-        half = [part["mean"] - part["low"], part["high"] - part["mean"]]
-        right.errorbar(
-            part["fifth"],
-            part["mean"],
-            yerr=half,
-            fmt=MODE_MARKERS[mode] + "-",
-            color=MODE_COLOURS[mode],
-            markersize=5,
-            linewidth=1.3,
-        )
-        right.plot(part["fifth"] + 0.12, part["truth"], "x", color=INK, markersize=4.5)
+        _means(right, part, "fifth", look=(MODE_MARKERS[mode], MODE_COLOURS[mode]), aside=0.12)
     right.set_xticks(range(1, 6), ["fastest", "2", "3", "4", "slowest"])
     right.set_xlabel("fifth of a person's times")
     right.set_ylabel("proportion correct")
