@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -25,6 +26,9 @@ settings.load_profile("imi")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# While thousands of modules are imported there is no garbage to look for (see below).
+gc.disable()
+
 _SHARED = Path(
     os.environ.get("IMI_BENCH_SHARED", Path(__file__).resolve().parents[2] / "shared")
 ).resolve()
@@ -45,6 +49,12 @@ def one_command_tree() -> None:
     built = functools.cache(typer.main.get_command)
     typer.main.get_command = built
     typer.testing._get_command = built
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_loss_of_power() -> None:
+    """No test cuts the power, so none waits until a disk has written what it was given."""
+    os.fsync = lambda _: None
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +118,12 @@ def imi_bench_main(
         return code, said.out, said.err
 
     return run
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage again, and not among the million objects of what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -48,7 +48,7 @@ def study(shared_study: SmallStudy) -> SmallStudy:
 @pytest.fixture(scope="module")
 def results(study: SmallStudy) -> dict[str, Any]:
     """What every public function gives."""
-    effects = imi.effects(study.wide, decisions=[study.machine])
+    effects = study.effects
     return {
         "trials": study.trials,
         "people": study.people,

@@ -49,6 +49,7 @@ def test_lists_observers_in_json() -> None:
     assert "chance" in json.dumps(json.loads(result.stdout))
 
 
+@pytest.mark.whole
 def test_nothing_above_loaded_torch() -> None:
     script = (
         "import imi_bench.glmm, imi_bench.study, imi_bench.leaderboard.verify;"

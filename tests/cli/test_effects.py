@@ -60,6 +60,7 @@ def test_no_file_is_one_line() -> None:
     assert result.exception.exit_code == 2
 
 
+@pytest.mark.whole
 def test_an_observer_of_other_trials_is_not_compared(tmp_path: Path) -> None:
     simulated = simulate_study(SMALL, seed=1)
     write_study(simulated.study, tmp_path / "study")

@@ -63,6 +63,7 @@ def test_bad_input_is_one_line_and_code_2(run, formula, says) -> None:
     assert not out
 
 
+@pytest.mark.whole
 def test_a_fit_that_did_not_converge_is_shown_and_exits_1(run, tmp_path) -> None:
     rows = "\n".join(f"{int(i % 4 > 1)},{i % 4 // 2},{i % 9}" for i in range(90))
     (tmp_path / "separated.csv").write_text("y,x,g\n" + rows + "\n")

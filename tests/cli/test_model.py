@@ -68,6 +68,7 @@ def test_means_in_json_are_those_of_python(folder) -> None:
     assert record["contrasts"][0]["p"] == found.contrasts()[0].p
 
 
+@pytest.mark.whole
 def test_files_and_figures(folder) -> None:
     small = folder / "small.json"
     run("model", "ranef", small, "--plot", folder / "c.png")

@@ -37,6 +37,7 @@ def test_list_and_show_tell_the_scale_and_its_sources() -> None:
         invoke("networks", "show", "resnet5")
 
 
+@pytest.mark.whole
 def test_units_lists_layers_and_draws_units_without_weights() -> None:
     pytest.importorskip("torch")
     layers = json.loads(invoke("networks", "units", "resnet50", "--json").stdout)

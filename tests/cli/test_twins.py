@@ -74,7 +74,7 @@ TWINS: dict[str, Twin] = {
     ),
     "effects": (
         lambda s: ("--responses", s.folder / "wide", "--decisions", s.folder / "machine"),
-        lambda s: imi.effects(s.wide, decisions=[s.machine]),
+        lambda s: s.effects,  # imi.effects(wide, decisions=[machine])
     ),
 }
 

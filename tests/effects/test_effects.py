@@ -217,6 +217,7 @@ def harder_study(networks: int, seed: int) -> SimulatedStudy:
     return simulate_study(parameters, seed=seed)
 
 
+@pytest.mark.whole
 def test_difficulty_by_scale_is_answered_from_four_networks_on() -> None:
     simulated = harder_study(5, seed=4)
     found = analyse(people_table(simulated.study), truth=true_effects(simulated.truth))
@@ -229,6 +230,7 @@ def test_difficulty_by_scale_is_answered_from_four_networks_on() -> None:
     assert "difficulty:scale" not in [one.key for one in found.effects]
 
 
+@pytest.mark.whole
 def test_difficulty_by_scale_says_that_three_networks_cannot_answer_it() -> None:
     found = analyse(people_table(harder_study(3, seed=4).study))
     assert found["hard95"].test.method.startswith("Wald t(")
@@ -245,6 +247,7 @@ def with_answers(table: AnswerTable, rows: pd.Series, correct: float) -> AnswerT
     return AnswerTable(table.who, table.simulated, frame, table.within)
 
 
+@pytest.mark.whole
 def test_a_network_without_a_wrong_answer_is_left_out_with_the_reason(table: AnswerTable) -> None:
     of_one = table.frame["network"] == "googlenet"
     found = analyse(with_answers(table, of_one, 1.0))
@@ -387,16 +390,15 @@ def test_estimates_are_those_of_the_simulation_on_average() -> None:
     assert {key: value for key, value in off.items() if abs(value) > 4} == {}
 
 
-def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable) -> None:
+def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable, people: Effects) -> None:
     lapsing = analyse(dataclasses.replace(table, lapse=0.1))
-    plain = analyse(table)
     for key in ("synthetic", "hard85"):
-        assert abs(lapsing[key].test.estimate) > abs(plain[key].test.estimate)
+        assert abs(lapsing[key].test.estimate) > abs(people[key].test.estimate)
     assert lapsing.fit is not None
     assert lapsing.fit.lapse == 0.1
     said = "with a lapse rate of 0.1 in the link"
     assert all(said in one.sentence for one in lapsing.effects if np.isfinite(one.test.p))
-    assert not any("lapse" in one.sentence for one in plain.effects)
+    assert not any("lapse" in one.sentence for one in people.effects)
     assert (
         Effects.from_json(lapsing.to_json())["synthetic"].sentence == lapsing["synthetic"].sentence
     )
@@ -425,6 +427,7 @@ def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) ->
     assert found.fit.shape[2] == 0.0  # network levels are log-odds of a correct answer
 
 
+@pytest.mark.whole
 def test_bias_reduction_keeps_a_perfect_network(table: AnswerTable) -> None:
     frame = table.frame.copy()
     name = frame["network"].iloc[0]

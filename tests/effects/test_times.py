@@ -33,6 +33,7 @@ def timed(table: AnswerTable, seed: int) -> AnswerTable:
     )
 
 
+@pytest.mark.whole
 def test_known_effects_come_back(table) -> None:
     found = times_of(timed(table, 1))
     rows = found.to_frame().set_index("effect")

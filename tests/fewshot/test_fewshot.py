@@ -51,7 +51,7 @@ def observer(model: Any) -> InContext:
 
 @pytest.fixture(scope="module")
 def trials() -> Trials:
-    return bright_trials(120, batches=2)
+    return bright_trials(68, batches=2)
 
 
 @pytest.fixture(scope="module")

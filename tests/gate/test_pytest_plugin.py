@@ -22,7 +22,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.release.study_files import read_answers
 from imi_bench.replay.runner import replay
 from imi_bench.scores.report import score
-from imi_bench.simulation.world import World
+from imi_bench.simulation.world import build
 from imi_bench.tables import DecisionVariables, Trials
 
 pytest_plugins = ["pytester"]
@@ -34,7 +34,7 @@ class Coarse:
     name = "coarse"
 
     def __init__(self, levels: int) -> None:
-        self._inner = load_observer("oriented-energy")
+        self._inner = load_observer("hog")
         self._levels = levels
 
     def describe(self) -> dict[str, object]:
@@ -60,11 +60,11 @@ class Coarse:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, demo_world: World) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one observer at full and at hardly any precision of its features."""
     folder = tmp_path_factory.mktemp("runs")
-    trials: Trials = demo_world.trials
-    replay(load_observer("oriented-energy"), trials, out=folder / "main", cache=folder / "cache")
+    trials: Trials = build(seed=0, size=32).trials
+    replay(load_observer("hog"), trials, out=folder / "main", cache=folder / "cache")
     replay(Coarse(1000), trials, out=folder / "same", cache=folder / "cache")
     replay(Coarse(1), trials, out=folder / "broken", cache=folder / "cache")
     return folder
@@ -113,7 +113,7 @@ def test_fixture(runs: Path, pytester: pytest.Pytester) -> None:
     )
     result = pytester.runpytest_inprocess("--imi-baseline", str(runs / "main"))
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*worse: accuracy of 'coarse' against 'oriented-energy'*"])
+    result.stdout.fnmatch_lines(["*worse: accuracy of 'coarse' against 'hog'*"])
 
 
 def test_fixture_without_a_baseline_says_what_to_do(runs: Path, pytester: pytest.Pytester) -> None:

@@ -13,6 +13,7 @@ from support.measured_world import MeasuredWorld, measured_world
 import imi_bench as imi
 from imi_bench.errors import InputError, LeakageError, NotComparableError, NotEnoughDataError
 from imi_bench.measure.guards import check_function, check_networks, check_same_trials
+from imi_bench.measure.learned import Learned
 from imi_bench.provenance import sha256_json
 from imi_bench.tables import DecisionVariables, Study
 from imi_bench.tables.fitted_on import FittedOn
@@ -32,6 +33,12 @@ def learn(made: MeasuredWorld, observers=None, study=None, **options):
     )
 
 
+@pytest.fixture(scope="module")
+def plain(made: MeasuredWorld) -> Learned:
+    """All observers, all answers."""
+    return learn(made)
+
+
 def like(one: DecisionVariables, values, name: str) -> DecisionVariables:
     return replace(one, observer=name, decision_variable=np.asarray(values, dtype=np.float64))
 
@@ -40,7 +47,7 @@ def said(found, text: str) -> bool:
     return any(text in note for note in found.notes)
 
 
-def test_an_observer_that_read_the_answers_is_named(made: MeasuredWorld) -> None:
+def test_an_observer_that_read_the_answers_is_named(made: MeasuredWorld, plain: Learned) -> None:
     study, one = made.world.study, made.observers[0]
     rate = np.bincount(study.rows, study.responses.correct) / np.bincount(study.rows)
     of = dict(zip(study.trials.trial_id.tolist(), rate.tolist(), strict=True))
@@ -49,9 +56,10 @@ def test_an_observer_that_read_the_answers_is_named(made: MeasuredWorld) -> None
     logit = np.log((knows + 0.02) / (1.02 - knows))
     found = learn(made, [*made.observers[:2], like(one, side * logit, "reader")])
     assert said(found, "'reader' predicts people at")
-    assert not said(learn(made), "predicts people at")
+    assert not said(plain, "predicts people at")
 
 
+@pytest.mark.whole
 def test_the_same_observer_twice_is_said_and_gains_nothing(made: MeasuredWorld) -> None:
     one = made.observers[0]
     alone = learn(made, [one])
@@ -66,6 +74,7 @@ def test_a_constant_column_is_said(made: MeasuredWorld) -> None:
     assert said(found, "'one side' gives one value")
 
 
+@pytest.mark.whole
 def test_a_sign_flip_gains_nothing_and_is_said(made: MeasuredWorld) -> None:
     together = np.sum([one.decision_variable for one in made.observers], axis=0)
     flipped = like(made.observers[0], -together, "flipped")
@@ -74,18 +83,21 @@ def test_a_sign_flip_gains_nothing_and_is_said(made: MeasuredWorld) -> None:
     assert said(found, "'flipped' leans against people")
 
 
+@pytest.mark.whole
 def test_a_weak_yardstick_is_said(made: MeasuredWorld) -> None:
     weak = made.observers[0].observer
     assert said(learn(made, baseline=[weak]), "chosen among 1 of 5")
 
 
-def test_the_yardstick_is_what_score_says_of_the_observer(made: MeasuredWorld) -> None:
-    found = learn(made)
+def test_the_yardstick_is_what_score_says_of_the_observer(
+    made: MeasuredWorld, plain: Learned
+) -> None:
     for one in made.observers:
         told = imi.score(one, made.world.study, by=(), n_resamples=0, calibrate_by="network")
-        assert found.singles[one.observer] > told["bits"].estimate.value - 0.004
+        assert plain.singles[one.observer] > told["bits"].estimate.value - 0.004
 
 
+@pytest.mark.whole
 def test_missing_answers_and_values_out_of_scale_are_counted(made: MeasuredWorld) -> None:
     one = made.observers[0]
     value = one.decision_variable.copy()
@@ -194,8 +206,8 @@ def test_answers_dealt_to_trials_twice_are_refused(made: MeasuredWorld) -> None:
         (("head",), "pickle"),
     ],
 )
-def test_a_forged_record_is_refused_in_one_line(made, tmp_path, place, value) -> None:
-    out = learn(made).write(tmp_path / "learned")
+def test_a_forged_record_is_refused_in_one_line(plain, tmp_path, place, value) -> None:
+    out = plain.write(tmp_path / "learned")
     record = json.loads((out / "learned.json").read_text())
     inside = record
     for name in place[:-1]:

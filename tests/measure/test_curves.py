@@ -42,6 +42,7 @@ def elsewhere(made: MeasuredWorld) -> tuple[list[DecisionVariables], Study]:
     return [replace(one, trial_id=ids(one.trial_id)) for one in made.observers], study
 
 
+@pytest.mark.whole
 def test_curves_rise_and_end_at_the_whole(learned: Learned) -> None:
     assert learned.curves is not None
     table = learned.curves.table
@@ -57,6 +58,7 @@ def test_curves_rise_and_end_at_the_whole(learned: Learned) -> None:
     assert learned.curves.plot().get_xscale() == "log"
 
 
+@pytest.mark.whole
 def test_shares_of_the_ceiling_and_of_bayes(made: MeasuredWorld, learned: Learned) -> None:
     share = learned.share_of_bayes(made.world.truth)
     assert 0.3 < share < 1
@@ -65,6 +67,7 @@ def test_shares_of_the_ceiling_and_of_bayes(made: MeasuredWorld, learned: Learne
     )
 
 
+@pytest.mark.whole
 def test_transfer_to_another_world_by_name_and_never_to_what_was_seen(
     made: MeasuredWorld, learned: Learned
 ) -> None:

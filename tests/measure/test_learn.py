@@ -37,6 +37,7 @@ def learned(made: MeasuredWorld) -> Learned:
     )
 
 
+@pytest.mark.whole
 def test_planted_attributes_reach_nine_tenths_of_the_best_score() -> None:
     made = measured_world(noise=0.0, networks=6)
     found = imi.learn(made.observers, made.world.study, by="network", n_boot=0, curves=0)
@@ -44,6 +45,7 @@ def test_planted_attributes_reach_nine_tenths_of_the_best_score() -> None:
     assert found.bits.value < made.world.truth.bayes(known="participant") + 0.03
 
 
+@pytest.mark.whole
 def test_shuffled_answers_teach_nothing(made: MeasuredWorld) -> None:
     found = imi.learn(made.observers, shuffled(made.world.study, seed=1), n_boot=0, curves=0)
     assert found.bits.value <= 0.002
@@ -144,6 +146,7 @@ def test_trap_pictures_of_the_fit(learned: Learned, made: MeasuredWorld) -> None
         imi.score(replace(made.observers[0], fitted_on=other), made.world.study)
 
 
+@pytest.mark.whole
 def test_trap_pictures_shared_between_folds_are_flagged_or_dropped(made: MeasuredWorld) -> None:
     options = {"trials": made.world.trials, "by": "unit", "n_folds": 4, "n_boot": 0, "curves": 0}
     flagged = imi.learn(made.observers, made.world.study, **options)
@@ -180,6 +183,7 @@ def test_trap_the_table_of_a_worlds_truth(made: MeasuredWorld) -> None:
         )
 
 
+@pytest.mark.whole
 def test_trap_covariates_from_functions_that_see_answers(made: MeasuredWorld) -> None:
     study, trials = made.world.study, made.world.trials
     rate = np.bincount(study.rows, study.responses.correct) / np.bincount(study.rows)

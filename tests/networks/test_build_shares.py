@@ -60,6 +60,7 @@ def whole(pictures, tmp_path_factory):
     return out, built(pictures, out, "local")
 
 
+@pytest.mark.whole
 def test_shares_of_the_visualisations_give_the_same_files(pictures, whole, tmp_path):
     out = tmp_path / "shares"
     with pytest.raises(SharesMissingError, match="2 of 3 pieces done"):

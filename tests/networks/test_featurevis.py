@@ -117,6 +117,7 @@ class Threshold(torch.nn.Module):
         return self.map(images)
 
 
+@pytest.mark.whole
 def test_silent_rectified_units_wake_and_fall_further():
     network = load_network(Threshold(), input_size=16, layers="map", device="cpu")
     ascent = replace(FAR, spread=0.05)

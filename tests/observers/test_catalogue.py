@@ -151,6 +151,7 @@ def test_a_card_is_valid_or_refused_in_one_line(tmp_path, old, new, message) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.whole
 def test_listing_names_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"

@@ -260,6 +260,7 @@ def test_doctor_prints_and_exits(tmp_path) -> None:
     assert found["permute trials"] == "pass"
 
 
+@pytest.mark.whole
 def test_doctor_reads_trials_from_disk(shared) -> None:
     arguments = ["doctor", "--observer", "pixel-cosine", "--limit", "2", "--json"]
     done = CliRunner().invoke(app, [*arguments, "--trials", str(shared / "imi" / "stimuli")])

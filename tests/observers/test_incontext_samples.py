@@ -25,7 +25,7 @@ from imi_bench.tables import Trials
 
 @pytest.fixture(scope="module")
 def trials() -> Trials:
-    return bright_trials(12)
+    return bright_trials(6)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_samples_are_drawn_anew_for_each_prompt_and_each_time(
     first = made.both_orders(blind)
     again = made.both_orders(blind, again=True)
     seeds = [body["seed"] for body in server.requests]
-    assert len(set(seeds)) == len(seeds) == 48
+    assert len(set(seeds)) == len(seeds) == 4 * len(trials)
     assert len(np.unique(first.evidence()[0])) > 3
     assert (np.sign(first.evidence()[0]) != np.sign(again.evidence()[0])).any()
     same = made.both_orders(blind)  # without a ledger: asked again, with the same seeds
@@ -68,7 +68,7 @@ def test_samples_are_drawn_anew_for_each_prompt_and_each_time(
 def test_the_flip_rate_of_a_coin_is_that_of_a_coin(server: Server) -> None:
     server.behave = drawing_by_seed
     found = imi.fewshot(
-        observer(server, samples=1), bright_trials(60), shots=(0,), draws=1, pool_units=1
+        observer(server, samples=1), bright_trials(25), shots=(0,), draws=1, pool_units=1
     )
     (row,) = found.flips.to_dict("records")
     # z is -1, 0 or 1 with 1/4, 1/2, 1/4: two draws differ in 1 - (1/16 + 1/4 + 1/16) of trials

@@ -43,6 +43,7 @@ def test_both_orders_of_a_pair_have_one_value(alex) -> None:
     assert alex.similarity(*PICTURES[:2]) == alex.similarity(*PICTURES[1::-1])
 
 
+@pytest.mark.whole
 def test_it_keeps_the_contract_and_remembers_pairs_on_disk(alex, tmp_path) -> None:
     trials = sample_trials(seed=0, count=2)
     assert check(alex, trials).passed
@@ -63,6 +64,7 @@ def test_it_keeps_the_contract_and_remembers_pairs_on_disk(alex, tmp_path) -> No
     np.testing.assert_array_equal(*toward)
 
 
+@pytest.mark.whole
 def test_random_trunks_come_from_the_seed_and_the_description_says_so(alex) -> None:
     state = torch.get_rng_state()
     same, other = (load_observer(f"{RANDOM}&seed={seed}", device="cpu") for seed in (0, 1))
@@ -72,6 +74,7 @@ def test_random_trunks_come_from_the_seed_and_the_description_says_so(alex) -> N
     json.dumps(alex.describe())
 
 
+@pytest.mark.whole
 def test_torchvisions_weights_go_into_the_trunk(tmp_path) -> None:
     import torchvision
     from safetensors.torch import save_file

@@ -150,6 +150,7 @@ def test_unknown_names(table: ReleasedTable) -> None:
         run_multiverse(table, "means", among=universes()[:1])
 
 
+@pytest.mark.whole
 def test_figure(found: Multiverse, tmp_path: Path) -> None:
     first, again = (
         draw_multiverse(found, tmp_path / f"{name}.svg", number="synthetic") for name in "ab"

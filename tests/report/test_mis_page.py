@@ -110,6 +110,7 @@ def test_a_page_without_its_images_says_why(folder: Path, tmp_path: Path) -> Non
         write_mis_page(tmp_path)
 
 
+@pytest.mark.whole
 def test_the_verb_says_that_weights_are_random(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     told = CliRunner().invoke(app, ["report", str(folder), "--out", str(out), "--json"])

@@ -7,25 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.small_study import SIZE
+from support.small_study import SmallStudy
 
 import imi_bench as imi
 from imi_bench.errors import ImageError, InputError, NotComparableError
-from imi_bench.release.study_files import write_study
 from imi_bench.replay.output import read_run
 from imi_bench.report.reading import read_report_data
-from imi_bench.stimuli.trial_files import write_trials
 from imi_bench.tables import Study
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory, shared_study: SmallStudy) -> Path:
     folder = tmp_path_factory.mktemp("own")
-    trials, people = imi.demo_data(**SIZE)
-    write_trials(trials, folder / "trials")
-    write_study(people, folder / "people")
+    for name in ("trials", "people"):
+        shutil.copytree(shared_study.folder / name, folder / name)
     for name in ("pixel-l2", "chance"):
-        imi.answer(name, folder / "trials", out=folder / "runs" / name)
+        shutil.copytree(shared_study.folder / name, folder / "runs" / name)
     return folder
 
 

@@ -92,6 +92,7 @@ def test_undefined_numbers_change_no_sign() -> None:
     assert table["undefined"].tolist() == [1, 1]
 
 
+@pytest.mark.whole
 def test_a_rule_whose_rejected_are_not_in_the_table_is_not_called_laxer(
     data: PaperData, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_units(tmp_path_factory.mktemp("built"))
 
 
+@pytest.mark.whole
 def test_report_makes_the_page_of_built_trials(built: Path, tmp_path: Path) -> None:
     page = imi.report(built, out=tmp_path / "page.html")
     assert isinstance(page, UnitsPage)

@@ -65,6 +65,7 @@ def test_halves_of_a_condition_add_up_to_it(matched):
     assert both == pytest.approx(np.full(7, 2 * (y - centre).sum()), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_both_reliabilities_find_the_true_one():
     matched = matched_of(units=2000, people=3, unit_sd=1.0, evidence_sd=0.01)
     found = leave_out(matched, seed=0, n_draws=0)

@@ -127,6 +127,7 @@ def test_intercepts_solve_for_the_published_means(
         assert ours == pytest.approx(mean.value, abs=1e-7)
 
 
+@pytest.mark.whole
 def test_simulated_means_are_the_published_ones_to_monte_carlo_error() -> None:
     conditions = (Condition("googlenet", "natural"), Condition("convnext_b", "synthetic"))
     # Many participants and units, so that the standard error over units is what remains.
@@ -144,6 +145,7 @@ def test_simulated_means_are_the_published_ones_to_monte_carlo_error() -> None:
         assert abs(part["correct"].mean() - mean.value) < 4 * error
 
 
+@pytest.mark.whole
 def test_units_vary_as_the_published_intervals_say() -> None:
     """Half widths of means over units, in each mode, against the authors' bootstrap intervals."""
     parameters = SimulationParameters()
@@ -321,6 +323,7 @@ def test_written_table_is_labelled_and_reads_back(
     np.testing.assert_allclose(record["trials"]["evidence"], release.truth.evidence)
 
 
+@pytest.mark.whole
 def test_full_table_has_about_130_000_rows() -> None:
     release = simulate_release(seed=1)
     assert 120_000 < len(release.frame) < 145_000

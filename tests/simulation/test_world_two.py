@@ -47,6 +47,7 @@ def test_attributes_count_differently_in_every_world(world: World) -> None:
     )
 
 
+@pytest.mark.whole
 def test_any_number_of_units_and_networks() -> None:
     many = build(n_networks=1, n_single=90, n_mixed=0, n_noise=0, **SMALL)
     assert len(set(many.trials.index.unit_id)) == 90

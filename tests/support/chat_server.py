@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import math
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -115,6 +118,10 @@ def error(handler: BaseHTTPRequestHandler, status: int, message: str, **headers:
     send(handler, status, {"error": {"message": message, "type": "x", "code": None}}, **headers)
 
 
+# A client reads the authorities it trusts each time it is made: milliseconds for nothing here.
+_trusted = functools.cache(ssl.create_default_context)
+
+
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """Run it on a free port."""
@@ -153,7 +160,8 @@ def serving(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield server
+        with mock.patch("ssl.create_default_context", _trusted):
+            yield server
     finally:
         http.shutdown()
         http.server_close()

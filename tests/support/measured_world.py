@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ class MeasuredWorld:
     observers: tuple[DecisionVariables, ...]
 
 
+@functools.cache
 def measured_world(*, seed: int = 0, networks: int = 4, noise: float = 0.4) -> MeasuredWorld:
     """One observer an attribute: what it says, and noise of its own."""
     world = build(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import imi_bench as imi
+from imi_bench.effects.effect import Effects
 from imi_bench.release.study_files import write_study
 from imi_bench.replay.run import Run
 from imi_bench.simulation.parameters import SimulationParameters
@@ -29,6 +31,11 @@ class SmallStudy:
     runs: tuple[Run, Run]
     wide: Study
     machine: DecisionVariables
+
+    @functools.cached_property
+    def effects(self) -> Effects:
+        """What `effects` finds in the wide study, the machine beside people."""
+        return imi.effects(self.wide, decisions=[self.machine])
 
 
 def small_study(folder: Path) -> SmallStudy:

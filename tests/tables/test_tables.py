@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from support.made_trials import N_IMAGES, make_index, make_trials
@@ -232,6 +232,7 @@ def test_invalid_decisions_do_not_exist(
         decided(values, **columns)
 
 
+@settings(max_examples=15)
 @given(
     st.lists(
         st.one_of(st.just(0.0), st.just(np.nan), st.floats(-1e6, 1e6, allow_subnormal=True)),

@@ -12,9 +12,9 @@ from imi_bench.vision.layer_names import TYPES, layer_table, layer_types, relati
 @pytest.mark.vision
 @pytest.mark.parametrize("name", card.names())
 def test_a_loaded_network_and_its_layers_names_agree(name: str) -> None:
-    from imi_bench.vision.loading import load_network
+    from support.structures import structure_of
 
-    network = load_network(name, device="meta")
+    network = structure_of(name)
     table = layer_table(network.name, network.layers)
     assert list(table["type"]) == list(layer_types(table["layer"]))
     assert set(table["type"]) <= set(TYPES)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.structures import structure_of
 
 from imi_bench.errors import NetworkError, NotEnoughDataError, UnknownNameError
 from imi_bench.networks.units import Unit, check_units, sample_units
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.vision
 
 @pytest.fixture(scope="module", params=card.names())
 def structure(request: pytest.FixtureRequest) -> LoadedNetwork:
-    return load_network(request.param, device="meta")
+    return structure_of(request.param)
 
 
 # The rules of published.json, written again from its words.
@@ -108,7 +109,7 @@ def test_parameter_covariate_is_the_architectures(structure: LoadedNetwork) -> N
 def test_googlenet_has_the_layers_of_the_released_stimuli(shared: Path) -> None:
     released = {folder.name for folder in (shared / "imi" / "stimuli").glob("mixed*")}
     assert released
-    assert released <= set(load_network("googlenet", device="meta").layer_names)
+    assert released <= set(structure_of("googlenet").layer_names)
 
 
 def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> None:
@@ -123,6 +124,7 @@ def test_random_weights_are_seeded_and_leave_the_global_generator_alone() -> Non
     assert (one.name, other.name) == ("test_resnet-random1", "test_resnet-random2")
 
 
+@pytest.mark.whole
 def test_pre_relu_resnet_computes_what_torchvisions_does() -> None:
     from torchvision.models import resnet50
 

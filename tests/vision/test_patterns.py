@@ -14,13 +14,15 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.vision
 
 
-def test_a_pattern_without_end_is_stopped() -> None:
+def test_a_pattern_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imi_bench.vision.listing._LONGEST_MATCH", 0.1)
     module = torch.nn.Sequential(OrderedDict({"a" * 60 + "c": torch.nn.Conv2d(3, 2, 1)}))
     with pytest.raises(NetworkError, match="does not come to an end"):
         list_layers(module, rule=LayerRule(pattern="(a|a|aa)+b"), size=(8, 8))
 
 
 def test_a_pattern_with_an_end_is_not() -> None:
-    module = torch.nn.Sequential(OrderedDict({"a" * 60: torch.nn.Conv2d(3, 2, 1)}))
+    one, two = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(2, 2, 1)
+    module = torch.nn.Sequential(OrderedDict({"a" * 60: one, "head": two}))
     found = list_layers(module, rule=LayerRule(pattern="a+"), size=(8, 8))
     assert len(found.layers) == 1
