@@ -52,8 +52,9 @@ class Design:
     reading : {"paper", "script"}
         ``paper``: queries of easy trials are the most extreme images, as the paper says; hard
         ones end at floor(P N / 100). ``script``: as the published script has it, references are
-        always the most extreme images, queries of easy trials stand next to them (with one image
-        between, which the script asks for), and hard ones end at ceil(P N / 100).
+        always the most extreme images, queries of easy trials stand next to them (at the upper
+        end with one image between, which the script asks for there alone), and hard ones end at
+        ceil(P N / 100).
     """
 
     difficulty: str = "easy"
@@ -104,8 +105,15 @@ class Design:
             math.ceil(100 * 2 * self.lists / inside),
         )
 
-    def stop(self, images: int) -> int | None:
+    def stop(self, images: int, *, low: bool = False) -> int | None:
         """Where the queries end among ascending activations; None: at the last image.
+
+        Parameters
+        ----------
+        images : int
+            Number of images.
+        low : bool
+            Of the lower end: among descending activations.
 
         Examples
         --------
@@ -113,8 +121,8 @@ class Design:
         (1217108, 1217109)
         """
         if self.percentile is None:
-            between = self.lists * self.references + 1
-            return None if self.reading == "paper" else images - between
+            references = self.lists * self.references
+            return None if self.reading == "paper" else images - references - (not low)
         exact = self.percentile * images
         return exact // 100 if self.reading == "paper" else -(-exact // 100)
 
@@ -176,8 +184,8 @@ def deal_images(values: NDArray[np.floating], design: Design, *, rng: np.random.
     design.check(count)
     ascending = np.lexsort((rng.permutation(count), values))
     ends = []
-    for order in (ascending, ascending[::-1]):
-        if (stop := design.stop(count)) is None:
+    for low, order in enumerate((ascending, ascending[::-1])):
+        if (stop := design.stop(count, low=bool(low))) is None:
             pool = order[count - references - lists :]
         else:
             pool = np.concatenate([order[count - references :], order[stop - lists : stop]])

@@ -266,13 +266,46 @@ def test_the_scripts_reading_keeps_the_extremes_for_references() -> None:
         high, low = ranks(dealt, count)
         for end in (high, low):
             assert sorted(end[:, :-1].ravel().tolist()) == list(range(99))
-            if difficulty == "easy":  # beside the references, as the script's assertion has it
-                assert sorted(end[:, -1].tolist()) == list(range(100, 111))
+            if difficulty == "easy":  # beside the references, as the script's assertions have it
+                first = 100 if end is high else 99
+                assert sorted(end[:, -1].tolist()) == list(range(first, first + 11))
     with pytest.raises(NotEnoughDataError):
         deal_images(np.arange(221.0), Design(reading="script"), rng=np.random.default_rng(0))
     deal_images(np.arange(222.0), Design(reading="script"), rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="unknown design: found 'book'"):
         Design(reading="book")
+
+
+@pytest.mark.parametrize(
+    ("difficulty", "lists", "start_min", "stop_max"),
+    [  # as their calls have it for ImageNet's training set (stimuli_generation/parallel)
+        ("easy", 20, 180, 1280986),
+        ("hard99", 11, 12811, 1268356),
+        ("hard95", 11, 64058, 1217109),
+        ("hard85", 11, 192175, 1088992),
+    ],
+)
+def test_the_scripts_reading_is_that_of_their_calls(
+    difficulty: str, lists: int, start_min: int, stop_max: int
+) -> None:
+    design, count = Design(difficulty, lists - 1, reading="script"), 1_281_167
+    assert design.stop(count) == stop_max
+    assert count - design.stop(count, low=True) == start_min
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "hard95"])
+def test_the_scripts_reading_has_the_bins_of_their_function(difficulty: str) -> None:
+    """Their `extract_stimuli_range` and `make_fair_batches` in words: ranges, reversed, bins."""
+    count, lists = 2000, 11
+    design = Design(difficulty, reading="script")
+    dealt = deal_images(np.arange(float(count)), design, rng=np.random.default_rng(3))
+    start_min = 99 if difficulty == "easy" else 100
+    stop_max = count - 100 if difficulty == "easy" else 1900
+    low = [*range(start_min, start_min + lists), *range(99)][::-1]
+    high = [*range(count - 99, count), *range(stop_max - lists, stop_max)]
+    for paths, found in ((high, dealt.high), (low, dealt.low)):
+        bins = [set(paths[i * lists : (i + 1) * lists]) for i in range(10)]
+        assert [set(found[:, column].tolist()) for column in range(10)] == bins
 
 
 def test_hard_queries_end_at_the_ceiling_by_the_script_and_the_floor_by_the_paper() -> None:
