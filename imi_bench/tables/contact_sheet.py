@@ -15,7 +15,7 @@ from imi_bench.errors import NotEnoughDataError
 if TYPE_CHECKING:
     from imi_bench.tables import Trials
 
-_GAP, _MARGIN, _TITLE, _HEADING = 3, 12, 22, 17
+_GAP, _MARGIN, _TITLE, _HEADING, _LINE = 3, 12, 22, 17, 16
 _POSITIVE, _NEGATIVE, _INK = (38, 110, 72), (150, 60, 50), (40, 40, 40)
 
 
@@ -50,14 +50,20 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
     side = math.ceil(math.sqrt(trials.positive.shape[1]))
     panel = side * (tile + _GAP) - _GAP
     big = panel // 2
-    row = panel + _TITLE + _HEADING + _MARGIN
     width = 2 * panel + 2 * big + 5 * _MARGIN
+    font = ImageFont.load_default(size=13)
+    titles = [
+        _lines(_title(trials, number), width - 2 * _MARGIN, font) for number in range(len(trials))
+    ]
+    title = _TITLE + _LINE * (max(map(len, titles)) - 1)
+    row = panel + title + _HEADING + _MARGIN
     sheet = Image.new("RGB", (width, row * len(trials) + _MARGIN), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    pen = ImageDraw.Draw(sheet)
     for number in range(len(trials)):
         top = _MARGIN + number * row
-        pen.text((_MARGIN, top), _title(trials, number), fill=_INK, font=font)
-        top += _TITLE + _HEADING
+        for line, words in enumerate(titles[number]):
+            pen.text((_MARGIN, top + line * _LINE), words, fill=_INK, font=font)
+        top += title + _HEADING
         left = _MARGIN
         pen.text((left, top - _HEADING), "weak response", fill=_NEGATIVE, font=font)
         _grid(sheet, trials, trials.negative[number], (left, top), side, tile)
@@ -74,12 +80,29 @@ def contact_sheet(trials: Trials, *, tile: int = 72) -> Pixels:
     return np.asarray(sheet)
 
 
-def _title(trials: Trials, number: int) -> str:
-    title = str(trials.index.trial_id[number])
+def _title(trials: Trials, number: int) -> list[str]:
+    title = [str(trials.index.trial_id[number])]
     if trials.query_activations is not None and not np.isnan(trials.query_activations[number, 0]):
         strong, weak = trials.query_activations[number]
-        title += f"    q- {weak:.3g}, q+ {strong:.3g}"
-    return title + ("    (simulated)" if trials.simulated else "")
+        title.append(f"q- {weak:.3g}, q+ {strong:.3g}")
+    return title + (["(simulated)"] if trials.simulated else [])
+
+
+def _lines(
+    parts: list[str], width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+) -> list[str]:
+    """Join parts into lines that are no wider; a part that is wider than a line is broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and font.getlength(joined := f"{lines[-1]}    {part}") <= width:
+            lines[-1] = joined
+            continue
+        lines.append("")
+        for character in part:
+            if lines[-1] and font.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
 
 
 def _grid(
