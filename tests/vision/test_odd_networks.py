@@ -239,3 +239,31 @@ def test_torchs_own_encoder_is_read_without_its_fused_path_and_in_the_order_it_r
     alone = collect_activations(network, IMAGES, layers=[], sampled=[only], keep=2, batch_size=3)
     wanted = theirs["encoder.layers.1.linear1"][:, 3]
     np.testing.assert_allclose(alone.values[:, 0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("side", [7, 8])  # maps of 8 x 8 positions have as many rows as units
+def test_global_response_norm_is_read_along_its_channels(channels_last: bool, side: int) -> None:
+    from timm.layers.grn import GlobalResponseNorm
+
+    torch.manual_seed(0)
+    norm = GlobalResponseNorm(8, channels_last=channels_last)
+    norm.weight.data.normal_()
+    norm.bias.data.normal_()
+
+    def between(layer: Any, x: Any) -> Any:
+        x = torch.nn.functional.adaptive_avg_pool2d(x, side)
+        return layer(x.movedim(1, -1)).movedim(-1, 1) if channels_last else layer(x)
+
+    network = loaded(Body(norm, between))
+    layer = network.layer("extra")
+    assert (layer.type, layer.width) == ("GlobalResponseNorm", 8)
+    rows: list[Any] = []
+    network.module.extra.register_forward_hook(
+        lambda _m, _i, out: rows.append(out if channels_last else out.movedim(1, -1))
+    )
+    for image in IMAGES:
+        pixels = torch.from_numpy(np.array(network.preprocess.pixels(image)))
+        network.module(network.preprocess.normalise(pixels[None]))
+    wanted = np.stack([row[0].double().mean((0, 1)).numpy() for row in rows])
+    np.testing.assert_allclose(recorded(network)["extra"], wanted, rtol=1e-4, atol=1e-5)
