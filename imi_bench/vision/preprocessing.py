@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from imi_bench.arrays import Pixels
-from imi_bench.errors import NetworkError, UnknownNameError
+from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.vision.card import NetworkCard, Preprocessing
 
@@ -117,9 +117,13 @@ def preprocess_for(
     ------
     NetworkError
         What the maker's functions refuse, or a network that takes no single images.
+    InputError
+        An input size below 1.
     """
     wanted = card.preprocessing
     if input_size is not None:
+        if input_size < 1:
+            raise InputError("input_size out of range", found=input_size, wanted="1 or more pixels")
         wanted = wanted.cropped(input_size)
     if card.source == "timm":
         return timm_preprocess(module.pretrained_cfg, wanted)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imi_bench.errors import NetworkError
+from imi_bench.errors import InputError, NetworkError
 from imi_bench.vision.card import Preprocessing, resolve
 from imi_bench.vision.loading import load_network
 from imi_bench.vision.preprocessing import (
@@ -259,3 +259,9 @@ def test_a_card_of_the_paper_says_where_it_departs_from_todays_maker() -> None:
     record = load_network(card, device="meta").record["preprocess"]
     assert record["maker"] == "timm: convnext_base.fb_in1k"
     assert record["instead_of"] == {"interpolation": "bicubic"}
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_an_input_size_of_nothing_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match="input_size out of range"):
+        load_network("timm:test_resnet", device="meta", input_size=size)

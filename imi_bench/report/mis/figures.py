@@ -101,7 +101,7 @@ def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
         if column == "width":
             _counts_on_a_log_scale(ax)
         said = {
-            "depth": "depth of the layer (0 first block, 1 last)",
+            "depth": "depth of the layer (0 first, 1 last)",
             "width": "units in the layer",
         }
         ax.set(xlabel=said[column], ylabel=name)

@@ -76,7 +76,7 @@ def _by_depth(
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.yaxis.set_minor_locator(NullLocator())
-        ax.set(xlabel="depth of the layer (0 first block, 1 last)", ylabel=axis, xlim=(-0.05, 1.05))
+        ax.set(xlabel="depth of the layer (0 first, 1 last)", ylabel=axis, xlim=(-0.05, 1.05))
         ax.grid(visible=True, axis="both")
         _legend(ax)
         svg = as_svg(canvas, column)
