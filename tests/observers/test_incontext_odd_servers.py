@@ -45,6 +45,13 @@ def decided(made: InContext, trials: Trials) -> Any:
     return made.decide(trials.blind(seed=0).without_key())
 
 
+@pytest.fixture(scope="module")
+def plain(trials: Trials) -> Any:
+    """Decision variables of the scripted model behind a server without habits."""
+    with serving(Server(brightness_mind(bias=0.3))) as running:
+        return decided(observer(running), trials).decision_variable
+
+
 def changing(change: Change) -> Callable[[Server, dict[str, Any], BaseHTTPRequestHandler], bool]:
     def behave(own: Server, body: dict[str, Any], handler: BaseHTTPRequestHandler) -> bool:
         reply = own.reply(body)
@@ -66,10 +73,9 @@ def token(text: str, lp: float, *top: tuple[str, float]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("first", ["\ufeff", " ", "\u2581", "\u200b", "\n", "\u0120", "**", ""])
 def test_what_comes_before_the_letter_changes_nothing(
-    trials: Trials, server: Server, first: str
+    trials: Trials, server: Server, plain: Any, first: str
 ) -> None:
     """A mark of order, a space of its own, a zero-width space: with an A of its own in its list."""
-    plain = decided(observer(server), trials).decision_variable
 
     def change(own: Server, reply: dict[str, Any]) -> None:
         listed(reply).insert(0, token(first, -0.01, (first, -0.01), ("A", -7.0)))
@@ -81,18 +87,18 @@ def test_what_comes_before_the_letter_changes_nothing(
 @pytest.mark.parametrize(
     ("a", "b"), [("A", "B"), (" A", "B"), ("\u2581A", "\u2581B"), ("A", "B\n")]
 )
-def test_spellings_of_the_letters_are_one(trials: Trials, server: Server, a: str, b: str) -> None:
-    plain = decided(observer(server), trials).decision_variable
+def test_spellings_of_the_letters_are_one(
+    trials: Trials, server: Server, plain: Any, a: str, b: str
+) -> None:
     server.tokens = lambda x, y: [(a, x), (b, y), (" a", -9.0), ("\u0410", -9.5)]
     assert np.allclose(decided(observer(server), trials).decision_variable, plain)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_a_short_list_bounds_and_never_turns_an_answer(
-    trials: Trials, server: Server, most: int
+    trials: Trials, server: Server, plain: Any, most: int
 ) -> None:
     """With the likeliest only, what is left bounds the other letter."""
-    plain = decided(observer(server), trials).decision_variable
 
     def change(own: Server, reply: dict[str, Any]) -> None:
         top = sorted(listed(reply)[0]["top_logprobs"], key=lambda t: -t["logprob"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import special, stats
+from typer.testing import CliRunner
 
+from imi_bench.cli.app import app
 from imi_bench.errors import InputError, ModelError, NotEnoughDataError
 from imi_bench.glmm.ordinal import Thresholds
 from imi_bench.glmm.posthoc import compare_groups
 from imi_bench.release.multiverse import CHOICES, Multiverse
 from imi_bench.release.published import Condition
+from imi_bench.report.paper import page
 from imi_bench.report.paper.clusters import people_factor
 from imi_bench.report.paper.data import PaperData, read_paper
 from imi_bench.report.paper.exclusions import exclusions
@@ -193,6 +197,27 @@ def test_intervals_of_modes_are_those_of_scipy() -> None:
     ).confidence_interval
     assert found["value"] == pytest.approx(r(p[:, 0], p[:, 1]))
     assert [found["low"], found["high"]] == pytest.approx([wanted.low, wanted.high], abs=0.04)
+
+
+def test_the_verb_with_three_of_its_panels(
+    data: PaperData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a table to page, figures, tables and record; with all twelve: `test_paper.py`."""
+    monkeypatch.setattr(page, "PANELS", (page.by_network, pairs, reliability))
+    options = ("--responses", data.name, "--out", tmp_path / "out", "--no-ordinal", "--json")
+    result = CliRunner().invoke(app, ["paper", *map(str, options)])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["simulated"] is True
+    assert [one["key"] for one in told["panels"]] == ["networks", "pairs", "reliability"]
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["panels"] == told["panels"]
+    written = (tmp_path / "out" / "index.html").read_text()
+    assert "Simulated data." in written
+    assert all(one["answer"] for one in told["panels"])
+    names = {path.name for path in (tmp_path / "out").rglob("*.*")}
+    assert {"1-networks-paper.svg", "1-networks-paper.png"} <= names
+    assert any(name.endswith(".tex") for name in names)
 
 
 @pytest.mark.whole
