@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from support.small_study import SmallStudy
 
-from imi_bench.cli.app import main
+from imi_bench import cli
+from imi_bench.cli.app import app, main
 
 
 class Left(io.StringIO):
@@ -23,11 +29,38 @@ class Left(io.StringIO):
         return os.open(os.devnull, os.O_WRONLY)  # rich puts another file in its place
 
 
+def verbs(command: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every verb of the program and every group of them."""
+    yield " ".join((*words, "--help"))
+    for name, one in sorted(getattr(command, "commands", {}).items()):
+        yield from verbs(one, (*words, name))
+
+
+HELPS = tuple(verbs(typer.main.get_command(app)))
+
+
+def test_the_tree_of_verbs_is_whole() -> None:
+    assert len(HELPS) > 60
+    assert "leaderboard build --help" in HELPS
+
+
+def test_no_verb_keeps_a_broken_pipe_to_itself() -> None:
+    """`main` ends quietly on one, whatever verb was printing, if nothing else catches it."""
+    broad = ("OSError", "Exception", "BaseException", "BrokenPipeError", "IOError")
+    catchers = {
+        path.stem
+        for path in Path(cli.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or any(name in ast.unparse(node.type) for name in broad))
+    }
+    assert catchers == {"app", "guard"}  # guard looks at folders and prints nothing
+
+
 @pytest.mark.parametrize(
     "verb",
     [
-        "--help",
-        "score --help",
+        *HELPS,
         "observers list",
         "networks list --json",
         "score --decisions {0}/pixel-l2 --responses {0}/people --resamples 20",
