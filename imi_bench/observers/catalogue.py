@@ -227,9 +227,21 @@ def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
 def _split(name: str) -> tuple[str, dict[str, Any]]:
     base, given = split_reference(name)
     options = {key: option_value(text) for key, text in given.items()}
-    if base.partition(":")[0] in _SCHEMES and "input_size" in options:  # as networks say it
+    if "input_size" in options and _takes_image_size(base):  # as networks say it
+        if "image_size" in options:
+            both = "input_size and image_size"
+            raise InputError("one option by two names", where=name, found=both)
         options["image_size"] = options.pop("input_size")
     return base, options
+
+
+def _takes_image_size(name: str) -> bool:
+    if name.partition(":")[0] in _SCHEMES:
+        return True
+    found = cards().get(name)
+    if found is None:
+        return False
+    return "image_size" in inspect.signature(_imported(found.loader)).parameters
 
 
 def _imported(loader: str) -> Any:

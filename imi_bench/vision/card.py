@@ -198,7 +198,8 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     ----------
     reference : str
         See the module's docstring. Options: ``checkpoint``, ``pretrained``
-        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern), ``input_size`` (the
+        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern) or ``layer`` (names
+        joined by commas, as for observers), ``input_size`` or ``image_size`` (the
         share of the image that the maker crops away stays; with ``resize`` of the same number
         nothing is cropped away), ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all
         others go to the model's constructor.
@@ -250,6 +251,13 @@ def _with_options(card: NetworkCard, asked: NetworkCard) -> NetworkCard:
     )
 
 
+def _either(options: dict[str, str], name: str, other: str, *, where: str) -> str | None:
+    """An option that observers call otherwise, by either name."""
+    if name in options and other in options:
+        raise CardError("one option by two names", where=where, found=f"{name} and {other}")
+    return options.pop(name, None) or options.pop(other, None)
+
+
 def _from_line(
     source: str, rest: str, *, file: str = "", name: str | None = None
 ) -> tuple[NetworkCard, Path | None]:
@@ -257,7 +265,7 @@ def _from_line(
     tag = options.pop("pretrained", None)
     switch = None if tag is None else option_value(tag)
     checkpoint = options.pop("checkpoint", None)
-    size = options.pop("input_size", None)
+    size = _either(options, "input_size", "image_size", where=f"{source}:{rest}")
     preprocessing: dict[str, Any] = {
         "crop": size,
         "resize": options.pop("resize", None),
@@ -270,13 +278,17 @@ def _from_line(
     named = None if isinstance(switch, bool) else tag
     plain = re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])
     tower = "visual" if source == "open_clip" else ""
+    pattern = _either(options, "layers", "layer", where=f"{source}:{rest}")
+    if "layer" in split_reference(rest)[1] and pattern:
+        named_layers = (one.removeprefix(f"{tower}_") for one in pattern.split(","))
+        pattern = "|".join(map(re.escape, named_layers))
     fields = {
         "source": source,
         "architecture": f"{file}:{architecture}" if file else architecture,
         "name": options.pop("name", name or (f"{plain}.{named}" if named else plain)),
         "weights": {"tag": named, "random": switch is False},
         "layers": {
-            "pattern": options.pop("layers", ""),
+            "pattern": pattern or "",
             "inside": tower,
             "prefix": f"{tower}_" if tower else "",
         },

@@ -134,6 +134,16 @@ def test_num_classes_and_hub_names_are_options_of_observers_too(tmp_path) -> Non
         load_observer("timm:hf-hub:me/mine?pretrained=false")
 
 
+def test_cards_take_the_words_of_networks() -> None:
+    with pytest.raises(InputError, match="one option by two names"):
+        load_observer("resnet50?input_size=96&image_size=96")
+    one, other = (
+        load_observer(f"resnet50?pretrained=false&{word}=32", device="cpu").describe()
+        for word in ("input_size", "image_size")
+    )
+    assert one["preprocessing"] == other["preprocessing"]
+
+
 def test_input_size_crops_the_same_share_for_networks_and_observers() -> None:
     from imi_bench.vision.loading import load_network
 

@@ -111,6 +111,15 @@ def test_a_card_takes_the_options_of_a_reference(tmp_path: Path) -> None:
     assert card.resolve(f"{path}?num_classes=10")[0].arguments == {"num_classes": 10}
 
 
+def test_networks_take_the_words_of_observers() -> None:
+    """Names, not a pattern: a dot in them is a dot."""
+    found, _ = card.resolve("open_clip:RN50?image_size=96&layer=visual_layer1_0_conv1,visual_bn.1")
+    assert found.preprocessing.crop == 96
+    assert found.layers.pattern == r"layer1_0_conv1|bn\.1"
+    with pytest.raises(CardError, match="one option by two names"):
+        card.resolve("timm:test_resnet?image_size=96&input_size=96")
+
+
 def test_a_card_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\nsource = "timm"\narchitecture = "test_vit"\n')
