@@ -14,6 +14,8 @@ from imi_bench.cli.app import app
 from imi_bench.errors import ImiBenchError
 from imi_bench.release.table import read_responses
 
+PEOPLE = 21
+ANSWERS = PEOPLE * 40  # to one condition
 PARAMETERS = {
     "study": {
         "conditions": [
@@ -22,6 +24,7 @@ PARAMETERS = {
             {"network": "resnet50", "mode": "natural", "difficulty": "hard95"},
         ],
         "lapse": 0.05,
+        "participants": PEOPLE,
     }
 }
 
@@ -82,7 +85,7 @@ def test_info(table: Path) -> None:
     facts = json.loads(run("info", table, "--json"))
     assert facts["simulated"] is True
     assert facts["study_hash"] == read_responses(table).hash
-    assert facts["kept_answers"] == facts["kept"] == 3 * 2520
+    assert facts["kept_answers"] == facts["kept"] == 3 * ANSWERS
     total = facts["main_trials"] + facts["catch_trials"] + facts["practice_trials"]
     assert total == facts["rows"]
     (hard,) = [c for c in facts["conditions"] if c["difficulty"] == "hard95"]
@@ -111,13 +114,13 @@ def test_verify(table: Path, broken: Path) -> None:
     result = run("verify", broken, "--json", code=1)
     (bad,) = json.loads(result[: result.index("error: ")])["files"]
     (violation,) = bad["violations"]
-    assert violation["count"] == len(violation["rows"]) > 2520
+    assert violation["count"] == len(violation["rows"]) > ANSWERS
 
 
 def test_broken_rows_stop_info_unless_left_out(broken: Path) -> None:
     assert "the table breaks 1 expectation" in run("info", broken, code=2)
     facts = json.loads(run("info", broken, "--skip-bad", "--json"))
-    assert facts["rows_left_out_as_broken"] > 2520
+    assert facts["rows_left_out_as_broken"] > ANSWERS
     assert len(facts["conditions"]) == 2
 
 

@@ -276,7 +276,7 @@ def reader_of(name: str, root: Path) -> Reader:
 
 @pytest.mark.parametrize("name", [*FOLDERS, *OTHERS])
 def test_a_spoiled_file_of_a_folder_is_read_or_refused(name: str, root: Path) -> None:
-    assert not escapes(reader_of(name, root), [*kept(name), *range(12)])
+    assert not escapes(reader_of(name, root), [*kept(name), *range(6)])
 
 
 @pytest.mark.fuzz

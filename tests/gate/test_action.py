@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from imi_bench.simulation.world import World
+from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import write_trials
 
 ACTION = Path(__file__).parents[2] / ".github" / "actions" / "imi-gate" / "action.yml"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, demo_world: World) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
-    write_trials(demo_world.trials, folder / "trials")
+    write_trials(build(seed=0).trials, folder / "trials")
     program = folder / "bin" / "imi-bench"
     program.parent.mkdir()
     program.write_text(

@@ -258,7 +258,7 @@ def test_links_in_folders_are_refused(board: Board, tmp_path: Path) -> None:
     assert any("symbolic link" in str(problem) for problem in problems)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["submission.toml", "decisions.parquet", "run.json"]),
     cut=st.integers(0, 4000),
@@ -275,7 +275,7 @@ def test_damaged_files_never_raise(
     assert all(len(str(problem)) < 2000 for problem in problems)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 6000), junk=st.binary(max_size=20))
 def test_damaged_zips_never_raise(cut: int, junk: bytes, board: Board, tmp_path: Path) -> None:
     data = zip_with()

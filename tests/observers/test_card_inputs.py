@@ -65,7 +65,10 @@ def test_a_card_sees_what_its_maker_means(card: Any) -> None:
         assert (ours.size[0], ours.settings["mode"]) == NEW[card.name]
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.whole] if "-l1" in name else []) for name in NEW],
+)
 def test_a_new_card_names_an_architecture_that_is_built_at_its_input(name: str) -> None:
     card = CARDS[name]
     source = "timm" if card.loader.endswith("from_timm") else "open_clip"

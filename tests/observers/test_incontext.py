@@ -49,6 +49,12 @@ def trials() -> Trials:
     return bright_trials()
 
 
+@pytest.fixture(scope="module")
+def few(trials: Trials) -> Trials:
+    """For what is asked of a server, one request after another."""
+    return trials.take(np.arange(6))
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with serving(Server(brightness_mind())) as running:
@@ -208,9 +214,9 @@ def test_no_picture_and_no_unit_of_the_shots_is_tested(trials: Trials) -> None:
 # -- the observer ----------------------------------------------------------------------------
 
 
-def test_swapping_the_queries_flips_the_sign_exactly(trials: Trials, server: Server) -> None:
+def test_swapping_the_queries_flips_the_sign_exactly(few: Trials, server: Server) -> None:
     made = observer(chat(server))
-    blind = trials.blind(seed=0).without_key()
+    blind = few.blind(seed=0).without_key()
     swapped = replace(blind, queries=blind.queries[:, ::-1])
     one, two = (made.decide(b).decision_variable for b in (blind, swapped))
     assert np.array_equal(one, -two)
@@ -219,12 +225,10 @@ def test_swapping_the_queries_flips_the_sign_exactly(trials: Trials, server: Ser
     assert np.array_equal(made.decide(moved).decision_variable, one)
 
 
-def test_a_biased_model_is_read_rightly_and_its_habit_reported(
-    trials: Trials, server: Server
-) -> None:
+def test_a_biased_model_is_read_rightly_and_its_habit_reported(few: Trials, server: Server) -> None:
     server.mind = brightness_mind(bias=4.0, slope=0.02)
     made = observer(chat(server))
-    blind = trials.blind(seed=0)
+    blind = few.blind(seed=0)
     found = made.both_orders(blind.without_key())
     said = found.report()
     assert said["says_a"] > 0.9
@@ -233,11 +237,11 @@ def test_a_biased_model_is_read_rightly_and_its_habit_reported(
     table = order_table(found, blind.key.first_is_positive)  # type: ignore[union-attr]
     assert table["strong_as_a"].mean() > 0.9
     assert table["strong_as_b"].mean() < 0.2
-    done = replay(made, trials, seed=0)
+    done = replay(made, few, seed=0)
     assert done.decisions.credit.mean() == 1.0
 
 
-def test_callable_and_chat_give_the_same(trials: Trials, server: Server, tmp_path: Path) -> None:
+def test_callable_and_chat_give_the_same(few: Trials, server: Server, tmp_path: Path) -> None:
     mind = server.mind
     body = chat(server)._body
 
@@ -245,7 +249,7 @@ def test_callable_and_chat_give_the_same(trials: Trials, server: Server, tmp_pat
         pa = 1 / (1 + math.exp(-mind(body(prompt)["messages"])))
         return {"A": math.log(0.9 * pa + 1e-12), "B": math.log(0.9 * (1 - pa) + 1e-12)}
 
-    blind = trials.blind(seed=0).without_key()
+    blind = few.blind(seed=0).without_key()
     one = observer(chat(server)).decide(blind).decision_variable
     two = observer(model).decide(blind).decision_variable
     assert np.allclose(one, two)
@@ -254,7 +258,7 @@ def test_callable_and_chat_give_the_same(trials: Trials, server: Server, tmp_pat
 def test_a_model_that_learns_from_shots(server: Server) -> None:
     """The scripted model's slope grows by a known factor a shot; z shows it."""
     server.mind = brightness_mind(per_shot=0.5)
-    pool, tests, _ = set_aside(bright_trials(20), units=8)
+    pool, tests, _ = set_aside(bright_trials(14), units=8)
     blind = tests.blind(seed=0).without_key()
     base = observer(chat(server)).decide(blind).decision_variable
     for count in (2, 4, 8):
@@ -264,20 +268,20 @@ def test_a_model_that_learns_from_shots(server: Server) -> None:
 
 
 def test_the_ledger_answers_a_second_time_without_a_request(
-    trials: Trials, server: Server, tmp_path: Path
+    few: Trials, server: Server, tmp_path: Path
 ) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     made = observer(chat(server, price_in=2.0, ledger=ledger), ledger=ledger)
-    blind = trials.blind(seed=0).without_key()
+    blind = few.blind(seed=0).without_key()
     first = made.decide(blind)
     asked = len(server.requests)
-    assert asked == 24
+    assert asked == 2 * len(few)
     again = observer(chat(server, ledger=ledger), ledger=ledger).decide(blind)
     assert len(server.requests) == asked
     assert np.array_equal(first.decision_variable, again.decision_variable)
     totals = ledger.totals()
-    assert totals["calls"] == {"ok": 24}
-    assert totals["cost"] == pytest.approx(24 * 1000 * 2 / 1e6)
+    assert totals["calls"] == {"ok": 2 * len(few)}
+    assert totals["cost"] == pytest.approx(2 * len(few) * 1000 * 2 / 1e6)
     other = observer(chat(server, ledger=ledger, system="Be brief."), ledger=ledger)
     other.decide(blind)
     assert len(server.requests) == 2 * asked
@@ -285,11 +289,11 @@ def test_the_ledger_answers_a_second_time_without_a_request(
 
 
 def test_budgets_stop_and_keep_what_was_paid_for(
-    trials: Trials, server: Server, tmp_path: Path
+    few: Trials, server: Server, tmp_path: Path
 ) -> None:
     ledger = Ledger(tmp_path / "ledger.db", max_requests=10)
     made = observer(chat(server, in_flight=1, ledger=ledger), ledger=ledger)
-    blind = trials.blind(seed=0).without_key()
+    blind = few.blind(seed=0).without_key()
     with pytest.raises(BudgetError, match="budget of requests"):
         made.decide(blind)
     ledger.close()
@@ -297,7 +301,7 @@ def test_budgets_stop_and_keep_what_was_paid_for(
     kept = ledger.totals()["calls"]["ok"]
     assert kept == 10
     observer(chat(server, ledger=ledger), ledger=ledger).decide(blind)
-    assert len(server.requests) == 24
+    assert len(server.requests) == 2 * len(few)
     ledger.close()
     money = Ledger(tmp_path / "money.db", max_cost=0.005)
     spender = observer(chat(server, in_flight=1, price_in=1.0, ledger=money), ledger=money)
@@ -308,14 +312,14 @@ def test_budgets_stop_and_keep_what_was_paid_for(
 
 
 def test_no_key_stands_anywhere(
-    trials: Trials, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Trials, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     url = server.url.replace("http://", "http://user:password@")
     ledger = Ledger(tmp_path / "ledger.db")
     model = Chat("scripted", base_url=url, ledger=ledger)
     made = observer(model, ledger=ledger)
-    done = replay(made, trials, seed=0, out=tmp_path / "run")
+    done = replay(made, few, seed=0, out=tmp_path / "run")
     assert "Bearer sk-very-secret" in str(server.headers) or "Basic" in str(server.headers)
     texts = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
     for secret in (b"very-secret", b"password"):
@@ -323,13 +327,13 @@ def test_no_key_stands_anywhere(
     assert "password" not in str(done.record)
     server.behave = lambda s, b, h: (error(h, 401, "bad key sk-very-secret"), True)[1]
     with pytest.raises(InputError) as refused:
-        observer(Chat("scripted", base_url=url)).decide(trials.blind(seed=1).without_key())
+        observer(Chat("scripted", base_url=url)).decide(few.blind(seed=1).without_key())
     assert "secret" not in str(refused.value)
     ledger.close()
 
 
-def test_requests_in_flight_are_bounded(trials: Trials, server: Server) -> None:
-    observer(chat(server, in_flight=3)).decide(trials.blind(seed=0).without_key())
+def test_requests_in_flight_are_bounded(few: Trials, server: Server) -> None:
+    observer(chat(server, in_flight=3)).decide(few.blind(seed=0).without_key())
     assert 1 <= server.most_in_flight <= 3
 
 
@@ -370,17 +374,17 @@ def changed(**choice: Any) -> Behaviour:
     ],
 )
 def test_reasons_for_no_answer_are_told_apart(
-    trials: Trials, server: Server, behave: Behaviour, outcome: str
+    few: Trials, server: Server, behave: Behaviour, outcome: str
 ) -> None:
     server.behave = behave
     made = observer(chat(server, retries=0))
-    answers = made.decide(trials.blind(seed=0).without_key())
+    answers = made.decide(few.blind(seed=0).without_key())
     assert set(answers.status.tolist()) == {outcome}
     assert np.isnan(answers.decision_variable).all()
 
 
-def test_a_missing_option_is_a_status_or_a_bound(trials: Trials, server: Server) -> None:
-    blind = trials.blind(seed=0).without_key()
+def test_a_missing_option_is_a_status_or_a_bound(few: Trials, server: Server) -> None:
+    blind = few.blind(seed=0).without_key()
     server.tokens = lambda a, b: [("Well", -0.3), ("The", -2.0)]
     assert set(observer(chat(server)).decide(blind).status.tolist()) == {"option missing"}
     server.tokens = lambda a, b: [("A", a), ("The", -6.0), ("B", -9999.0)]
@@ -403,20 +407,20 @@ def test_a_missing_option_is_a_status_or_a_bound(trials: Trials, server: Server)
     ],
 )
 def test_what_no_request_can_mend_is_one_line(
-    trials: Trials, server: Server, behave: Behaviour, line: str
+    few: Trials, server: Server, behave: Behaviour, line: str
 ) -> None:
     server.behave = behave
     with pytest.raises(InputError, match=line) as stopped:
-        observer(chat(server)).decide(trials.blind(seed=0).without_key())
+        observer(chat(server)).decide(few.blind(seed=0).without_key())
     assert "\n" not in str(stopped.value)
 
 
-def test_another_model_answers(trials: Trials, server: Server) -> None:
+def test_another_model_answers(few: Trials, server: Server) -> None:
     server.served = "something-else"
     with pytest.raises(InputError, match="another model answers"):
-        observer(chat(server)).decide(trials.blind(seed=0).without_key())
+        observer(chat(server)).decide(few.blind(seed=0).without_key())
     server.served = "scripted-2026-01-01"
-    observer(chat(server)).decide(trials.blind(seed=0).without_key())
+    observer(chat(server)).decide(few.blind(seed=0).without_key())
 
 
 def test_no_server(trials: Trials) -> None:
@@ -426,7 +430,7 @@ def test_no_server(trials: Trials) -> None:
 
 
 def test_limits_are_waited_out_and_cut_streams_tried_again(
-    trials: Trials, server: Server, monkeypatch: pytest.MonkeyPatch
+    few: Trials, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imi_bench.observers.incontext.chat.BACK_OFF", 0.01)
     seen: dict[str, int] = {}
@@ -448,16 +452,16 @@ def test_limits_are_waited_out_and_cut_streams_tried_again(
         return False
 
     server.behave = behave
-    answers = observer(chat(server, retries=3)).decide(trials.blind(seed=0).without_key())
+    answers = observer(chat(server, retries=3)).decide(few.blind(seed=0).without_key())
     assert set(answers.status.tolist()) == {"ok"}
 
 
-def test_sampled_answers_are_recorded_as_such(trials: Trials, server: Server) -> None:
+def test_sampled_answers_are_recorded_as_such(few: Trials, server: Server) -> None:
     server.style = "none"
     server.mind = brightness_mind(bias=0.0, slope=0.2)
     model = chat(server, samples=9)
     made = observer(model)
-    found = made.both_orders(trials.blind(seed=0).without_key())
+    found = made.both_orders(few.blind(seed=0).without_key())
     assert {one.evidence for one in found.first} == {"sampled"}
     assert made.describe()["model"]["evidence"] == "sampled"
     assert server.requests[0]["n"] == 9
@@ -466,7 +470,7 @@ def test_sampled_answers_are_recorded_as_such(trials: Trials, server: Server) ->
 # -- by name ---------------------------------------------------------------------------------
 
 
-def test_by_name(server: Server, tmp_path: Path, trials: Trials) -> None:
+def test_by_name(server: Server, tmp_path: Path, few: Trials) -> None:
     from imi_bench.stimuli.trial_files import write_trials
 
     write_trials(bright_trials(6, seed=5), tmp_path / "pool")
@@ -477,10 +481,10 @@ def test_by_name(server: Server, tmp_path: Path, trials: Trials) -> None:
     made = load_observer(name)
     assert isinstance(made, InContext)
     assert made.shots is not None
-    done = replay(made, trials, seed=0)
+    done = replay(made, few, seed=0)
     assert done.decisions.credit.mean() == 1.0
     with sqlite3.connect(tmp_path / "ledger.db") as db:
-        assert db.execute("SELECT count(*) FROM answers").fetchone()[0] == 24
+        assert db.execute("SELECT count(*) FROM answers").fetchone()[0] == 2 * len(few)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, shared_study: SmallStudy) -> 
     return folder
 
 
+@pytest.mark.whole
 def test_people_stand_beside_ones_own_observers(work: Path, tmp_path: Path) -> None:
     page = imi.report(work / "runs", responses=work / "people", out=tmp_path / "page.html")
     assert [run.name for run in page.exhibit.machines] == ["pixel-l2"]

@@ -50,7 +50,7 @@ def test_design(world: World) -> None:
     assert set(frame.loc[frame["network"] == "toy-damson", "mode"]) == {"natural"}
     assert world.trials.positive.shape == world.trials.negative.shape == (len(frame), 9)
     assert 300 < len(world.trials.images) < 1000
-    assert {world.trials.images.decode(i).shape for i in range(20)} == {(96, 96, 3)}
+    assert {world.trials.images.decode(i).shape for i in range(20)} == {(32, 32, 3)}
     per_condition = pd.Series(world.trials.index.condition_id).value_counts()
     assert (per_condition == 2).all()
     assert (pd.Series(world.study.responses.trial_id).value_counts() == 15).all()
