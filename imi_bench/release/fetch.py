@@ -201,7 +201,7 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
 
     Examples
     --------
-    >>> file = {"key": "a.csv", "size": 1, "checksum": "md5:0cc1", "links": {"self": "http://x/a"}}
+    >>> file = {"key": "a.csv", "size": 1, "checksum": "md5:" + 32 * "0", "links": {"self": "http://x/a"}}
     >>> parse_record({"files": [file, {**file, "key": "a.pd.pkl"}]}, where="example")[0].name
     'a.csv'
     """
@@ -213,15 +213,18 @@ def parse_record(record: Any, *, where: object) -> tuple[RecordFile, ...]:
             plain = PurePosixPath(name).name
             if not plain.lower().endswith(".csv"):
                 continue
-            algorithm, _, digest = str(file["checksum"]).rpartition(":")
-            algorithm = algorithm or "md5"
-            if algorithm not in hashlib.algorithms_available:
-                raise ValueError(f"checksum {algorithm!r}")
+            if plain.startswith(".") or "\\" in plain:
+                raise ValueError(f"name {name!r}")
+            algorithm, digest = _checksum(str(file["checksum"]))
             address = _address(file, record, name)
             if urlsplit(address).scheme not in ("http", "https"):
                 raise ValueError(f"address {address!r}")
             size = int(file["size"] if "size" in file else file["filesize"])
-            files.append(RecordFile(plain, address, size, algorithm, digest.lower()))
+            if size < 1:
+                raise ValueError(f"size {size}")
+            files.append(RecordFile(plain, address, size, algorithm, digest))
+        if twice := {one.name for one in files if [f.name for f in files].count(one.name) > 1}:
+            raise ValueError(f"more than one file called {', '.join(sorted(twice))}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DownloadError(
             "the record's answer is not understood",
@@ -245,6 +248,18 @@ def _listed(record: Any) -> list[dict[str, Any]]:
     if isinstance(files, dict):
         return [{"key": name, **entry} for name, entry in files.items()]
     return list(files)
+
+
+def _checksum(told: str) -> tuple[str, str]:
+    """Algorithm and digest; of one that cannot be the algorithm's nothing is downloaded."""
+    algorithm, _, digest = told.rpartition(":")
+    algorithm, digest = algorithm or "md5", digest.lower()
+    if algorithm not in hashlib.algorithms_available:
+        raise ValueError(f"checksum {algorithm!r}")
+    length = 2 * hashlib.new(algorithm).digest_size
+    if len(digest) != length or not set(digest) <= set("0123456789abcdef"):
+        raise ValueError(f"checksum {told!r}")
+    return algorithm, digest
 
 
 def _address(file: dict[str, Any], record: Any, name: str) -> str:

@@ -62,7 +62,9 @@ def layer_widths(networks: Iterable[str], layers: Iterable[str]) -> Floats:
 
 
 def _width(network: str, layer: str) -> float:
-    if network == "googlenet":
+    if network in ("googlenet", "inceptionv1"):
+        if layer in INCEPTION_WIDTHS:
+            return _joined(layer)
         found = re.fullmatch(r"(mixed\d[a-e])_(\w+?)(?:_pre_relu_conv)?", layer)
         if not found or found[1] not in INCEPTION_WIDTHS or found[2] not in _BRANCHES:
             return np.nan
@@ -87,6 +89,12 @@ def _width(network: str, layer: str) -> float:
         many = {"mlp_c_fc": _MLP, "mlp_fc1": _MLP, "attn_qkv": 3}
         return _VIT * many.get(found[1] or "", 1)
     return np.nan
+
+
+def _joined(block: str) -> float:
+    """Channels of an Inception block: its branches' ends, one behind the other."""
+    one, _, _, pool, three, five = INCEPTION_WIDTHS[block][1:]
+    return one + three + five + pool
 
 
 def _resnet(layer: str, wide: int) -> float:

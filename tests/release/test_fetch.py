@@ -288,7 +288,7 @@ def test_nobody_there_says_what_to_do_offline(record: Record, tmp_path: Path) ->
 
 # ---------------------------------------------------------------------------- the record's JSON
 
-FILE = {"key": "a.csv", "size": 1, "checksum": "md5:00", "links": {"self": "http://x/a"}}
+FILE = {"key": "a.csv", "size": 1, "checksum": "md5:" + "0" * 32, "links": {"self": "http://x/a"}}
 
 
 @pytest.mark.parametrize(
@@ -313,9 +313,14 @@ def test_folders_in_a_name_lead_nowhere_else() -> None:
 
 
 def test_the_older_form_of_the_record() -> None:
-    old = {"filename": "a.csv", "filesize": 5, "checksum": "AB", "links": {"download": "http://x"}}
+    old = {
+        "filename": "a.csv",
+        "filesize": 5,
+        "checksum": "AB" * 16,
+        "links": {"download": "http://x"},
+    }
     (file,) = parse_record({"files": [old]}, where="test")
-    assert (file.name, file.size, file.algorithm, file.digest) == ("a.csv", 5, "md5", "ab")
+    assert (file.name, file.size, file.algorithm, file.digest) == ("a.csv", 5, "md5", "ab" * 16)
 
 
 def test_the_record_is_the_published_one() -> None:

@@ -64,6 +64,36 @@ def test_no_record_is_refused_in_one_line(record: object) -> None:
         parse_record(record, where="record")
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"checksum": None},
+        {"checksum": ""},
+        {"checksum": "md5:abc"},
+        {"checksum": "md5:" + "g" * 32},
+        {"checksum": "crc32:" + "a" * 8},
+        {"size": -5},
+        {"size": 0},
+        {"size": None},
+        {"key": "..\\responses_main.csv"},
+        {"key": ".responses_main.csv"},
+        {"links": {"self": "file:///etc/hosts"}},
+    ],
+)
+def test_a_spoiled_entry_is_refused_before_anything_is_downloaded(
+    spoiled: dict[str, object],
+) -> None:
+    record = {"files": [{**ENTRY, "links": {"self": CONTENT}, **spoiled}]}
+    with pytest.raises(DownloadError, match="not understood"):
+        parse_record(record, where="record")
+
+
+def test_two_files_of_one_name_are_refused() -> None:
+    one = {**ENTRY, "links": {"self": CONTENT}}
+    with pytest.raises(DownloadError, match=r"more than one file called responses_main\.csv"):
+        parse_record({"files": [one, {**one, "key": "old/responses_main.csv"}]}, where="record")
+
+
 def test_lines_to_paste(tmp_path: Path) -> None:
     path = tmp_path / "responses_main.csv"
     path.write_bytes(b"abc")

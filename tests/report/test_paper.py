@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -359,6 +361,29 @@ def test_exemplars_of_the_ends_are_shown() -> None:
     with styled(COLOURS):
         notes = by_layer(some).notes
     assert any("have no images" in note for note in notes)
+
+
+def test_figures_are_drawn_for_phones_as_well(made: tuple[Paper, Path]) -> None:
+    done, out = made
+    page = (out / "index.html").read_text()
+    for plot in (plot for panel in done.panels for plot in panel.plots):
+        assert "SIMULATED" in plot.narrow, plot.name
+        assert f'id="{plot.name}-narrow-' in page
+    assert page.count('class="narrow"') == page.count('class="wide twice"') > 12
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_for_processes_may_ask(shared: Path, tmp_path: Path) -> None:
+    path = shared / "people" / "borowski2021" / facts()["tables"]["I"]["file"]
+    script = tmp_path / "mine.py"
+    script.write_text(
+        f"import imi_bench as imi\nprint(imi.report.paper({str(path)!r})['modes'].n)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("45 units of 1 network")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imi_bench.vision.layer_names import paper_layers
-from imi_bench.vision.layer_widths import layer_widths
+from imi_bench.vision.layer_widths import INCEPTION_WIDTHS, layer_widths
 
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
@@ -77,3 +77,11 @@ def test_clip_resnet_has_the_widths_of_openclip() -> None:
 def test_unknown_is_not_guessed() -> None:
     pairs = [("mine", "conv1"), ("resnet50", "weird"), ("convnext_b", "head"), ("googlenet", "x")]
     assert np.isnan(layer_widths(*zip(*pairs, strict=True))).all()
+
+
+def test_blocks_of_the_forerunners_network_feed_the_next() -> None:
+    blocks = list(INCEPTION_WIDTHS)
+    ends = layer_widths(["inceptionv1"] * len(blocks), blocks)
+    feeds = [INCEPTION_WIDTHS[name][0] for name in blocks[1:]]
+    assert ends[:-1].tolist() == feeds
+    assert ends[-1] == 1024  # what the classifier reads

@@ -96,6 +96,7 @@ def _column(panel: Panel, data: PaperData, machine: PaperData, place: int) -> Be
                 one,
                 name=f"{one.name}-observer-{place}",
                 svg=one.svg.replace(f"{one.name}-", f"{one.name}-observer-{place}-"),
+                narrow=one.narrow.replace(f"{one.name}-", f"{one.name}-observer-{place}-"),
                 caption=f"{machine.who}, not people. {one.caption}",
             )
             for one in own.plots

@@ -110,23 +110,29 @@ def clustered_variance(
         Answers that count clusters; all by default.
     """
     used = np.ones(len(rows), dtype=bool) if used is None else used
-    variances, freedom = [], []
+    variances, freedom, clusters = [], [], {}
     for name in ("participant", "unit_id"):
         if name not in rows:
             continue
-        cluster, _ = pd.factorize(rows[name])
+        clusters[name], _ = pd.factorize(rows[name])
         stratum = _codes(rows, _STRATA[name])
-        variances.append(_between(influence, cluster, stratum))
-        pairs = np.unique(np.column_stack([cluster, stratum])[used], axis=0)
-        freedom.append(len(pairs) - len(np.unique(pairs[:, 1])))
+        pairs = _pairs(clusters[name], stratum)
+        variances.append(_between(influence, *pairs))
+        counted = np.flatnonzero(np.bincount(pairs[0], used))
+        freedom.append(len(counted) - len(np.unique(pairs[1][counted])))
     if len(variances) == 1:
         return variances[0], min(freedom)
-    cell, _ = pd.factorize(
-        pd.factorize(rows["participant"])[0] * (rows["unit_id"].nunique() + 1)
-        + pd.factorize(rows["unit_id"])[0]
-    )
-    both = _between(influence, cell, _codes(rows, _STRATA["participant"]))
+    person, unit = clusters["participant"], clusters["unit_id"]
+    cell, _ = pd.factorize(person.astype(np.int64) * (int(unit.max()) + 1) + unit)
+    both = _between(influence, *_pairs(cell, _codes(rows, _STRATA["participant"])))
     return max(sum(variances) - both, *variances), min(freedom)
+
+
+def _pairs(cluster: Ints, stratum: Ints) -> tuple[Ints, Ints]:
+    """Number of each answer's cluster within its stratum, and the stratum of each number."""
+    strata = int(stratum.max()) + 1
+    place, pairs = pd.factorize(cluster.astype(np.int64) * strata + stratum)
+    return np.asarray(place, dtype=np.int64), np.asarray(pairs, dtype=np.int64) % strata
 
 
 def _codes(rows: pd.DataFrame, names: tuple[str, ...]) -> Ints:
@@ -136,17 +142,14 @@ def _codes(rows: pd.DataFrame, names: tuple[str, ...]) -> Ints:
     return np.asarray(rows.groupby(known, observed=True).ngroup(), dtype=np.int64)
 
 
-def _between(influence: Floats, cluster: Ints, stratum: Ints) -> float:
+def _between(influence: Floats, place: Ints, of: Ints) -> float:
     """Variance of the sum over clusters drawn within strata.
 
     A cluster's total is held against its share of the stratum's; a cluster that is alone in its
     stratum has nobody to be compared with and counts by its total.
     """
-    pair, place = np.unique(np.column_stack([cluster, stratum]), axis=0, return_inverse=True)
-    place = place.ravel()
     total = np.bincount(place, influence)
     size = np.bincount(place).astype(float)
-    of = pair[:, 1]
     count = np.bincount(of, minlength=int(of.max()) + 1)
     mean = np.bincount(of, total, minlength=len(count)) / np.maximum(
         np.bincount(of, size, minlength=len(count)), 1

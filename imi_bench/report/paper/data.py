@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
+from imi_bench.beside import beside, cores
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.study import effects
 from imi_bench.errors import InputError, ModelError, NotComparableError, NotEnoughDataError
@@ -106,7 +106,7 @@ class PaperData:
 
     def networks(self, order: str = "paper") -> list[str]:
         """Networks of the study: as in the paper, by accuracy, or by year; others after them."""
-        mine = list(dict.fromkeys(self.frame["network"].astype(str)))
+        mine = self._names
         known = [name for name in published().networks if name in mine]
         if order != "paper" and self.effects is not None:
             column = {"accuracy": "top1", "year": "year"}[order]
@@ -114,7 +114,11 @@ class PaperData:
             known = list(value.sort_values(kind="stable").index)
         return known + sorted(set(mine) - set(known))
 
-    @property
+    @cached_property
+    def _names(self) -> list[str]:
+        return [str(name) for name in self.frame["network"].unique()]
+
+    @cached_property
     def units(self) -> pd.DataFrame:
         """One row a unit in a mode at a difficulty: `hits`, `answers`, `p`, `true` and its layer.
 
@@ -131,7 +135,7 @@ class PaperData:
         true = self.true.units(self.study.trials)
         return table.merge(true, how="left", on=["unit_id", "mode", "difficulty"])
 
-    @property
+    @cached_property
     def easy(self) -> pd.DataFrame:
         """The `units` with the most extreme queries."""
         units = self.units
@@ -183,9 +187,9 @@ def read_paper(
         )
     frame = with_layers(frame)
     asked = ordinal and bool(frame["confidence"].notna().any())
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with beside(processes=cores() if asked and path is not None else 1) as other:
         # The ordinal model takes as long as all else: beside it, in a process of its own.
-        later = pool.submit(_rated, str(path), seed) if asked and path is not None else None
+        later = other.start(_rated, str(path), seed) if asked and path is not None else None
         found, refused = _effects(path or study, decisions, seed)
         record, unrated = later.result() if later is not None else (None, "")
     rated = Effects.from_json(record) if record is not None else None

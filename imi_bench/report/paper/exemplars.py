@@ -54,6 +54,7 @@ def exemplars(data: PaperData, chosen: pd.DataFrame) -> tuple[list[Plot], list[s
                 rows=len(part),
                 columns=1,
                 size=(5.6, 0.62 * len(part) + 0.3),
+                narrow=False,
             )
         )
     return plots, said

@@ -30,6 +30,7 @@ from imi_bench.text import plural
 __all__ = ["Curve", "by_layer", "layer_curve", "type_means"]
 
 _KNOTS = 4
+_COUNTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -387,6 +388,9 @@ def _draw(
             one.plot(x, curve.true, color=INK, linewidth=1.1, linestyle=":")
         if name == "width" and drawn:
             one.set_xscale("log")
+            low, high = one.get_xlim()
+            if high < 30 * low:
+                one.set_xticks([v for v in _COUNTS if low <= v <= high])
             one.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
             one.xaxis.set_minor_formatter("")
         if not drawn:

@@ -23,6 +23,7 @@ from imi_bench.report.paper.panel import (
     look,
     network_label,
     shown_modes,
+    whose,
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import DIFFICULTIES, MODES
@@ -240,7 +241,7 @@ def by_difficulty(data: PaperData) -> Panel:
         question=question,
         answer=answer,
         n=f"{plural(len(names), 'network')}; {int(hard['answers'].sum()):,} answers to harder "
-        f"queries, {data.who}",
+        f"queries, {whose(data)}",
         plots=(plot,),
         tables={"means": table[table["network"].isin(names)]},
         code=code(data, "means", "by_difficulty"),

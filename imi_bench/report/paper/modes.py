@@ -21,6 +21,7 @@ from imi_bench.report.paper.panel import (
     look,
     network_key,
     network_label,
+    whose,
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES
@@ -75,7 +76,7 @@ def by_mode(data: PaperData) -> Panel:
         key="modes",
         question=question,
         answer=_sentence(numbers, several),
-        n=f"{len(wide):,} units of {plural(networks.nunique(), 'network')}, {data.who}",
+        n=f"{len(wide):,} units of {plural(networks.nunique(), 'network')}, {whose(data)}",
         plots=(plot,),
         tables=tables,
         code=code(data, "modes", "by_mode"),

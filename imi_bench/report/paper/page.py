@@ -287,4 +287,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _plots(plots: Sequence[Plot]) -> list[dict[str, Any]]:
-    return [{"svg": Markup(p.svg), "caption": p.caption, "name": p.name} for p in plots]
+    return [
+        {"svg": Markup(p.svg), "narrow": Markup(p.narrow), "caption": p.caption, "name": p.name}
+        for p in plots
+    ]

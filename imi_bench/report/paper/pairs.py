@@ -21,6 +21,7 @@ from imi_bench.report.paper.panel import (
     counted,
     drawing,
     network_label,
+    stacked,
 )
 from imi_bench.report.style import INK, LINE
 from imi_bench.stats.multiplicity import holm
@@ -101,7 +102,7 @@ def _figure(
         f"2-pairs-{mode}",
         f"{mode} references. Below the diagonal: Conover's test with Holm's adjustment "
         f"(Kruskal-Wallis H = {group.statistic:.1f}, p = {group.p:.2g}). Above: contrasts of "
-        "the mixed model (Wald, Holm). Filled: p < 0.05.",
+        "the mixed model (Wald, Holm). Filled: p < 0.05, darkest: p < 0.001.",
         lambda grid: _matrix(grid[0, 0], whole, names),
         size=(5.2, 4.5),
     )
@@ -146,6 +147,7 @@ def _contrasts(stage: LevelEstimates | None, names: list[str]) -> Any:
 
 def _matrix(axes: Any, p: Any, names: list[str]) -> None:
     axes.grid(visible=False)
+    small = stacked(axes) and len(names) > 6  # cells narrower than "<.001"
     for (row, column), value in np.ndenumerate(p):
         if np.isnan(value):
             continue
@@ -153,6 +155,8 @@ def _matrix(axes: Any, p: Any, names: list[str]) -> None:
         axes.add_patch(
             _square(column, row, BLUE if filled else "none", 1.0 if value < 0.001 else 0.55)
         )
+        if small and value < 0.001:
+            continue
         text = "<.001" if value < 0.001 else "1" if value >= 0.9995 else f"{value:.3f}"[1:]
         axes.text(
             column,
@@ -160,7 +164,7 @@ def _matrix(axes: Any, p: Any, names: list[str]) -> None:
             text,
             ha="center",
             va="center",
-            fontsize=7,
+            fontsize=5 if small else 7,
             color="white" if filled and value < 0.001 else INK,
         )
     axes.plot([-0.5, len(names) - 0.5], [-0.5, len(names) - 0.5], color=LINE, linewidth=0.8)

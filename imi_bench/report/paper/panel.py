@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from imi_bench.release.published import published
@@ -33,6 +35,8 @@ __all__ = [
     "plural",
     "png",
     "shown_modes",
+    "stacked",
+    "whose",
 ]
 
 MODE_COLOURS = {"natural": "#0173b2", "synthetic": "#de8f05"}
@@ -52,6 +56,9 @@ COLOURS = (
     "#7b61c4",
 )
 MARKERS = ("o", "s", "^", "v", "P", "X", "<", "D", ">")
+_FORERUNNERS = "inceptionv1"
+_PHONE, _PIXELS, _LETTERS = 3.5, 112, 30
+"""Inches and letters across a figure on a phone; CSS pixels an inch where there is room."""
 _FOR_PAPER = {INK: "#1d2833", MUTED: "#5d6b78", LINE: "#c9cfd4"}
 
 
@@ -64,8 +71,9 @@ class Plot:
     name : str
         File name without suffix.
     caption : str
-    svg : str
-        For the page, in the page's colours.
+    svg, narrow : str
+        For the page, in the page's colours; narrow: for a phone, panels below one another. Empty
+        where there is none.
     file_svg : bytes
         By itself, on white.
     png : bytes
@@ -76,6 +84,7 @@ class Plot:
     svg: str
     file_svg: bytes
     png: bytes
+    narrow: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +164,7 @@ def network_key(canvas: Canvas, data: PaperData, names: Sequence[str], *, column
     canvas.legend(
         *zip(*handles, strict=True),
         loc="outside lower center",
-        ncols=min(columns, len(names)),
+        ncols=min(columns, len(names), max(1, int(canvas.get_figwidth() / 1.2))),
         frameon=False,
         fontsize=8,
         columnspacing=1.0,
@@ -168,6 +177,8 @@ def network_label(network: str) -> str:
     known = published().networks.get(network)
     if known:
         return known.label
+    if network == _FORERUNNERS:
+        return "InceptionV1"
     return network if len(network) <= 28 else f"{network[:13]}…{network[-13:]}"
 
 
@@ -180,15 +191,62 @@ def drawing(
     rows: int = 1,
     columns: int = 1,
     size: tuple[float, float] = (5.2, 3.6),
-    **axes: Any,
+    narrow: bool = True,
+    sharey: bool | str = False,
 ) -> Plot:
-    """Draw one figure; `draw` gets the (rows, columns) axes. Simulated data are marked."""
-    canvas, grid = panels(rows, columns, figure={"figsize": size, "layout": "constrained"}, **axes)
+    """Draw one figure; `draw` gets the (rows, columns) axes. Simulated data are marked.
+
+    It is drawn a second time for phones, as wide as one and its panels below one another, unless
+    `narrow` is false.
+    """
+    canvas, grid = panels(
+        rows, columns, figure={"figsize": size, "layout": "constrained"}, sharey=sharey
+    )
     draw(grid)
+    _mark(canvas, data)
+    wide, small = as_svg(canvas, name), ""
+    if narrow:
+        height = (size[1] - 0.2) * columns + 0.2
+        stack, single = panels(
+            rows * columns, 1, figure={"figsize": (_PHONE, height), "layout": "constrained"}
+        )
+        _share(single.reshape(rows, columns), sharey)
+        draw(single.reshape(rows, columns))
+        _wrap(stack)
+        _mark(stack, data)
+        small = _sized(as_svg(stack, f"{name}-narrow"), _PHONE)
+    return Plot(name, caption, _sized(wide, size[0]), _on_white(wide), png(canvas), small)
+
+
+def stacked(axes: Any) -> bool:
+    """Whether a figure's panels stand below one another, as on a phone."""
+    return bool(axes.figure.get_figwidth() <= _PHONE)
+
+
+def _share(grid: Any, sharey: bool | str) -> None:
+    """Share vertical axes as in the wide figure, whose labels stand beside every panel here."""
+    for (_, column), axes in np.ndenumerate(grid):
+        first = grid[0, column] if sharey == "col" else grid[0, 0]
+        if sharey and axes is not first:
+            axes.sharey(first)
+
+
+def _wrap(canvas: Canvas) -> None:
+    """Break what is written below an axis where it is longer than a phone is wide."""
+    for axes in canvas.axes:
+        words = axes.get_xlabel()
+        if len(words) > _LETTERS and "\n" not in words:
+            axes.set_xlabel(fill(words, _LETTERS))
+
+
+def _mark(canvas: Canvas, data: PaperData) -> None:
     if data.simulated:
         canvas.suptitle("SIMULATED", color=WARNING, fontsize=9, fontweight="bold", ha="right", x=1)
-    svg = as_svg(canvas, name)
-    return Plot(name, caption, svg, _on_white(svg), png(canvas))
+
+
+def _sized(svg: str, inches: float) -> str:
+    """No wider than its letters need: a column narrower than the figure shrinks it."""
+    return svg.replace("<svg ", f'<svg style="max-width:{inches * _PIXELS:.0f}px" ', 1)
 
 
 def _on_white(svg: str) -> bytes:
@@ -251,6 +309,11 @@ def beside_truth(data: PaperData) -> str:
 def shown_modes(data: PaperData) -> list[str]:
     """Kinds of references that were shown."""
     return [mode for mode in MODES if (data.frame["mode"] == mode).any()]
+
+
+def whose(data: PaperData) -> str:
+    """Whose answers these are, in the line of numbers below an answer."""
+    return f"{'simulated ' * (data.simulated and data.who == 'people')}{data.who}"
 
 
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:

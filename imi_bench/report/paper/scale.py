@@ -28,6 +28,8 @@ from imi_bench.report.paper.panel import (
     look,
     network_key,
     shown_modes,
+    stacked,
+    whose,
 )
 from imi_bench.report.style import INK
 from imi_bench.stats.multiplicity import holm
@@ -58,7 +60,7 @@ def by_scale(data: PaperData) -> Panel:
         for row, name in zip(grid, columns, strict=True):
             for axes, mode in zip(row, modes, strict=True):
                 _line(axes, data, found, name, mode, rank)
-                if name == columns[0]:
+                if name == columns[0] or stacked(axes):
                     axes.set_title(f"{mode} references", loc="left")
         shown = [name for name in data.networks() if name in found.properties.index]
         network_key(grid[0, 0].figure, data, shown, columns=2 * len(modes) + 1)
@@ -85,7 +87,7 @@ def by_scale(data: PaperData) -> Panel:
         key="scale",
         question=question,
         answer=_answer(scale),
-        n=f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {found.who}",
+        n=f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {whose(data)}",
         plots=(plot,),
         tables={"effects": found.to_frame().drop(columns="who"), "likeness": tested},
         code=code(data, "scale", "by_scale"),

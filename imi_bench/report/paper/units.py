@@ -18,6 +18,7 @@ from imi_bench.report.paper.panel import (
     drawing,
     network_label,
     shown_modes,
+    whose,
 )
 from imi_bench.report.paper.spread import UnitSpread, unit_spread
 from imi_bench.report.style import INK, MUTED
@@ -133,7 +134,7 @@ def distribution(data: PaperData) -> Panel:
         question=question,
         answer=f"{text[0].upper()}{text[1:]}.",
         n=f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
-        f"references, {data.who}",
+        f"references, {whose(data)}",
         plots=(plot,),
         tables={"shares": pd.DataFrame(rows)},
         code=code(data, "units", "distribution"),
@@ -152,7 +153,13 @@ def _notes(rows: list[dict[str, Any]], data: PaperData, single: list[str]) -> tu
         )
         + "Intervals: posterior over networks' levels and the spread"
         + (", levels as uncertain as units and people make them" if data.who == "people" else "")
-        + "; networks count as fixed, each by its units.",
+        + "; networks count as fixed, each by its units."
+        + (
+            " What lies under 1% is the end of a tail that the model's shape draws: its interval "
+            "counts how far units spread, not whether that shape holds so far out."
+            if any(r[name] < 0.01 for r in rows for name in ("chance", "ceiling"))
+            else ""
+        ),
         *single,
     ]
     if data.true is not None:
