@@ -1,14 +1,16 @@
 """Speed of the mixed models: against lme4, with the number of rows, at a million, in a bootstrap.
 
     python benchmarks/bench_glmm.py [--shared FOLDER] [--repeats 3] [--million] [--json PATH]
-                                    [--peers VENV]
+                                    [--peers VENV] [--only-peers] [--rows N]
 
 Every ratio comes from runs interleaved on the same machine. lme4 and glmmTMB run where R has
-them; the Python packages glmm and mixedlm in a virtual environment of their own, which
+them; the Python packages in a virtual environment of their own, which
 
-    python -m venv VENV && VENV/bin/pip install glmm==0.6.2 mixedlm==1.3.0 pandas
+    python -m venv VENV
+    VENV/bin/pip install glmm==0.6.2 mixedlm==1.3.0 lme-python==0.2.7 interlace-lme==0.3.2 pandas
 
-makes. What is absent is skipped, with a word.
+makes. What is absent is skipped, with a word; what fails says how. ``--rows`` takes that many rows
+of crossed_50k at random: the likelihoods then still compare, the times hardly.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import resource
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -59,6 +62,23 @@ began = time.perf_counter()
 m = mixedlm.glmer("{formula}", d, family=mixedlm.families.Binomial())
 print(time.perf_counter() - began, -0.5 * m.deviance)
 """,
+    "lme_python": """
+import sys, time, lme_python, polars
+d = polars.read_csv(sys.argv[1])
+groups = [polars.col(name).cast(polars.Utf8) for name in ("unit", "participant", "model")]
+d = d.with_columns([*groups, polars.col("correct").cast(polars.Float64)])
+began = time.perf_counter()
+m = lme_python.glmer("{formula}", data=d, family_name="binomial")
+print(time.perf_counter() - began, m.log_likelihood)
+""",
+    "interlace": """
+import sys, time, interlace, pandas
+d = pandas.read_csv(sys.argv[1])
+began = time.perf_counter()
+fixed = "{formula}".split(" + (1|")[0]
+m = interlace.glmer(fixed, d, family="binomial", groups=["unit", "participant", "model"])
+print(time.perf_counter() - began, m.llf)
+""",
 }
 
 _fitted: GlmmResult | None = None
@@ -72,10 +92,6 @@ def timed(formula: str, data: pd.DataFrame) -> tuple[float, GlmmResult]:
     return time.perf_counter() - began, result
 
 
-def lme4(path: Path) -> tuple[float, float]:
-    return numbers(["Rscript", "-e", R_SCRIPT.format(formula=FORMULA), str(path)])
-
-
 def numbers(command: list[str]) -> tuple[float, float]:
     """Run a peer; its last two words are seconds and log-likelihood."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -83,15 +99,44 @@ def numbers(command: list[str]) -> tuple[float, float]:
     return seconds, log_likelihood
 
 
-def against_peers(path: Path, repeats: int, venv: Path | None) -> dict[str, float]:
-    """glmmTMB, glmm and mixedlm, interleaved with ours; times ours, and likelihood short of it."""
-    commands = {"glmmTMB": ["Rscript", "-e", TMB_SCRIPT.format(formula=FORMULA), str(path)]}
+def failure(error: Exception) -> str:
+    """The last line a peer printed before it failed, or what stopped it from starting."""
+    said = (
+        error.stderr.strip().splitlines()
+        if isinstance(error, subprocess.CalledProcessError)
+        else []
+    )
+    return said[-1] if said else f"{type(error).__name__}: {error}"
+
+
+def peers(path: Path, venv: Path | None) -> dict[str, list[str]]:
+    """Command of every peer that is there; a word for those that are not."""
+    commands = {}
+    if not shutil.which("Rscript"):
+        print("skipped: lme4, glmmTMB (no Rscript)")
+    else:
+        for name, script in (("lme4", R_SCRIPT), ("glmmTMB", TMB_SCRIPT)):
+            commands[name] = ["Rscript", "-e", script.format(formula=FORMULA), str(path)]
     for name, script in PYTHON_PEERS.items():
-        if venv is not None:
-            commands[name] = [str(venv / "bin/python"), "-c"]
-            commands[name] += [script.format(formula=FORMULA), str(path)]
-        else:
+        if venv is None:
             print(f"skipped: {name} (no --peers VENV)")
+        elif subprocess.run(
+            [venv / "bin/python", "-c", f"import {name}"], capture_output=True
+        ).returncode:
+            print(f"skipped: {name} (not in {venv})")
+        else:
+            commands[name] = [
+                str(venv / "bin/python"),
+                "-c",
+                script.format(formula=FORMULA),
+                str(path),
+            ]
+    return commands
+
+
+def against_peers(path: Path, repeats: int, venv: Path | None) -> dict[str, float]:
+    """Every peer, interleaved with ours; times ours, and likelihood short of it."""
+    commands = peers(path, venv)
     data = pd.read_csv(path)
     fit(FORMULA, data)
     row: dict[str, float] = {}
@@ -105,30 +150,11 @@ def against_peers(path: Path, repeats: int, venv: Path | None) -> dict[str, floa
                 theirs.append(seconds)
                 short = result.log_likelihood - reached
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            print(f"skipped: {name} ({type(error).__name__})")
+            print(f"failed: {name} ({failure(error)})")
             continue
         row[f"{name}_s"] = statistics.median(theirs)
         row[f"{name} times"] = row[f"{name}_s"] / statistics.median(ours)
         row[f"{name} short"] = short
-    return row
-
-
-def against_lme4(path: Path, repeats: int) -> dict[str, float]:
-    data = pd.read_csv(path)
-    fit(FORMULA, data)
-    ours, theirs, log_likelihoods = [], [], (np.nan, np.nan)
-    for _ in range(repeats):
-        seconds, result = timed(FORMULA, data)
-        ours.append(seconds)
-        if shutil.which("Rscript"):
-            seconds, reference = lme4(path)
-            theirs.append(seconds)
-            log_likelihoods = (result.log_likelihood, reference)
-    row = {"ours_s": statistics.median(ours)}
-    if theirs:
-        row["lme4_s"] = statistics.median(theirs)
-        row["times_faster"] = row["lme4_s"] / row["ours_s"]
-        row["logLik_gain"] = log_likelihoods[0] - log_likelihoods[1]
     return row
 
 
@@ -213,16 +239,21 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=default)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--million", action="store_true", help="also the fit of a million answers")
-    parser.add_argument("--peers", type=Path, help="virtual environment with glmm and mixedlm")
+    parser.add_argument("--peers", type=Path, help="virtual environment with the Python packages")
+    parser.add_argument("--only-peers", action="store_true", help="no scaling, no bootstrap")
+    parser.add_argument("--rows", type=int, help="rows of crossed_50k to take, at random")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     path = arguments.shared / "glmm" / "crossed_50k.csv"
-    table = {
-        "crossed_50k against lme4": against_lme4(path, arguments.repeats),
-        "crossed_50k against others": against_peers(path, arguments.repeats, arguments.peers),
-        "ten times the rows": tenfold(path, arguments.repeats),
-        "bootstrap of crossed_50k, two processes": bootstrap(path),
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.rows:
+            some = pd.read_csv(path).sample(arguments.rows, random_state=0)
+            path = Path(folder) / "rows.csv"
+            some.to_csv(path, index=False)
+        table = {"against its peers": against_peers(path, arguments.repeats, arguments.peers)}
+        if not arguments.only_peers:
+            table["ten times the rows"] = tenfold(path, arguments.repeats)
+            table["bootstrap, two processes"] = bootstrap(path)
     if arguments.million:
         table["a million answers"] = million()
     for title, row in table.items():

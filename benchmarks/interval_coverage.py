@@ -15,11 +15,13 @@ noisy the conditions are, the mean over the studies.
 
 For every score, alone and as the paired difference of the two observers: coverage, the mean half
 width as a share of 1.96 true standard deviations (1 is right for many units), and for differences
-how often p is at most 0.01, 0.05, 0.1 and 0.5 although there is none. ``ranks``: six observers from
-0 to 0.027 bits apart, and six that tie; how often the rank interval holds the true rank (where they
-tie: every rank), of each and of all at once.
+how often p is at most 0.01, 0.05, 0.1 and 0.5 although there is none. A cell is called *below* or
+*above* where a binomial test rejects that its coverage is at least 93%, or at most 97%, at 5% over
+all cells and both sides by Holm's method; ``--processes`` shares the studies out. ``ranks``: six
+observers from 0 to 0.027 bits apart, and six that tie; how often the rank interval holds the true
+rank (where they tie: every rank), of each and of all at once.
 
-Run: ``python benchmarks/interval_coverage.py --studies 400 --json out.json``
+Run: ``python benchmarks/interval_coverage.py --studies 1000 --processes 2 --json out.json``
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from scipy.special import expit
 
 from imi_bench.leaderboard.ranking import rank
@@ -44,12 +48,15 @@ from imi_bench.scores.likelihood import LIKELIHOOD, likelihood_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap
 from imi_bench.stats.jackknife import Jackknife, jackknives
+from imi_bench.stats.multiplicity import holm
 from imi_bench.stats.sums import Sums
 from imi_bench.tables import TrialIndex
 
 MODES = ("natural", "synthetic")
 OF_NETWORKS = ("network_pearson", "network_kendall")
 UNITS_OF_TRUTH, SETS_OF_TRUTH = 1500, 4
+WANTED = (0.93, 0.97)
+AT_ONCE = 25
 LEVELS = (0.01, 0.05, 0.1, 0.5)
 
 
@@ -175,6 +182,7 @@ class Tally:
             "studies": int(known.sum()),
             "truth": truth,
             "sd": sd,
+            "covered": round(covered * known.sum()),
             "coverage": covered,
             "se": math.sqrt(covered * (1 - covered) / known.sum()),
             "width": float(((high - low) / 2)[known].mean() / (1.96 * sd)),
@@ -186,32 +194,56 @@ class Tally:
         }
 
 
+Rows = dict[tuple[str, str], list[tuple[float, float, float, float]]]
+
+
 def measure(
-    design: Design, *, units: int, studies: int, seed: int, draws: int
+    design: Design, *, units: int, studies: int, seed: int, draws: int, processes: int
 ) -> list[dict[str, object]]:
     """Coverage of every score with this many units."""
-    networks, worse = design.networks(units), (0.0, 0.0)
-    truth = _truth(design, networks=networks, seed=seed)
+    truth = _truth(design, networks=design.networks(units), seed=seed)
+    part = partial(_studies, design, units=units, seed=seed, draws=draws)
+    parts = [range(k, min(k + AT_ONCE, studies)) for k in range(0, studies, AT_ONCE)]
     tallies: dict[tuple[str, str], Tally] = {}
-    for number in range(studies):
-        rng = generator(seed, "study", design.name, units, number)
-        pair = simulate(design, units=units, networks=networks, worse=worse, rng=rng)
-        one, other = (leave_out(matched, seed=0, n_draws=draws) for matched in pair)
-        for name in one:
-            facts = {"n": len(pair[0].trial), "clusters": units}
-            alone = estimate(one[name], **facts)
-            both = gap(one[name], other[name], **facts)
-            for kind, made, p in (("single", alone, math.nan), ("paired", both.estimate, both.p)):
-                tally = tallies.setdefault(
-                    (name, kind), Tally(truth[name] if kind == "single" else 0.0)
-                )
-                tally.rows.append((made.value, made.low, made.high, p))
+    with ProcessPoolExecutor(processes) as pool:
+        for found in pool.map(part, parts):
+            for (name, kind), rows in found.items():
+                middle = truth[name] if kind == "single" else 0.0
+                tallies.setdefault((name, kind), Tally(middle)).rows.extend(rows)
     return [
         {"design": design.name, "units": units, "score": name, "kind": kind, **tally.row()}
         for (name, kind), tally in tallies.items()
         if np.ptp([row[0] for row in tally.rows]) > 0
         and any(row[1] == row[1] for row in tally.rows)
     ]
+
+
+def _studies(design: Design, numbers: range, *, units: int, seed: int, draws: int) -> Rows:
+    """Value, ends and p of every score in some of the studies."""
+    found: Rows = {}
+    for number in numbers:
+        rng = generator(seed, "study", design.name, units, number)
+        networks = design.networks(units)
+        pair = simulate(design, units=units, networks=networks, worse=(0.0, 0.0), rng=rng)
+        one, other = (leave_out(matched, seed=0, n_draws=draws) for matched in pair)
+        for name in one:
+            facts = {"n": len(pair[0].trial), "clusters": units}
+            alone = estimate(one[name], **facts)
+            both = gap(one[name], other[name], **facts)
+            for kind, made, p in (("single", alone, math.nan), ("paired", both.estimate, both.p)):
+                row = (made.value, made.low, made.high, p)
+                found.setdefault((name, kind), []).append(row)
+    return found
+
+
+def outside(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each cell ``below``, ``above``, or nothing: what the studies prove of its coverage."""
+    low, high = WANTED
+    covered, count = (np.array([row[name] for row in rows]) for name in ("covered", "studies"))
+    p = [*stats.binom.cdf(covered, count, low), *stats.binom.sf(covered - 1, count, high)]
+    sure = holm(p, ["cells"] * len(p)) <= 0.05
+    below, above = sure[: len(rows)], sure[len(rows) :]
+    return ["below" if b else "above" if a else "" for b, a in zip(below, above, strict=True)]
 
 
 @cache
@@ -282,7 +314,8 @@ def shown(row: Mapping[str, Any]) -> str:
 def main() -> None:
     """Print the table, and write it as JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
     parser.add_argument("--units", type=int, nargs="*", default=[8, 20, 40, 84])
     parser.add_argument("--draws", type=int, default=1000, help="0: no scores by draws, no ranks")
@@ -296,15 +329,22 @@ def main() -> None:
         for units in options.units:
             facts = {"units": units, "studies": options.studies, "seed": options.seed}
             if not options.only_ranks:
-                new = measure(DESIGNS[name], **facts, draws=options.draws)
+                new = measure(
+                    DESIGNS[name], **facts, draws=options.draws, processes=options.processes
+                )
                 rows += new
                 print("\n".join(shown(row) for row in new), flush=True)
             if options.draws and not options.no_ranks:
                 orders += [ranks(DESIGNS[name], **facts, worse=one) for one in (NEAR, TIED)]
                 print(*orders[-2:], sep="\n", flush=True)
             if options.json:
+                for row, word in zip(rows, outside(rows), strict=True):
+                    row["outside"] = word
                 record = {"seconds": time.perf_counter() - began, "rows": rows, "ranks": orders}
                 options.json.write_text(json.dumps(record, indent=1))
+    for row, word in zip(rows, outside(rows), strict=True):
+        if word:
+            print(f"{word} {WANTED[0]:.0%} to {WANTED[1]:.0%}: {shown(row)}")
 
 
 if __name__ == "__main__":

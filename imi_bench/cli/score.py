@@ -28,7 +28,7 @@ Seed = Annotated[int, typer.Option(help="Of folds, split halves and draws.")]
 Resamples = Annotated[
     int,
     typer.Option(
-        help="Draws for the intervals of scores that are not smooth (network correlations, ece).",
+        help="Draws for the intervals of scores that are not smooth (network correlations).",
         min=0,
     ),
 ]

@@ -20,13 +20,19 @@ from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.schur import Factorisation
 from imi_bench.glmm.search import SINGULAR
-from imi_bench.glmm.separation import separated_columns, suspicious_columns
+from imi_bench.glmm.separation import (
+    known_where_data_lie,
+    separated_columns,
+    suspicious_columns,
+)
 from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.glmm.starts import WarmStart
 
 __all__ = ["assemble"]
 
 _SETTLED = 2e-3  # as lme4's checkConv, which takes the largest element instead of the length
+_NEARLY = "nearly separated, hardly determined: "
+_FAR = "known only together, since zero lies far from the data (centre what they are made of): "
 
 
 _BORDER = (
@@ -143,7 +149,8 @@ def _verdict(
             converged = False
             reason = "no finite estimate: the answers are separated by " + ", ".join(separated)
         elif suspects:
-            remarks.append("nearly separated, hardly determined: " + ", ".join(suspects))
+            far = known_where_data_lie(design, facts["estimate"], facts["covariance"])
+            remarks.append((_FAR if far else _NEARLY) + ", ".join(suspects))
     return {
         "gradient_norm": distance,
         "converged": converged,

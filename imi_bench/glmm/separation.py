@@ -9,7 +9,7 @@ from scipy import optimize
 from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
 
-__all__ = ["separated_columns", "separating", "suspicious_columns"]
+__all__ = ["known_where_data_lie", "separated_columns", "separating", "suspicious_columns"]
 
 _LARGE_EFFECT = 10.0
 _LARGE_ERROR = 4.0
@@ -20,6 +20,20 @@ def suspicious_columns(design: Design, estimate: Floats, standard_error: Floats)
     span = np.where((span := np.ptp(design.fixed, axis=0)) > 0, span, np.abs(design.fixed[0]))
     huge = (np.abs(estimate) * span > _LARGE_EFFECT) | ~(standard_error * span < _LARGE_ERROR)
     return [name for name, flag in zip(design.names, huge, strict=True) if flag]
+
+
+def known_where_data_lie(design: Design, estimate: Floats, covariance: Floats) -> bool:
+    """Whether all rows' expectations are moderate and known, whatever single columns are.
+
+    The effect of x beside x:z is that at z = 0: where z lies far from zero it is large and hardly
+    known, although no answers are nearly separated. What counts there is how far, and how surely,
+    the fixed part takes every row from the middle of all: half of what is large over a range.
+    """
+    centred = design.fixed - design.fixed.mean(axis=0)
+    away = np.abs(centred @ estimate).max(initial=0.0)
+    variance = np.einsum("np,pq,nq->n", centred, covariance, centred, optimize=True)
+    known = variance.max(initial=0.0) <= (_LARGE_ERROR / 2) ** 2
+    return bool(away <= _LARGE_EFFECT / 2 and known)
 
 
 def separated_columns(design: Design) -> list[str]:

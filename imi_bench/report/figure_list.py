@@ -250,7 +250,7 @@ def _reliability(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -
         "is correct; on the dashed line prediction and panel agree. Bars: Wilson 95% intervals "
         "that take answers as independent. A prediction is below one half where the observer leans "
         "to the wrong query; people can be right there all the same. Above each pane the expected "
-        f"calibration error, whose interval is in the table. {total:,} answers in each pane.",
+        f"calibration error, which noise makes larger. {total:,} answers in each pane.",
         alt="Panes of points, one for each observer: observed against predicted proportion.",
         axes_labels=("predicted probability correct", "panel: proportion correct"),
         looks=looks_of(list(scores)),

@@ -15,7 +15,7 @@ from imi_bench.stats.estimate import Estimate
 _AGAINST_PEOPLE = (
     ("unit_pearson", "Agreement on units", "r over conditions", "unit_ceiling"),
     ("bits", "Prediction of answers", "bits/answer above chance", "left_out_bits"),
-    ("ece", "Calibration error", "proportion, lower is better", None),
+    ("calibration_slope", "Calibration slope", "1 is right, below 1 too sure", None),
     ("error_consistency", "Same errors", "Cohen's κ", "human_consistency"),
 )
 _NOTES = {

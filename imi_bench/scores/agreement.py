@@ -154,6 +154,29 @@ def _network_r(x: Floats, y: Floats) -> Floats:
     return pearson(columns.sum(axis=-2))
 
 
+def _without_noise(totals: Floats, noise: Floats) -> Floats:
+    """Totals whose conditions vary less around their mean, by as much as noise adds.
+
+    With S the scatter of the conditions seen (predicted and people's means) and N that of the
+    noise, the deviations are multiplied by a matrix A with ``A S A' = S - N``, negative variances
+    taken as zero. What is drawn around them then varies as what was seen does.
+    """
+    answers = totals[:, :1]
+    seen, added = totals[:, 1:] / answers, noise[..., 1:] / answers
+    middle = seen.mean(axis=0)
+    away, added = seen - middle, added - added.mean(axis=-2, keepdims=True)
+    scatter = away.T @ away
+    if np.linalg.det(scatter) <= _FLAT * scatter[0, 0] * scatter[1, 1]:
+        return totals
+    root = np.linalg.cholesky(scatter)
+    inverse = np.linalg.inv(root)
+    of_noise = np.einsum("bki,bkj->ij", added, added) / len(added)
+    shares, axes = np.linalg.eigh(np.eye(2) - inverse @ of_noise @ inverse.T)
+    shrink = root @ (axes * np.sqrt(np.maximum(shares, 0))) @ axes.T @ inverse
+    return np.column_stack([answers, (middle + away @ shrink.T) * answers])
+
+
+_FLAT = 1e-12
 _FEW_NETWORKS = "fewer than three network conditions, or no variation between them"
 NETWORKS = (
     Score(
@@ -161,7 +184,8 @@ NETWORKS = (
         "r",
         _over_networks(_network_r),
         undefined=_FEW_NETWORKS,
-        scale="drawn",
+        scale="drawn fisher",
+        settled=_without_noise,
     ),
     Score(
         "network_kendall",

@@ -17,7 +17,7 @@ from imi_bench.provenance import plain
 from imi_bench.results import Brief
 from imi_bench.scores.agreement import told_and_heard
 from imi_bench.scores.alignment import AlignedAnswers
-from imi_bench.stats.sums import OverPlaces, Placed, Score, Totals
+from imi_bench.stats.sums import OverPlaces, Placed, Score
 
 __all__ = [
     "CALIBRATION_ERROR",
@@ -107,12 +107,6 @@ def reliability_diagram(matched: AlignedAnswers) -> ReliabilityDiagram:
     return ReliabilityDiagram(edges, told / some, hits / some, answers.astype(np.int64))
 
 
-def _gaps(t: Totals) -> Floats:
-    """(B, N_BINS) predicted less observed in each bin, as a share of all answers."""
-    answers, told, hits = np.moveaxis(t["reliability"], -1, 0)
-    return np.asarray((told - hits) / answers.sum(axis=-1, keepdims=True))
-
-
 def _gap_and_answers(bin_: Floats) -> Floats:
     """(…, 2) how far prediction and answers of a bin (…, 3) are apart, summed, and its answers."""
     answers, told, hits = np.moveaxis(bin_, -1, 0)
@@ -130,12 +124,12 @@ CALIBRATION_ERROR = (
         "proportion",
         _expected_calibration_error,
         over_people=True,
-        scale="folded",
-        parts=_gaps,
+        no_interval="none holds where bins are mostly noise; see calibration_slope",
     ),
 )
 """Expected calibration error: gap between predicted and observed, averaged over answers.
 
-Noise in a bin adds to the gap, so the score is biased upwards; its interval is that of the error
-without noise (see `imi_bench.stats.intervals`) and can lie below the score.
+Noise in a bin adds to the gap, so the score is biased upwards, by how much depends on how large the
+gaps are without noise, and no interval holds for all of those (see ``docs/intervals.md``). The
+scores of `imi_bench.scores.recalibration` have intervals.
 """

@@ -21,7 +21,7 @@ from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Brief, Result
-from imi_bench.scores import agreement, ceiling, consistency, likelihood
+from imi_bench.scores import agreement, ceiling, consistency, likelihood, recalibration
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
@@ -57,6 +57,8 @@ HEADLINE = (
     "share_of_ceiling",
     "brier",
     "ece",
+    "calibration_bias",
+    "calibration_slope",
     "error_consistency",
     "pooled_error_consistency",
     "side_bias",
@@ -319,7 +321,7 @@ def score(
         Of folds, split halves and draws.
     n_resamples : int
         Draws behind the intervals of scores that are not smooth: the correlations of network
-        conditions, and the calibration error. All others are by jackknife.
+        conditions. All others are by jackknife.
     level : float
 
     Returns
@@ -397,6 +399,7 @@ def leave_out(matched: AlignedAnswers, *, seed: int, n_draws: int) -> dict[str, 
             **agreement.network_answers(matched),
             **likelihood.likelihood_answers(matched),
             **likelihood.reliability_answers(matched),
+            **recalibration.recalibration_answers(matched),
             **ceiling.left_out_answers(matched),
         },
         unit_of_answer=matched.unit[matched.trial],
@@ -410,6 +413,7 @@ def leave_out(matched: AlignedAnswers, *, seed: int, n_draws: int) -> dict[str, 
         *consistency.CONSISTENCY,
         *likelihood.LIKELIHOOD,
         *likelihood.CALIBRATION_ERROR,
+        *recalibration.RECALIBRATION,
         *ceiling.CEILINGS,
         *ceiling.LEFT_OUT,
     )

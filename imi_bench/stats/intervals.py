@@ -2,16 +2,10 @@
 
 Student's t with the jackknife's two-way variance (`imi_bench.stats.jackknife`), on the scale on
 which the score has no end; elsewhere around the score less what few units push it by (the
-jackknife's bias), so that an interval of few units need not lie evenly about its score. Two kinds
-of score are not smooth and have intervals from draws:
-
-- ``drawn``: correlations of a few network conditions. Percentiles of the draws, moved by the
-  bootstrap's estimate of bias.
-- ``folded``: a sum of absolute values, such as a calibration error, which noise pushes away from
-  zero. The test is inverted along the ray from zero through the parts found: the interval holds
-  the sizes under which a score like the one observed is not in the outer 2.5% on either side. A
-  score that is small by luck has parts that cancel or point anywhere; along their ray the upper
-  end would be too low, so that it is not taken below that of the draws less their bias.
+jackknife's bias), so that an interval of few units need not lie evenly about its score.
+Correlations of a few network conditions have intervals from draws: percentiles, moved by the
+bootstrap's estimate of bias (``drawn``); or of Fisher's z, their deviations from the mean reflected
+(``drawn fisher``). A score of which no interval holds has none, and says why.
 """
 
 from __future__ import annotations
@@ -21,16 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special, stats
 
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.jackknife import Jackknife, Spread
-from imi_bench.stats.scales import fieller, reach, symmetric, z_difference
+from imi_bench.stats.scales import between, fieller, reach, symmetric, z_difference
 
 __all__ = ["Gap", "estimate", "gap", "resolvable_difference", "t_test"]
 
 _EXACT = 1e-12
+_LARGEST = 1 - 1e-9
 _NO_BOUND = "the ceiling is not told from zero, so that a share of it has no bound"
 
 
@@ -51,6 +46,8 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     facts: dict[str, Any] = {"n": n, "clusters": clusters, "unit": score.unit, "level": level}
     if math.isnan(found.value):
         return Estimate.undefined(score.undefined, **facts)
+    if score.no_interval:
+        return Estimate(found.value, reason=score.no_interval, **facts)
     if clusters < 2:
         return Estimate(found.value, reason="one unit is no sample of units", **facts)
     spread = found.spread
@@ -58,7 +55,7 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
         exact = stats.binomtest(round(found.value) * clusters, clusters).proportion_ci(level)
         method = "exact binomial, each unit counting once (all units are alike)"
         return Estimate(found.value, float(exact.low), float(exact.high), method=method, **facts)
-    if score.scale in ("drawn", "folded"):
+    if score.scale in ("drawn", "drawn fisher"):
         return _of_draws(found, facts)
     if not math.isfinite(spread.variance):
         missing = int(np.isnan(found.without_unit).sum())
@@ -104,42 +101,25 @@ def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
     draws, level = found.draws, facts["level"]
     if not len(draws):
         return Estimate(found.value, reason="no draws asked for", **facts)
-    if found.score.scale == "folded":
-        low, high = _folded(found.parts, draws - found.parts, level)
-        high = max(high, _recentred(found.value, np.abs(draws).sum(axis=1), level))
-        method = f"inverted test over {found.clusters} ({len(draws)} draws)"
-        return Estimate(found.value, low, high, method=method, **facts)
     defined = draws[np.isfinite(draws)]
     if len(defined) < 0.9 * len(draws):
         why = f"undefined in {len(draws) - len(defined)} of {len(draws)} draws"
         return Estimate(found.value, reason=why, **facts)
-    push = float(defined.mean()) - found.value
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) - push
+    tails = [(1 - level) / 2, (1 + level) / 2]
     method = f"recentred draws over {found.clusters} ({len(draws)})"
+    if found.score.scale == "drawn fisher":
+        z = _fisher(defined)
+        low, high = np.tanh(_fisher(found.value) + z.mean() - np.quantile(z, tails)[::-1])
+        method += " of Fisher's z"
+    else:
+        low, high = np.quantile(defined, tails) - defined.mean() + found.value
     return Estimate(
         found.value, max(-1.0, float(low)), min(1.0, float(high)), method=method, **facts
     )
 
 
-def _recentred(value: float, sizes: Floats, level: float) -> float:
-    """Upper end by draws, less what noise added to the score and once more to the draws."""
-    return float(np.quantile(sizes, (1 + level) / 2) - 2 * (sizes.mean() - value))
-
-
-def _folded(parts: Floats, noise: Floats, level: float) -> tuple[float, float]:
-    """Interval of the sum of absolute parts, by the test along the ray from zero through them."""
-    seen, tail = float(np.abs(parts).sum()), (1 - level) / 2
-
-    def share_below(size: float) -> float:
-        return float((np.abs(size * parts + noise).sum(axis=1) <= seen).mean())
-
-    def size(wanted: float) -> float:
-        """Largest multiple of the parts at which the share below what was seen is that."""
-        if share_below(0.0) <= wanted:
-            return 0.0
-        return float(optimize.brentq(lambda c: share_below(c) - wanted, 0.0, 20.0, xtol=1e-4))
-
-    return size(1 - tail) * seen, size(tail) * seen
+def _fisher(r: Floats | float) -> Floats:
+    return np.asarray(np.arctanh(np.clip(r, -_LARGEST, _LARGEST)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +130,7 @@ class Gap:
     ----------
     estimate : Estimate
     p : float
-        Two-sided t; NaN where undefined, 1 where the two are the same throughout.
+        Two-sided t; NaN where undefined or no test holds, 1 where the two are the same throughout.
     resolvable : float
         Smallest true difference these clusters would show (80% power, two-sided 5%).
     """
@@ -172,6 +152,9 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
     if math.isnan(value):
         why = f"{first.score.name} is undefined for one of them"
         return Gap(Estimate.undefined(why, **facts), math.nan, math.nan)
+    if first.score.no_interval:
+        made = Estimate(value, reason=first.score.no_interval, **facts)
+        return Gap(made, math.nan, math.nan)
     if clusters < 2:
         why = "one unit is no sample of units"
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
@@ -202,24 +185,28 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
 
 
 def _drawn_gap(first: Jackknife, second: Jackknife, facts: dict[str, Any]) -> Gap:
-    """Of scores that are not smooth: the same noise added to both, so that what both share goes."""
-    sizes = [
-        one.draws if one.draws.ndim == 1 else np.abs(one.draws).sum(axis=1)
-        for one in (first, second)
-    ]
-    apart, value = sizes[0] - sizes[1], first.value - second.value
+    """Of scores by draws: the same noise added to both, so that what both share goes."""
+    on_z = first.score.scale == "drawn fisher"
+    scaled = _fisher if on_z else np.asarray
+    value = first.value - second.value
+    apart = scaled(first.draws) - scaled(second.draws)
     apart = apart[np.isfinite(apart)]
-    if len(apart) < 0.9 * len(sizes[0]):
-        why = f"undefined in {len(sizes[0]) - len(apart)} of {len(sizes[0])} draws"
+    if len(apart) < 0.9 * len(first.draws):
+        why = f"undefined in {len(first.draws) - len(apart)} of {len(first.draws)} draws"
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
     error = float(apart.std(ddof=1))
-    far = float(stats.norm.ppf((1 + facts["level"]) / 2)) * error
+    far = float(special.ndtri((1 + facts["level"]) / 2)) * error
     method = f"standard error of paired draws over {first.clusters} ({len(apart)})"
-    made = Estimate(value, value - far, value + far, method=method, **facts)
+    seen, steep, ends = value, 1.0, (value - far, value + far)
+    if on_z:
+        one, other = float(_fisher(first.value)), float(_fisher(second.value))
+        seen, steep, method = one - other, 1 - math.tanh((one + other) / 2) ** 2, f"{method} of z"
+        ends = between(one, other, far)
+    made = Estimate(value, *ends, method=method, **facts)
     if error <= _EXACT:
         return Gap(made, 1.0 if abs(value) <= _EXACT else 0.0, 0.0)
-    p = float(2 * stats.norm.sf(abs(value) / error))
-    return Gap(made, p, _shown(math.inf) * error)
+    p = 2 * float(special.ndtr(-abs(seen) / error))
+    return Gap(made, p, _shown(math.inf) * error * steep)
 
 
 def t_test(value: float, spread: Spread) -> float:
@@ -228,7 +215,7 @@ def t_test(value: float, spread: Spread) -> float:
     error = math.sqrt(spread.variance)
     if error <= tiny:
         return 1.0 if abs(value) <= tiny else 0.0
-    return float(2 * stats.t.sf(abs(value) / error, spread.df))
+    return 2 * float(special.stdtr(spread.df, -abs(value) / error))
 
 
 def resolvable_difference(found: Jackknife, *, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -239,7 +226,7 @@ def resolvable_difference(found: Jackknife, *, power: float = 0.8, alpha: float 
     same trials err alike, so `imi_bench.scores.compare` resolves less than this.
     """
     spread = found.spread
-    if not math.isfinite(spread.variance) or spread.df < 1:
+    if found.score.no_interval or not math.isfinite(spread.variance) or spread.df < 1:
         return math.nan
     error = math.sqrt(2 * spread.variance)
     return _shown(spread.df, power=power, alpha=alpha) * error
@@ -247,4 +234,4 @@ def resolvable_difference(found: Jackknife, *, power: float = 0.8, alpha: float 
 
 def _shown(df: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
     """How many standard errors a difference must be to be shown."""
-    return float(stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(power, df))
+    return float(special.stdtrit(df, 1 - alpha / 2) + special.stdtrit(df, power))

@@ -109,11 +109,9 @@ class Jackknife:
         Empty for scores that do not only use human answers.
     stratum : (U,) int64
         Units of one stratum are exchanged for one another.
-    draws : (B,) or (B, k) float64
-        Of scores that are not smooth: the score, or its parts, with normal noise of the size of the
-        sampling error added to every total; B = 0 for all others.
-    parts : (k,) float64
-        Of a folded score.
+    draws : (B,) float64
+        Of scores that are not smooth: the score with normal noise of the size of the sampling error
+        added to every total; B = 0 for all others.
     without_pair : (U (U - 1) / 2,) float64
         Without every two units, in the order of `numpy.triu_indices`, of curved scores of at most
         `MANY_UNITS` units; empty for all others.
@@ -128,7 +126,6 @@ class Jackknife:
     without_cell: Floats
     stratum: Ints
     draws: Floats = field(default_factory=lambda: np.zeros(0))
-    parts: Floats = field(default_factory=lambda: np.zeros(0))
     without_pair: Floats = field(default_factory=lambda: np.zeros(0))
     made_of: tuple[Jackknife, ...] = ()
 
@@ -246,7 +243,7 @@ def jackknives(
     shared = [score for score in scores if score.over_people]
     people = _apart(sums, shared, person)
     cells = _apart(sums, shared, cell)
-    rough = [score for score in scores if score.scale in ("drawn", "folded")]
+    rough = [score for score in scores if score.scale in ("drawn", "drawn fisher")]
     draws = noise.draw(
         sums, rough, person=person, cell=cell, stratum=stratum, n_draws=n_draws, seed=seed
     )
@@ -260,7 +257,6 @@ def jackknives(
             without_cell=cells.get(score.name, none),
             stratum=stratum,
             draws=draws.get(score.name, none),
-            parts=none if score.parts is None else score.parts(totals)[0],
             without_pair=pairs.get(score.name, none),
         )
         for score in scores

@@ -8,7 +8,7 @@ scaled as Student's t is, for the few units that its variance comes from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -45,18 +45,17 @@ def draw(
 
     Returns
     -------
-    mapping of str to (n_draws,) or (n_draws, k) float64
-        The score, or its parts where it has some.
+    mapping of str to (n_draws,) float64
     """
     if not scores or not n_draws:
         return {}
-    noisy = _Noisy(sums, person, cell, stratum, n_draws, seed)
+    noise = _Noise(sums, person, cell, stratum, n_draws, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {s.name: (s.of if s.parts is None else s.parts)(noisy) for s in scores}
+        return {s.name: s.of(_Noisy(noise, s.settled)) for s in scores}
 
 
-class _Noisy(dict[str, Floats]):
-    """The tables of answers with noise, each made when a score first asks for it."""
+class _Noise(dict[str, Floats]):
+    """Normal noise of every total of a table (B, k, m), made when a score first asks for it."""
 
     def __init__(
         self, sums: Sums, person: Ints, cell: Ints, stratum: Ints, n_draws: int, seed: int
@@ -65,13 +64,18 @@ class _Noisy(dict[str, Floats]):
         self._sums, self._person, self._cell, self._stratum = sums, person, cell, stratum
         self._n_draws, self._seed = n_draws, seed
 
-    def __missing__(self, name: str) -> Floats:
+    def table(self, name: str) -> Placed:
+        """The answers of a table."""
         table = self._sums.answers[name]
         if not isinstance(table, Placed):
             raise TypeError(f"'{name}' is no table of answers")
-        stratum, n_draws, seed = self._stratum, self._n_draws, self._seed
+        return table
+
+    def __missing__(self, name: str) -> Floats:
+        table, stratum = self.table(name), self._stratum
+        n_draws, seed = self._n_draws, self._seed
         n_units, n_people = len(stratum), int(self._person.max()) + 1
-        rest, shape = table.residuals, (table.count, table.values.shape[1])
+        rest = table.residuals
         by_unit = rest.sums(self._sums.unit_of_answer, n_units).reshape(n_units, -1)
         by_person = rest.sums(self._person, n_people).reshape(n_people, -1)
         by_unit = _centred(by_unit, stratum)
@@ -80,9 +84,29 @@ class _Noisy(dict[str, Floats]):
         more = np.sqrt(np.maximum(0, 1 - of_cell / np.where(squares > 0, squares, np.inf)))
         noise = _normal(n_draws, n_units, seed=seed, stream="units") @ by_unit
         noise += _normal(n_draws, n_people, seed=seed, stream="participants") @ (by_person * more)
-        everyone = table.sums(np.zeros_like(table.place), 1)
-        heavy = _heavier(n_draws, df=n_units - len(np.unique(stratum)), seed=seed)
-        self[name] = everyone + heavy[:, None, None] * noise.reshape(n_draws, *shape)
+        self[name] = noise.reshape(n_draws, table.count, -1)
+        return self[name]
+
+    @property
+    def heavy(self) -> Floats:
+        """(B, 1, 1) what makes the noise Student's."""
+        df = len(self._stratum) - len(np.unique(self._stratum))
+        return _heavier(self._n_draws, df=df, seed=self._seed)[:, None, None]
+
+
+class _Noisy(dict[str, Floats]):
+    """The tables with their noise, around the totals seen or around settled ones."""
+
+    def __init__(self, noise: _Noise, settled: Callable[[Floats, Floats], Floats] | None) -> None:
+        super().__init__()
+        self._noise, self._settled = noise, settled
+
+    def __missing__(self, name: str) -> Floats:
+        table, noise = self._noise.table(name), self._noise[name]
+        middle = table.sums(np.zeros_like(table.place), 1)[0]
+        if self._settled is not None:
+            middle = self._settled(middle, noise)
+        self[name] = middle + self._noise.heavy * noise
         return self[name]
 
 

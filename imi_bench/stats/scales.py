@@ -23,7 +23,7 @@ from scipy import optimize, special
 
 from imi_bench.stats.jackknife import Jackknife, Spread
 
-__all__ = ["fieller", "reach", "symmetric", "z_difference"]
+__all__ = ["between", "fieller", "reach", "symmetric", "z_difference"]
 
 _LEAST_NOISE = 0.1  # of the variance, which answers are taken to add at least
 _FAR = 1e6
@@ -125,12 +125,37 @@ def z_difference(
     if not math.isfinite(spread.variance):
         return None
     z = [math.atanh(x) for x in r]
-    middle, apart, far = (z[0] + z[1]) / 2, z[0] - z[1], reach(spread, level)
+    ends = between(z[0], z[1], reach(spread, level), over=(most[0], most[1]))
+    return spread, z[0] - z[1], ends
+
+
+def between(
+    first: float, second: float, far: float, *, over: tuple[float, float] = (1.0, 1.0)
+) -> Interval:
+    """Interval of the difference of two correlations, from that of their Fisher's z.
+
+    Both are moved from the mean of their z, as far as `far` allows.
+
+    Parameters
+    ----------
+    first, second : float
+        Fisher's z.
+    far : float
+        How far the interval of the difference of z reaches to either side.
+    over : tuple of float
+        Their ceilings.
+
+    Examples
+    --------
+    >>> [round(end, 6) for end in between(1.0, 0.0, 1.0)]
+    [0.0, 1.367265]
+    """
+    middle, apart = (first + second) / 2, first - second
     low, high = (
-        math.tanh(middle + d / 2) / most[0] - math.tanh(middle - d / 2) / most[1]
+        math.tanh(middle + d / 2) / over[0] - math.tanh(middle - d / 2) / over[1]
         for d in (apart - far, apart + far)
     )
-    return spread, apart, (low, high)
+    return low, high
 
 
 def fieller(

@@ -14,7 +14,9 @@ from imi_bench.arrays import Floats, Ints
 __all__ = ["OverPlaces", "Placed", "Score", "Sums", "Totals", "renumbered"]
 
 Totals = Mapping[str, Floats]
-Scale = Literal["identity", "fisher", "attenuated", "logit", "growing", "ratio", "drawn", "folded"]
+Scale = Literal[
+    "identity", "fisher", "attenuated", "logit", "growing", "ratio", "drawn", "drawn fisher"
+]
 
 
 _SPARSE = 20
@@ -184,10 +186,14 @@ class Score:
         Where the interval is symmetric: ``identity``; ``fisher`` for scores from -1 to 1,
         ``attenuated`` for those over a ceiling; ``logit`` for shares of cases that are either so or
         not; ``growing`` for scores whose standard error grows with them; ``ratio`` for quotients of
-        two (see `imi_bench.stats.scales`). ``drawn`` and ``folded`` scores are not smooth, and have
-        intervals from draws (see `imi_bench.stats.intervals`).
-    parts : callable, optional
-        Of a ``folded`` score: totals to (B, k), whose absolute values sum to the score.
+        two (see `imi_bench.stats.scales`). ``drawn`` scores, and ``drawn fisher`` by their Fisher's
+        z, are far from linear in their totals, and have intervals from draws (see
+        `imi_bench.stats.intervals`).
+    settled : callable, optional
+        Of a score by draws: a table's totals (k, m) and the noise of draws (B, k, m) to totals
+        without as much variation as that noise has, to which it is then added.
+    no_interval : str
+        Why no interval of this score holds, and no test of a difference; empty where one does.
     origin, growth : float
         Of a ``growing`` score: where its error is smallest, and how fast its variance grows.
     curved : bool
@@ -202,7 +208,8 @@ class Score:
     over_people: bool = False
     undefined: str = "no variation to compute it from"
     scale: Scale = "identity"
-    parts: Callable[[Totals], Floats] | None = None
+    settled: Callable[[Floats, Floats], Floats] | None = None
+    no_interval: str = ""
     curved: bool = False
     origin: float = 0.0
     growth: float = 1.0

@@ -138,6 +138,17 @@ def test_near_separation_is_remarked(data) -> None:
     assert any("nearly separated" in warning and "w" in warning for warning in result.warnings)
 
 
+def test_columns_far_from_zero_are_not_called_nearly_separated(data) -> None:
+    far = data.assign(z=1000.0 + np.random.default_rng(0).normal(size=len(data)))
+    near = fit("y ~ x * z + (1 | p)", far.assign(z=far["z"] - 1000.0))
+    result = fit("y ~ x * z + (1 | p)", far)
+    assert result.log_likelihood == pytest.approx(near.log_likelihood, abs=1e-4)
+    assert not near.warnings
+    assert len(result.warnings) == 1
+    assert "zero lies far from the data" in result.warnings[0]
+    assert "separated" not in result.warnings[0]
+
+
 def test_giving_up_is_a_state(data) -> None:
     result = fit(FORMULA, data, max_iterations=0)
     assert not result.converged

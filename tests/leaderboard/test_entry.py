@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.made_submissions import (
     good_files,
@@ -145,7 +147,7 @@ def test_a_kept_row_is_the_row(
     back = kept.get(kept.key(path))
     assert isinstance(found, Scored)
     assert isinstance(back, Scored)
-    assert back.row == found.row
+    np.testing.assert_equal(asdict(back.row), asdict(found.row))
     assert back.detail == found.detail
 
 
