@@ -40,7 +40,8 @@ class Influence(Result):
     estimate : ndarray of float64
         Float64 (levels, p), estimates without the level; NaN where that has none.
     change : ndarray of float64
-        Float64 (levels, p), the fit's own estimates minus those, in its standard errors.
+        Float64 (levels, p), those less the fit's own estimates, in its standard errors:
+        above zero where leaving the level out raises them. (R's ``dfbetas`` has the other sign.)
     distance : ndarray of float64
         Float64 (levels,), Cook's distance: change' covariance^-1 change / p.
     reasons : tuple of str
@@ -192,7 +193,7 @@ def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = 
         except ImiBenchError as error:
             reason = str(error)
         reasons.append(reason)
-    change = (result.estimate - estimates) / result.se
+    change = (estimates - result.estimate) / result.se
     precision = np.linalg.pinv(result.covariance, hermitian=True)
     moved = result.estimate - estimates
     distance = np.einsum("la,ab,lb->l", moved, precision, moved) / max(len(result.names), 1)

@@ -103,7 +103,6 @@ def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
             nothing if few else ranks,
             undefined=why,
             scale="fisher",
-            curved=True,
         ),
     )
 

@@ -69,6 +69,8 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     centre = found.value
     if score.scale in ("identity", "growing"):
         centre, spread = found.value - found.bias, found.corrected_spread
+    if score.scale == "attenuated":
+        spread = found.corrected_spread
     if not math.isfinite(spread.variance):
         return Estimate(found.value, reason="undefined without any two of its units", **facts)
     low, high = symmetric(centre, spread, level, found)

@@ -75,7 +75,7 @@ def test_influence_is_a_fit_without_the_level(model) -> None:
     data = pd.read_csv(HERE / "lapse.csv")
     without = fit(model.formula, data[data["person"] != "p08"])
     np.testing.assert_allclose(found.estimate[1], without.estimate, atol=1e-4)
-    moved = (model.estimate - without.estimate) / model.se
+    moved = (without.estimate - model.estimate) / model.se
     np.testing.assert_allclose(found.change[1], moved, atol=1e-3)
     assert found.to_frame().iloc[0]["distance"] == found.distance.max()
     by_column = influence(model, "mode")
