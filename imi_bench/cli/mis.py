@@ -75,7 +75,7 @@ def mis(
         float | None,
         typer.Option(help="Gigabytes for units' extremes; more passes where they are too few."),
     ] = None,
-    workers: Workers = 0,
+    workers: Workers = None,
     device: Device = "auto",
     weights: WeightsFolder = None,
     seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,

@@ -30,8 +30,11 @@ Layers = Annotated[
 ]
 InputSize = Annotated[int | None, typer.Option(help="Side of the input image in pixels.")]
 Seed = Annotated[int, typer.Option(help="Of random weights, sampled units and dealt images.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Workers = Annotated[int, typer.Option(help="Processes that decode images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes that decode images; on a GPU one a core if left out, else none."),
+]
 
 
 Unique = Annotated[

@@ -21,6 +21,12 @@ def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
     return checked
 
 
+def _a_device(name: str) -> str:
+    from imi_bench.vision.device import is_device
+
+    return name if is_device(name) else _one_of("device", ("auto", "cpu", "cuda", "mps"))(name)
+
+
 def _look_there(folder: Path | None) -> Path | None:
     """Let this process and those it starts find weights in the folder."""
     if folder is not None:
@@ -37,9 +43,7 @@ ObserverName = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        callback=_one_of("device", ("auto", "cpu", "cuda", "mps")), help="auto, cpu, cuda or mps."
-    ),
+    typer.Option(callback=_a_device, help="auto, cpu, cuda, cuda:N or mps."),
 ]
 Dtype = Annotated[
     str,

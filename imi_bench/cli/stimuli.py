@@ -77,7 +77,7 @@ def build(
     input_size: InputSize = None,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     precision: Precision = "float32",
-    workers: Workers = 0,
+    workers: Workers = None,
     device: Device = "auto",
     seed: Seed = 0,
     shard: Shard = None,

@@ -19,6 +19,7 @@ from imi_bench.observers.instances import refuse_another_instance
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, write_json
+from imi_bench.replay.encoding import decoded
 
 
 def claim_embeddings(job: MisJob) -> None:
@@ -102,10 +103,11 @@ def _embed(job: MisJob, shard: range) -> None:
     _same_instance(job)
     opened = open_job(job)
     parts = []
-    for start in range(shard.start, shard.stop, job.batch_size):
-        rows = range(start, min(start + job.batch_size, shard.stop))
-        codes = opened.observer.encode([opened.images.read(row) for row in rows])
-        parts.append(np.asarray(codes, dtype=np.float32))
+    starts = range(shard.start, shard.stop, job.batch_size)
+    batches = (np.arange(start, min(start + job.batch_size, shard.stop)) for start in starts)
+    threads = None if opened.images.concurrent else 1
+    for _, pixels in decoded(opened.images.read, batches, threads=threads):
+        parts.append(np.asarray(opened.observer.encode(pixels), dtype=np.float32))
     with atomic_path(_file(job, shard)) as temporary:
         np.save(temporary, np.concatenate(parts), allow_pickle=False)
 

@@ -43,7 +43,7 @@ def machine_interpretability(
     shard_size: int | None = None,
     precision: str = "float32",
     memory: float | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,

@@ -14,6 +14,7 @@ from imi_bench.mis.scores import image_order
 from imi_bench.mis.similarity import comparison
 from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
 from imi_bench.networks.collection import ImageSet, open_images
+from imi_bench.networks.decoding import Decoding
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.tasks import pool_size
 from imi_bench.observers.catalogue import load_observer
@@ -59,7 +60,7 @@ class MisJob:
         share, also at the same time. None: `out`.
     unique : bool
         Keep one image of each content; the others would be their own references.
-    batch_size, shard_size, precision, workers : int and int, optional and str
+    batch_size, shard_size, precision, workers : int, str or None
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
 
@@ -80,7 +81,7 @@ class MisJob:
     batch_size: int = 64
     shard_size: int | None = None
     precision: str = "float32"
-    workers: int = 0
+    workers: int | None = None
     memory: float | None = None
     embeddings: Path | None = None
     unique: bool = False
@@ -114,6 +115,17 @@ class OpenJob:
         """Where a pass keeps its activations."""
         whole = self.job.out / "activations"
         return whole if len(self.plans) == 1 else whole / f"pass-{number:03d}"
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """The images on their way to the network, shard after shard."""
+        return Decoding(
+            self.network.preprocess,
+            self.images,
+            batch_size=self.plans[0].batch_size,
+            workers=self.job.workers,
+            device=self.network.device,
+        )
 
     @cached_property
     def observer(self) -> Encoder:

@@ -39,6 +39,7 @@ from imi_bench.observers.protocol import fingerprint
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
 from imi_bench.results import Result
+from imi_bench.vision.device import device_name
 from imi_bench.vision.layer_names import layer_table
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
         executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
         if work and all(piece.finished for piece in work):
             _merged(opened, number)  # which frees the disk of its shards
+    opened.decoding.close()
     if pieces(job):
         return MisRun(pd.DataFrame(), {})
     return _finish(job, seconds={"pieces": time.perf_counter() - started})
@@ -235,6 +237,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         "seed": job.seed,
         "seconds": {name: round(value, 6) for name, value in seconds.items()},
         "job": {key: _plain(value) for key, value in vars(job).items()},
+        "device": device_name(opened.network.device),
         "network": dict(opened.network.record),
         "network_name": opened.network.name,
         "observer": {
@@ -284,7 +287,7 @@ def _activate(job: MisJob, number: int, shard: int) -> None:
         network=opened.network,
         images=opened.images,
         folder=opened.folder(number) / "shards",
-        workers=job.workers,
+        decoding=opened.decoding,
     )
 
 

@@ -14,7 +14,8 @@ from imi_bench.vision.loading import LoadedNetwork
 KEEP = 110
 """Extremes a unit: 11 batches of 9 references and a query (Zimmermann et al. 2023)."""
 PRECISIONS = ("float32", "bfloat16", "float16")
-_MAX_SHARDS = 64
+_MAX_SHARDS, _LEAST_SHARD = 64, 512
+_BLOCK_ON_GPU = 2048
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,20 @@ class ActivationPlan:
         return tuple(range(s, min(s + self.shard_size, self.images)) for s in starts)
 
 
-def block_size(keep: int, batch_size: int) -> int:
+def block_size(keep: int, batch_size: int, *, device: str = "cpu") -> int:
     """Images whose activations are held before extremes are selected from them.
 
-    Selecting from blocks four times as long as what is kept halves the cost of selecting.
+    Selecting from blocks four times as long as what is kept halves the cost of selecting. A GPU
+    passes over what it selects from once for every other bit of a key, in no less time for a few
+    hundred images than for thousands.
+
+    Examples
+    --------
+    >>> block_size(110, 64), block_size(110, 64, device="cuda")
+    (448, 2048)
     """
-    return -(-4 * keep // batch_size) * batch_size
+    least = 4 * keep if device == "cpu" else max(4 * keep, _BLOCK_ON_GPU)
+    return -(-least // batch_size) * batch_size
 
 
 def plan_activations(
@@ -81,7 +90,7 @@ def plan_activations(
     layers : sequence of str, optional
         Layers to follow; all if None. Layers of sampled units are added.
     shard_size : int, optional
-        About 64 shards, of 512 images or more, if None.
+        About 64 shards, of 512 images and of four times `keep` or more, if None.
 
     Raises
     ------
@@ -108,7 +117,8 @@ def plan_activations(
     wanted = network.layer_names if layers is None else layers
     chosen = {find_layer(network.layers, name).name for name in wanted} | {u.layer for u in units}
     ordered = tuple(layer.name for layer in network.layers if layer.name in chosen)
-    size = shard_size or max(512, -(-len(images) // _MAX_SHARDS))
+    # a shard's file is as large as what is kept of it: not much smaller than what it was cut from
+    size = shard_size or max(_LEAST_SHARD, 4 * keep, -(-len(images) // _MAX_SHARDS))
     size = -(-size // batch_size) * batch_size
     numbers = (min(keep, len(images)), batch_size, size, precision)
     identity = [

@@ -42,6 +42,7 @@ from imi_bench.networks.activation_plan import (
 )
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.collection import ImageSet, open_images
+from imi_bench.networks.decoding import Decoding
 from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
 from imi_bench.networks.recipe import PassRecipe
@@ -49,6 +50,7 @@ from imi_bench.networks.recording import MEASURES, Recorder, Rows
 from imi_bench.networks.units import Unit, hooked
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+from imi_bench.vision.device import device_name
 from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -64,9 +66,15 @@ def run_shard(
     network: LoadedNetwork,
     images: ImageSet,
     folder: Path,
-    workers: int = 0,
+    workers: int | None = 0,
+    decoding: Decoding | None = None,
 ) -> Path:
     """Compute one shard, unless its file is there.
+
+    Parameters
+    ----------
+    workers, decoding
+        As in `imi_bench.networks.forward.forward_batches`.
 
     Returns
     -------
@@ -83,7 +91,8 @@ def run_shard(
         return path
     numbers = plan.shards[number]
     rows = Rows.of([network.layer(name) for name in plan.layers])
-    block = block_size(plan.keep, plan.batch_size)
+    block = block_size(plan.keep, plan.batch_size, device=network.device)
+    block = min(block, -(-len(numbers) // plan.batch_size) * plan.batch_size)
     recorder = Recorder(rows, plan.sampled, block=block, device=network.device)
     extremes = Extremes(rows.count, keep=plan.keep, device=network.device)
     columns = [rows.row(unit) for unit in plan.sampled]
@@ -108,6 +117,7 @@ def run_shard(
         batch_size=plan.batch_size,
         precision=plan.precision,
         workers=workers,
+        decoding=decoding,
     )
     with hooked(network.module, recorder.paths, recorder.seen):
         for size in forward:
@@ -198,7 +208,7 @@ def collect_activations(
     batch_size: int = 64,
     shard_size: int | None = None,
     precision: str = "float32",
-    workers: int = 0,
+    workers: int | None = None,
     executor: str | Executor = "local",
     recipe: PassRecipe | None = None,
 ) -> Activations:
@@ -210,6 +220,8 @@ def collect_activations(
         ImageSet or anything `open_images` takes.
     out : Path, optional
         Folder for ``activations.npz`` and ``run.json``, and for finished shards meanwhile.
+    workers : int or None
+        Processes that decode images, 0: none but this one. None: on a GPU one for each core.
     executor : str or Executor
         ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who runs the
         shards. Changes no byte of the result.
@@ -261,7 +273,7 @@ def _run_all(
     network: LoadedNetwork,
     images: ImageSet,
     folder: Path,
-    workers: int,
+    workers: int | None,
     executor: Executor,
     recipe: PassRecipe,
 ) -> None:
@@ -277,14 +289,23 @@ def _run_all(
         executor.run(pieces, label=f"activations of {network.name}")
         require_finished(pieces, where=folder)
         return
+    decoding = Decoding(
+        network.preprocess,
+        images,
+        batch_size=plan.batch_size,
+        workers=workers,
+        device=network.device,
+    )
     with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
         for number, shard in enumerate(plan.shards):
-            run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
+            run_shard(
+                plan, number, network=network, images=images, folder=folder, decoding=decoding
+            )
             advance(len(shard))
 
 
 def _run_sent(
-    plan: ActivationPlan, number: int, recipe: PassRecipe, folder: Path, workers: int
+    plan: ActivationPlan, number: int, recipe: PassRecipe, folder: Path, workers: int | None
 ) -> None:
     network, images = recipe.open_network(), recipe.open_images()
     run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
@@ -361,7 +382,7 @@ def finish(
                 "versions": package_versions(),
                 "git": git_state(),
                 "network": dict(network.record),
-                "device": network.device,
+                "device": device_name(network.device),
                 "plan": plan.fingerprint,
                 "images": len(images),
                 "seconds": seconds,

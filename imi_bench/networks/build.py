@@ -28,6 +28,7 @@ from imi_bench.networks.units import Unit, sample_units
 from imi_bench.places import refuse_inside
 from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.tables import Skipped, Trials
+from imi_bench.vision.device import device_name
 from imi_bench.vision.layer_names import layer_table
 from imi_bench.vision.loading import LoadedNetwork
 
@@ -60,7 +61,7 @@ def build_trials(
     input_size: int | None = None,
     batch_size: int = 64,
     precision: str = "float32",
-    workers: int = 0,
+    workers: int | None = None,
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
@@ -220,6 +221,7 @@ def _built(
         "command": "stimuli build",
         "versions": package_versions(),
         "git": git_state(),
+        "device": device_name(loaded.device),
         "seed": seed,
         **_about(loaded, opened, built),
         **_about_designs(designs),

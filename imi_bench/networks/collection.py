@@ -48,6 +48,9 @@ class ImageSet:
         What was left out or read in a way that should be known, one line each.
     moving : callable
         Whether an image, by its number, is the first of several in its file.
+    concurrent : bool
+        Whether several threads or processes may read at the same time. Of a dataset object that is
+        not known: it may move in an open file.
     """
 
     names: NDArray[np.object_]
@@ -55,6 +58,7 @@ class ImageSet:
     content: Callable[[], list[str]]
     remarks: tuple[str, ...] = ()
     moving: Callable[[int], bool] = lambda _: False
+    concurrent: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,7 +111,7 @@ class ImageSet:
         def moving(number: int) -> bool:
             return self.moving(int(numbers[number]))
 
-        return ImageSet(self.names[numbers], read, content, self.remarks, moving)
+        return ImageSet(self.names[numbers], read, content, self.remarks, moving, self.concurrent)
 
     def unique(self) -> ImageSet:
         """The first image of each content.
@@ -196,7 +200,7 @@ def _from_folder(folder: Path) -> ImageSet:
         return file.suffix.lower() in _OF_SEVERAL and holds_several(file)
 
     remarks = tuple(f"left out: {what}" for what in found.left_out)
-    return ImageSet(np.array(names, dtype=object), read, content, remarks, moving)
+    return ImageSet(np.array(names, dtype=object), read, content, remarks, moving, concurrent=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,6 +294,7 @@ def _from_array(images: NDArray[Any], where: str) -> ImageSet:
         _numbers(len(images)),
         images.__getitem__,
         lambda: _each(len(images), lambda number: pixel_hash(images[number])),
+        concurrent=True,
     )
 
 

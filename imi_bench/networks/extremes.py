@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _ENDS = ("top", "bottom")
 _LAST = 2**31 - 1  # also the mask of a float's bits below its sign
 _OTHER_END = -1 << 32  # flips the value's part of a key: its order is reversed
-UNITS_AT_A_TIME = 2048
-"""On a processor, whose cache then holds the temporaries."""
+UNITS_AT_A_TIME = {"cpu": 2048, "accelerator": 8192}
+"""A processor's cache then holds the temporaries; an accelerator has enough to do."""
 
 
 class Extremes:
@@ -48,7 +48,7 @@ class Extremes:
             end: torch.empty((units, 0), dtype=torch.int64, device=device) for end in _ENDS
         }
         # Temporaries of some units at a time stay in a processor's cache: three times as fast.
-        self._step = UNITS_AT_A_TIME if device == "cpu" else max(units, 1)
+        self._step = units_at_a_time(device)
 
     def update(self, values: Tensor, images: Tensor) -> None:
         """Take in a block.
@@ -111,6 +111,11 @@ class Extremes:
             found[f"{end}_values"] = values.cpu().numpy()
             found[f"{end}_images"] = images.cpu().numpy()
         return found
+
+
+def units_at_a_time(device: str) -> int:
+    """How many units are selected from at the same time, which bounds the temporaries."""
+    return UNITS_AT_A_TIME["cpu" if device == "cpu" else "accelerator"]
 
 
 def _top_keys(values: Tensor, images: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from imi_bench.networks.gradient_activations import unit_activations
 from imi_bench.networks.units import Unit, check_units
 from imi_bench.progress import progress
 from imi_bench.provenance import generator
+from imi_bench.vision.device import single_precision
 from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -176,8 +177,12 @@ def climb(
     if direction not in DIRECTIONS:
         raise InputError("unknown direction", found=repr(direction), wanted="max or min")
     settings = ascent or Ascent()
-    climbs = [_Climb.begin(network, unit, direction, n_images, seed, settings) for unit in units]
-    return _ascend(network, climbs, direction, settings)
+    doing = f"visualising {len(units)} units of {network.name}, {n_images} images each,"
+    with single_precision(network.device, doing=doing, do="a smaller --group"):
+        climbs = [
+            _Climb.begin(network, unit, direction, n_images, seed, settings) for unit in units
+        ]
+        return _ascend(network, climbs, direction, settings)
 
 
 @dataclass(eq=False)
@@ -245,11 +250,25 @@ def _likeness(images: Tensor) -> Tensor:
     units, n = images.shape[:2]
     if n == 1:
         return images.new_zeros(units)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(images.flatten(0, 1), _POOLED_SIDE)
+    pooled = _pooled(images.flatten(0, 1))
     codes = pooled.flatten(1).unflatten(0, (units, n))
     codes = torch.nn.functional.normalize(codes - codes.mean(dim=2, keepdim=True), dim=2)
     cosines = codes @ codes.mT
     return (cosines.sum(dim=(1, 2)) - n) / (n * (n - 1))
+
+
+def _pooled(images: Tensor) -> Tensor:
+    """Means over 8 x 8 parts of each image; on CUDA by matrices, whose gradient is repeatable."""
+    torch = require("torch", for_="feature visualisation")
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    if not images.is_cuda:
+        pooled: Tensor = pool(images, _POOLED_SIDE)
+        return pooled
+    down, across = (
+        pool(torch.eye(side, device=images.device)[None], (_POOLED_SIDE, side))[0]
+        for side in images.shape[-2:]
+    )
+    return down @ images @ across.T
 
 
 def _finished(

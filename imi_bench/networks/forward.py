@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from textwrap import shorten
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-import numpy as np
-
-from imi_bench.errors import CheckFailedError, ImiBenchError
 from imi_bench.extras import require
 from imi_bench.networks.collection import ImageSet
+from imi_bench.networks.decoding import Decoding
+from imi_bench.vision.device import single_precision
 from imi_bench.vision.loading import LoadedNetwork
-from imi_bench.vision.preprocessing import Preprocess
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def forward_batches(
@@ -26,65 +18,50 @@ def forward_batches(
     *,
     batch_size: int,
     precision: str = "float32",
-    workers: int = 0,
+    workers: int | None = 0,
+    decoding: Decoding | None = None,
 ) -> Iterator[int]:
     """Run the network over some images, batch after batch; yields each batch's size.
 
     Pixels are decoded and cropped by `workers` processes (pinned memory on CUDA), sent as bytes,
-    and normalised on the device; channels last and autocast on CUDA.
+    and normalised on the device, to the same bits as on a processor. `float32` is IEEE's also on
+    CUDA; below it autocast chooses, and images pass channels-last there.
+
+    Parameters
+    ----------
+    workers : int or None
+        As `imi_bench.networks.decoding.Decoding`.
+    decoding : Decoding, optional
+        Of these images in batches of that size, to go on with.
+
+    Raises
+    ------
+    InputError
+        If the device's memory runs out.
     """
     torch = require("torch", for_="running a network")
     cuda = network.device.startswith("cuda")
+    channels_last = cuda
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     if cuda:
-        network.module.to(memory_format=torch.channels_last)
-    loader = torch.utils.data.DataLoader(
-        _Pixels(network.preprocess, images, numbers),
-        batch_size=batch_size,
-        num_workers=workers,
-        pin_memory=cuda,
-    )
+        network.module.to(memory_format=layout)
     kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
-    for pixels in _read(loader):
+    stream = decoding or Decoding(
+        network.preprocess,
+        images,
+        batch_size=batch_size,
+        workers=workers,
+        device=network.device,
+    )
+    doing = f"{network.name} on a batch of {batch_size} images"
+    for pixels in stream.batches(numbers):
         with (
             torch.inference_mode(),
+            single_precision(network.device, doing=doing, do="a smaller --batch-size"),
             torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
         ):
             batch = network.preprocess.normalise(pixels.to(network.device, non_blocking=True))
             if cuda:
-                batch = batch.contiguous(memory_format=torch.channels_last)
+                batch = batch.contiguous(memory_format=layout)
             network.module(batch)
         yield len(pixels)
-
-
-def _read(loader: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Batches; what goes wrong in a process that decodes is told as in this one."""
-    try:
-        yield from loader
-    except ImiBenchError as error:  # torch has put the traceback of the other process into it
-        _, marker, line = str(error).rpartition(f"{type(error).__name__}: ")
-        raise type(error)(line if marker else str(error)) from None
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise CheckFailedError(
-            "a process that decodes images died",
-            found=shorten(str(error), 160),
-            do="run the command again with fewer --workers: what is finished is kept",
-        ) from None
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """The images of a shard as torch's loader wants them."""
-
-    preprocess: Preprocess
-    images: ImageSet
-    numbers: range
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, position: int) -> Tensor:
-        torch = require("torch", for_="loading images")
-        pixels = self.preprocess.pixels(self.images.read(self.numbers[position]))
-        return torch.from_numpy(np.array(pixels))

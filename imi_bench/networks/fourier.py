@@ -76,7 +76,44 @@ def random_view(images: Tensor, shifts: Tensor) -> Tensor:
     shift_x, shift_y = ((2 * s - 1) * 2 * _JITTER for s in (across, down))
     affine = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=1).view(-1, 2, 3)
     grid = torch.nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
+    if images.is_cuda:
+        return sampled(images, grid)
     seen: Tensor = torch.nn.functional.grid_sample(
         images, grid, padding_mode="reflection", align_corners=False
     )
     return seen
+
+
+def sampled(images: Tensor, grid: Tensor) -> Tensor:
+    """What ``grid_sample`` gives, bilinear with borders reflected, and on CUDA repeatable.
+
+    There the gradient of torch's function is added up in an order that changes from call to call;
+    that of reading rows is not.
+
+    Parameters
+    ----------
+    images : Tensor
+        (n, channels, height, width) tensor.
+    grid : Tensor
+        (n, …, …, 2) tensor
+        Horizontal and vertical places, -1 to 1 from border to border; no gradient goes there.
+    """
+    torch = require("torch", for_="feature visualisation")
+    count, channels, *sides = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(-1, channels)
+    corners = []
+    for axis, side in enumerate(reversed(sides)):
+        place = ((grid[..., axis] + 1) * side - 1) / 2 + 0.5
+        turns, rest = (place.abs() / side).floor(), place.abs() % side
+        place = torch.where(turns % 2 == 0, rest, side - rest) - 0.5
+        place = place.clamp(0, side - 1)
+        low = place.floor()
+        share = place - low
+        ends = (low.long(), (low.long() + 1).clamp_max(side - 1))
+        corners.append(list(zip(ends, (1 - share, share), strict=True)))
+    first = torch.arange(count, device=images.device).view(-1, 1, 1) * (sides[0] * sides[1])
+    seen = images.new_zeros((*grid.shape[:-1], channels))
+    for x, share_x in corners[0]:
+        for y, share_y in corners[1]:
+            seen = seen + rows[first + y * sides[1] + x] * (share_x * share_y)[..., None]
+    return seen.permute(0, 3, 1, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.networks.activation_plan import block_size
-from imi_bench.networks.extremes import UNITS_AT_A_TIME
+from imi_bench.networks.extremes import units_at_a_time
 from imi_bench.vision.layers import Layer, hooked
 from imi_bench.vision.loading import LoadedNetwork
 
@@ -18,7 +18,7 @@ def pass_bytes(units: int, *, keep: int, batch_size: int, device: str = "cpu") -
 
     The network and its feature maps come on top. A unit costs both ends as they are and as they
     become (8-byte keys) and a block of 4-byte activations; units that are selected from at the
-    same time, all of them on a GPU, cost the keys of the block three times over and the two that
+    same time cost the keys of the block three times over and the two that
     are put together.
 
     Examples
@@ -26,16 +26,18 @@ def pass_bytes(units: int, *, keep: int, batch_size: int, device: str = "cpu") -
     >>> pass_bytes(1000, keep=100, batch_size=100)
     18400000
     """
-    block = block_size(keep, batch_size)
-    at_once = min(units, UNITS_AT_A_TIME) if device == "cpu" else units
+    block = block_size(keep, batch_size, device=device)
+    at_once = min(units, units_at_a_time(device))
     return units * (32 * keep + 4 * block) + at_once * (24 * block + 8 * (keep + block))
 
 
 def available_bytes(device: str) -> int | None:
     """Free memory of a GPU, or what the system can give (Linux); None where it cannot be told."""
     if device.startswith("cuda"):
-        free: int = require("torch", for_="asking a GPU for its memory").cuda.mem_get_info()[0]
-        return free
+        cuda = require("torch", for_="asking a GPU for its memory").cuda
+        # what torch holds and does not use is free, too
+        unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
+        return int(cuda.mem_get_info(device)[0] + unused)
     table = Path("/proc/meminfo")
     if not table.is_file():
         return None

@@ -91,7 +91,11 @@ class Recorder:
                 self._columns[layer.name] = np.array([i for i, _ in chosen])
                 channels = [channel for _, channel in chosen]
                 self._channels[layer.name] = torch.tensor(channels, device=device)
-        self._measured: dict[str, Tensor] = {}
+        self._measured: dict[tuple[str, ...], Tensor] = {}
+        # A processor measures a layer while its maps are in the cache; a GPU is kept waiting by
+        # many small kernels, and takes the layers of a batch together.
+        self._together = device != "cpu"
+        self._waiting: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
         self._read: dict[str, int] = {}
         self._count = len(sampled)
 
@@ -118,6 +122,7 @@ class Recorder:
                     do="leave it out by --layers",
                 )
         self._check_rows(images)
+        self._measure()
         self.filled += images
         self._read.clear()
 
@@ -159,19 +164,28 @@ class Recorder:
             # Not index_select: it copies a whole channels-last map to pick one channel.
             maps = layer.maps(output)[:, self._channels[layer.name]].float()
             # positions that are not those of a map have no neighbours
-            self._add(layer.name, maps if layer.spatial or maps.ndim < 3 else maps.flatten(2))
+            maps = maps if layer.spatial or maps.ndim < 3 else maps.flatten(2)
+            self._waiting.setdefault(tuple(maps.shape[2:]), []).append((layer.name, maps))
+            if not self._together:
+                self._measure()
 
-    def _add(self, name: str, maps: Tensor) -> None:
+    def _measure(self) -> None:
+        """Add up the covariates of the maps that wait; those of one shape together."""
         torch = require("torch", for_="recording activations")
-        measured = torch.stack([measure.double().sum(0) for measure in measures(maps)])
-        held = self._measured.get(name)
-        self._measured[name] = measured if held is None else held + measured
+        for waiting in self._waiting.values():
+            names = tuple(name for name, _ in waiting)
+            maps = torch.cat([one for _, one in waiting], 1)
+            measured = torch.stack([measure.double().sum(0) for measure in measures(maps)])
+            held = self._measured.get(names)
+            self._measured[names] = measured if held is None else held + measured
+        self._waiting.clear()
 
     def covariate_sums(self) -> NDArray[np.float64]:
         """(3, S) sums of `MEASURES` over the images seen; NaN where undefined."""
         sums = np.full((len(MEASURES), self._count), np.nan)
-        for name, measured in self._measured.items():
-            sums[:, self._columns[name]] = measured.cpu().numpy()
+        for names, measured in self._measured.items():
+            columns = np.concatenate([self._columns[name] for name in names])
+            sums[:, columns] = measured.cpu().numpy()
         return sums
 
 
@@ -199,12 +213,15 @@ def measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ``imi_baseline_unit_contrast``. A pair of neighbours is counted from both sides, a position at
     the border once more for each side.
     """
+    torch = require("torch", for_="recording activations")
     off = (maps <= 0).flatten(2) if maps.ndim > 2 else (maps <= 0).unsqueeze(2)
     sparsity, silent = off.float().mean(2), off.all(2).float()
     if maps.ndim != 4:
         return sparsity, silent, sparsity.new_full(sparsity.shape, float("nan"))
     pairs = maps.diff(dim=2).abs().sum((2, 3)) + maps.diff(dim=3).abs().sum((2, 3))
     size = maps.abs()
-    border = size[:, :, (0, -1), :].sum((2, 3)) + size[:, :, :, (0, -1)].sum((2, 3))
+    # not by a list of indices, which a GPU would have to be sent each time
+    rows, columns = (torch.stack([size.select(d, 0), size.select(d, -1)], d) for d in (2, 3))
+    border = rows.sum((2, 3)) + columns.sum((2, 3))
     positions = maps.shape[2] * maps.shape[3]
     return sparsity, silent, (2 * pairs + border) / positions

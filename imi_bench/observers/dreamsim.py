@@ -23,7 +23,8 @@ from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.pooling import Pooling
 from imi_bench.provenance import write_json
 from imi_bench.text import one_line
-from imi_bench.vision.encoder import pick_device, torch_encoder
+from imi_bench.vision.device import pick_device
+from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.weight_files import weights_cache
 
 __all__ = ["from_dreamsim"]

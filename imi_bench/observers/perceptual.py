@@ -8,7 +8,8 @@ each image once, not once a pair. For DreamSim see `imi_bench.observers.dreamsim
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from imi_bench.observers.functions import PairwiseSimilarity
 from imi_bench.tables import BlindTrials
 from imi_bench.vision.card import NetworkCard
 from imi_bench.vision.chosen_weights import choose_weights
-from imi_bench.vision.encoder import pick_device
+from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.tensor_files import read_tensors
 from imi_bench.vision.weight_files import state_hash
 from imi_bench.vision.weight_sources import WeightSource
@@ -84,14 +85,14 @@ class Lpips(PairwiseSimilarity):
 
     def features(self, image: Pixels) -> list[Any]:
         """Normalised feature maps of the trunk, as the package takes them."""
-        torch, lpips = require("torch", for_="LPIPS"), require("lpips", for_="LPIPS")
-        with torch.inference_mode():
+        lpips = require("lpips", for_="LPIPS")
+        with self._computing():
             maps = self.model.net.forward(self.model.scaling_layer(self.tensor(image)))
             return [lpips.normalize_tensor(one) for one in maps]
 
     def _distance(self, one: list[Any], other: list[Any]) -> float:
-        torch, lpips = require("torch", for_="LPIPS"), require("lpips", for_="LPIPS")
-        with torch.inference_mode():
+        lpips = require("lpips", for_="LPIPS")
+        with self._computing():
             parts = [
                 lpips.spatial_average(linear((a - b) ** 2), keepdim=True)
                 for linear, a, b in zip(self.model.lins, one, other, strict=True)
@@ -100,6 +101,15 @@ class Lpips(PairwiseSimilarity):
             for part in parts[1:]:
                 total = total + part
             return -float(total)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        torch = require("torch", for_="LPIPS")
+        with (
+            torch.inference_mode(),
+            single_precision(self.device, doing=self.name, do="a smaller image_size"),
+        ):
+            yield
 
     def _compare(self, trials: BlindTrials, one: int, other: int) -> float:
         return self._distance(self._remembered(trials, one), self._remembered(trials, other))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Ints, Pixels
+from imi_bench.beside import cores
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.observers.instances import refuse_another_instance
 from imi_bench.observers.protocol import Encoder, ObserverExitError, exits_are_faults
@@ -82,7 +82,7 @@ def encode_batches(
     total = sum(len(rows) for rows in batches)
     with progress(f"{encoder.name}: images", total=total, unit="images") as advance:
         try:
-            for rows, pixels in _decoded(images, batches):
+            for rows, pixels in decoded(images.decode, batches):
                 _encode(encoder, rows, pixels, codes, done)
                 advance(len(rows))
         finally:
@@ -141,13 +141,25 @@ def _failed(encoder: Encoder, row: int, error: Exception, done: Encoded) -> None
         raise error
 
 
-def _decoded(images: Images, batches: Sequence[Ints]) -> Iterator[tuple[Ints, list[Pixels]]]:
-    """Decoded batches, a few ahead; memory holds no more than these."""
+def decoded(
+    read: Callable[[int], Pixels], batches: Iterable[Ints], *, threads: int | None = None
+) -> Iterator[tuple[Ints, list[Pixels]]]:
+    """Batches of images, read a few ahead; memory holds no more than these.
+
+    Parameters
+    ----------
+    read : callable
+        Pixels of an image by its number.
+    batches : iterable of int64 array
+        Numbers of images.
+    threads : int, optional
+        One for each core if left out.
+    """
     ahead: deque[tuple[Ints, list[Future[Pixels]]]] = deque()
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=threads or cores()) as pool:
         try:
             for rows in batches:
-                ahead.append((rows, [pool.submit(images.decode, row) for row in rows.tolist()]))
+                ahead.append((rows, [pool.submit(read, row) for row in rows.tolist()]))
                 if len(ahead) > _BATCHES_AHEAD:
                     yield _collected(ahead)
             while ahead:

@@ -34,6 +34,7 @@ from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import STATUSES, DecisionVariables, Trials
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.pixels import RULES
+from imi_bench.vision.device import device_name
 
 
 @checked
@@ -398,7 +399,7 @@ def _about_observer(
         "name": observer.name,
         "fingerprint": fingerprint,
         "description": description,
-        "device": str(getattr(observer, "device", "cpu")),
+        "device": device_name(str(getattr(observer, "device", "cpu"))),
         "dtype": str(getattr(observer, "dtype", None) or (kind.base if kind else "float64")),
         "code": None if kind is None else {"shape": kind.shape, "dtype": str(kind.base)},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imi_bench.arrays import Pixels
+from imi_bench.beside import cores
 from imi_bench.errors import InputError
 from imi_bench.extras import require
+from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.weight_files import state_hash
 
 _DTYPES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -64,33 +67,22 @@ class TorchEncoder:
     def __call__(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         """(len(images), D) float32 features; of more axes where they are not `flat`."""
         torch = require("torch", for_="encoding images")
-        batch = torch.stack([self.transform(Image.fromarray(image)) for image in images])
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        batch = torch.stack(self._inputs(images))
+        doing = f"an encoder on a batch of {len(images)} images"
+        with (
+            torch.inference_mode(),
+            single_precision(self.device, doing=doing, do="a smaller --batch-size"),
+        ):
             features = self.forward(batch.to(self.device, getattr(torch, _DTYPES[self.dtype])))
-        features = features.flatten(1) if self.flat else features
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+            features = features.flatten(1) if self.flat else features
+            return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
 
-
-def pick_device(wanted: str) -> str:
-    """The device to run on: what is wanted, or the best there is for ``auto``.
-
-    Raises
-    ------
-    InputError
-        An unknown device, or one this machine does not have.
-    """
-    torch = require("torch", for_="running an encoder")
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    usable = [device for device, present in there.items() if present]
-    if wanted == "auto":
-        return usable[0]
-    if wanted not in usable:
-        raise InputError("no such device here", found=wanted, wanted=f"auto, {', '.join(usable)}")
-    return wanted
+    def _inputs(self, images: Sequence[Pixels]) -> list[Any]:
+        """Each image's input; scaled by all cores where a GPU waits for it."""
+        if not self.device.startswith("cuda"):
+            return [self.transform(Image.fromarray(image)) for image in images]
+        with ThreadPoolExecutor(cores()) as pool:
+            return list(pool.map(self.transform, map(Image.fromarray, images)))
 
 
 def torch_encoder(

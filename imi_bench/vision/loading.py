@@ -20,7 +20,7 @@ from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
 from imi_bench.vision.chosen_weights import ChosenWeights, choose_weights
-from imi_bench.vision.encoder import pick_device
+from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.layers import Layer, LeftOut, find_layer
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
 from imi_bench.vision.weight_files import state_hash
@@ -175,7 +175,8 @@ def load_network(
     remarks += said
     module = module.to(target).eval().requires_grad_(False)
     rule = None if layers is None else _rule(card, layers)
-    listing = _listed(module, card, rule, preprocess.size)
+    with single_precision(target, doing=f"listing the layers of {card.name}", do="--device cpu"):
+        listing = _listed(module, card, rule, preprocess.size)
     if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
         remarks += (f"preprocessing: {preprocess.settings['maker']}",)
     return LoadedNetwork(

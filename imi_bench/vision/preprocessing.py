@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,12 +84,16 @@ class Preprocess:
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Network input (B, 3, H, W) float32 from (B, H, W, 3) uint8 pixels."""
-        return self.normalise_unit(batch.permute(0, 3, 1, 2).float() / 255)
+        # by a tensor: by a number, a GPU would multiply with the rounded reciprocal
+        values = batch.permute(0, 3, 1, 2).float()
+        return self.normalise_unit(values / _constants((255.0,), values.dtype, values.device))
 
     def normalise_unit(self, batch: Tensor) -> Tensor:
         """Network input from (B, 3, H, W) values in 0..1, differentiable."""
-        mean = batch.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = batch.new_tensor(self.std).view(1, 3, 1, 1)
+        mean, std = (
+            _constants(values, batch.dtype, batch.device).view(1, 3, 1, 1)
+            for values in (self.mean, self.std)
+        )
         return (batch - mean) / std
 
     def __call__(self, image: Image.Image) -> Tensor:
@@ -98,6 +102,15 @@ class Preprocess:
         pixels = torch.from_numpy(np.array(self.geometry(image)))
         normalised: Tensor = self.normalise(pixels[None])[0]
         return normalised
+
+
+@lru_cache(maxsize=64)
+def _constants(values: tuple[float, ...], dtype: Any, device: Any) -> Tensor:
+    """Numbers as a tensor, sent to a device once: sending waits for all work of the device."""
+    torch = require("torch", for_="preprocessing")
+    with torch.inference_mode(False):  # else no gradient could pass them later
+        constants: Tensor = torch.tensor(values, dtype=dtype, device=device)
+        return constants
 
 
 def preprocess_for(

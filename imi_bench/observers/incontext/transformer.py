@@ -21,6 +21,7 @@ from imi_bench.extras import require
 from imi_bench.observers.incontext.prompt import OPTIONS, Prompt, Shown
 from imi_bench.observers.incontext.scoring import Scored
 from imi_bench.provenance import sha256_json
+from imi_bench.vision.device import pick_device, single_precision
 
 _OPTIONS = {"revision": str, "prefix_cache": bool}
 _SAME = 1e-3  # nats within which a cached prefix must give what the whole prompt gives
@@ -137,7 +138,9 @@ class Transformer:
         inputs = self._inputs(text, prompt)
         self._fits(inputs)
         continuations = [self._continuation(prompt, text, option) for option in OPTIONS]
-        with torch.inference_mode():
+        where = str(self.model.device)
+        doing, do = "a language model on a prompt", "fewer shots, or --device cpu"
+        with torch.inference_mode(), single_precision(where, doing=doing, do=do):
             if all(len(tokens) == 1 for tokens in continuations) and len(
                 {tokens[0] for tokens in continuations}
             ) == len(OPTIONS):
@@ -307,7 +310,7 @@ def _beyond(value: Any, before: Any) -> Any:
 
 def _device(torch: Any, wanted: str) -> str:
     if wanted != "auto":
-        return wanted
+        return pick_device(wanted)
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
