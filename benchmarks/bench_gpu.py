@@ -1,0 +1,459 @@
+"""What a GPU gives: hooks over the bare forward pass, decoding beside it, MIS, and agreement.
+
+    python benchmarks/bench_gpu.py                          # tiny where there is no GPU
+    python benchmarks/bench_gpu.py --only hooks --network resnet50 --batch-size 256 --repeats 9
+
+Weights are random and photographs made up (JPEG, 500 x 375, about 110 kB as ImageNet's are):
+neither changes the work. What is compared runs by turns in one process, a first turn left out;
+ratios are medians over turns. `hooks` reduces every layer's output to its units' activations,
+`pass` also selects extremes, measures sampled units and writes the shard's file: what
+`imi-bench mis` does with images once they are decoded. `sampled` follows the layers of 84 sampled
+units alone, as `imi-bench stimuli build` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NETWORKS = ("resnet50", "timm:vit_base_patch16_224", "timm:convnext_base")
+UNITS = 84
+PARTS = ("hooks", "pipeline", "mis", "agreement")
+_DISTINCT = 256
+
+
+def main() -> None:
+    import torch
+
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--network", nargs="*", default=NETWORKS)
+    parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--follow", nargs="*", default=["all", "sampled"])
+    parser.add_argument("--batch-size", type=int, nargs="*", default=[256])
+    parser.add_argument("--images", type=int, default=2048, help="of a turn")
+    parser.add_argument("--photographs", type=int, default=8192, help="of the pipeline")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 4, os.cpu_count() or 1])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--units", type=int, default=20_000, help="of the MIS")
+    parser.add_argument("--mis-images", type=int, default=50_000)
+    parser.add_argument("--device", default=here)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.device == "cpu" and options.images > 64:
+        print("no GPU: tiny sizes, to see that it runs")
+        options.network, options.batch_size = ["timm:test_resnet"], [8]
+        options.images, options.photographs, options.repeats = 16, 16, 2
+        options.units, options.mis_images, options.workers = 200, 2000, [0]
+    report: dict[str, Any] = {"machine": machine(options.device), "simulated": True}
+    print(" ".join(f"{name} {value};" for name, value in report["machine"].items()), flush=True)
+    parts: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+        "hooks": hooks,
+        "pipeline": pipeline,
+        "mis": interpretability,
+        "agreement": agreement,
+    }
+    for name in options.only:
+        started = time.perf_counter()
+        report[name] = parts[name](options)
+        print(f"\n== {name} ({time.perf_counter() - started:.0f} s)")
+        print_table(report[name])
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Card, cores and versions."""
+    import torch
+
+    from imi_bench.beside import cores
+    from imi_bench.vision.device import device_name
+
+    return {
+        "device": device_name(device),
+        "cores": cores(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+    }
+
+
+def hooks(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Bare forward pass, with hooks, and the whole pass, of images that are decoded already."""
+    from imi_bench.vision.loading import load_network
+
+    rows = []
+    for name in options.network:
+        network = load_network(name, pretrained=False, device=options.device)
+        for precision in options.precision:
+            for batch_size in options.batch_size:
+                for follow in options.follow:
+                    work = Work(network, precision, batch_size, follow, options)
+                    rows.append(work.measured())
+                    print_table(rows[-1:], heading=len(rows) == 1)
+        del network
+    return rows
+
+
+@dataclass
+class Work:
+    """One network, its number type and batch size, and the layers that are followed."""
+
+    network: Any
+    precision: str
+    batch_size: int
+    follow: str
+    options: argparse.Namespace
+
+    def measured(self) -> dict[str, Any]:
+        import torch
+
+        from imi_bench.networks.activations import plan_activations
+        from imi_bench.networks.units import sample_units
+
+        count = self.options.images
+        self.images = collection(count)
+        self.held = Held(self.network, count, self.batch_size)
+        self.plan = plan_activations(
+            self.network,
+            self.images,
+            layers=[] if self.follow == "sampled" else None,
+            sampled=sample_units(self.network.layers, UNITS, seed=0),
+            batch_size=self.batch_size,
+            shard_size=count,
+            precision=self.precision,
+        )
+        if self.on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        sides: dict[str, Callable[[], None]] = {
+            "bare": self.bare,
+            "hooks": self.hooked,
+            "pass": self.whole,
+        }
+        seconds = by_turns(sides, self.options.repeats)
+        rate = {name: count / statistics.median(values) for name, values in seconds.items()}
+        return {
+            "network": self.network.name,
+            "precision": self.precision,
+            "batch": self.batch_size,
+            "follow": self.follow,
+            "units": sum(self.network.layer(name).width for name in self.plan.layers),
+            "bare_img_s": rate["bare"],
+            "hooks_img_s": rate["hooks"],
+            "pass_img_s": rate["pass"],
+            "hooks_ratio": ratio(seconds["hooks"], seconds["bare"]),
+            "hooks_range": span(seconds["hooks"], seconds["bare"]),
+            "pass_ratio": ratio(seconds["pass"], seconds["bare"]),
+            "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if self.on_gpu else None,
+        }
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.network.device.startswith("cuda")
+
+    def forward(self) -> Iterator[int]:
+        from imi_bench.networks.forward import forward_batches
+
+        return forward_batches(
+            self.network,
+            self.images,
+            range(len(self.images)),
+            batch_size=self.batch_size,
+            precision=self.precision,
+            decoding=self.held,
+        )
+
+    def bare(self) -> None:
+        for _ in self.forward():
+            pass
+        self.settle()
+
+    def hooked(self) -> None:
+        from imi_bench.networks.recording import Recorder, Rows
+        from imi_bench.networks.units import hooked
+
+        rows = Rows.of([self.network.layer(name) for name in self.plan.layers])
+        recorder = Recorder(rows, (), block=self.batch_size, device=self.network.device)
+        with hooked(self.network.module, recorder.paths, recorder.seen):
+            for size in self.forward():
+                recorder.advance(size)
+                recorder.filled = 0
+        self.settle()
+
+    def whole(self) -> None:
+        from imi_bench.networks.activations import run_shard
+
+        with tempfile.TemporaryDirectory() as folder:
+            run_shard(
+                self.plan,
+                0,
+                network=self.network,
+                images=self.images,
+                folder=Path(folder),
+                decoding=self.held,
+            )
+
+    def settle(self) -> None:
+        import torch
+
+        if self.on_gpu:
+            torch.cuda.synchronize()
+
+
+class Held:
+    """Decoded batches in memory, in place of processes that decode."""
+
+    def __init__(self, network: Any, count: int, batch_size: int) -> None:
+        import torch
+
+        height, width = network.preprocess.size
+        some = np.random.default_rng(0).integers(
+            0, 256, (min(count, batch_size), height, width, 3), dtype=np.uint8
+        )
+        batch = torch.from_numpy(some)
+        self.batch = batch.pin_memory() if network.device.startswith("cuda") else batch
+        self.batch_size = batch_size
+
+    def batches(self, numbers: range) -> Iterator[Any]:
+        for start in range(numbers.start, numbers.stop, self.batch_size):
+            yield self.batch[: min(self.batch_size, numbers.stop - start)]
+
+
+def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images a second of decoding, of the transfer, and of `collect_activations` from JPEG."""
+    from imi_bench.networks.activations import collect_activations
+    from imi_bench.networks.decoding import Decoding
+    from imi_bench.networks.units import sample_units
+    from imi_bench.vision.loading import load_network
+
+    rows: list[dict[str, Any]] = []
+    network = load_network(options.network[0], pretrained=False, device=options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        images, size = photographs(Path(folder), options.photographs)
+        for workers in options.workers:
+            count = min(len(images), 64 * max(1, workers) * options.batch_size[0] // 8)
+            stream = Decoding(
+                network.preprocess,
+                images,
+                batch_size=options.batch_size[0],
+                workers=workers,
+                device=options.device,
+            )
+            started = time.perf_counter()
+            for _ in stream.batches(range(count)):
+                pass
+            rate = count / (time.perf_counter() - started)
+            rows.append({"what": f"decoding, {workers} workers, {size:.0f} kB", "img_s": rate})
+        held = Held(network, options.batch_size[0], options.batch_size[0])
+        rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.batch, options)})
+        for name in options.network:
+            network = load_network(name, pretrained=False, device=options.device)
+            for precision in options.precision:
+                started = time.perf_counter()
+                collect_activations(
+                    network,
+                    images,
+                    layers=[],
+                    sampled=sample_units(network.layers, UNITS, seed=0),
+                    batch_size=options.batch_size[0],
+                    precision=precision,
+                )
+                rate = len(images) / (time.perf_counter() - started)
+                what = f"activations of {network.name}, {precision}, from JPEG"
+                rows.append({"what": what, "img_s": rate})
+                print_table(rows[-1:], heading=False)
+    return rows
+
+
+def transfer(batch: Any, options: argparse.Namespace) -> float:
+    """Images a second from memory to the device."""
+    import torch
+
+    def run() -> None:
+        for _ in range(20):
+            batch.to(options.device, non_blocking=True)
+        if options.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    seconds = by_turns({"transfer": run}, options.repeats)["transfer"]
+    return 20 * len(batch) / statistics.median(seconds)
+
+
+def interpretability(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds and memory of the MIS of many units, with inputs in memory and on the device."""
+    import torch
+
+    from imi_bench.mis.scores import machine_interpretability_score
+
+    random = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(options.mis_images, 512, generator=random)
+    activations = torch.randn(options.mis_images, options.units, generator=random)
+    rows, scores = [], []
+    for where in dict.fromkeys(["cpu", options.device]):
+        sent = embeddings.to(where), activations.to(where)
+        seconds = []
+        if where != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        for _ in range(max(1, options.repeats // 2)):
+            started = time.perf_counter()
+            found = machine_interpretability_score(*sent, slope=5.0, seed=0)
+            seconds.append(time.perf_counter() - started)
+        scores.append(found.score)
+        rows.append(
+            {
+                "inputs": where,
+                "units": options.units,
+                "images": options.mis_images,
+                "seconds": statistics.median(seconds),
+                "peak_rss_gb": peak_resident(),
+                "device_gb": None if where == "cpu" else torch.cuda.max_memory_allocated() / 1e9,
+                "largest_difference": float(np.abs(scores[0] - found.score).max()),
+            }
+        )
+    return rows
+
+
+def agreement(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """How far the device is from the processor: activations, extremes, codes."""
+    from imi_bench.networks.activations import collect_activations
+    from imi_bench.networks.units import sample_units
+    from imi_bench.observers.encoders import from_timm
+    from imi_bench.vision.loading import load_network
+
+    rows: list[dict[str, Any]] = []
+    count = min(options.images, 64)
+    pictures = np.random.default_rng(1).integers(0, 256, (count, 256, 256, 3), dtype=np.uint8)
+    for name in options.network:
+        found = {}
+        for where, precision in (
+            ("cpu", "float32"),
+            *((options.device, p) for p in options.precision),
+        ):
+            network = load_network(name, pretrained=False, device=where)
+            found[where, precision] = collect_activations(
+                network,
+                pictures,
+                sampled=sample_units(network.layers, UNITS, seed=0),
+                keep=10,
+                batch_size=32,
+                precision=precision,
+            )
+        wanted = found["cpu", "float32"]
+        for (where, precision), one in list(found.items())[1:]:
+            spread = wanted.values.std(axis=0)
+            same = np.sort(one.top_images, 1) == np.sort(wanted.top_images, 1)
+            rows.append(
+                {
+                    "what": f"{network.name} on {where}, {precision}",
+                    "of_spread_median": float(
+                        np.median(np.abs(one.values - wanted.values) / spread)
+                    ),
+                    "of_spread_largest": float((np.abs(one.values - wanted.values) / spread).max()),
+                    "units_same_10": float(same.all(1).mean()),
+                }
+            )
+    codes = []
+    for where in ("cpu", options.device):
+        observer = from_timm("test_vit", pretrained=False, device=where)
+        codes.append(np.asarray(observer.encode(list(pictures))))
+    gap = np.linalg.norm(codes[1] - codes[0], axis=1) / np.linalg.norm(codes[0], axis=1)
+    rows.append(
+        {"what": "codes of timm:test_vit, of their norm", "of_spread_largest": float(gap.max())}
+    )
+    return rows
+
+
+def by_turns(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each side, by turns; a first turn of each is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(repeats + 1):
+        for name, run in sides.items():
+            started = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
+def span(one: list[float], other: list[float]) -> str:
+    found = sorted(a / b for a, b in zip(one, other, strict=True))
+    return f"{found[0]:.3f}-{found[-1]:.3f}"
+
+
+def collection(count: int) -> Any:
+    """So many numbered images of nothing: their pixels are never asked for."""
+    from imi_bench.networks.collection import ImageSet
+
+    nothing = np.zeros((8, 8, 3), np.uint8)
+    names = np.array([str(number) for number in range(count)], dtype=object)
+    return ImageSet(names, lambda _: nothing, lambda: ["0" * 64] * count, concurrent=True)
+
+
+def photographs(folder: Path, count: int) -> tuple[Any, float]:
+    """So many JPEG files read in turn from a few hundred, and their mean size in kB."""
+    from PIL import Image
+
+    from imi_bench.networks.collection import ImageSet, open_images
+
+    rng = np.random.default_rng(0)
+    sizes = []
+    for number in range(min(count, _DISTINCT)):
+        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        smooth = np.asarray(Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC))
+        noisy = np.clip(smooth + rng.normal(0, 18, smooth.shape), 0, 255).astype(np.uint8)
+        packed = io.BytesIO()
+        Image.fromarray(noisy).save(packed, "JPEG", quality=88)
+        (folder / f"{number:03d}.jpg").write_bytes(packed.getvalue())
+        sizes.append(len(packed.getvalue()))
+    few = open_images(folder)
+    names = np.array([f"{number:06d}" for number in range(count)], dtype=object)
+    return (
+        ImageSet(
+            names,
+            lambda number: few.read(number % len(few)),
+            lambda: [few.hashes[number % len(few)] for number in range(count)],
+            concurrent=True,
+        ),
+        float(np.mean(sizes)) / 1e3,
+    )
+
+
+def peak_resident() -> float:
+    """High-water mark of this process in GB (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
+
+
+def print_table(rows: list[dict[str, Any]], *, heading: bool = True) -> None:
+    if heading:
+        print("| " + " | ".join(rows[0]) + " |")
+        print("|" + "---|" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(_shown(value) for value in row.values()) + " |", flush=True)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return (
+            f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
+        )
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()
