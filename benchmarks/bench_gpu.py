@@ -296,9 +296,12 @@ def interpretability(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     from imi_bench.mis.scores import machine_interpretability_score
 
-    random = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(options.mis_images, 512, generator=random)
-    activations = torch.randn(options.mis_images, options.units, generator=random)
+    drawn: dict[str, Any] = {
+        "generator": torch.Generator(device=options.device).manual_seed(0),
+        "device": options.device,
+    }
+    embeddings = torch.randn(options.mis_images, 512, **drawn).cpu()
+    activations = torch.randn(options.mis_images, options.units, **drawn).cpu()
     rows, scores = [], []
     for where in dict.fromkeys(["cpu", options.device]):
         sent = embeddings.to(where), activations.to(where)
