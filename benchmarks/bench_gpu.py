@@ -131,7 +131,6 @@ class Work:
             layers=[] if self.follow == "sampled" else None,
             sampled=sample_units(self.network.layers, UNITS, seed=0),
             batch_size=self.batch_size,
-            shard_size=count,
             precision=self.precision,
         )
         if self.on_gpu:
@@ -181,28 +180,42 @@ class Work:
 
     def hooked(self) -> None:
         from imi_bench.networks.recording import Recorder, Rows
+        from imi_bench.networks.routes import routes_of
         from imi_bench.networks.units import hooked
 
-        rows = Rows.of([self.network.layer(name) for name in self.plan.layers])
-        recorder = Recorder(rows, (), block=self.batch_size, device=self.network.device)
-        with hooked(self.network.module, recorder.paths, recorder.seen):
+        layers = tuple(self.network.layer(name) for name in self.plan.layers)
+        recorder = Recorder(
+            Rows.of(layers),
+            (),
+            block=self.options.images,
+            device=self.network.device,
+            routes=routes_of(self.network, layers, precision=self.precision)
+            if self.on_gpu
+            else None,
+        )
+        with hooked(self.network.module, recorder.paths, recorder.seen, inputs=True):
             for size in self.forward():
                 recorder.advance(size)
-                recorder.filled = 0
+        recorder.complete()
         self.settle()
 
     def whole(self) -> None:
-        from imi_bench.networks.activations import run_shard
+        from imi_bench.networks.activations import begin_shard
 
         with tempfile.TemporaryDirectory() as folder:
-            run_shard(
-                self.plan,
-                0,
-                network=self.network,
-                images=self.images,
-                folder=Path(folder),
-                decoding=self.held,
-            )
+            begun = [
+                begin_shard(
+                    self.plan,
+                    number,
+                    network=self.network,
+                    images=self.images,
+                    folder=Path(folder),
+                    decoding=self.held,
+                )
+                for number in range(len(self.plan.shards))
+            ]
+            for one in begun:
+                one.result()
 
     def settle(self) -> None:
         import torch

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -31,7 +32,8 @@ class Piece:
     file : Path
         Where its result goes; there and whole once the piece is finished.
     run : callable
-        Computes and writes the file. Can be pickled: a partial of a module's function.
+        Computes and writes the file. Can be pickled: a partial of a module's function. May give
+        back a future of the file instead, and let the next piece begin.
     also : tuple of Path
         More files that it writes.
     """
@@ -85,10 +87,14 @@ class Local:
     def run(self, pieces: Sequence[Piece], *, label: str) -> None:
         """Run the unfinished pieces."""
         with progress(label, total=len(pieces), unit="pieces") as advance:
+            late: object = None
             for piece in pieces:
                 if not piece.finished:
-                    piece.run()
+                    begun = piece.run()
+                    settle(late)
+                    late = begun
                 advance(1)
+            settle(late)
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,13 @@ class Ray:
 
 def _run_piece(piece: Piece) -> None:
     if not piece.finished:
-        piece.run()
+        settle(piece.run())
+
+
+def settle(begun: object) -> None:
+    """Wait for what a piece has left to be done; raises what that raises."""
+    if isinstance(begun, Future):
+        begun.result()
 
 
 def chosen(executor: str | Executor) -> Executor:

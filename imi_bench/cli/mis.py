@@ -68,7 +68,8 @@ def mis(
     input_size: InputSize = None,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     shard_size: Annotated[
-        int | None, typer.Option(help="Images a piece; about 64 pieces of 512 or more if left out.")
+        int | None,
+        typer.Option(help="Images a piece; about 64 pieces of 1,024 or more if left out."),
     ] = None,
     precision: Precision = "float32",
     memory: Annotated[

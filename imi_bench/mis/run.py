@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from imi_bench.mis.job import MisJob, OpenJob, open_job
 from imi_bench.mis.scores import MachineInterpretability
 from imi_bench.mis.similarity import Slope, comparison, score_by
 from imi_bench.networks.activation_record import Activations
-from imi_bench.networks.activations import begin, finish, run_shard
+from imi_bench.networks.activations import begin, begin_shard, finish
 from imi_bench.networks.memory import check_available
 from imi_bench.networks.tasks import Pools, unscorable
 from imi_bench.observers.protocol import fingerprint
@@ -279,9 +280,9 @@ def _scores_of_pass(
     return _table(found, result, opened.observer.name)
 
 
-def _activate(job: MisJob, number: int, shard: int) -> None:
+def _activate(job: MisJob, number: int, shard: int) -> Future[Path]:
     opened = open_job(job)
-    run_shard(
+    return begin_shard(
         opened.plans[number],
         shard,
         network=opened.network,

@@ -22,9 +22,10 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NetworkError
-from imi_bench.executors import Executor, Local, Piece, chosen, require_finished
+from imi_bench.executors import Executor, Local, Piece, chosen, require_finished, settle
 from imi_bench.extras import require
 from imi_bench.networks.activation_plan import (
     KEEP,
@@ -47,10 +48,11 @@ from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
 from imi_bench.networks.recipe import PassRecipe
 from imi_bench.networks.recording import MEASURES, Recorder, Rows
+from imi_bench.networks.routes import routes_of
 from imi_bench.networks.units import Unit, hooked
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
-from imi_bench.vision.device import device_name
+from imi_bench.vision.device import begin_fetch, device_name, single_precision
 from imi_bench.vision.loading import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -86,51 +88,123 @@ def run_shard(
     NetworkError
         If an activation is not a finite number.
     """
-    path = folder / f"shard-{number:04d}.npz"
-    if path.is_file():
-        return path
-    numbers = plan.shards[number]
-    rows = Rows.of([network.layer(name) for name in plan.layers])
-    block = block_size(plan.keep, plan.batch_size, device=network.device)
-    block = min(block, -(-len(numbers) // plan.batch_size) * plan.batch_size)
-    recorder = Recorder(rows, plan.sampled, block=block, device=network.device)
-    extremes = Extremes(rows.count, keep=plan.keep, device=network.device)
-    columns = [rows.row(unit) for unit in plan.sampled]
-    values = np.empty((len(numbers), len(columns)), dtype=np.float32)
-    done = 0
-
-    def flush() -> None:
-        nonlocal done
-        torch = require("torch", for_="recording activations")
-        filled = recorder.block[:, : recorder.filled]
-        first = numbers.start + done
-        _check_finite(filled, rows, network.name, images, first)
-        extremes.update(filled, torch.arange(first, first + recorder.filled, device=network.device))
-        values[done : done + recorder.filled] = filled[columns].T.cpu().numpy()
-        done += recorder.filled
-        recorder.filled = 0
-
-    forward = forward_batches(
-        network,
-        images,
-        numbers,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
+    begun = begin_shard(
+        plan,
+        number,
+        network=network,
+        images=images,
+        folder=folder,
         workers=workers,
         decoding=decoding,
     )
-    with hooked(network.module, recorder.paths, recorder.seen):
-        for size in forward:
-            recorder.advance(size)
-            if recorder.filled == block:
-                flush()
-    if recorder.filled:
-        flush()
-    with atomic_path(path) as temporary:
-        sums = recorder.covariate_sums()
-        arrays: dict[str, NDArray[Any]] = {"values": values, "sums": sums, **extremes.keys()}
-        np.savez(temporary, allow_pickle=False, **arrays)
-    return path
+    return begun.result()
+
+
+def begin_shard(
+    plan: ActivationPlan,
+    number: int,
+    *,
+    network: LoadedNetwork,
+    images: ImageSet,
+    folder: Path,
+    workers: int | None = 0,
+    decoding: Decoding | None = None,
+) -> Future[Path]:
+    """Compute one shard as `run_shard`; on a GPU the next may begin while the file is written."""
+    path = folder / f"shard-{number:04d}.npz"
+    done: Future[Path] = Future()
+    if path.is_file():
+        done.set_result(path)
+        return done
+    passing = _ShardPass(plan, plan.shards[number], network, images)
+    doing = f"{network.name}, {passing.rows.count} units, batches of {plan.batch_size} images,"
+    with single_precision(network.device, doing=doing, do="a smaller --batch-size or --memory"):
+        passing.run(workers, decoding)
+        arrays = passing.begin_arrays()
+
+    def write() -> Path:
+        with atomic_path(path) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays())
+        return path
+
+    if network.device.startswith("cuda"):
+        return _writer().submit(write)
+    done.set_result(write())
+    return done
+
+
+@lru_cache(maxsize=1)
+def _writer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)
+
+
+class _ShardPass:
+    """What is held while the images of a shard pass."""
+
+    def __init__(
+        self, plan: ActivationPlan, numbers: range, network: LoadedNetwork, images: ImageSet
+    ) -> None:
+        torch = require("torch", for_="recording activations")
+        self.plan, self.numbers, self.network, self.images = plan, numbers, network, images
+        layers = tuple(network.layer(name) for name in plan.layers)
+        self.rows = Rows.of(layers)
+        block = block_size(plan.keep, plan.batch_size, device=network.device)
+        self.block = min(block, -(-len(numbers) // plan.batch_size) * plan.batch_size)
+        cuda = network.device.startswith("cuda")
+        self.recorder = Recorder(
+            self.rows,
+            plan.sampled,
+            block=self.block,
+            device=network.device,
+            routes=routes_of(network, layers, precision=plan.precision) if cuda else None,
+        )
+        self.extremes = Extremes(self.rows.count, keep=plan.keep, device=network.device)
+        columns = [self.rows.row(unit) for unit in plan.sampled]
+        self.columns = torch.tensor(columns, dtype=torch.int64, device=network.device)
+        self.values = torch.empty(
+            (len(numbers), len(columns)), dtype=torch.float32, device=network.device
+        )
+        self.done = 0
+
+    def run(self, workers: int | None, decoding: Decoding | None) -> None:
+        """Let the images pass."""
+        recorder = self.recorder
+        forward = forward_batches(
+            self.network,
+            self.images,
+            self.numbers,
+            batch_size=self.plan.batch_size,
+            precision=self.plan.precision,
+            workers=workers,
+            decoding=decoding,
+        )
+        with hooked(self.network.module, recorder.paths, recorder.seen, inputs=True):
+            for size in forward:
+                recorder.advance(size)
+                if recorder.filled == self.block:
+                    self._flush()
+        if recorder.filled:
+            self._flush()
+
+    def _flush(self) -> None:
+        torch = require("torch", for_="recording activations")
+        filled = self.recorder.complete()
+        first, count = self.numbers.start + self.done, filled.shape[1]
+        _check_finite(filled, self.rows, self.network.name, self.images, first)
+        numbers = torch.arange(first, first + count, device=self.network.device)
+        self.extremes.update(filled, numbers)
+        self.values[self.done : self.done + count] = filled[self.columns].T
+        self.done += count
+
+    def begin_arrays(self) -> Callable[[], dict[str, NDArray[Any]]]:
+        """Begin to bring home what the file holds."""
+        values = begin_fetch({"values": self.values})
+        sums, keys = self.recorder.covariate_sums(), self.extremes.begin_keys()
+
+        def arrived() -> dict[str, NDArray[Any]]:
+            return {**values(), "sums": sums(), **keys()}
+
+        return arrived
 
 
 def _check_finite(filled: Tensor, rows: Rows, network: str, images: ImageSet, first: int) -> None:
@@ -297,11 +371,15 @@ def _run_all(
         device=network.device,
     )
     with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
+        late: object = None
         for number, shard in enumerate(plan.shards):
-            run_shard(
+            begun = begin_shard(
                 plan, number, network=network, images=images, folder=folder, decoding=decoding
             )
+            settle(late)
+            late = begun
             advance(len(shard))
+        settle(late)
 
 
 def _run_sent(

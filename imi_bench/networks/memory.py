@@ -18,8 +18,7 @@ def pass_bytes(units: int, *, keep: int, batch_size: int, device: str = "cpu") -
 
     The network and its feature maps come on top. A unit costs both ends as they are and as they
     become (8-byte keys) and a block of 4-byte activations; units that are selected from at the
-    same time cost the keys of the block three times over and the two that
-    are put together.
+    same time cost the keys of the block three times over and the two that are put together.
 
     Examples
     --------

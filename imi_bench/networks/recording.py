@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import NetworkError
 from imi_bench.extras import require
+from imi_bench.networks.routes import Route, Routes
 from imi_bench.networks.units import Layer, Unit
+from imi_bench.vision.device import begin_fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,20 +71,35 @@ class Recorder:
     block : int
         Images held at a time.
     device : str
+    routes : Routes, optional
+        Ways round reading some layers.
 
     Attributes
     ----------
-    block : int
-        (U, block) float32 tensor
-        Unit activations of the images since the last `clear`.
+    block : (U, block) float32 tensor
+        Unit activations of the images so far, once `complete` was called.
+    filled : int
+        How many images these are.
     """
 
-    def __init__(self, rows: Rows, sampled: Sequence[Unit], *, block: int, device: str) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        sampled: Sequence[Unit],
+        *,
+        block: int,
+        device: str,
+        routes: Routes | None = None,
+    ) -> None:
         torch = require("torch", for_="recording activations")
         self.rows = rows
         self.block = torch.empty((rows.count, block), dtype=torch.float32, device=device)
         self.filled = 0
+        self.routes = routes
+        self._inputs: dict[str, Tensor] = {}  # means of inputs that are read, where routes are
+        self._derived: dict[str, list[tuple[int, int]]] = {}  # columns to fill in, by path
         self._by_path = {layer.path: layer for layer in rows.layers}
+        self._widths = {layer.name: layer.width for layer in rows.layers}
         self._channels: dict[str, Any] = {}
         self._columns: dict[str, NDArray[np.int64]] = {}
         for layer in rows.layers:
@@ -123,8 +140,38 @@ class Recorder:
                 )
         self._check_rows(images)
         self._measure()
+        if self.routes is not None:
+            self.routes.forget()
         self.filled += images
         self._read.clear()
+
+    def complete(self) -> Tensor:
+        """(U, filled) activations of the images so far; what is recorded next begins anew."""
+        for path, layer in self._by_path.items():
+            for start, stop in self._derived.get(path, ()):
+                route = self._route(path)
+                held = self._inputs[path] if route.source is None else self._of(route.source)
+                self._of(layer.name)[:, start:stop] = route.output(
+                    held[:, start:stop], self._precision
+                )
+        filled = self.block[:, : self.filled]
+        self._derived.clear()
+        self.filled = 0
+        return filled
+
+    @property
+    def _precision(self) -> str:
+        return "float32" if self.routes is None else self.routes.precision
+
+    def _route(self, path: str) -> Route:
+        if self.routes is None:
+            raise LookupError(path)
+        return self.routes.taken[path]
+
+    def _of(self, name: str) -> Tensor:
+        """A layer's rows of the block."""
+        first = self.rows.first[name]
+        return self.block[first : first + self._widths[name]]
 
     def _check_rows(self, images: int) -> None:
         for path, rows in self._read.items():
@@ -137,8 +184,8 @@ class Recorder:
                     do="leave it out by --layers",
                 )
 
-    def seen(self, path: str, output: Tensor) -> None:
-        """What a hook calls: reduce the output into the block."""
+    def seen(self, path: str, output: Tensor, inputs: tuple[Any, ...] = ()) -> None:
+        """What a hook calls: reduce the output, or what it follows from, into the block."""
         layer = self._by_path[path]
         if path in self._read:
             raise NetworkError(
@@ -155,11 +202,12 @@ class Recorder:
                 wanted=f"{layer.shape} an image",
                 do="leave it out by --layers",
             )
-        values = layer.reduce(output)
-        self._read[path] = len(values)
-        first = self.rows.first[layer.name]
-        into = self.block[first : first + layer.width]
-        into[:, self.filled : self.filled + len(values)] = values.T
+        if not self._passed_by(layer, inputs, output):
+            values = layer.reduce(output)
+            self._read[path] = len(values)
+            self._of(layer.name)[:, self.filled : self.filled + len(values)] = values.T
+        if self.routes is not None:
+            self.routes.given(layer, output)
         if layer.name in self._channels:
             # Not index_select: it copies a whole channels-last map to pick one channel.
             maps = layer.maps(output)[:, self._channels[layer.name]].float()
@@ -168,6 +216,28 @@ class Recorder:
             self._waiting.setdefault(tuple(maps.shape[2:]), []).append((layer.name, maps))
             if not self._together:
                 self._measure()
+
+    def _passed_by(self, layer: Layer, inputs: tuple[Any, ...], output: Tensor) -> bool:
+        """Leave a layer to `complete`, if a route to it is known and is there this time."""
+        route = None if self.routes is None else self.routes.taken.get(layer.path)
+        if route is None or self.routes is None or len(inputs) != 1:
+            return False
+        if route.source is None:
+            means = layer.reduce(inputs[0])
+            held = self._inputs.get(layer.path)
+            if held is None:
+                held = self.block.new_empty((means.shape[1], self.block.shape[1]))
+                self._inputs[layer.path] = held
+            held[:, self.filled : self.filled + len(means)] = means.T
+        elif self.routes.origin(inputs) != route.source:
+            return False
+        count = self._read[layer.path] = output.shape[layer.batch_axis]
+        columns = self._derived.setdefault(layer.path, [])
+        if columns and columns[-1][1] == self.filled:
+            columns[-1] = (columns[-1][0], self.filled + count)
+        else:
+            columns.append((self.filled, self.filled + count))
+        return True
 
     def _measure(self) -> None:
         """Add up the covariates of the maps that wait; those of one shape together."""
@@ -180,13 +250,24 @@ class Recorder:
             self._measured[names] = measured if held is None else held + measured
         self._waiting.clear()
 
-    def covariate_sums(self) -> NDArray[np.float64]:
-        """(3, S) sums of `MEASURES` over the images seen; NaN where undefined."""
-        sums = np.full((len(MEASURES), self._count), np.nan)
-        for names, measured in self._measured.items():
-            columns = np.concatenate([self._columns[name] for name in names])
-            sums[:, columns] = measured.cpu().numpy()
-        return sums
+    def covariate_sums(self) -> Callable[[], NDArray[np.float64]]:
+        """Begin to bring home the sums of `MEASURES` over the images seen.
+
+        Returns
+        -------
+        callable
+            Waits, and gives them: (3, S), NaN where undefined.
+        """
+        coming = begin_fetch({"/".join(names): sums for names, sums in self._measured.items()})
+
+        def arrived() -> NDArray[np.float64]:
+            sums = np.full((len(MEASURES), self._count), np.nan)
+            for names, measured in coming().items():
+                columns = np.concatenate([self._columns[name] for name in names.split("/")])
+                sums[:, columns] = measured
+            return sums
+
+        return arrived
 
 
 def measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

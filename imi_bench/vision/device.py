@@ -8,13 +8,19 @@ Here float32 is IEEE single precision, and the same call gives the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
 from imi_bench.extras import require
 
-__all__ = ["device_name", "pick_device", "single_precision"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["begin_fetch", "device_name", "is_device", "pick_device", "single_precision"]
 
 
 def pick_device(wanted: str) -> str:
@@ -114,6 +120,31 @@ def single_precision(device: str, *, doing: str, do: str) -> Iterator[None]:
         ) from None
     finally:
         matmul.allow_tf32 = before
+
+
+def begin_fetch(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, NDArray[Any]]]:
+    """Begin to bring tensors from a GPU, which goes on with its work.
+
+    Returns
+    -------
+    callable
+        Waits, from any thread, and gives them as arrays.
+    """
+    torch = require("torch", for_="reading from a device")
+    if not any(one.is_cuda for one in tensors.values()):
+        return lambda: {name: one.cpu().numpy() for name, one in tensors.items()}
+    coming = {}
+    for name, one in tensors.items():
+        coming[name] = torch.empty(one.shape, dtype=one.dtype, pin_memory=True)
+        coming[name].copy_(one, non_blocking=True)
+    sent = torch.cuda.Event()
+    sent.record(torch.cuda.current_stream(next(iter(tensors.values())).device))
+
+    def arrived() -> dict[str, NDArray[Any]]:
+        sent.synchronize()
+        return {name: one.numpy() for name, one in coming.items()}
+
+    return arrived
 
 
 def _asked_for(said: str) -> str:

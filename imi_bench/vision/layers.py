@@ -63,7 +63,7 @@ class Layer:
             hasattr(output, "shape")
             and output.ndim == len(self.shape)
             and output.shape[self.channel_axis] == self.width
-            and output.shape[self.batch_axis] % self._parts == 0
+            and output.shape[self.batch_axis] % self.parts == 0
         )
 
     def reduce(self, output: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Layer:
 
         output = output.dequantize() if output.is_quantized else output
         dtype = torch.float32 if output.element_size() < 4 else output.dtype
-        if self._parts > 1:
+        if self.parts > 1:
             maps = self.maps(output)
             return maps.mean(dim=tuple(range(2, maps.ndim)), dtype=dtype)
         if not self.positions:
@@ -87,15 +87,15 @@ class Layer:
     def maps(self, output: Tensor) -> Tensor:
         """The output as (images, units, …positions), a view; quantised numbers as floats."""
         output = output.dequantize() if output.is_quantized else output
-        if self._parts == 1:
+        if self.parts == 1:
             return output.permute(self.batch_axis, self.channel_axis, *self.positions)
         batch = self.batch_axis
         moved = [axis + (axis > batch) for axis in (self.channel_axis, *self.positions)]
-        parted = output.unflatten(batch, (-1, self._parts))
+        parted = output.unflatten(batch, (-1, self.parts))
         return parted.permute(batch, moved[0], batch + 1, *moved[1:])
 
     @property
-    def _parts(self) -> int:
+    def parts(self) -> int:
         """Rows of the batch axis that belong to one image."""
         return self.shape[self.batch_axis]
 
@@ -163,12 +163,20 @@ def path_of_names(module: nn.Module, *, prefix: str = "") -> dict[str, str]:
 
 
 @contextmanager
-def hooked(module: nn.Module, paths: Iterable[str], seen: Any) -> Iterator[None]:
-    """While the block runs, call ``seen(path, output)`` whenever one of the modules has run."""
+def hooked(
+    module: nn.Module, paths: Iterable[str], seen: Any, *, inputs: bool = False
+) -> Iterator[None]:
+    """While the block runs, call ``seen(path, output)`` whenever one of the modules has run.
+
+    With `inputs`, ``seen(path, output, inputs)``: a tuple of the positional ones.
+    """
 
     def hook_for(path: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen(path, output)
+        def hook(_module: nn.Module, given: Any, output: Any) -> None:
+            if inputs:
+                seen(path, output, given)
+            else:
+                seen(path, output)
 
         return hook
 

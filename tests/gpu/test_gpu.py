@@ -200,9 +200,10 @@ def test_memory_that_runs_out_is_one_line(pictures: np.ndarray) -> None:
 
 def test_the_command_line_runs_there_and_records_it(pictures: np.ndarray, tmp_path: Path) -> None:
     for number, picture in enumerate(np.tile(pictures, (3, 1, 1, 1))):
-        Image.fromarray(picture).save(tmp_path / f"{number:03d}.png")
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number:03d}.png")
     command = (
-        f"mis --network timm:test_resnet?input_size=32 --random --images {tmp_path} "
+        f"mis --network timm:test_resnet?input_size=32 --random --images {tmp_path / 'photos'} "
         f"--observer pixel-cosine --slope 5 --quantile 0.05 --tasks 3 --layers layer4_.* "
         f"--workers 0 --device cuda --out {tmp_path / 'out'}"
     )

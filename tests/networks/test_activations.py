@@ -165,16 +165,18 @@ def test_extremes_do_not_depend_on_how_the_stream_is_cut(
     top = np.argsort(-plain, axis=1, kind="stable")[:, :keep]
     bottom = np.argsort(plain, axis=1, kind="stable")[:, :keep]
     streamed = Extremes(units, keep=keep)
+    by_value = Extremes(units, keep=keep, by_value=True)
     edges = sorted({0, count, *(cut for cut in cuts if cut < count)})
     merged = Extremes(units, keep=keep)
     for start, stop in itertools.pairwise(edges):
         block = torch.from_numpy(values[:, start:stop].copy())
         numbers = torch.arange(start, stop)
         streamed.update(block, numbers)
+        by_value.update(block, numbers)
         part = Extremes(units, keep=keep)
         part.update(block, numbers)
         merged.absorb(part.keys())
-    for found in (streamed.arrays(), merged.arrays()):
+    for found in (streamed.arrays(), by_value.arrays(), merged.arrays()):
         np.testing.assert_array_equal(found["top_images"], top)
         np.testing.assert_array_equal(found["bottom_images"], bottom)
         np.testing.assert_array_equal(found["top_values"], np.take_along_axis(plain, top, axis=1))
