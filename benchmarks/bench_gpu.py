@@ -6,8 +6,9 @@
 Weights are random and photographs made up (JPEG, 500 x 375, about 110 kB as ImageNet's are):
 neither changes the work. What is compared runs by turns in one process, a first turn left out;
 ratios are medians over turns. `hooks` reduces every layer's output to its units' activations,
-`pass` also selects extremes, measures sampled units and writes the shard's file: what
-`imi-bench mis` does with images once they are decoded. `sampled` follows the layers of 84 sampled
+`pass` also selects extremes, measures sampled units and writes the shards' files but the last,
+beside which nothing is left to do: what `imi-bench mis` does with images once they are decoded.
+`sampled` follows the layers of 84 sampled
 units alone, as `imi-bench stimuli build` does.
 """
 
@@ -135,7 +136,7 @@ class Work:
         )
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        sides: dict[str, Callable[[], None]] = {
+        sides: dict[str, Callable[[], Any]] = {
             "bare": self.bare,
             "hooks": self.hooked,
             "pass": self.whole,
@@ -148,6 +149,8 @@ class Work:
             "batch": self.batch_size,
             "follow": self.follow,
             "units": sum(self.network.layer(name).width for name in self.plan.layers),
+            "layers": len(self.plan.layers),
+            "not_read": self.not_read(),
             "bare_img_s": rate["bare"],
             "hooks_img_s": rate["hooks"],
             "pass_img_s": rate["pass"],
@@ -156,6 +159,14 @@ class Work:
             "pass_ratio": ratio(seconds["pass"], seconds["bare"]),
             "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if self.on_gpu else None,
         }
+
+    def not_read(self) -> int:
+        """Layers whose units follow from what is read elsewhere."""
+        from imi_bench.networks.routes import routes_of
+
+        layers = tuple(self.network.layer(name) for name in self.plan.layers)
+        routes = routes_of(self.network, layers, precision=self.precision)
+        return len(routes.taken) if self.on_gpu else 0
 
     @property
     def on_gpu(self) -> bool:
@@ -199,23 +210,30 @@ class Work:
         recorder.complete()
         self.settle()
 
-    def whole(self) -> None:
+    def whole(self) -> Callable[[], None]:
         from imi_bench.networks.activations import begin_shard
 
-        with tempfile.TemporaryDirectory() as folder:
-            begun = [
-                begin_shard(
-                    self.plan,
-                    number,
-                    network=self.network,
-                    images=self.images,
-                    folder=Path(folder),
-                    decoding=self.held,
-                )
-                for number in range(len(self.plan.shards))
-            ]
-            for one in begun:
-                one.result()
+        folder = tempfile.TemporaryDirectory()
+        begun = [
+            begin_shard(
+                self.plan,
+                number,
+                network=self.network,
+                images=self.images,
+                folder=Path(folder.name),
+                decoding=self.held,
+            )
+            for number in range(len(self.plan.shards))
+        ]
+        for one in begun[:-1]:
+            one.result()
+        self.settle()
+
+        def afterwards() -> None:
+            begun[-1].result()
+            folder.cleanup()
+
+        return afterwards
 
     def settle(self) -> None:
         import torch
@@ -255,7 +273,7 @@ def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         images, size = photographs(Path(folder), options.photographs)
         for workers in options.workers:
-            count = min(len(images), 64 * max(1, workers) * options.batch_size[0] // 8)
+            count = min(len(images), 512 * max(1, workers))
             stream = Decoding(
                 network.preprocess,
                 images,
@@ -268,6 +286,7 @@ def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
                 pass
             rate = count / (time.perf_counter() - started)
             rows.append({"what": f"decoding, {workers} workers, {size:.0f} kB", "img_s": rate})
+            print_table(rows[-1:], heading=len(rows) == 1)
         held = Held(network, options.batch_size[0], options.batch_size[0])
         rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.batch, options)})
         for name in options.network:
@@ -390,15 +409,21 @@ def agreement(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def by_turns(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each side, by turns; a first turn of each is left out."""
+def by_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each side, by turns; a first turn of each is left out.
+
+    What a side gives back is called once the clock has stopped.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(repeats + 1):
         for name, run in sides.items():
             started = time.perf_counter()
-            run()
+            afterwards = run()
+            taken = time.perf_counter() - started
+            if afterwards is not None:
+                afterwards()
             if turn:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
     return seconds
 
 

@@ -69,7 +69,7 @@ def mis(
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     shard_size: Annotated[
         int | None,
-        typer.Option(help="Images a piece; about 64 pieces of 1,024 or more if left out."),
+        typer.Option(help="Images a piece; about 64 pieces of 2,048 or more if left out."),
     ] = None,
     precision: Precision = "float32",
     memory: Annotated[

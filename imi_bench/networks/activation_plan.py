@@ -14,7 +14,7 @@ from imi_bench.vision.loading import LoadedNetwork
 KEEP = 110
 """Extremes a unit: 11 batches of 9 references and a query (Zimmermann et al. 2023)."""
 PRECISIONS = ("float32", "bfloat16", "float16")
-_MAX_SHARDS, _LEAST_SHARD = 64, 1024
+_MAX_SHARDS, _LEAST_SHARD = 64, 2048
 _BLOCK_ON_GPU = 2048
 
 
@@ -90,7 +90,7 @@ def plan_activations(
     layers : sequence of str, optional
         Layers to follow; all if None. Layers of sampled units are added.
     shard_size : int, optional
-        About 64 shards, of 1,024 images and of four times `keep` or more, if None.
+        About 64 shards, of 2,048 images and of four times `keep` or more, if None.
 
     Raises
     ------

@@ -116,9 +116,9 @@ def begin_shard(
     if path.is_file():
         done.set_result(path)
         return done
-    passing = _ShardPass(plan, plan.shards[number], network, images)
-    doing = f"{network.name}, {passing.rows.count} units, batches of {plan.batch_size} images,"
+    doing = f"{network.name} in batches of {plan.batch_size} images"
     with single_precision(network.device, doing=doing, do="a smaller --batch-size or --memory"):
+        passing = _ShardPass(plan, plan.shards[number], network, images)
         passing.run(workers, decoding)
         arrays = passing.begin_arrays()
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from imi_bench.extras import require
 from imi_bench.provenance import generator
+from imi_bench.vision.device import single_precision
 from imi_bench.vision.layers import Layer, hooked
 from imi_bench.vision.loading import LoadedNetwork
 
@@ -142,6 +143,7 @@ def _found(network: LoadedNetwork, layers: tuple[Layer, ...], precision: str) ->
     kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
     with (
         torch.no_grad(),
+        single_precision(network.device, doing=f"{network.name} on two images", do="--device cpu"),
         hooked(network.module, by_path, seen, inputs=True),
         torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
     ):

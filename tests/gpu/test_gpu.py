@@ -205,7 +205,7 @@ def test_the_command_line_runs_there_and_records_it(pictures: np.ndarray, tmp_pa
     command = (
         f"mis --network timm:test_resnet?input_size=32 --random --images {tmp_path / 'photos'} "
         f"--observer pixel-cosine --slope 5 --quantile 0.05 --tasks 3 --layers layer4_.* "
-        f"--workers 0 --device cuda --out {tmp_path / 'out'}"
+        f"--workers 0 --out {tmp_path / 'out'}"
     )
     ran = CliRunner().invoke(app, command.split())
     assert ran.exit_code == 0, ran.output
