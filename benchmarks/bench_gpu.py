@@ -134,6 +134,7 @@ class Work:
             batch_size=self.batch_size,
             precision=self.precision,
         )
+        self.recorder = self.made_recorder()
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats()
         sides: dict[str, Callable[[], Any]] = {
@@ -150,7 +151,7 @@ class Work:
             "follow": self.follow,
             "units": sum(self.network.layer(name).width for name in self.plan.layers),
             "layers": len(self.plan.layers),
-            "not_read": self.not_read(),
+            "not_read": len(self.recorder.routes.taken) if self.recorder.routes else 0,
             "bare_img_s": rate["bare"],
             "hooks_img_s": rate["hooks"],
             "pass_img_s": rate["pass"],
@@ -160,13 +161,19 @@ class Work:
             "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if self.on_gpu else None,
         }
 
-    def not_read(self) -> int:
-        """Layers whose units follow from what is read elsewhere."""
+    def made_recorder(self) -> Any:
+        from imi_bench.networks.recording import Recorder, Rows
         from imi_bench.networks.routes import routes_of
 
         layers = tuple(self.network.layer(name) for name in self.plan.layers)
         routes = routes_of(self.network, layers, precision=self.precision)
-        return len(routes.taken) if self.on_gpu else 0
+        return Recorder(
+            Rows.of(layers),
+            (),
+            block=self.options.images,
+            device=self.network.device,
+            routes=routes if self.on_gpu else None,
+        )
 
     @property
     def on_gpu(self) -> bool:
@@ -190,20 +197,9 @@ class Work:
         self.settle()
 
     def hooked(self) -> None:
-        from imi_bench.networks.recording import Recorder, Rows
-        from imi_bench.networks.routes import routes_of
         from imi_bench.networks.units import hooked
 
-        layers = tuple(self.network.layer(name) for name in self.plan.layers)
-        recorder = Recorder(
-            Rows.of(layers),
-            (),
-            block=self.options.images,
-            device=self.network.device,
-            routes=routes_of(self.network, layers, precision=self.precision)
-            if self.on_gpu
-            else None,
-        )
+        recorder = self.recorder
         with hooked(self.network.module, recorder.paths, recorder.seen, inputs=True):
             for size in self.forward():
                 recorder.advance(size)
@@ -252,13 +248,17 @@ class Held:
         some = np.random.default_rng(0).integers(
             0, 256, (min(count, batch_size), height, width, 3), dtype=np.uint8
         )
-        batch = torch.from_numpy(some)
-        self.batch = batch.pin_memory() if network.device.startswith("cuda") else batch
+        # equal images would be equal activations, which extremes take longer for
+        kinds = range(min(256, -(-count // batch_size)))
+        held = [torch.from_numpy(some ^ np.uint8(kind)) for kind in kinds]
+        pinned = network.device.startswith("cuda")
+        self.held = [one.pin_memory() if pinned else one for one in held]
         self.batch_size = batch_size
 
     def batches(self, numbers: range) -> Iterator[Any]:
         for start in range(numbers.start, numbers.stop, self.batch_size):
-            yield self.batch[: min(self.batch_size, numbers.stop - start)]
+            batch = self.held[start // self.batch_size % len(self.held)]
+            yield batch[: min(self.batch_size, numbers.stop - start)]
 
 
 def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -288,7 +288,7 @@ def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
             rows.append({"what": f"decoding, {workers} workers, {size:.0f} kB", "img_s": rate})
             print_table(rows[-1:], heading=len(rows) == 1)
         held = Held(network, options.batch_size[0], options.batch_size[0])
-        rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.batch, options)})
+        rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.held[0], options)})
         for name in options.network:
             network = load_network(name, pretrained=False, device=options.device)
             for precision in options.precision:

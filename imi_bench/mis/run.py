@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.executors import Executor, Piece
+from imi_bench.executors import Executor, Local, Piece
 from imi_bench.mis.embeddings import claim_embeddings, embedding_pieces, merged_embeddings
 from imi_bench.mis.job import MisJob, OpenJob, open_job
 from imi_bench.mis.scores import MachineInterpretability
@@ -133,6 +133,7 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
     for number, plan in enumerate(opened.plans):
         begin(plan, opened.folder(number))
     claim_embeddings(job)
+    opened.decoding.onwards = isinstance(executor, Local)
     started = time.perf_counter()
     for number in range(len(opened.plans)):
         work = _pieces_of_pass(job, number)

@@ -369,6 +369,7 @@ def _run_all(
         batch_size=plan.batch_size,
         workers=workers,
         device=network.device,
+        onwards=True,
     )
     with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
         late: object = None

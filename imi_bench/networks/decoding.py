@@ -38,6 +38,9 @@ class Decoding:
         object, which may not bear it; this one on a processor.
     device : str
         Of the network. For CUDA batches lie in pinned memory.
+    onwards : bool
+        Whether all images from the first that is asked for on will be. Otherwise that is believed
+        once two shards in a row were asked for.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class Decoding:
         batch_size: int,
         workers: int | None = None,
         device: str = "cpu",
+        onwards: bool = False,
     ) -> None:
         self._pixels = _Pixels(preprocess, images)
         self.batch_size, self.workers = batch_size, _workers(workers, images, device)
         self._pinned = device.startswith("cuda")
+        self.onwards = onwards
         self._stream: Iterator[Tensor] | None = None
         self._next, self._until = 0, -1  # of the stream
 
@@ -66,7 +71,8 @@ class Decoding:
             A process that decodes died.
         """
         if self._stream is None or self._next != numbers.start or self._until < numbers.stop:
-            follows = self._until == numbers.start and len(numbers) % self.batch_size == 0
+            follows = self.onwards or self._until == numbers.start
+            follows = follows and len(numbers) % self.batch_size == 0
             self._next, self._until = numbers.start, len(self._pixels) if follows else numbers.stop
             self._stream = _told(self._begun(range(self._next, self._until)))
         for batch in self._stream:
