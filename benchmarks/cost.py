@@ -1,8 +1,8 @@
 """What scoring every unit of many networks on many images costs: time, GPU hours, memory.
 
 Measured here, in processor seconds of one core: scoring a unit, decoding an image, a forward pass
-of ResNet-50. Assumed, because no GPU is measured: images a second of a network and of the
-observer on one GPU, and the cores beside it. All assumptions are options.
+of ResNet-50. Rates of a GPU are options, whose defaults were measured on one NVIDIA H200 with 16
+cores by ``bench_gpu.py``; that the average network is as large as ViT-B or ConvNeXt-B is assumed.
 
     python benchmarks/cost.py --images ../shared/images/imagenet1k_sample
 """
@@ -30,9 +30,12 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=70_000_000, help="of all networks")
     parser.add_argument("--quantile", type=float, nargs="*", default=[0.02, 0.002, 0.0005])
     parser.add_argument("--gpus", type=int, nargs="*", default=[1, 8, 64])
-    parser.add_argument("--gpu-rate", type=float, default=2_000.0, help="assumed images/s, network")
-    parser.add_argument("--observer-rate", type=float, default=500.0, help="assumed images/s")
-    parser.add_argument("--hooks", type=float, default=1.10, help="pass over bare forward pass")
+    parser.add_argument("--gpu-rate", type=float, default=1_200.0, help="images/s, network")
+    parser.add_argument("--observer-rate", type=float, default=1_250.0, help="images/s")
+    parser.add_argument("--hooks", type=float, default=1.06, help="pass over bare forward pass")
+    parser.add_argument(
+        "--decode-rate", type=float, help="photographs/s of one core; measured here if left out"
+    )
     parser.add_argument("--cores", type=int, default=16, help="assumed cores beside each GPU")
     parser.add_argument("--memory", type=float, default=64.0, help="GB, for the extremes")
     parser.add_argument("--json", type=Path)
@@ -59,6 +62,7 @@ def main() -> None:
 def _cost(options: argparse.Namespace, measured: dict[str, float], gpus: int) -> dict[str, float]:
     """Hours of wall clock; passes, decoding and scoring overlap, the slowest one decides."""
     score, decode, _ = measured.values()
+    decode = 1 / options.decode_rate if options.decode_rate else decode
     cores = options.cores * gpus
     seen = options.networks * options.n_images
     observer = options.n_images / options.observer_rate / gpus
@@ -83,13 +87,14 @@ def _memory(options: argparse.Namespace, quantile: float) -> dict[str, float]:
     units = round(options.units / options.networks)
     kept = math.ceil(options.n_images * quantile)
     needed = pass_bytes(units, keep=kept, batch_size=64)
-    shard = math.ceil(options.n_images / 64)
+    shard = min(max(math.ceil(options.n_images / 64), 4 * kept, 2048), options.n_images)
+    shards = math.ceil(options.n_images / shard)
     return {
         "quantile": quantile,
         "kept": kept,
         "units": units,
         "gigabytes": needed / 1e9,
-        "disk_gigabytes": units * 16 * min(kept, shard) * 64 / 1e9,
+        "disk_gigabytes": units * 16 * min(kept, shard) * shards / 1e9,
         "passes": math.ceil(needed / 1e9 / options.memory),
     }
 
@@ -152,7 +157,7 @@ def _print(report: dict[str, Any], options: argparse.Namespace) -> None:
         print(f"| {name} | {seconds:.5f} | {1 / seconds:,.0f} |")
     print(
         f"\n{options.networks} networks, {options.n_images:,} images, {options.units:,} units; "
-        f"assumed on one GPU: {options.gpu_rate:,.0f} images/s (network), "
+        f"on one GPU: {options.gpu_rate:,.0f} images/s (network), "
         f"{options.observer_rate:,.0f} (observer), {options.cores} cores.\n"
     )
     print("| GPUs | observer, h | passes, h | decoding, h | scoring, h | wall, h | GPU hours |")

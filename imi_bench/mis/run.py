@@ -135,15 +135,17 @@ def run_job(job: MisJob, *, executor: Executor) -> MisRun:
     claim_embeddings(job)
     opened.decoding.onwards = isinstance(executor, Local)
     started = time.perf_counter()
-    for number in range(len(opened.plans)):
-        work = _pieces_of_pass(job, number)
-        if number == 0:
-            work += embedding_pieces(job)
-        label = f"{opened.network.name}: activations and embeddings"
-        executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
-        if work and all(piece.finished for piece in work):
-            _merged(opened, number)  # which frees the disk of its shards
-    opened.decoding.close()
+    try:
+        for number in range(len(opened.plans)):
+            work = _pieces_of_pass(job, number)
+            if number == 0:
+                work += embedding_pieces(job)
+            label = f"{opened.network.name}: activations and embeddings"
+            executor.run(work, label=f"{label}, pass {number + 1} of {len(opened.plans)}")
+            if work and all(piece.finished for piece in work):
+                _merged(opened, number)  # which frees the disk of its shards
+    finally:
+        opened.decoding.close()
     if pieces(job):
         return MisRun(pd.DataFrame(), {})
     return _finish(job, seconds={"pieces": time.perf_counter() - started})

@@ -171,7 +171,7 @@ def _built(
     group: int,
     batch_size: int,
     precision: str,
-    workers: int,
+    workers: int | None,
     out: Path | None,
     executor: str | Executor,
 ) -> Trials:

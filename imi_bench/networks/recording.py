@@ -76,8 +76,8 @@ class Recorder:
 
     Attributes
     ----------
-    block : (U, block) float32 tensor
-        Unit activations of the images so far, once `complete` was called.
+    block : Tensor
+        (U, block) float32: unit activations of the images so far, once `complete` was called.
     filled : int
         How many images these are.
     """

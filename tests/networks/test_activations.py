@@ -418,7 +418,7 @@ def test_folders_arrays_and_datasets_are_the_same_images(
 
 def test_bad_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("x")
-    with pytest.raises(InputError, match=r"folder with no images: .*found 1 other files"):
+    with pytest.raises(InputError, match=r"folder with no images: .*found 1 file of other formats"):
         open_images(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         open_images(tmp_path / "none")

@@ -68,7 +68,7 @@ class Traps(torch.nn.Module):
         found = self.first(images)
         found.relu_()  # the same tensor, with other values
         found = self.norm(self.strided(self.changed(found)))
-        return self.fair(found)
+        return self.fair(found).mean((2, 3))
 
 
 def test_a_tensor_that_was_changed_in_place_is_read_again() -> None:
@@ -86,9 +86,13 @@ def test_a_layer_that_does_more_than_its_kind_is_read() -> None:
 
     torch.manual_seed(0)
     module = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 8, 1)
+        torch.nn.Conv2d(3, 8, 3),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.Conv2d(8, 8, 1),
+        torch.nn.ReLU(),
     )
     module[2].register_forward_hook(lambda _module, _inputs, output: output**2)
     network = load_network(module, device="cpu", input_size=32, layers=".*")
     routes = routes_of(network, network.layers, precision="float32")
+    assert set(network.layer_names) == {"0", "1", "2"}
     assert set(routes.taken) == {"1"}

@@ -1,0 +1,35 @@
+"""The benchmark of a GPU does what it says, at tiny sizes."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "bench_gpu.py"
+
+
+def test_sides_run_by_turns_and_a_first_turn_is_left_out() -> None:
+    bench = runpy.run_path(str(SCRIPT))
+    ran: list[str] = []
+
+    def one() -> object:
+        ran.append("one")
+        return lambda: ran.append("after")
+
+    seconds = bench["by_turns"]({"one": one, "two": lambda: ran.append("two")}, 2)
+    assert ran == ["one", "after", "two"] * 3
+    assert [len(values) for values in seconds.values()] == [2, 2]
+    assert bench["ratio"]([3.0, 2.0, 9.0], [2.0, 1.0, 3.0]) == 2.0
+
+
+@pytest.mark.bench
+def test_the_whole_script_runs_without_a_gpu(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [sys.executable, str(SCRIPT), "--device", "cpu", "--json", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "no GPU: tiny sizes" in done.stdout
+    assert '"simulated": true' in report.read_text()
