@@ -240,7 +240,7 @@ def test_bad_input_is_one_line_and_a_code(tmp_path: Path) -> None:
     ("options", "code", "said"),
     [
         (("--layers", "nowhere"), 2, r"no layer .*nowhere"),
-        (("--images", "empty"), 2, r"folder with no images: .*empty: found 1 other files"),
+        (("--images", "empty"), 2, r"folder with no images: .*empty: found 1 file of other"),
         (("--images", "few.npz"), 3, r"too few images for the tasks: found 1 of 30 images .* 10"),
         (
             ("--checkpoint", "nan.safetensors"),
