@@ -100,9 +100,10 @@ class Design(Brief):
         for ablation in self.ablations:
             if ablation not in ABLATIONS:
                 raise InputError("unknown ablation", found=ablation, wanted=" or ".join(ABLATIONS))
-        for given, known in ((self.shots_from, SHOTS_FROM), (self.near, NEAR)):
-            if given not in known:
-                raise InputError("unknown pool", found=given, wanted=" or ".join(known))
+        for name, known in (("shots_from", SHOTS_FROM), ("near", NEAR)):
+            if getattr(self, name) not in known:
+                found, wanted = getattr(self, name), " or ".join(known)
+                raise InputError(f"unknown {name}", found=found, wanted=wanted)
         if self.pool_units < max(self.shots):
             raise NotEnoughDataError(
                 "the pool is too small",

@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from support.bright_trials import bright_trials
 
-from imi_bench.errors import InputError, LeakageError, NotEnoughDataError
+from imi_bench.errors import InputError, LeakageError, NotEnoughDataError, UnknownNameError
 from imi_bench.fewshot.budget import budget
+from imi_bench.fewshot.curves import FewShot, Point
 from imi_bench.fewshot.design import Design
 from imi_bench.fewshot.means import over_draws, two_way_mean
 from imi_bench.fewshot.study import fewshot
+from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.pools import groups, set_aside
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.scoring import Scored
 from imi_bench.observers.incontext.shots import Shots
+from imi_bench.report.fewshot import write_fewshot_page
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stimuli.trial_files import write_trials
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images
 
@@ -186,7 +191,8 @@ def test_means_without_spread_claim_no_certainty() -> None:
     units = np.repeat(np.arange(20), 3)
     draws = np.tile(np.arange(3), 20)
     right = two_way_mean(np.ones(60), units, draws, level=0.9)
-    assert (right.low, right.high) == (pytest.approx(0.05 ** (1 / 20)), 1.0)
+    assert right.low == pytest.approx(0.05 ** (1 / 20))
+    assert right.high == 1.0
     wrong = two_way_mean(np.zeros(60), units, draws, level=0.9)
     assert wrong.high == pytest.approx(1 - 0.05 ** (1 / 20))
     undecided = two_way_mean(np.full(60, 0.5), units, draws)
@@ -206,3 +212,72 @@ def test_correlations_over_draws_stay_correlations() -> None:
     one = over_draws(drawn[:1], correlation=True)
     assert one.low == pytest.approx(drawn[0].low)
     assert math.isnan(over_draws([Estimate(1.0, 1.0, 1.0, 0.95)], correlation=True).low)
+
+
+def test_a_name_may_take_a_part_of_its_pool(layered: Trials, tmp_path: Path) -> None:
+    write_trials(layered, tmp_path / "pool")
+    name = f"vlm:openai/m?shots=2&side=8&pool={tmp_path / 'pool'}&ledger={tmp_path / 'l.db'}"
+    made = load_observer(f"{name}&pool_layer=layer1&near=keep")
+    assert isinstance(made, InContext)
+    assert made.shots is not None
+    assert set(made.shots.pool.index.layer) == {"layer1"}
+    assert made.shots.near == "keep"
+    with pytest.raises(UnknownNameError, match="layer0"):
+        load_observer(f"{name}&pool_layer=layer9")
+
+
+def test_the_page_has_the_mixed_model_and_likeness_to_people(tmp_path: Path) -> None:
+    """Curves of bits and agreement where people answered, with intervals of draws in the table."""
+    keys = {"coverage": 1.0, "says_a": 0.5, "orders_agree": 1.0, "mass": 1.0}
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "observer": name,
+            "shots": k,
+            "ablation": "none",
+            "draw": draw,
+            "shots_from": "",
+            "trial_id": f"t{unit}",
+            "unit_id": f"u{unit}",
+            "mode": "natural",
+            "difficulty": "easy",
+            "credit": float(rng.random() < 0.5 + 0.1 * math.log2(k)),
+            "status": "ok",
+            "value": 1.0,
+            "difference_a": 1.0,
+            "difference_b": -1.0,
+        }
+        for name in ("small", "large")
+        for k in (1, 4)
+        for draw in range(2)
+        for unit in range(30)
+    ]
+    points = tuple(
+        Point(
+            name,
+            k,
+            "none",
+            Estimate(0.6, 0.5, 0.7),
+            strong_as_a=0.5,
+            strong_as_b=0.5,
+            bits=Estimate(0.1, -0.1, 0.3),
+            agreement=Estimate(0.3, 0.1, 0.5),
+            **keys,
+        )
+        for name in ("small", "large")
+        for k in (1, 4)
+    )
+    found = FewShot(points, pd.DataFrame(rows), 30, 30, 4, parameters={"small": 1e6, "large": 1e8})
+    for of, label in (("bits", "bits an answer"), ("agreement", "correlation with people")):
+        assert label in found.plot(of=of).get_ylabel()
+    design = Design((1, 4), 2, 4)
+    text = write_fewshot_page(
+        found, tmp_path, family={}, trials=bright_trials(2), design=design
+    ).read_text()
+    assert "tenfold parameters, on the factor of each doubling" in text
+    assert "correct ~ doublings * tenfold" in text
+    assert "0.100 [-0.100, 0.300]" in text
+    assert "Agreement with people and the number of solved trials" in text
+    bare = replace(found, points=tuple(replace(p, bits=None) for p in points))
+    with pytest.raises(InputError, match="no answers of people"):
+        bare.plot(of="bits")

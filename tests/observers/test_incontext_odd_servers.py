@@ -312,3 +312,41 @@ def test_a_slow_server_is_waited_for_until_the_time_is_out(trials: Trials, serve
     hold.set()
     assert sorted(answers.status.tolist()) == ["error", "ok"]
     assert math.isnan(answers.decision_variable[0])
+
+
+@pytest.mark.parametrize(
+    "end", ["", "/", "//", "?key=sk-QUERYSECRET&version=2", "/?key=sk-QUERYSECRET"]
+)
+def test_a_query_of_the_address_goes_behind_the_path_and_into_no_record(
+    trials: Trials, server: Server, end: str
+) -> None:
+    paths = []
+
+    def behave(own: Server, body: dict[str, Any], handler: BaseHTTPRequestHandler) -> bool:
+        paths.append(handler.path)
+        return False
+
+    server.behave = behave
+    model = Chat("scripted", base_url=server.url + end, retries=0)
+    made = InContext(model, identity=model.identity, side=8)
+    decided(made, trials.take(np.arange(1)))
+    path, _, query = paths[0].partition("?")
+    assert path.endswith("/v1/chat/completions")
+    assert ("key=sk-QUERYSECRET" in query) == ("key" in end)
+    assert model.identity["base_url"] == server.url
+    assert "QUERYSECRET" not in str(made.describe())
+
+
+def test_a_model_that_says_a_to_everything_knows_nothing_and_is_no_fault(
+    trials: Trials, server: Server
+) -> None:
+    server.mind = lambda messages: 4.0
+    found = imi.answer(observer(server), trials)
+    assert set(found.decisions.status) == {"tie"}
+    assert found.decisions.credit.mean() == 0.5
+
+
+def test_sampled_answers_have_a_name_of_their_own(server: Server, tmp_path: Path) -> None:
+    name = f"vlm:openai/scripted?base_url={server.url}&ledger={tmp_path / 'l.db'}"
+    assert imi.load_observer(name).name == "vlm:openai/scripted"
+    assert imi.load_observer(name + "&samples=5").name == "vlm:openai/scripted?samples=5"

@@ -105,6 +105,10 @@ def test_bad_models_are_one_line(tmp_path: Path) -> None:
         Transformer(model, processor, identity={"model": "base"})
     with pytest.raises(NetworkError, match="cannot be loaded"):
         load_observer(f"vlm:hf/{tmp_path / 'nothing'}?ledger={tmp_path / 'l.db'}")
+    with pytest.raises(InputError, match="a folder has no revision"):
+        load_observer(f"vlm:hf/{tmp_path}?revision=abc&ledger={tmp_path / 'l.db'}")
+    with pytest.raises(InputError, match="option prefix_cache"):
+        load_observer(f"vlm:hf/{tmp_path}?prefix_cache=maybe&ledger={tmp_path / 'l.db'}")
     with pytest.raises(UnknownNameError, match="did you mean 'revision'"):
         load_observer(f"vlm:hf/x?revison=1&ledger={tmp_path / 'l.db'}")
 

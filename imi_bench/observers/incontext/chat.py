@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from PIL import Image
 
@@ -166,8 +166,10 @@ class Chat:
     async def _ask_all(self, prompts: Sequence[Prompt], got: Callable[[int, Scored], None]) -> None:
         openai = require("openai", for_="served vision-language models")
         gate = asyncio.Semaphore(self.in_flight)
+        address, query = _split(self.base_url)
         client = openai.AsyncOpenAI(
-            base_url=self.base_url,
+            base_url=address,
+            default_query=query,
             api_key=os.environ.get("OPENAI_API_KEY") or "none",
             timeout=self.timeout,
             max_retries=0,
@@ -484,10 +486,17 @@ def data_url(image: Pixels) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
+def _split(url: str) -> tuple[str, dict[str, str]]:
+    """An address and its query, which belongs behind the path of each request."""
+    parts = urlsplit(url)
+    plain = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    return plain, dict(parse_qsl(parts.query))
+
+
 def _public(url: str) -> str:
     """An address without credentials or query."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
     port = f":{parts.port}" if parts.port else ""
-    return urlunsplit((parts.scheme, f"{host}{port}", parts.path, "", ""))
+    return urlunsplit((parts.scheme, f"{host}{port}", parts.path.rstrip("/"), "", ""))

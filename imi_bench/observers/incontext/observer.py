@@ -137,6 +137,7 @@ class InContext:
     """
 
     symmetric = False
+    ties_are_answers = True
 
     def __init__(
         self,
@@ -458,7 +459,16 @@ def from_name(
     return InContext(
         model,
         identity=model.identity,
-        name=_shown(name, kind, model_name, shots=shots, draw=draw, layout=layout),
+        name=_shown(
+            name,
+            kind,
+            model_name,
+            shots=shots,
+            draw=draw if shots else 0,
+            layout=layout,
+            ablation=ablation if shots else "none",
+            samples=getattr(model, "samples", 0),
+        ),
         shots=drawn,
         layout=layout,
         side=side,
@@ -467,15 +477,14 @@ def from_name(
     )
 
 
-def _shown(name: str, kind: str, model: str, *, shots: int, draw: int, layout: str) -> str:
+def _shown(name: str, kind: str, model: str, **said: Any) -> str:
     """The name in reports: a card's as it is, else without folders, addresses and keys."""
     if name and not name.startswith("vlm:"):
         return name
     model = Path(model).name if kind == "hf" and Path(model).exists() else model
-    said = {"shots": shots, "draw": draw if shots else 0, "layout": layout}
-    plain = {"shots": 0, "draw": 0, "layout": "sheets"}
+    plain = {"shots": 0, "draw": 0, "layout": "sheets", "ablation": "none", "samples": 0}
     options = "&".join(f"{key}={value}" for key, value in said.items() if value != plain[key])
-    return f"vlm:{kind}/{model}" + (f"?{options}" if options else "")
+    return f"vlm:{kind}/{model}" + f"?{options}" * bool(options)
 
 
 def _pool(path: str, count: int, *, network: str, layer: str) -> Trials:

@@ -86,19 +86,29 @@ class Transformer:
 
         Raises
         ------
-        UnknownNameError
-            An unknown option.
+        UnknownNameError, InputError
+            An unknown option, or a value of none; a revision of a folder.
         NetworkError
             The model cannot be loaded, or takes no images.
         """
         for option in options:
             if option not in _OPTIONS:
                 raise UnknownNameError.among(option, _OPTIONS, kind="option of a local model")
+        prefix = options.get("prefix_cache", True)
+        if not isinstance(prefix, bool):
+            raise InputError("option prefix_cache", found=prefix, wanted="true or false")
         if dtype not in _DTYPES:
             raise UnknownNameError.among(dtype, _DTYPES, kind="number type")
         torch = require("torch", for_="local vision-language models")
         transformers = require("transformers", for_="local vision-language models")
         revision = options.get("revision")
+        if revision and Path(name).exists():
+            raise InputError(
+                "a folder has no revision",
+                where=name,
+                found=f"revision={revision}",
+                do="leave it out: its weights are hashed",
+            )
         where: dict[str, Any] = {"revision": revision} if revision else {}
         try:
             processor = transformers.AutoProcessor.from_pretrained(name, **where)
@@ -122,8 +132,7 @@ class Transformer:
             "dtype": dtype,
             "version": transformers.__version__,
         }
-        prefix = options.get("prefix_cache", True)
-        return cls(model.to(chosen), processor, identity=identity, prefix_cache=bool(prefix))
+        return cls(model.to(chosen), processor, identity=identity, prefix_cache=prefix)
 
     def __call__(self, prompt: Prompt) -> Scored:
         """Log-likelihoods of both options after the prompt.
