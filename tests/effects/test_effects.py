@@ -282,6 +282,7 @@ def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
     assert np.isfinite(found["synthetic"].test.p)
 
 
+@pytest.mark.whole
 def test_a_network_separated_by_depth_is_left_out(table: AnswerTable) -> None:
     """Wrong in the first half of its layers and correct in the rest, whatever is shown."""
     frame = table.frame
@@ -293,6 +294,7 @@ def test_a_network_separated_by_depth_is_left_out(table: AnswerTable) -> None:
     assert "depth separates" in found.left_out[0].reason
 
 
+@pytest.mark.whole
 def test_a_network_shown_synthetic_exemplars_only_is_left_out(table: AnswerTable) -> None:
     natural = (table.frame["network"] == "googlenet") & (table.frame["synthetic"] == 0.0)
     found = analyse(table.without(natural.to_numpy()))
@@ -405,6 +407,7 @@ def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable, people: Effects) 
     assert "lme4 lacks" in r_script(lapsing)
 
 
+@pytest.mark.whole
 def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) -> None:
     with pytest.raises(NotEnoughDataError, match="confidence"):
         table.with_ratings()

@@ -64,7 +64,7 @@ class Coarse:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one observer at full and at hardly any precision of its features."""
     folder = tmp_path_factory.mktemp("runs")
-    trials: Trials = build(seed=0, size=32).trials
+    trials: Trials = build(seed=0, n_batches=1, n_scenes=240, size=32).trials
     replay(load_observer("hog"), trials, out=folder / "main", cache=folder / "cache")
     replay(Coarse(1000), trials, out=folder / "same", cache=folder / "cache")
     replay(Coarse(1), trials, out=folder / "broken", cache=folder / "cache")

@@ -174,6 +174,7 @@ def test_json_both_ways_and_words(fitted) -> None:
     assert "1 < 2 < 3 < 4 < 5 < 6" in fitted.summary()
 
 
+@pytest.mark.whole
 def test_separated_answers_have_no_estimate() -> None:
     data = pd.read_csv(HERE / "ordered.csv")
     data["told"] = (data["rating"] > 3).astype(int)

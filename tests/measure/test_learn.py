@@ -93,6 +93,7 @@ def test_json_and_files(learned: Learned, tmp_path) -> None:
         imi.load_observer(str(out))
 
 
+@pytest.mark.whole
 def test_measure_head_is_reported_above_the_base_rate(made: MeasuredWorld) -> None:
     found = imi.learn(made.observers, made.world.study, head="measure", n_boot=0, curves=0)
     assert found.difference.value == pytest.approx(found.bits.value - found.base_rate)

@@ -184,6 +184,7 @@ def test_equal_activations_are_ordered_by_chance_not_by_name() -> None:
     assert 150 < np.mean(low) < 270
 
 
+@pytest.mark.whole
 def test_both_layouts_read_back_as_the_same_trials(
     activations: Activations, pictures: np.ndarray, tmp_path: Path
 ) -> None:

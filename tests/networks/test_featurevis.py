@@ -79,6 +79,7 @@ def test_trace_rises_or_falls(made):
             assert sign * (one.trace[-5:].mean() - one.trace[:5].mean()) > 0
 
 
+@pytest.mark.whole
 def test_deterministic_by_seed_and_independent_of_neighbours(colours, made):
     again = visualise(colours, [Unit("map", 1)], n_images=3, ascent=FAR)[0]
     assert np.abs(again.images.astype(int) - made["max"][1].images).max() <= 2

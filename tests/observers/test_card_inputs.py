@@ -75,7 +75,7 @@ def test_a_new_card_names_an_architecture_that_is_built_at_its_input(name: str) 
     described = NetworkCard(
         name="observer", source=source, architecture=card.parameters["architecture"]
     )
-    module: Any = build_module(described, download=False, seed=0, structure=True)
+    module: Any = build_module(described, file=None, seed=0, structure=True)
     tower = module.visual if source == "open_clip" else module
     size = getattr(tower, "image_size", None) or tower.pretrained_cfg["input_size"][1]
     assert NEW[name][0] == (size[0] if isinstance(size, tuple) else size)

@@ -28,7 +28,13 @@ def prompt(count: int) -> Prompt:
     return Prompt(tuple(trial(i, OPTIONS[i % 2]) for i in range(count)), trial(99))
 
 
-@pytest.fixture(scope="module", params=sorted(MAKERS))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name == "llava" else [pytest.mark.whole])
+        for name in sorted(MAKERS)
+    ],
+)
 def family(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
     return (request.param, *MAKERS[request.param]())
 

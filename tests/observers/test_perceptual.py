@@ -92,6 +92,7 @@ def test_torchvisions_weights_go_into_the_trunk(tmp_path) -> None:
         load_observer(f"lpips-alex?checkpoint={tmp_path / 'bad.safetensors'}", device="cpu")
 
 
+@pytest.mark.whole
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("IMI_BENCH_WEIGHTS", raising=False)

@@ -113,6 +113,7 @@ def test_catch_and_practice_rows_are_no_answers_on_a_unit(tmp_path: Path) -> Non
         table.study(np.array([True, True]))
 
 
+@pytest.mark.whole
 def test_order_of_columns_and_rows_and_more_columns_do_not_matter(simulated: Path) -> None:
     frame = pd.read_csv(simulated, dtype=str, keep_default_na=False)
     mixed = frame.sample(frac=1, random_state=1)[sorted(frame.columns, reverse=True)]

@@ -87,6 +87,7 @@ def test_an_observer_of_whole_trials_has_nothing_to_share(trials, tmp_path):
         answer("chance", trials, cache=tmp_path, executor=Shard(0, 2))
 
 
+@pytest.mark.whole
 def test_the_verb_takes_shares_and_says_what_is_missing(trials, whole, tmp_path):
     from imi_bench.cli.app import app
 

@@ -39,6 +39,7 @@ def test_people_stand_beside_ones_own_observers(work: Path, tmp_path: Path) -> N
     assert f"{mine.scores['unit_pearson'].estimate.value:.3f}" in text
 
 
+@pytest.mark.whole
 def test_without_answers_the_page_says_how_to_add_them(work: Path, tmp_path: Path) -> None:
     both = [work / "runs" / name for name in ("pixel-l2", "chance")]
     page = imi.report(both, out=tmp_path / "page.html")

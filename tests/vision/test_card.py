@@ -52,6 +52,7 @@ def test_families_agree_with_what_the_networks_are_called(shared: Path) -> None:
         assert (row["training"] == "robust") == ("Robust" in label)
 
 
+@pytest.mark.whole
 def test_covariates_load_no_torch() -> None:
     code = (
         "import sys; from imi_bench.vision.card import covariates; covariates();"

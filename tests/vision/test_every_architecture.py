@@ -271,6 +271,7 @@ def test_depth_is_that_of_the_whole_network_whichever_layers_are_chosen() -> Non
     assert all(0 < layer.depth < 1 or layer is blocks[-1] for layer in blocks)
 
 
+@pytest.mark.whole
 def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
     names = {
         load_network(reference, device="meta").name

@@ -254,6 +254,7 @@ def test_a_checkpoint_without_a_tag_is_refused_where_the_activation_is_not_known
             read(f"open_clip:ViT-B-32?checkpoint={path}")
 
 
+@pytest.mark.whole
 def test_a_card_of_the_paper_says_where_it_departs_from_todays_maker() -> None:
     card, _ = resolve("convnext_b")
     record = load_network(card, device="meta").record["preprocess"]
