@@ -103,14 +103,14 @@ def fewshot_command(
 
     counts = _counts(shots)
     design = Design(
-        counts,
-        draws,
-        max([*counts, 1]) if pool_units is None else pool_units,
-        tuple(ablation or ()),  # type: ignore[arg-type]
-        repeats,
-        seed,
-        shots_from,  # type: ignore[arg-type]
-        near,  # type: ignore[arg-type]
+        shots=counts,
+        draws=draws,
+        pool_units=max([*counts, 1]) if pool_units is None else pool_units,
+        ablations=tuple(ablation or ()),  # type: ignore[arg-type]
+        repeats=repeats,
+        seed=seed,
+        shots_from=shots_from,  # type: ignore[arg-type]
+        near=near,  # type: ignore[arg-type]
     )
     kept = ledger_in(out, ledger, max_requests=max_requests, max_cost=max_cost)
     family = observers_of(observer, ledger=kept, device=device, dtype=dtype, seed=seed)

@@ -20,6 +20,7 @@ from imi_bench.observers.incontext.shots import ABLATIONS
 from imi_bench.plots import new_axes
 from imi_bench.results import Brief, Result
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -203,7 +204,7 @@ class FewShot(Result):
         rows = self.answers[self.answers["difference_a"].notna()]
         rows = rows[rows["difference_b"].notna()]
         if len(self.letters) and len(rows):
-            keys = [*KEYS, "draw", *["shots_from"] * ("shots_from" in self.letters)]
+            keys = [*KEYS, "draw", *(["shots_from"] if "shots_from" in self.letters else [])]
             rows = rows.merge(self.letters, on=keys, how="left", validate="many_to_one")
         parts = []
         for variant in VARIANTS:
@@ -342,7 +343,7 @@ class FewShot(Result):
             own = [p for p in plain if p.shots == count]
             own.sort(key=lambda p: self.parameters[p.observer])
             x = [self.parameters[p.observer] * 1.02**number for p in own]
-            label = f"{count} solved trial" + "s" * (count != 1)
+            label = plural(count, "solved trial")
             with_bars(ax, x, [p.accuracy for p in own], label, colour=number)
         ax.set_xscale("log")
         sizes = sorted({self.parameters[name] for name in known})

@@ -127,14 +127,14 @@ def fewshot(
         A budget is used up; all answers so far are kept.
     """
     design = Design(
-        tuple(sorted(set(shots))),
-        draws,
-        max([*shots, 1]) if pool_units is None else pool_units,
-        tuple(ablations),  # type: ignore[arg-type]
-        repeats,
-        seed,
-        shots_from,
-        near,
+        shots=tuple(sorted(set(shots))),
+        draws=draws,
+        pool_units=max([*shots, 1]) if pool_units is None else pool_units,
+        ablations=tuple(ablations),  # type: ignore[arg-type]
+        repeats=repeats,
+        seed=seed,
+        shots_from=shots_from,
+        near=near,
     )
     kept = ledger_in(out, ledger, max_requests=max_requests, max_cost=max_cost)
     family = observers_of(observers, ledger=kept, device=device, dtype=dtype, seed=seed)

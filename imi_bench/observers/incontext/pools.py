@@ -168,7 +168,7 @@ def _chosen(
                 where=label or None,
                 found=f"{len(known)} units",
                 wanted=f"{units} and more to test" if pool is None else f"{units}",
-                do="fewer --shots or --pool-units" + ", or --shots-from any" * bool(label),
+                do="fewer --shots or --pool-units" + (", or --shots-from any" if label else ""),
             )
         parts: tuple[Any, ...] = (label,) if label else ()
         chosen |= set(generator(seed, "pool", *parts).permutation(known)[:units].tolist())

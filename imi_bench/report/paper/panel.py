@@ -313,7 +313,7 @@ def shown_modes(data: PaperData) -> list[str]:
 
 def whose(data: PaperData) -> str:
     """Whose answers these are, in the line of numbers below an answer."""
-    return f"{'simulated ' * (data.simulated and data.who == 'people')}{data.who}"
+    return f"{'simulated ' if data.simulated and data.who == 'people' else ''}{data.who}"
 
 
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
