@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ import typer
 
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.stats.estimate import bracketed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -238,7 +240,7 @@ def _cells(line: ScoreLine) -> tuple[Any, ...]:
     interval = f"{found.low:z.3f} to {found.high:z.3f}" if found.low == found.low else found.reason
     ceiling = "" if line.ceiling is None else f"{line.ceiling.value:z.3f}"
     flag = "above its ceiling" if line.above_ceiling else ""
-    return f"{found.value:z.3f}", interval, f"{line.resolvable:z.3f}", ceiling, flag
+    return f"{found.value:z.3f}", interval, bracketed(line.resolvable), ceiling, flag
 
 
 def _print_comparison(found: Comparison) -> None:
@@ -253,9 +255,9 @@ def _print_comparison(found: Comparison) -> None:
                 f"{one.values[0]:z.3f}, {one.values[1]:z.3f}",
                 one.difference,
                 plot,
-                f"{one.p:.4f}",
-                f"{one.p_holm:.4f}",
-                f"{one.resolvable:z.3f}",
+                "" if math.isnan(one.p) else f"{one.p:.4f}",
+                "" if math.isnan(one.p_holm) else f"{one.p_holm:.4f}",
+                bracketed(one.resolvable),
             )
             for one, plot in zip(found.differences, drawn, strict=True)
         ],
