@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from support.source import statements
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imi_bench"
 
@@ -75,12 +76,12 @@ def imported(path: Path) -> tuple[set[str], set[str]]:
     every: set[str] = set()
     of_types: set[ast.AST] = set()
     working: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(path):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             of_types.update(inner for each in node.body for inner in ast.walk(each))
         elif isinstance(node, ast.ImportFrom | ast.Import):
             every |= modules_of(node)
-            if node not in of_types:  # a tree is walked from the outside in
+            if node not in of_types:
                 working |= modules_of(node)
     return every, working
 
@@ -160,8 +161,7 @@ TESTS = Path(__file__).resolve().parent
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda one: one.stem)
 def test_tests_import_public_names_and_no_other_test(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in statements(path):
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
         parts = [*node.module.split("."), *(one.name for one in node.names)]

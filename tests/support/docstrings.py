@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from support.source import statements
+
 _SECTIONS = frozenset({"Parameters", "Attributes"})
 _NAMES = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: : (.*))?$")
 _QUOTED = re.compile(r"``?[^`]*``?|\"[^\"]*\"|'[^']*'|\{[^}]*\}|\([^)]*\)|\[[^\]]*\]")
@@ -56,7 +58,7 @@ def entries(docstring: str, *, where: str = "") -> Iterator[Entry]:
 def documented(package: Path) -> Iterator[Entry]:
     """All entries of a package's classes and functions."""
     for path in sorted(package.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in statements(path):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 found = ast.get_docstring(node) or ""
                 yield from entries(found, where=f"{path.relative_to(package)}, {node.name}")
