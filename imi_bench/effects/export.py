@@ -54,6 +54,12 @@ def export(effects: Effects, folder: Path) -> dict[str, Path]:
     return paths
 
 
+def _differs(effects: Effects, name: str) -> bool:
+    """Whether a property is known of every network, and not one and the same."""
+    values = effects.properties[name].to_numpy(dtype=float)
+    return bool(np.isfinite(values).all() and len(np.unique(values)) > 1)
+
+
 def _csv(frame: pd.DataFrame, path: Path) -> None:
     with atomic_path(path) as temporary:
         frame.to_csv(temporary, index=False)
@@ -121,7 +127,8 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     effects : Effects
         The analysis.
     properties : tuple of str
-        Of networks, added to the fixed effects: one, as a rule, with nine networks.
+        Of networks, added to the fixed effects: one, as a rule, with nine networks. Those by which
+        these networks do not differ, or that are not known of each, are left out.
     """
     response, _, right = effects.formula.partition(" ~ ")
     package, call, family = "lme4", "glmer", "family = binomial"
@@ -129,7 +136,7 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     if response == "rating":
         package, call, family = "ordinal", "clmm", 'link = "logit"'
         response, control = "factor(rating, ordered = TRUE)", "clmm.control()"
-    added = " + ".join(properties)
+    apart = [one for one in properties if _differs(effects, one)]
     who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
     gone = "".join(f"# Left out: {one_line(str(one))}.\n" for one in effects.left_out)
@@ -146,7 +153,7 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
 suppressPackageStartupMessages(library({package}))
 answers <- read.csv("answers.csv", colClasses = c(network = "factor", unit = "factor"))
 model <- {call}(
-  {response} ~ {added} + {right},
+  {response} ~ {" + ".join([*apart, right])},
   data = answers, {family},
   control = {control}
 )

@@ -348,6 +348,14 @@ def test_properties_that_are_none_are_named(own: dict[str, list[object]], said: 
         network_table(["mine"], own=pd.DataFrame({"network": ["mine"], **own}))
 
 
+def test_the_r_script_asks_no_property_by_which_networks_do_not_differ(people: Effects) -> None:
+    assert "correct ~ parameters + " in r_script(people)
+    alone = dataclasses.replace(people, properties=people.properties.assign(parameters=1e7))
+    unknown = dataclasses.replace(people, properties=people.properties.assign(parameters=np.nan))
+    for found in (alone, unknown):
+        assert "correct ~ synthetic" in r_script(found)
+
+
 @pytest.mark.r_live
 def test_the_r_script_finds_in_lme4_what_we_find(people: Effects, tmp_path: Path) -> None:
     if shutil.which("Rscript") is None:
