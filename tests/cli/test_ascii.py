@@ -12,7 +12,10 @@ import pytest
 PROGRAM = "from imi_bench.cli.app import main; main()"
 
 
-@pytest.mark.parametrize("more", [pytest.param([], marks=pytest.mark.whole), ["--json"]])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param([], marks=pytest.mark.whole), pytest.param(["--json"], marks=pytest.mark.whole)],
+)
 def test_ascii_terminal(more: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, "leaderboard", "list", *more],

@@ -251,6 +251,7 @@ def test_a_fingerprint_that_changes_is_told(server: Server) -> None:
     assert "scripted fp_1" in line
 
 
+@pytest.mark.whole
 def test_a_server_that_cuts_prompts_is_told(server: Server) -> None:
     """As Ollama does beyond its context length."""
 

@@ -363,6 +363,7 @@ def test_exemplars_of_the_ends_are_shown() -> None:
     assert any("have no images" in note for note in notes)
 
 
+@pytest.mark.whole
 def test_figures_are_drawn_for_phones_as_well(made: tuple[Paper, Path]) -> None:
     done, out = made
     page = (out / "index.html").read_text()
