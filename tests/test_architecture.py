@@ -133,6 +133,19 @@ def test_files_that_pages_name_are_there(page: str, folder: str) -> None:
     assert [n for n in sorted(named) if not any((p / n).is_file() for p in places)] == []
 
 
+def test_functions_that_the_map_names_stand_in_their_files() -> None:
+    text = (PACKAGE / "glmm" / "MAP.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+\.py)`, `(\w+)`", text)
+    assert len(named) > 5
+    for file, function in named:
+        assert re.search(
+            rf"\bdef {function}\(|\bclass {function}\b",
+            (PACKAGE / "glmm" / file).read_text("utf-8"),
+        ), (file, function)
+    for page in re.findall(r"\]\(([\w./-]+\.md)\)", text):
+        assert (PACKAGE / "glmm" / page).resolve().is_file(), page
+
+
 def loaded_after(code: str) -> set[str]:
     script = f"{code}\nimport sys; print(*sorted(sys.modules))"
     result = subprocess.run(
@@ -180,3 +193,46 @@ def test_aliases_of_arrays_stand_once() -> None:
         and path.name != "arrays.py"
     ]
     assert twice == []
+
+
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
+def place(path: Path, node: ast.expr | ast.stmt) -> str:
+    return f"{path.relative_to(PACKAGE)}:{node.lineno}"
+
+
+def is_truth(node: ast.expr) -> bool:
+    called = isinstance(node, ast.Call) and ast.unparse(node.func) in ("bool", "any", "all")
+    negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    return called or negated or isinstance(node, ast.Compare | ast.BoolOp)
+
+
+def is_sequence(node: ast.expr) -> bool:
+    text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return text or isinstance(node, ast.JoinedStr | ast.List | ast.Tuple)
+
+
+def test_nothing_is_multiplied_by_a_truth_value() -> None:
+    """``"s" * (n != 1)``, ``("a",) * several``: an ``if`` says it."""
+    named = ("simulated", "several", "facets", "said", "bounds", "finite")
+    products = [
+        (path, node)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and is_sequence(node.left)
+    ]
+    assert [
+        f"{place(path, node)} {ast.unparse(node)}"
+        for path, node in products
+        if is_truth(node.right) or ast.unparse(node.right).rpartition(".")[2] in named
+    ] == []
+
+
+def test_tables_of_functions_name_them() -> None:
+    assert [
+        f"{place(path, node)} {ast.unparse(node)[:60]}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict) and any(isinstance(v, ast.Lambda) for v in node.values)
+    ] == []
