@@ -484,7 +484,7 @@ def _shown(name: str, kind: str, model: str, **said: Any) -> str:
     model = Path(model).name if kind == "hf" and Path(model).exists() else model
     plain = {"shots": 0, "draw": 0, "layout": "sheets", "ablation": "none", "samples": 0}
     options = "&".join(f"{key}={value}" for key, value in said.items() if value != plain[key])
-    return f"vlm:{kind}/{model}" + f"?{options}" * bool(options)
+    return f"vlm:{kind}/{model}" + (f"?{options}" if options else "")
 
 
 def _pool(path: str, count: int, *, network: str, layer: str) -> Trials:
