@@ -135,7 +135,8 @@ def _show(found: Learned) -> None:
         title=f"value [{found.bits.level:.0%} interval] where one was computed",
     )
     note(
-        f"against equal weights {found.against_equal}; expected calibration error {found.ece}; "
+        f"against equal weights {found.against_equal}; expected calibration error {found.ece} "
+        f"(by noise alone {found.ece_by_noise}); "
         f"people predict one another at {found.ceiling}, share {found.share_of_ceiling}"
     )
     if found.curves is not None:

@@ -1,8 +1,9 @@
 """Learning curves: what more units, or more answers a unit, would have been worth.
 
 The measure is learnt again from some of the training units of every fold, or from some of the
-answers of each unit, at the shrinkage that the whole training set chose, and scored on the same
-held-out units. Units and answers are drawn at random, several times.
+answers of each unit, at the one shrinkage that predicts best in the training set's inner folds, and
+scored on the same held-out units; the whole that it is compared with is learnt at it as well. Units
+and answers are drawn at random, several times.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def learning_curves(
     table: Table,
     *,
     fold: Ints,
-    chosen: Sequence[Shrinkage],
+    best: Sequence[Shrinkage],
     draws: int,
     seed: int,
     level: float = 0.95,
@@ -120,15 +121,15 @@ def learning_curves(
     table : Table
     fold : (T,) int64
         What is held out.
-    chosen : sequence of Shrinkage
-        Of each fold, chosen on its training units.
+    best : sequence of Shrinkage
+        Of each fold, by its training units.
     draws : int
         Of units and answers, for each size.
     seed, level, linear, intercept, shared
         As in `imi_bench.measure.learned.learn`.
     """
-    learner = _Learner(table, fold, tuple(chosen), linear, intercept, shared)
-    units = int(min(len(learner.units_without(k)) for k in range(len(chosen))))
+    learner = _Learner(table, fold, tuple(best), linear, intercept, shared)
+    units = int(min(len(learner.units_without(k)) for k in range(len(best))))
     a_unit = float(table.rows.answers.sum() / len(set(table.index.unit_id)))
     whole = learner.bits(None, None, generator(seed, "curves"))
     rows: list[dict[str, Any]] = []
@@ -174,7 +175,7 @@ def _sizes(most: float, *, least: int = _FEWEST) -> list[int]:
 class _Learner:
     table: Table
     fold: Ints
-    chosen: tuple[Shrinkage, ...]
+    best: tuple[Shrinkage, ...]
     linear: bool
     intercept: bool
     shared: Callable[[Bools], Bools] | None
@@ -191,7 +192,7 @@ class _Learner:
     def bits(self, units: int | None, answers: int | None, rng: np.random.Generator) -> Floats:
         """(T,) bits of each trial's answers, learnt from so many units and answers of each."""
         rows, found = self.table.rows, np.empty(len(self.fold))
-        for held, shrinkage in enumerate(self.chosen):
+        for held, shrinkage in enumerate(self.best):
             test = self.fold == held
             train = self.training(held)
             if units is not None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from imi_bench.measure.head import Head, HeadRows, Shrinkage, fit_head
+from imi_bench.arrays import Floats
+from imi_bench.measure.head import HeadRows, Shrinkage, fit_head
+from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.table import Table
 from imi_bench.provenance import generator
 from imi_bench.stats.estimate import Estimate
@@ -17,26 +19,31 @@ __all__ = ["weight_intervals"]
 
 def weight_intervals(
     table: Table,
-    final: Head,
+    final: Mixture,
     names: Sequence[str],
     *,
-    shrinkage: Shrinkage,
+    grid: Sequence[Shrinkage],
+    shares: Floats,
     n_boot: int,
     seed: int,
     level: float,
     linear: bool = False,
     intercept: bool = False,
 ) -> dict[str, Estimate]:
-    """Refit on units drawn with replacement, at one shrinkage; percentiles of each weight.
+    """Refit on units drawn with replacement; percentiles of each weight.
+
+    Each refit has a shrinkage of its own, drawn by its share.
 
     Parameters
     ----------
     table : Table
-    final : Head
+    final : Mixture
         The fit to all units, from which each refit climbs.
     names : sequence of str
         Of the observers.
-    shrinkage : Shrinkage
+    grid : sequence of Shrinkage
+    shares : (K,) float64
+        Of each shrinkage.
     n_boot : int
         Draws; 0 for none.
     seed, level, linear, intercept
@@ -57,6 +64,7 @@ def weight_intervals(
         }
     rng = generator(seed, "weights", "bootstrap")
     draws = np.empty((n_boot, len(names)))
+    drawn = rng.choice(len(grid), size=n_boot, p=shares)
     for draw in range(n_boot):
         times = np.bincount(rng.integers(count, size=count), minlength=count)[units]
         rows = table.rows
@@ -69,10 +77,10 @@ def weight_intervals(
         )
         draws[draw] = fit_head(
             some.take(times > 0),
-            shrinkage=shrinkage,
+            shrinkage=grid[drawn[draw]],
             linear=linear,
             intercept=intercept,
-            start=final,
+            start=final.heads[min(drawn[draw], len(final.heads) - 1)],
         ).weights
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)

@@ -16,13 +16,14 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError, UnknownNameError
-from imi_bench.measure.boosting import BOOSTED_FROM, Boosted
+from imi_bench.measure.boosting import BOOSTED_FROM
 from imi_bench.measure.curves import Curves, learning_curves
 from imi_bench.measure.doubts import doubts
 from imi_bench.measure.features import encoded, set_features
 from imi_bench.measure.guards import check_same_trials
-from imi_bench.measure.head import Head, Shrinkage, fit_head
+from imi_bench.measure.head import Shrinkage, fit_head
 from imi_bench.measure.intervals import weight_intervals
+from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import (
     EQUAL,
     MEASURE_GRID,
@@ -30,7 +31,7 @@ from imi_bench.measure.nested import (
     OutOfFold,
     base_rates,
     best_single,
-    choose,
+    fit_stacked,
     out_of_fold,
 )
 from imi_bench.measure.table import Covariates, Table, make_table
@@ -44,7 +45,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.replay.run import Run
 from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.intervals import estimate, gap
+from imi_bench.stats.intervals import by_noise_alone, estimate, gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
@@ -84,6 +85,9 @@ class Learned(Result):
         Learned less equal weights.
     ece : Estimate
         Expected calibration error of the out-of-fold predictions.
+    ece_by_noise : Estimate
+        What that error would be of perfectly calibrated predictions of these answers: its mean,
+        and the range of `level` of cases.
     singles : mapping of str to float
         Each observer alone, calibrated out of fold: for the table, never for a choice.
     base_rate : float
@@ -97,7 +101,7 @@ class Learned(Result):
     conditions : DataFrame
         Mean bits by mode and difficulty.
     log : list
-        What the inner folds chose.
+        Of each fold: shares of the shrinkages in the inner folds, and bits of each.
     curves : Curves, optional
         Learning curves over units and answers a unit, and what to collect next.
     record : dict
@@ -116,6 +120,7 @@ class Learned(Result):
     difference: Estimate
     against_equal: Estimate
     ece: Estimate
+    ece_by_noise: Estimate
     singles: Mapping[str, float]
     base_rate: float
     ceiling: Estimate
@@ -365,18 +370,24 @@ def learn(
         boosting=boosted,
         **options,
     )
-    _, final_bits = choose(table.rows, table.index.unit_id, grid, seed=seed, **options)
-    best = grid[int(np.argmax(final_bits))]
-    final_head = fit_head(table.rows, shrinkage=best, **options)
+    final = fit_stacked(table.rows, table.index.unit_id, grid, seed=seed, **options)
     weights = weight_intervals(
-        table, final_head, names, shrinkage=best, n_boot=n_boot, seed=seed, level=level, **options
+        table,
+        final.mixture,
+        names,
+        grid=grid,
+        shares=final.shares,
+        n_boot=n_boot,
+        seed=seed,
+        level=level,
+        **options,
     )
     curved = None
     if curves:
         curved = learning_curves(
             table,
             fold=fold,
-            chosen=[Shrinkage(**one["chosen"]) for one in told.log],
+            best=[Shrinkage(**one["best"]) for one in told.log],
             draws=curves,
             seed=seed,
             level=level,
@@ -392,7 +403,7 @@ def learn(
         abouts=abouts,
         seer=seer,
         told=told,
-        final=final_head,
+        final=final.mixture,
         study=study,
         seed=seed,
     )
@@ -509,6 +520,7 @@ def _result(
         difference=gap(bits["learned"], bits[zero], **facts).estimate,
         against_equal=gap(bits["learned"], bits["equal"], **facts).estimate,
         ece=estimate(scored["learned"]["ece"], **facts),
+        ece_by_noise=by_noise_alone(scored["learned"]["ece"], **facts),
         singles={n: _bits(table, told.singles[:, j]) for j, n in enumerate(names)},
         base_rate=bits["base"].value,
         ceiling=estimate(scored["learned"]["left_out_bits"], **facts),
@@ -618,14 +630,14 @@ def _record(
     abouts: list[dict[str, str]],
     seer: dict[str, str] | None,
     told: OutOfFold,
-    final: Head,
+    final: Mixture,
     study: Study,
     seed: int,
 ) -> dict[str, Any]:
     images: set[str] = set().union(*table.pictures) if table.pictures is not None else set()
     return plain(
         {
-            "format": 1,
+            "format": 2,
             "name": name,
             "head": head,
             "by": by,
@@ -634,9 +646,9 @@ def _record(
             "features": list(table.features),
             "features_from": seer,
             "covariates": list(table.covariates),
-            "final": vars(final),
+            "final": final.to_json(),
             "folds": [
-                {"boosted": True} if isinstance(one.head, Boosted) else vars(one.head)
+                one.head.to_json() if isinstance(one.head, Mixture) else {"boosted": True}
                 for one in told.fits
             ],
             "fitted_on": FittedOn(

@@ -1,4 +1,4 @@
-"""Nested folds: everything that is chosen or fitted comes from units that are not predicted."""
+"""Nested folds: everything that is weighed or fitted comes from units that are not predicted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import LeakageError, NotEnoughDataError
 from imi_bench.measure.boosting import Boosted, fit_boosted
 from imi_bench.measure.head import Head, HeadRows, Shrinkage, fit_head
+from imi_bench.measure.mixture import Mixture, joined, stacked_shares
 from imi_bench.provenance import generator
 
-__all__ = ["Fitted", "OutOfFold", "choose", "fold_of", "log_likelihood", "out_of_fold"]
+__all__ = [
+    "Fitted",
+    "OutOfFold",
+    "Stacked",
+    "fit_stacked",
+    "fold_of",
+    "log_likelihood",
+    "out_of_fold",
+]
 
 OBSERVER_GRID = tuple(
     Shrinkage(weights=w, slope=s) for w in (0.0, 0.1, 0.3, 1.0) for s in (0.0, 0.1, 0.3)
@@ -37,14 +46,14 @@ class Fitted:
 
     Attributes
     ----------
-    head : Head or Boosted
+    head : Head, Mixture or Boosted
     seen : frozenset of str
         Frozenset of str.
     columns : tuple of int, optional
         The observers it looks at; all of them if None.
     """
 
-    head: Head | Boosted
+    head: Head | Mixture | Boosted
     seen: frozenset[str]
     columns: tuple[int, ...] | None = None
 
@@ -83,7 +92,7 @@ class OutOfFold:
     fits : tuple of Fitted
         One a fold.
     log : list of dict
-        What was chosen in each fold, and between what.
+        Of each fold: the shares of the shrinkages, and what they are taken from.
     """
 
     fold: Ints
@@ -102,7 +111,36 @@ def log_likelihood(p: Floats, rows: HeadRows) -> float:
     return float((xlogy(rows.successes, p) + xlogy(misses, 1 - p)).sum())
 
 
-def choose(
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """A mixture over a grid of shrinkages, and how the inner folds came to it.
+
+    Attributes
+    ----------
+    fitted : Fitted
+        A mixture, or boosting where the inner folds predict people better by it.
+    mixture : Mixture
+        On all rows.
+    bits : list of float
+        Bits an answer above chance, in the inner folds, of each shrinkage (and of boosting).
+    shares : (K,) float64
+        Of each shrinkage.
+    whole : float
+        Bits of the mixture in the inner folds.
+    """
+
+    fitted: Fitted
+    mixture: Mixture
+    bits: list[float]
+    shares: Floats
+    whole: float
+
+    def best(self, grid: Sequence[Shrinkage]) -> Shrinkage:
+        """The shrinkage that predicts best alone."""
+        return grid[int(np.argmax(self.bits[: len(grid)]))]
+
+
+def fit_stacked(
     rows: HeadRows,
     units: Strings,
     grid: Sequence[Shrinkage],
@@ -111,39 +149,47 @@ def choose(
     linear: bool = False,
     intercept: bool = False,
     boosting: bool = False,
-) -> tuple[Fitted, list[float]]:
-    """Fit with the shrinkage that predicts best in inner folds of whole units.
+) -> Stacked:
+    """Fit with every shrinkage, and share out by what predicts inner folds of whole units.
 
-    With `boosting` gradient boosting is one more candidate, the last.
-
-    Returns
-    -------
-    Fitted
-        On all rows.
-    list of float
-        Bits an answer above chance of each candidate, in the inner folds.
+    With `boosting` gradient boosting takes the place of the mixture where it predicts better.
     """
-    fold = fold_of(units, _INNER, seed=seed)
-    totals = np.zeros(len(grid) + boosting)
     options: dict[str, Any] = {"linear": linear, "intercept": intercept}
-    if len(totals) > 1:
+    told, boosted = _inner(rows, fold_of(units, _INNER, seed=seed), grid, seed, boosting, options)
+    shares = stacked_shares(told, rows) if len(grid) > 1 else np.ones(1)
+    nats = [log_likelihood(p, rows) for p in (*told, *boosted, shares @ told)]
+    *bits, whole = (1 + np.array(nats) / np.log(2) / rows.answers.sum()).tolist()
+    heads: list[Head] = []
+    for shrinkage in grid:
+        start = heads[-1] if heads else None
+        heads.append(fit_head(rows, shrinkage=shrinkage, start=start, **options))
+    mixture = joined(heads, shares)
+    wins = boosting and bits[-1] > whole
+    head = fit_boosted(rows, seed=seed) if wins else mixture
+    return Stacked(Fitted(head, frozenset(units.tolist())), mixture, bits, shares, whole)
+
+
+def _inner(
+    rows: HeadRows,
+    fold: Ints,
+    grid: Sequence[Shrinkage],
+    seed: int,
+    boosting: bool,
+    options: dict[str, Any],
+) -> tuple[Floats, Floats]:
+    """(K, T) predictions of inner folds by each shrinkage, and (0 or 1, T) by boosting."""
+    told = np.full((len(grid), len(fold)), 0.5)
+    boosted = np.full((int(boosting), len(fold)), 0.5)
+    if len(grid) + boosting > 1:
         for held in range(fold.max() + 1):
             train, test = rows.take(fold != held), rows.take(fold == held)
             start = None
             for place, shrinkage in enumerate(grid):
                 start = fit_head(train, shrinkage=shrinkage, start=start, **options)
-                totals[place] += log_likelihood(start.probability(test), test)
+                told[place, fold == held] = start.probability(test)
             if boosting:
-                boosted = fit_boosted(train, seed=seed)
-                totals[-1] += log_likelihood(boosted.probability(test), test)
-    bits = 1 + totals / np.log(2) / rows.answers.sum()
-    best = int(np.argmax(totals))
-    head: Head | Boosted
-    if best == len(grid):
-        head = fit_boosted(rows, seed=seed)
-    else:
-        head = fit_head(rows, shrinkage=grid[best], **options)
-    return Fitted(head, frozenset(units.tolist())), bits.tolist()
+                boosted[0, fold == held] = fit_boosted(train, seed=seed).probability(test)
+    return told, boosted
 
 
 def single_head(rows: HeadRows, column: int) -> tuple[Head, float]:
@@ -199,7 +245,7 @@ def out_of_fold(
         Unit of each trial; its cell of the base rate (mode and difficulty).
     fold : (T,) int64
     grid : sequence of Shrinkage
-        To choose from in inner folds.
+        To average over, with shares from inner folds.
     baseline : sequence of int, optional
         Observers that the best single one is chosen among; all by default.
     seed : int
@@ -207,7 +253,7 @@ def out_of_fold(
     linear, intercept
         As in `fit_head`.
     boosting : bool
-        As in `choose`.
+        As in `fit_stacked`.
     shared : callable, optional
         Takes the mask of the test rows, gives a mask of the rows to drop from training.
     """
@@ -227,9 +273,10 @@ def out_of_fold(
                 found="every other trial shares pictures with it",
             )
         some, other, seen = rows.take(train), rows.take(test), units[train]
-        best, bits = choose(
+        stacked = fit_stacked(
             some, seen, grid, seed=seed, linear=linear, intercept=intercept, boosting=boosting
         )
+        best = stacked.fitted
         alone = best_single(some, seen, baseline)
         plain = HeadRows(
             some.evidence,
@@ -255,8 +302,10 @@ def out_of_fold(
                 "units": len(set(seen.tolist())),
                 "single": alone.columns,
                 "grid": [vars(s) for s in grid],
-                "inner_bits": bits,
-                "chosen": vars(grid[int(np.argmax(bits[: len(grid)]))]),
+                "inner_bits": stacked.bits,
+                "shares": stacked.shares.tolist(),
+                "stacked_bits": stacked.whole,
+                "best": vars(stacked.best(grid)),
                 "boosted": isinstance(best.head, Boosted),
                 "dropped": int((~test & ~train).sum()),
             }

@@ -84,17 +84,21 @@ def _conditions(found: Learned) -> _Grid:
 
 def _log(found: Learned) -> _Grid:
     return _Grid(
-        "One row a fold held out. Spreads: standard deviations of the priors of weights and slopes "
-        "(0 holds them at their centre); bits: of inner folds, an answer above chance; dropped: "
-        "training trials that share pictures with the fold.",
+        "One row a fold held out. Predictions at all shrinkages are averaged, with shares from the "
+        "inner folds. Best: the shrinkage that predicts best there alone; spreads: standard "
+        "deviations of its priors of weights and slopes (0 holds them at their centre); bits: of "
+        "the inner folds, an answer above chance; dropped: training trials that share pictures "
+        "with the fold.",
         [
             "fold",
             "training units",
             "best single",
-            "chosen",
+            "what predicts",
             "spread of weights",
             "spread of slopes",
-            "inner bits an answer",
+            "share of the best",
+            "bits of the best",
+            "bits of the average",
             "dropped",
         ],
         [
@@ -102,10 +106,12 @@ def _log(found: Learned) -> _Grid:
                 str(one["fold"]),
                 str(one["units"]),
                 str(one["single"]),
-                "boosting" if one["boosted"] else "linear head",
-                bracketed(one["chosen"]["weights"]),
-                bracketed(one["chosen"]["slope"]),
-                bracketed(max(one["inner_bits"])),
+                "boosting" if one["boosted"] else "linear heads",
+                bracketed(one["best"]["weights"]),
+                bracketed(one["best"]["slope"]),
+                bracketed(one["shares"][one["grid"].index(one["best"])]),
+                bracketed(one["inner_bits"][one["grid"].index(one["best"])]),
+                bracketed(one["stacked_bits"]),
                 str(one["dropped"]),
             ]
             for one in found.log

@@ -12,7 +12,8 @@ import numpy as np
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, LeakageError, NotComparableError
-from imi_bench.measure.head import Head, HeadRows
+from imi_bench.measure.head import HeadRows
+from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import OutOfFold
 from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.observers.learned import agreement
@@ -152,7 +153,7 @@ def _refuse_pictures(known: FittedOn, table: Table, name: str) -> None:
 
 
 def _predicted(record: Mapping[str, Any], table: Table) -> Predicted:
-    yardsticks, final = record["yardsticks"], head_from(record["final"])
+    yardsticks, final = record["yardsticks"], Mixture.from_json(record["final"])
     rows = _seen_by(final, table, tuple(record["features"]))
     column = int(yardsticks["single"]["column"])
     rates = yardsticks["base"]
@@ -160,13 +161,13 @@ def _predicted(record: Mapping[str, Any], table: Table) -> Predicted:
     plain = rows.columns(list(range(rows.evidence.shape[1])))
     return Predicted(
         learned=final.probability(rows),
-        equal=head_from(yardsticks["equal"]).probability(plain),
-        single=head_from(yardsticks["single"]["head"]).probability(rows.columns([column])),
+        equal=Mixture.from_json(yardsticks["equal"]).probability(plain),
+        single=Mixture.from_json(yardsticks["single"]["head"]).probability(rows.columns([column])),
         base=np.array([rates.get(str(cell), mean) for cell in table.cells]),
     )
 
 
-def _seen_by(head: Head, table: Table, features: tuple[str, ...]) -> HeadRows:
+def _seen_by(head: Mixture, table: Table, features: tuple[str, ...]) -> HeadRows:
     """The rows with the features of the fit; agreement by the scales of the fit."""
     rows = table.rows
     if not features:
@@ -174,24 +175,6 @@ def _seen_by(head: Head, table: Table, features: tuple[str, ...]) -> HeadRows:
     if features != ("agreement",):
         raise NotComparableError("other features than agreement", found=", ".join(features))
     return replace(rows, features=agreement(head.standardised(rows.evidence))[:, None])
-
-
-def head_from(final: Mapping[str, Any]) -> Head:
-    """The head that a record holds."""
-    arrays: dict[str, Any] = {
-        name: np.array(final[name], dtype=np.float64)
-        for name in (
-            "scales",
-            "weights",
-            "centres",
-            "spreads",
-            "gamma",
-            "covariate_centres",
-            "covariate_spreads",
-            "beta",
-        )
-    }
-    return Head(**arrays, lapse=float(final["lapse"]), linear=bool(final["linear"]))
 
 
 def scored(

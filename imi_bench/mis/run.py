@@ -36,6 +36,7 @@ from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import begin, begin_shard, finish
 from imi_bench.networks.memory import check_available
 from imi_bench.networks.tasks import Pools, unscorable
+from imi_bench.observers.learned import LearnedObserver
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
@@ -225,7 +226,12 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     opened = open_job(job)
     started = time.perf_counter()
     embeddings = merged_embeddings(job)
-    slope = Slope.choose(job.slope, observer=opened.observer.name, source_of_given=job.slope_source)
+    slope = Slope.choose(
+        job.slope,
+        observer=opened.observer.name,
+        source_of_given=job.slope_source,
+        learned=isinstance(opened.observer, LearnedObserver),
+    )
     passes = range(len(opened.plans))
     scores = pd.concat(
         [_scores_of_pass(opened, number, embeddings, slope.value) for number in passes],

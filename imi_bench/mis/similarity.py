@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError
 from imi_bench.mis.scores import MachineInterpretability, score_pools
 from imi_bench.networks.tasks import Pools, Tasks, draw_tasks
+from imi_bench.observers.learned import LearnedObserver
 from imi_bench.observers.protocol import Encoder
 from imi_bench.release.published import published
 from imi_bench.tables import BlindTrials
@@ -47,9 +48,19 @@ class Slope:
 
     @classmethod
     def choose(
-        cls, given: float | None, *, observer: str, source_of_given: str | None = None
+        cls,
+        given: float | None,
+        *,
+        observer: str,
+        source_of_given: str | None = None,
+        learned: bool = False,
     ) -> Slope:
-        """The given slope, or else the published one, with a warning unless it is DreamSim's."""
+        """The given slope, or else the published one, with a warning unless it is DreamSim's.
+
+        A learned measure's decision variable is a logit already: its slope is 1.
+        """
+        if given is None and learned:
+            return cls(1.0, "the learned measure's own: its decision variable is a logit")
         known = observer.startswith("dreamsim")
         warning = (
             f"slope {PUBLISHED_SLOPE} was published with DreamSim and is not calibrated for "
@@ -97,6 +108,8 @@ def score_by(
 ) -> MachineInterpretability:
     """Score units by the observer's own comparison; cosines take the fast way.
 
+    So does a learned measure that is a weighted sum of mean cosines: as one joined embedding.
+
     Parameters
     ----------
     codes : (images, ...) float32 array
@@ -119,6 +132,19 @@ def score_by(
             slope=slope,
             seed=seed,
         )
+    whole = observer.joined(codes) if isinstance(observer, LearnedObserver) else None
+    if whole is not None:
+        embedding, scale = whole
+        found = score_pools(
+            embedding,
+            pools,
+            units=units,
+            n_tasks=n_tasks,
+            n_references=n_references,
+            slope=slope,
+            seed=seed,
+        )
+        return MachineInterpretability(scale * found.margin, slope, found.reason)
     margins = np.full((len(pools), n_tasks), np.nan)
     step = max(1, _TASKS_AT_ONCE // n_tasks)
     for start in range(0, len(pools), step):

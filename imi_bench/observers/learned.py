@@ -161,14 +161,9 @@ class LearnedObserver:
             )
         self.name = str(record["name"])
         self.record = record
-        final = record["final"]
-        self.linear = bool(final["linear"])
-        self.scales, self.weights = np.array(final["scales"]), np.array(final["weights"])
-        self.gamma = np.array(final["gamma"], dtype=np.float64)
-        self.centres = np.array(final["centres"], dtype=np.float64)
-        self.spreads = np.array(final["spreads"], dtype=np.float64)
         self.features = tuple(record["features"])
         told = record["columns"]
+        self.fit = _Fit.read(record["final"], observers=len(told), features=len(self.features))
         self.parts = [_loaded(column, load) for column in told]
         about = record["features_from"]
         self.seer = None if about is None else _loaded(about, load)
@@ -218,6 +213,42 @@ class LearnedObserver:
         seen = None if self.seer is None else set_features(split[_sees(self.seer)], trials)
         return self.combine(np.stack(told, axis=1), seen)
 
+    def joined(self, codes: Codes) -> tuple[Floats, float] | None:
+        """One embedding whose mean cosines are this observer's decision variables.
+
+        Of a weighted sum of observers that pool by the mean of cosines: each code at length one,
+        times the root of its weight. None for every other measure, and where a code of zeros has
+        no cosine.
+
+        Parameters
+        ----------
+        codes : (N, D) array
+            What `encode` gave.
+
+        Returns
+        -------
+        embedding : (N, D') float64
+            Every row of the same length.
+        scale : float
+            Decision variable over the contrast of mean cosines: the square of that length.
+        """
+        plain = {"pooling": "mean", "similarity": "cosine"}
+        told = [dict(part.describe().get("comparison", {})) for part in self.parts]
+        if not self.fit.linear or any({k: t.get(k) for k in plain} != plain for t in told):
+            return None
+        split, blocks = self._split(codes), []
+        weights = self.fit.weights[0] / self.fit.scales
+        for part, weight in zip(self.parts, weights, strict=True):
+            code = np.asarray(split[_sees(part)], dtype=np.float64).reshape(len(codes), -1)
+            length = np.linalg.norm(code, axis=1, keepdims=True)
+            if not (np.isfinite(length).all() and length.all()):
+                return None
+            if weight > 0:
+                blocks.append(np.sqrt(weight) * code / length)
+        if not blocks:
+            return None
+        return np.concatenate(blocks, axis=1), float(weights.sum())
+
     def combine(self, evidence: Floats, seen: Floats | None) -> Floats:
         """Decision variables of the whole from those of the parts.
 
@@ -229,16 +260,79 @@ class LearnedObserver:
             `set_features` of the trials.
         """
         silent = np.isnan(evidence).all(axis=1)
-        known = np.nan_to_num(evidence, nan=0.0)
-        z = known / self.scales if self.linear else squash(known, self.scales)
-        found = z @ self.weights
-        if len(self.gamma):
-            columns = [] if seen is None else [seen]
-            if "agreement" in self.features:
-                columns.append(agreement(z)[:, None])
-            s = (np.concatenate(columns, axis=1) - self.centres) / self.spreads
-            found = found * np.exp(np.clip(s, -_MOST_FEATURE, _MOST_FEATURE) @ self.gamma)
-        return np.where(silent, np.nan, found)
+        z = self.fit.standardised(np.nan_to_num(evidence, nan=0.0))
+        columns = [] if seen is None else [seen]
+        if "agreement" in self.features:
+            columns.append(agreement(z)[:, None])
+        empty = np.empty((len(z), 0))
+        return np.where(silent, np.nan, self.fit.logit(z, np.concatenate([empty, *columns], 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Numbers of ``final``: K heads over J observers and M features, and their shares.
+
+    One head is a weighted sum, and its decision variable that sum. Several are averaged as
+    probabilities, each with its lapse; the decision variable is the logit of the average.
+    """
+
+    linear: bool
+    scales: Floats
+    weights: Floats
+    gamma: Floats
+    centres: Floats
+    spreads: Floats
+    lapse: Floats
+    shares: Floats
+
+    @classmethod
+    def read(cls, final: Mapping[str, Any], *, observers: int, features: int) -> _Fit:
+        """Numbers of the shapes, signs and sizes that `learn` writes; refuses others."""
+        flat = {n: np.array(final[n], dtype=np.float64) for n in ("scales", "centres", "spreads")}
+        shares = np.atleast_1d(np.array(final.get("shares", 1.0), dtype=np.float64))
+        heads = len(shares)
+        rows = {
+            "weights": np.array(final["weights"], dtype=np.float64).reshape(heads, observers),
+            "gamma": np.array(final["gamma"], dtype=np.float64).reshape(heads, features),
+            "lapse": np.array(final["lapse"], dtype=np.float64).reshape(heads),
+        }
+        found = cls(linear=final["linear"] is True, shares=shares, **flat, **rows)
+        sizes = {"scales": observers, "centres": features, "spreads": features}
+        fine = (
+            all(flat[name].shape == (size,) for name, size in sizes.items())
+            and all(np.isfinite(one).all() for one in (*flat.values(), *rows.values(), shares))
+            and (found.scales > 0).all()
+            and (found.spreads > 0).all()
+            and (found.weights >= 0).all()
+            and (found.shares >= 0).all()
+            and abs(found.shares.sum() - 1) < 1e-6
+            and ((found.lapse >= 0) & (found.lapse < 1)).all()
+            and isinstance(final["linear"], bool)
+        )
+        if not fine:
+            raise InputError(
+                "numbers that no fit gives",
+                where=FILE,
+                found="final",
+                wanted="finite numbers: scales and spreads above 0, weights and shares not below, "
+                "shares that add up to 1, lapses from 0 to below 1",
+                do="learn it again",
+            )
+        return found
+
+    def standardised(self, evidence: Floats) -> Floats:
+        """(T, J) evidence on a common scale."""
+        return evidence / self.scales if self.linear else squash(evidence, self.scales)
+
+    def logit(self, z: Floats, features: Floats) -> Floats:
+        """(T,) of a person's choosing the first query; odd in z."""
+        eta = z @ self.weights.T
+        if self.gamma.shape[1]:
+            s = (features - self.centres) / self.spreads
+            eta = eta * np.exp(np.clip(s, -_MOST_FEATURE, _MOST_FEATURE) @ self.gamma.T)
+        if len(self.shares) == 1:
+            return np.asarray(eta[:, 0])
+        return 2 * np.arctanh(np.tanh(eta / 2) @ (self.shares * (1 - self.lapse)))
 
 
 def _sees(observer: Observer) -> str:
