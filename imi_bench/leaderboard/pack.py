@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import tomli_w
 
 from imi_bench.documents import read_json, read_toml
@@ -15,6 +16,7 @@ from imi_bench.errors import InputError
 from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS, hashes, read_files
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.tables import TrialIndex
+from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -49,6 +51,9 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool 
         if not (run / name).is_file():
             raise InputError("not the output of a run", where=run, wanted=name)
     frame = read_parquet(run / "decisions.parquet")
+    record = read_json(run / "run.json")
+    _require_statement(frame, record, where=run)
+    frame.attrs = {}  # the record says it
     if "observer" in frame and (slug := slugify(str(frame["observer"].iloc[0]))):
         declared = {"name": slug, **declared}
     with atomic_path(out / "decisions.parquet") as temporary:
@@ -58,10 +63,25 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool 
         index = TrialIndex.from_frame(read_parquet(run / "trials.parquet")).to_frame()
         with atomic_path(out / "trials.parquet") as temporary:
             index.to_parquet(temporary, index=False, compression="zstd")
-    write_json(out / "run.json", _portable(read_json(run / "run.json")))
+    write_json(out / "run.json", _portable(record))
     with atomic_path(out / "submission.toml") as temporary:
         temporary.write_text(tomli_w.dumps(_without_none({"format": 1, **declared})), "utf-8")
     return seal(out)
+
+
+def _require_statement(frame: pd.DataFrame, record: object, *, where: Path) -> None:
+    """Refuse decisions of a fitted observer beside the record of another run."""
+    known = FittedOn.of({"fitted_on": frame.attrs.get("fitted_on")})
+    if known is None:
+        return
+    told = FittedOn.of(record)
+    if told is None or not known.units <= told.units:
+        raise InputError(
+            "run.json is not of these decisions",
+            where=where,
+            found=f"decisions fitted on {len(known.units)} units that the record does not name",
+            do="take both files from one run",
+        )
 
 
 def seal(folder: Path) -> Path:

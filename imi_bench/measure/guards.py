@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
+from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.simulation.truth import TRUTH_COLUMNS
 from imi_bench.tables import DecisionVariables, Responses, Study, TrialIndex, Trials
@@ -16,20 +19,25 @@ from imi_bench.tables.index import DIFFICULTIES, MODES, split_difficulty
 
 __all__ = [
     "check_columns",
+    "check_covariate",
     "check_difficulties",
     "check_function",
     "check_networks",
     "check_observers",
     "check_same_trials",
+    "check_shown",
 ]
 
 OF_PEOPLE = (
     *("correct", "accuracy", "chose_first", "confidence", "seconds", "rt", "participant"),
     *("human", "p_correct", "proportion_correct", "hits", "answers", "responses", "successes"),
+    *("p_learned", "p_equal", "p_single", "p_base"),
 )
 """Columns that come from people's answers."""
 _LIBRARIES = ("builtins", "numpy", "pandas", "scipy", "imi_bench", "PIL", "torch", "module")
 _MOST_HELD = 2000
+_LIKE_ANSWERS = 0.98
+_FEWEST_GROUPS = 12
 
 
 def check_observers(decisions: Sequence[DecisionVariables], index: TrialIndex) -> None:
@@ -72,6 +80,68 @@ def check_same_trials(records: Sequence[Mapping[str, Any]]) -> None:
                 where=f"runs of '{other}' and '{name}'",
                 found=f"trials {known[:12]}… and {digest[:12]}…",
                 wanted="the same pictures in the same trials",
+            )
+
+
+def check_shown(records: Sequence[Mapping[str, Any]], trials: Trials) -> None:
+    """Refuse runs over other pictures than those of the trials that are given.
+
+    Trials of two made-up worlds have the same names.
+
+    Raises
+    ------
+    NotComparableError
+    """
+    for record in records:
+        told, observer = record.get("trials"), record.get("observer")
+        if not isinstance(told, Mapping) or not isinstance(observer, Mapping):
+            continue
+        same_count = told.get("count") == len(trials)
+        if same_count and told.get("hash") not in (None, trials.hash):
+            raise NotComparableError(
+                "the run was over other trials than those given",
+                where=f"run of '{observer.get('name')}'",
+                found=f"trials {str(told.get('hash'))[:12]}…",
+                wanted=f"{trials.hash[:12]}…",
+                do="run the observer on these trials",
+            )
+
+
+def check_covariate(
+    values: Floats, name: str, *, index: TrialIndex, successes: Floats, answers: Floats
+) -> None:
+    """Refuse a covariate that ranks trials, conditions or units as people's answers do.
+
+    What is seen of a trial cannot follow the luck of the draw in its answers: beyond a rank
+    correlation of 0.98 a column was made from them, whatever its name.
+
+    Parameters
+    ----------
+    values : (T,) float64
+    name : str
+    index : TrialIndex
+    successes, answers : (T,) float64
+
+    Raises
+    ------
+    LeakageError
+    """
+    conditions = np.array(index.condition_code)
+    groups = {"trials": np.arange(len(values)), "conditions": conditions, "units": index.unit_code}
+    for kind, code in groups.items():
+        count = np.bincount(code)
+        mean = np.bincount(code, values) / count
+        rate = np.bincount(code, successes) / np.bincount(code, answers)
+        if len(count) < _FEWEST_GROUPS or np.ptp(mean) == 0 or np.ptp(rate) == 0:
+            continue
+        like = float(np.corrcoef(rankdata(mean), rankdata(rate))[0, 1])
+        if abs(like) > _LIKE_ANSWERS:
+            raise LeakageError(
+                "a covariate that follows people's answers",
+                where=f"covariate '{name}'",
+                found=f"rank correlation {like:.3f} with the proportion correct of {kind}",
+                wanted="what can be seen of a trial, or looked up of its unit",
+                do="leave it out",
             )
 
 

@@ -20,7 +20,7 @@ from imi_bench.measure.boosting import BOOSTED_FROM
 from imi_bench.measure.curves import Curves, learning_curves
 from imi_bench.measure.doubts import doubts
 from imi_bench.measure.features import encoded, set_features
-from imi_bench.measure.guards import check_same_trials
+from imi_bench.measure.guards import check_same_trials, check_shown
 from imi_bench.measure.head import Shrinkage, fit_head
 from imi_bench.measure.intervals import weight_intervals
 from imi_bench.measure.mixture import Mixture
@@ -337,7 +337,8 @@ def learn(
     if head not in ("observer", "measure"):
         raise UnknownNameError.among(head, ["observer", "measure"], kind="head")
     abouts = [_about(one) for one in decisions]
-    check_same_trials([_record_of(one) for one in decisions])
+    records = [_record_of(one) for one in decisions]
+    check_same_trials(records)
     runs = [DecisionVariables.read(one) for one in decisions]
     study = read_answers(study)
     if name in [one.observer for one in runs]:
@@ -346,6 +347,8 @@ def learn(
         raise InputError("shared pictures are not known", do="give trials=, or no drop_shared")
     if isinstance(trials, str | Path):
         trials = read_trials(trials)
+    if trials is not None:
+        check_shown(records, trials)
     seer, seen = _seer(features_from, trials, linear=linear)
     table = make_table(runs, study, head=head, trials=trials, seen=seen, covariates=covariates)
     if linear:

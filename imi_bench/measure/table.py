@@ -13,6 +13,7 @@ from imi_bench.arrays import Bools, Floats, Strings
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.measure.guards import (
     check_columns,
+    check_covariate,
     check_difficulties,
     check_function,
     check_networks,
@@ -144,10 +145,16 @@ def make_table(
     )
     evidence = np.where(far, 0.0, np.nan_to_num(told, nan=0.0))
     features, feature_names = _features(evidence, index, trials, seen)
-    columns, column_names = _covariates(index, head, trials, covariates, features)
+    given = {} if head == "observer" else _given(index, trials, covariates)
+    hits = hits.astype(np.float64)
+    for name, values in given.items():
+        check_covariate(values, name, index=index, successes=hits, answers=counts)
+    if head == "observer" and covariates is not None:
+        raise InputError("covariates for a blind observer", wanted="head='measure'")
+    columns, column_names = _covariates(index, head, given, features)
     return Table(
         index=index,
-        rows=HeadRows(evidence, features, columns, hits.astype(np.float64), counts),
+        rows=HeadRows(evidence, features, columns, hits, counts),
         features=feature_names,
         covariates=column_names,
         silent=int(np.isnan(told).any(axis=1).sum()),
@@ -176,13 +183,10 @@ def _features(
 def _covariates(
     index: TrialIndex,
     head: str,
-    trials: Trials | None,
-    covariates: Covariates,
+    given: Mapping[str, Floats],
     features: Floats,
 ) -> tuple[Floats, tuple[str, ...]]:
     if head == "observer":
-        if covariates is not None:
-            raise InputError("covariates for a blind observer", wanted="head='measure'")
         return np.empty((len(index), 0)), ()
     cells = cells_of(index)
     found, names = [np.ones(len(index))], ["intercept"]
@@ -191,7 +195,7 @@ def _covariates(
         names.append(cell)
     found += list(features.T)
     names += [f"set {n}" for n in range(features.shape[1])]
-    for name, values in _given(index, trials, covariates).items():
+    for name, values in given.items():
         found.append(values)
         names.append(name)
     return np.stack(found, axis=1), tuple(names)

@@ -22,6 +22,7 @@ from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer, fing
 from imi_bench.provenance import sha256_json
 from imi_bench.stats.squash import squash
 from imi_bench.tables import BlindTrials
+from imi_bench.tables.fitted_on import FittedOn
 
 __all__ = [
     "FILE",
@@ -161,6 +162,14 @@ class LearnedObserver:
             )
         self.name = str(record["name"])
         self.record = record
+        known = FittedOn.of({"fitted_on": record["fitted_on"]})
+        if known is None or not known.units:
+            raise InputError(
+                "a learned measure that says it was fitted to nobody",
+                where=FILE,
+                wanted="fitted_on: the units whose answers it has seen",
+                do="learn it again",
+            )
         self.features = tuple(record["features"])
         told = record["columns"]
         self.fit = _Fit.read(record["final"], observers=len(told), features=len(self.features))

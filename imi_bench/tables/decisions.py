@@ -197,9 +197,15 @@ class DecisionVariables(Shown):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a trial, columns as in ``decisions.parquet``."""
+        """One row a trial, columns as in ``decisions.parquet``.
+
+        What an observer was fitted on is an attribute of the table, which pandas hands on to most
+        tables made of it, and to Parquet files.
+        """
         frame = pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
         frame.insert(1, "observer", self.observer)
+        if self.fitted_on is not None:
+            frame.attrs["fitted_on"] = self.fitted_on.to_json()
         return frame
 
     @classmethod
@@ -225,7 +231,8 @@ class DecisionVariables(Shown):
                 "not the decisions of one observer", where="decisions", found=names, wanted="one"
             )
         columns: dict[str, Any] = {name: frame[name].to_numpy() for name in cls._KINDS}
-        return cls(str(names[0]), **columns)
+        known = FittedOn.of({"fitted_on": frame.attrs.get("fitted_on")})
+        return cls(str(names[0]), **columns, fitted_on=known)
 
     @classmethod
     def read(cls, source: DecisionsLike) -> DecisionVariables:
@@ -262,11 +269,12 @@ class DecisionVariables(Shown):
             raise InputError(
                 "no decisions", where=path, wanted="decisions.parquet", do="run `imi-bench run`"
             )
-        frame = read_parquet(path)
-        return replace(cls.from_frame(frame), fitted_on=_fitted_on(path.with_name("run.json")))
+        found = cls.from_frame(read_parquet(path))
+        told = [one for one in (found.fitted_on, _recorded(path.with_name("run.json"))) if one]
+        return replace(found, fitted_on=told[0].joined(told[1:]) if told else None)
 
 
-def _fitted_on(record: Path) -> FittedOn | None:
+def _recorded(record: Path) -> FittedOn | None:
     """What the record of a run says its observer was fitted on; None without a record."""
     if not record.is_file():
         return None

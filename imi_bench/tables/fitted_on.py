@@ -105,10 +105,11 @@ class FittedOn:
 
 
 def _as_meant(unit: str) -> str:
-    """``ResNet50_hard95/Layer1.0/007`` and ``resnet50/layer1_0/7`` are one unit."""
+    """``ResNet-50_hard95/Layer1.0/007`` and ``resnet50/layer1_0/7`` are one unit."""
     parts = unicodedata.normalize("NFKC", str(unit)).casefold().split("/")
     network, *rest = (re.sub(r"[\W_]+", "_", part.strip()).strip("_") for part in parts)
-    return "/".join([split_difficulty(network)[0], *(part.lstrip("0") or "0" for part in rest)])
+    network = split_difficulty(network)[0].replace("_", "")  # layer1.0 is not layer10
+    return "/".join([network, *(part.lstrip("0") or "0" for part in rest)])
 
 
 def _statements(described: object) -> Iterator[object]:

@@ -23,7 +23,7 @@ def measure(*names: str, linear: bool = True, weights=(0.4, 0.0, 1.3)) -> Learne
         "head": "observer",
         "name": "learned",
         "sha256": "0" * 64,
-        "fitted_on": None,
+        "fitted_on": {"study": "", "units": ["net/layer/1"], "networks": ["net"]},
         "features": [],
         "features_from": None,
         "columns": [{"name": n, "fingerprint": fingerprint(load_observer(n))} for n in names],
