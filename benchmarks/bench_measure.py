@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.classical import BALANCED
 from imi_bench.observers.learned import agreement, set_features
 from imi_bench.observers.pooling import decide
+from imi_bench.provenance import plain
 from imi_bench.simulation.world import World, build
 from imi_bench.stats.squash import out_of_scale, robust_scale, squash
 from imi_bench.tables import BlindTrials
@@ -116,6 +118,25 @@ def ece(p: np.ndarray, rows: HeadRows) -> float:
     return float(np.abs(gaps).sum() / rows.answers.sum())
 
 
+def ece_by_noise(p: np.ndarray, rows: HeadRows, units: np.ndarray, seed: int) -> list[float]:
+    """Calibration error that noise alone would give: mean, 97.5 %, share of draws above what is.
+
+    Bins' gaps are drawn by units with replacement, about what they are.
+    """
+    code = np.unique(units.astype(str), return_inverse=True)[1]
+    place = np.searchsorted(np.linspace(0, 1, 11)[1:-1], p, side="left")
+    gaps = np.zeros((code.max() + 1, 10))
+    np.add.at(gaps, (code, place), rows.answers * p - rows.successes)
+    count = len(gaps)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=2000)
+    drawn = np.abs((times - 1) @ gaps).sum(axis=1) / rows.answers.sum()
+    return [
+        float(drawn.mean()),
+        float(np.quantile(drawn, 0.975)),
+        float((drawn >= ece(p, rows)).mean()),
+    ]
+
+
 def measure_rows(rows: HeadRows, cells: np.ndarray, column: int) -> HeadRows:
     """One observer, dummies of the cells and the features of the sets as covariates."""
     kinds = sorted(set(cells.tolist()))
@@ -126,10 +147,16 @@ def measure_rows(rows: HeadRows, cells: np.ndarray, column: int) -> HeadRows:
     )
 
 
-def one(version: int, seed: int, by: str, codes: Path | None) -> dict[str, object]:
+@lru_cache(maxsize=1)
+def made(version: int, seed: int, codes: Path | None) -> tuple[World, HeadRows]:
     world = build(seed=seed, **SIZES[version])
     file = None if codes is None else codes / f"v{version}-{seed}.npz"
-    rows, index = rows_of(world, codes_of(world, file)), world.trials.index
+    return world, rows_of(world, codes_of(world, file))
+
+
+def one(version: int, seed: int, by: str, codes: Path | None) -> dict[str, object]:
+    world, rows = made(version, seed, codes)
+    index = world.trials.index
     units = index.unit_id
     cells = np.array(
         [f"{m}/{d}" for m, d in zip(index.mode, index.difficulty, strict=True)], object
@@ -165,6 +192,8 @@ def one(version: int, seed: int, by: str, codes: Path | None) -> dict[str, objec
         "a_prime": gap(told.learned, ruled, rows, units),
         "b": gap(measure, told.base, rows, units),
         "c": ece(measure, rows),
+        "c_noise": ece_by_noise(measure, rows, units, seed),
+        "c_bayes": ece(world.truth.predicted(known="covariates"), rows),
         "d": gap(told.learned, told.equal, rows, units),
         "singles": {n: bits(told.singles[:, j]) for j, n in enumerate(NAMES)},
         "bayes": {k: world.truth.bayes(known=k) for k in ("condition", "covariates", "trial")},
@@ -214,7 +243,7 @@ def outlier(seed: int = 0) -> float:
 
 def speed() -> dict[str, float]:
     """60,000 answers with 20 columns by unit; and combining decisions that are at hand."""
-    from imi_bench.observers.learned import LearnedObserver
+    from imi_bench.observers.learned import LearnedFit, LearnedObserver
 
     rng = np.random.default_rng(0)
     trials, answers = 4000, 15
@@ -231,18 +260,23 @@ def speed() -> dict[str, float]:
     units = np.array([f"u{i // 10}" for i in range(trials)], dtype=object)
     fold = (np.arange(trials) // 10) % 10
     cells = np.full(trials, "one", dtype=object)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     told = out_of_fold(rows, units=units, cells=cells, fold=fold, grid=OBSERVER_GRID)
-    seconds = time.perf_counter() - started
-    head = told.fits[0].head
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    final = plain(told.fits[0].head.to_json())
     whole = object.__new__(LearnedObserver)
-    whole.linear, whole.features = False, ("agreement",)
-    whole.scales, whole.weights, whole.gamma = head.scales, head.weights, head.gamma
-    whole.centres, whole.spreads = head.centres, head.spreads
+    whole.features = ("separation", "spread", "contrast", "query similarity", "agreement")
+    whole.fit = LearnedFit.read(final, observers=20, features=5)
     many, seen = np.tile(x, (25, 1)), rng.normal(size=(25 * trials, 4))
-    started = time.perf_counter()
+    started, own = time.perf_counter(), time.process_time()
     whole.combine(many, seen)
-    return {"learning_s": seconds, "decisions_per_s": len(many) / (time.perf_counter() - started)}
+    took, own = time.perf_counter() - started, time.process_time() - own
+    return {
+        "learning_s": seconds,
+        "learning_cpu_s": cpu,
+        "decisions_per_s": len(many) / took,
+        "decisions_per_cpu_s": len(many) / own,
+    }
 
 
 def table(found: list[dict[str, object]]) -> None:
@@ -252,6 +286,14 @@ def table(found: list[dict[str, object]]) -> None:
         print(f"\nworld {version}, hold-out by {by}: {len(some)} seeds")
         for name in ("learned", "equal", "single", "ruled", "base", "measure", "c"):
             print(f"  {name:10} {np.mean([f[name] for f in some]):.3f}")
+        noise = np.array([f["c_noise"] for f in some])
+        print(
+            f"  c          largest {max(f['c'] for f in some):.4f}; by noise alone "
+            f"{noise[:, 0].mean():.3f}, below what is shown in 5 % of draws or fewer in "
+            f"{(noise[:, 2] <= 0.05).sum()}; of the best prediction "
+            f"{np.mean([f['c_bayes'] for f in some]):.3f}, "
+            f"largest {max(f['c_bayes'] for f in some):.4f}"
+        )
         for name in ("a", "a_prime", "b", "d"):
             values = np.array([f[name][0] for f in some])
             low = np.array([f[name][1] for f in some])

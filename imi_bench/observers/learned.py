@@ -27,6 +27,7 @@ from imi_bench.tables.fitted_on import FittedOn
 __all__ = [
     "FILE",
     "SET_FEATURES",
+    "LearnedFit",
     "LearnedObserver",
     "agreement",
     "is_learned",
@@ -172,7 +173,9 @@ class LearnedObserver:
             )
         self.features = tuple(record["features"])
         told = record["columns"]
-        self.fit = _Fit.read(record["final"], observers=len(told), features=len(self.features))
+        self.fit = LearnedFit.read(
+            record["final"], observers=len(told), features=len(self.features)
+        )
         self.parts = [_loaded(column, load) for column in told]
         about = record["features_from"]
         self.seer = None if about is None else _loaded(about, load)
@@ -278,7 +281,7 @@ class LearnedObserver:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class LearnedFit:
     """Numbers of ``final``: K heads over J observers and M features, and their shares.
 
     One head is a weighted sum, and its decision variable that sum. Several are averaged as
@@ -295,7 +298,7 @@ class _Fit:
     shares: Floats
 
     @classmethod
-    def read(cls, final: Mapping[str, Any], *, observers: int, features: int) -> _Fit:
+    def read(cls, final: Mapping[str, Any], *, observers: int, features: int) -> LearnedFit:
         """Numbers of the shapes, signs and sizes that `learn` writes; refuses others."""
         flat = {n: np.array(final[n], dtype=np.float64) for n in ("scales", "centres", "spreads")}
         shares = np.atleast_1d(np.array(final.get("shares", 1.0), dtype=np.float64))

@@ -19,6 +19,7 @@ from imi_bench.simulation.demo import demo_data
 from imi_bench.tables import DecisionVariables, Study, TrialIndex
 
 PARTS = ("colour-histogram", "pixel-cosine")
+pytestmark = pytest.mark.whole
 DEMO = {"n_networks": 2, "n_batches": 1, "n_scenes": 200, "size": 16}
 
 
