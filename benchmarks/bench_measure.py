@@ -279,6 +279,54 @@ def speed() -> dict[str, float]:
     }
 
 
+def joining(images: int, units: int, repeats: int = 3) -> None:
+    """Processor time of `mis` by a weighted sum, as one joined embedding and trial by trial."""
+    from imi_bench.mis import similarity
+    from imi_bench.mis.scores import image_order
+    from imi_bench.networks.tasks import find_pools
+    from imi_bench.observers.learned import LearnedObserver
+    from imi_bench.observers.protocol import fingerprint
+
+    names = ("colour-histogram", "hog")
+    final = {"linear": True, "scales": [0.1, 0.2], "weights": [0.4, 0.5], "lapse": 0.02}
+    record = {
+        "head": "observer",
+        "name": "learned",
+        "sha256": "0" * 64,
+        "fitted_on": {"units": ["net/layer/1"], "networks": ["net"]},
+        "features": [],
+        "features_from": None,
+        "columns": [{"name": n, "fingerprint": fingerprint(load_observer(n))} for n in names],
+        "final": {**final, "gamma": [], "centres": [], "spreads": []},
+    }
+    observer = LearnedObserver(record, load_observer)
+    size = observer.encode([np.full((32, 32, 3), 100, np.uint8)]).shape[1]
+    rng = np.random.default_rng(0)
+    codes = rng.random((images, size), dtype=np.float32)
+    values = rng.standard_normal((images, units))
+    pools = find_pools(values, size=max(60, images // 50), order=image_order(images))
+    options = {"n_tasks": 20, "n_references": 9, "seed": 2, "slope": 1.0}
+    similarity._JOINING_PAYS = 0
+    joined, ratios, apart = LearnedObserver.joined, [], 0.0
+    for _ in range(repeats):
+        seconds, margins = [], []
+        for way in (joined, lambda self, codes: None):
+            LearnedObserver.joined = way
+            started = time.process_time()
+            told = similarity.score_by(
+                observer, codes, pools, units=[str(u) for u in range(units)], **options
+            )
+            seconds.append(time.process_time() - started)
+            margins.append(told.margin)
+        ratios.append(seconds[1] / seconds[0])
+        apart = max(apart, float(np.nanmax(np.abs(margins[0] - margins[1]))))
+    LearnedObserver.joined = joined
+    print(
+        f"{images} images, {units} units, 20 tasks: trial by trial takes "
+        f"{np.median(ratios):.2f} times as long; largest difference {apart:.1e}"
+    )
+
+
 def table(found: list[dict[str, object]]) -> None:
     """Means over seeds with t intervals, and how many worlds are above 0."""
     for version, by in sorted({(f["version"], f["by"]) for f in found}):
@@ -321,7 +369,12 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=["unit", "network"])
     parser.add_argument("--codes", type=Path, help="folder to keep codes of images in")
     parser.add_argument("--out", type=Path, help="file of JSON lines, appended to")
+    parser.add_argument("--joining", action="store_true", help="only time joined embeddings")
     arguments = parser.parse_args()
+    if arguments.joining:
+        for images, units in ((10_000, 400), (5_000, 500), (5_000, 4_000)):
+            joining(images, units)
+        return
     found = []
     for seed in range(arguments.seeds):
         for version in arguments.versions:

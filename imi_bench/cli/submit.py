@@ -58,7 +58,10 @@ _QUESTIONS: dict[str, tuple[str, str | None]] = {
 
 @submit.command("new")
 def new_command(
-    run: Annotated[Path, typer.Argument(help="Output folder of `imi-bench run`.")],
+    run: Annotated[
+        list[Path],
+        typer.Argument(help="Output folder of `imi-bench run`; of each part for a measure."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     board: _BoardName,
     title: Annotated[str | None, typer.Option(help="One line. Asked for if left out.")] = None,
@@ -128,7 +131,8 @@ def new_command(
     if sampling is not None:
         declared["sampling"] = read_toml(sampling)
     with_trials = held.rules.kind == "networks"
-    folder = pack.new(run, out=out, declared=declared, with_trials=with_trials)
+    runs = run[0] if len(run) == 1 else run
+    folder = pack.new(runs, out=out, declared=declared, with_trials=with_trials)
     _show_place(folder, held)
     if as_json:
         print_json({"folder": folder, "board": held.rules.board})

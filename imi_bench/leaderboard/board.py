@@ -4,10 +4,10 @@
 
     leaderboards/<board>/
       board.toml           the rules; frozen once published, until the version is raised
-      trials.parquet       observers boards: what was shown
-      responses.parquet    observers boards: what people (or simulated participants) answered
+      trials.parquet       observers and measures boards: what was shown
+      responses.parquet    the same boards: what people (or simulated participants) answered
       calibrations/        networks boards: one fitted choice model an observer of the panel
-      references/<name>/   observers boards: evidence of the yardsticks, held by the rules' hashes
+      references/<name>/   the same boards: evidence of the yardsticks, held by the rules' hashes
       submissions/<name>/<revision>/{submission.toml, decisions.parquet, run.json}
       submissions/<any>.zip  the same, packed
       board.json board.csv README.md      rendered by `leaderboard build`
@@ -42,7 +42,7 @@ class _Strict(BaseModel):
 class Ranking(_Strict):
     """How rows are ordered."""
 
-    score: Literal["bits", "interpretability"]
+    score: Literal["bits", "gain", "interpretability"]
     link: Literal["logit", "probit"] = "logit"
     folds_by: Literal["unit", "network"] = "unit"
     n_folds: Annotated[int, Field(ge=2, le=100)] = 10
@@ -95,7 +95,7 @@ class Rules(_Strict):
     format: Version
     board: Slug
     version: Annotated[int, Field(ge=1)]
-    kind: Literal["observers", "networks"]
+    kind: Literal["observers", "measures", "networks"]
     title: Line
     question: Line
     about: str
@@ -167,7 +167,7 @@ class Board:
         return (self.folder / "responses.parquet").is_file()
 
     def study(self) -> Study:
-        """Trials and humans of an observers board, held against the recorded hash.
+        """Trials and humans of a board of observers or measures, held against the recorded hash.
 
         Raises
         ------

@@ -91,7 +91,8 @@ def leakage_of_run(record: Mapping[str, Any], index: TrialIndex, board: Board) -
     """Problems of what the record of a run says its observer was fitted on."""
     return [
         problem
-        for field, described in _described(record.get("observer"), "observer")
+        for name in ("observer", "parts")
+        for field, described in _described(record.get(name), name)
         for problem in _leakage_of(field, described, index, board)
     ]
 

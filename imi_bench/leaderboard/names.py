@@ -11,6 +11,7 @@ from imi_bench.leaderboard.board import Rules
 ALWAYS = (
     "chance",
     "guessing",
+    "base rate",
     "one-side",
     "people",
     "humans",

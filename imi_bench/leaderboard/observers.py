@@ -80,7 +80,7 @@ class ObserverScores:
 
     def references(self) -> list[Scored]:
         """Rows that need no submission; the first is the human ceiling, in bits."""
-        people, ideal = _people(self), _ideal(self)
+        people, ideal = predicted_by_others(self.board, self.study), _ideal(self)
         if ideal is None:
             return [people]
         return [people, self._score(ideal, row=_reference("ideal", "Ideal observer"))]
@@ -90,18 +90,14 @@ class ObserverScores:
         calibration = self._calibrated(decisions)
         row = replace(row, facts=row.facts | choice_model([calibration]))
         matched = align_answers(decisions, self.study, calibration=calibration)
-        parts = {
-            f"{by}={level}": labels == level
-            for by in ("mode", "difficulty")
-            for labels in (stratum_labels(matched.index, by),)
-            for level in levels(labels)
-        }
-        found = _all_scores(matched, board, parts)
+        parts = parts_of(matched)
+        found = all_scores(matched, board, parts)
         strata = {
-            name: _estimate(found[name], matched, board, part=part) for name, part in parts.items()
+            name: interval_of(found[name], matched, board, part=part)
+            for name, part in parts.items()
         }
-        more = {label: _estimate(found[name], matched, board) for label, name in _MORE.items()}
-        score = _estimate(found["bits"], matched, board)
+        more = {label: interval_of(found[name], matched, board) for label, name in _MORE.items()}
+        score = interval_of(found["bits"], matched, board)
         return Scored(
             row.with_scores(score, strata=strata, more=more),
             None if math.isnan(score.value) else found["bits"],
@@ -120,7 +116,17 @@ class ObserverScores:
         )
 
 
-def _all_scores(
+def parts_of(matched: AlignedAnswers) -> dict[str, Bools]:
+    """Masks of the trials of each mode and of each difficulty."""
+    return {
+        f"{by}={level}": labels == level
+        for by in ("mode", "difficulty")
+        for labels in (stratum_labels(matched.index, by),)
+        for level in levels(labels)
+    }
+
+
+def all_scores(
     matched: AlignedAnswers, board: Board, parts: Mapping[str, Bools]
 ) -> dict[str, Jackknife]:
     """All scores without each cluster; bits also within each part of the trials."""
@@ -178,9 +184,10 @@ def _left_out(
     return jackknives(sums, scores, n_draws=ranking.n_resamples, seed=ranking.seed)
 
 
-def _estimate(
+def interval_of(
     found: Jackknife, matched: AlignedAnswers, board: Board, *, part: Bools | None = None
 ) -> Estimate:
+    """A score at the board's level, of all trials or of a part of them."""
     if part is not None:
         n, clusters = int(part[matched.trial].sum()), len(np.unique(matched.unit[part]))
         return estimate(found, n=n, clusters=clusters, level=board.rules.ranking.level)
@@ -193,10 +200,10 @@ def _estimate(
     )
 
 
-def _people(humans: ObserverScores) -> Scored:
-    """Each participant predicted by the others: the ceiling, in the units of the score."""
-    index = humans.study.trials
-    first = shown_first_is_positive(index.trial_id, seed=humans.board.rules.sides_seed)
+def predicted_by_others(board: Board, study: Study) -> Scored:
+    """Each participant predicted by the others: the ceiling, in bits an answer."""
+    index = study.trials
+    first = shown_first_is_positive(index.trial_id, seed=board.rules.sides_seed)
     anyone = DecisionVariables(
         "people",
         index.trial_id,
@@ -205,15 +212,13 @@ def _people(humans: ObserverScores) -> Scored:
         np.where(first, "positive", "negative"),
         np.zeros(len(index)),
     )
-    matched = align_answers(anyone, humans.study, calibration=Calibration.identity())
+    matched = align_answers(anyone, study, calibration=Calibration.identity())
     answers = {**consistency.consistency_answers(matched), **ceiling.left_out_answers(matched)}
-    found = _left_out(
-        matched, humans.board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1]
-    )["left_out_bits"]
+    found = _left_out(matched, board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1])[
+        "left_out_bits"
+    ]
     row = _reference("people", "Other participants (leave one out)")
-    return Scored(
-        row.with_scores(_estimate(found, matched, humans.board), strata={}, more={}), found
-    )
+    return Scored(row.with_scores(interval_of(found, matched, board), strata={}, more={}), found)
 
 
 def _ideal(humans: ObserverScores) -> DecisionVariables | None:

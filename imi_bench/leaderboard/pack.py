@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,16 @@ _LOCAL = ("cache", "image_root", "path", "folder")
 _EVIDENCE = ("trial_id", "observer", "decision_variable", "status", "shown_first", "seconds")
 
 
-def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool = False) -> Path:
+def new(
+    run: Path | Sequence[Path], *, out: Path, declared: Mapping[str, Any], with_trials: bool = False
+) -> Path:
     """Write a submission folder from the output folder of ``imi-bench run``.
 
     Parameters
     ----------
-    run : Path
-        Holds ``decisions.parquet`` and ``run.json``.
+    run : Path, or sequence of Path
+        Holds ``decisions.parquet`` and ``run.json``. Several for a board of measures: a run of
+        each observer that is learnt from.
     out : Path
         Must not exist yet.
     declared : mapping
@@ -46,27 +49,41 @@ def new(run: Path, *, out: Path, declared: Mapping[str, Any], with_trials: bool 
     """
     if out.exists():
         raise InputError("folder exists", where=out, do="choose another --out, or remove it")
+    runs = [run] if isinstance(run, Path) else list(run)
+    if with_trials and len(runs) > 1:
+        raise InputError("several runs for a board of networks", wanted="one folder of the panel")
     needed = ["decisions.parquet", "run.json", *(["trials.parquet"] if with_trials else [])]
-    for name in needed:
-        if not (run / name).is_file():
-            raise InputError("not the output of a run", where=run, wanted=name)
-    frame = read_parquet(run / "decisions.parquet")
-    record = read_json(run / "run.json")
-    _require_statement(frame, record, where=run)
-    frame.attrs = {}  # the record says it
-    if "observer" in frame and (slug := slugify(str(frame["observer"].iloc[0]))):
-        declared = {"name": slug, **declared}
+    for folder in runs:
+        for name in needed:
+            if not (folder / name).is_file():
+                raise InputError("not the output of a run", where=folder, wanted=name)
+    read = [_evidence_of(folder) for folder in runs]
+    frame = pd.concat([one for one, _ in read], ignore_index=True)
+    if "observer" in frame and len(runs) == 1:
+        if slug := slugify(str(frame["observer"].iloc[0])):
+            declared = {"name": slug, **declared}
+    elif "name" not in declared:
+        raise InputError("a measure of several observers has no name", do="give --name")
     with atomic_path(out / "decisions.parquet") as temporary:
-        kept = [name for name in _EVIDENCE if name in frame.columns]
-        frame[kept].to_parquet(temporary, index=False, compression="zstd")
+        frame.to_parquet(temporary, index=False, compression="zstd")
     if with_trials:
-        index = TrialIndex.from_frame(read_parquet(run / "trials.parquet")).to_frame()
+        index = TrialIndex.from_frame(read_parquet(runs[0] / "trials.parquet")).to_frame()
         with atomic_path(out / "trials.parquet") as temporary:
             index.to_parquet(temporary, index=False, compression="zstd")
-    write_json(out / "run.json", _portable(record))
+    records = [_portable(record) for _, record in read]
+    write_json(out / "run.json", records[0] if len(runs) == 1 else {"parts": records})
     with atomic_path(out / "submission.toml") as temporary:
         temporary.write_text(tomli_w.dumps(_without_none({"format": 1, **declared})), "utf-8")
     return seal(out)
+
+
+def _evidence_of(run: Path) -> tuple[pd.DataFrame, Any]:
+    frame = read_parquet(run / "decisions.parquet")
+    record = read_json(run / "run.json")
+    _require_statement(frame, record, where=run)
+    frame = frame[[name for name in _EVIDENCE if name in frame.columns]]
+    frame.attrs = {}  # the record says it
+    return frame, record
 
 
 def _require_statement(frame: pd.DataFrame, record: object, *, where: Path) -> None:

@@ -279,7 +279,7 @@ def _markdown(table: Table) -> str:
         ]
     lines += [*table.about.strip().split("\n"), "", f"{table.score_help} {table.rule}", ""]
     if table.ceiling is not None:
-        lines += [f"Human ceiling: {table.ceiling}. Guessing: {table.chance:.3f}.", ""]
+        lines += [f"Human ceiling: {table.ceiling}. {table.zero}: {table.chance:.3f}.", ""]
     if not math.isnan(table.resolvable):
         lines += [f"Smallest difference resolved: {table.resolvable:.3f}.", ""]
     lines += ["| " + " | ".join(map(markdown, head)) + " |", "|" + " --- |" * len(head)]

@@ -259,6 +259,11 @@ class Table:
     rows: tuple[Row, ...]
     rejected: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def zero(self) -> str:
+        """What the score of `chance` is that of."""
+        return "Base rate" if self.kind == "measures" else "Guessing"
+
     def ordered(self) -> Table:
         """Rows by score, best first; name decides among equals."""
 

@@ -28,6 +28,8 @@ from imi_bench.tables import (
 
 _DECISIONS = "decisions.parquet"
 LARGEST = 1e15
+MOST_PARTS = 40
+"""Observers that a measure may be learnt from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,8 @@ class Entry:
     ----------
     declaration : Declaration
     decisions : tuple of DecisionVariables
-        One an observer: a single one on observers boards, the panel on networks boards.
+        One an observer: a single one on observers boards, several on measures boards, the panel on
+        networks boards.
     trials : TrialIndex
         The trials answered.
     coverage : float
@@ -120,7 +123,8 @@ def validate(
     networks = board.rules.kind == "networks"
     if not networks and trials is None:
         trials = Expected.of(board.study().trials, board)
-    rows = MAX_ROWS if trials is None else 2 * len(trials.index)
+    tables = MOST_PARTS if board.rules.kind == "measures" else 2
+    rows = MAX_ROWS if trials is None else tables * len(trials.index)
     submission, more = parse(files, rows=min(rows, MAX_ROWS))
     problems += more
     if submission is None:
@@ -195,14 +199,27 @@ def _declaration_problems(submission: Submission, board: Board) -> list[Problem]
         problems.append(
             Problem(name, "calibration.units", "trained on IMI answers: list the units it saw")
         )
-    wanted = board.rules.trials_hash
-    answered = submission.run.get("trials")
-    found = answered.get("hash") if isinstance(answered, dict) else None
-    if board.rules.kind == "observers" and found != wanted:
-        problems.append(
-            Problem("run.json", "trials.hash", f"found {str(found)[:80]!r}, wanted {wanted!r}")
-        )
+    if board.rules.kind != "networks":
+        problems += _trials_problems(submission, board)
     return problems
+
+
+def _trials_problems(submission: Submission, board: Board) -> list[Problem]:
+    """Runs over other trials than the board's; a measure has a run for each of its parts."""
+    wanted, runs, place = board.rules.trials_hash, [submission.run], ""
+    if board.rules.kind == "measures" and "parts" in submission.run:
+        told, place = submission.run["parts"], "parts."
+        if not isinstance(told, list) or not 1 <= len(told) <= MOST_PARTS:
+            why = f"wanted 1 to {MOST_PARTS} records of runs"
+            return [Problem("run.json", "parts", why)]
+        runs = told
+    found = [one.get("trials") if isinstance(one, dict) else None for one in runs]
+    hashes_ = [one.get("hash") if isinstance(one, dict) else None for one in found]
+    wrong = [one for one in hashes_ if one != wanted]
+    if not wrong:
+        return []
+    why = f"found {str(wrong[0])[:80]!r}, wanted {wanted!r}"
+    return [Problem("run.json", f"{place}trials.hash", why)]
 
 
 def _file_problems(declared: Declaration, files: dict[str, bytes]) -> list[Problem]:
@@ -266,6 +283,10 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
             found = ", ".join(sorted(str(o)[:40] for o in observers)[:8])
             wanted = ", ".join(board.rules.panel)
             problems.append(Problem(_DECISIONS, "observer", f"found {found}; wanted {wanted}"))
+    elif board.rules.kind == "measures":
+        if len(observers) > MOST_PARTS:
+            message = f"found {len(observers)} observers, wanted at most {MOST_PARTS}"
+            problems.append(Problem(_DECISIONS, "observer", message))
     elif len(observers) != 1:
         message = f"found {len(observers)} observers, wanted 1"
         problems.append(Problem(_DECISIONS, "observer", message))

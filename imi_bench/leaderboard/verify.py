@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -22,6 +22,7 @@ from imi_bench.errors import ImiBenchError, InputError, NotComparableError
 from imi_bench.executors import Executor, Local, Piece, Shard, chosen, require_finished
 from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board, Reference
+from imi_bench.leaderboard.measures import MeasureScores
 from imi_bench.leaderboard.networks import NetworkScores
 from imi_bench.leaderboard.observers import ObserverScores
 from imi_bench.leaderboard.ranking import rank
@@ -33,20 +34,26 @@ from imi_bench.stats.estimate import Estimate
 from imi_bench.text import one_line
 from imi_bench.threads import one_thread
 
+BoardScores: TypeAlias = ObserverScores | MeasureScores | NetworkScores
 SCORE_HELP = {
     "bits": "Held-out log-likelihood of single human answers, in bits an answer above guessing, "
     "under a choice model fitted to people on other units. Higher is better.",
+    "gain": "Bits an answer above the base rate of mode and difficulty, both predicted for units "
+    "that neither has seen: of each network that is held out in turn, or of each tenth of the "
+    "units. The board itself learns the measure, from what a submission's observers decide. Not "
+    "to be compared with the bits of observers, which do not know mode and difficulty. Higher is "
+    "better.",
     "interpretability": "Mean over units of the probability that a person would choose the "
     "activating query (natural exemplars, easy queries), predicted by a panel of observers whose "
     "choice models were fitted to people on other networks. A drawn unit that is left out counts "
     "as a guess. Higher is better.",
 }
-SCORE_UNIT = {"bits": "bits/answer", "interpretability": "proportion"}
+SCORE_UNIT = {"bits": "bits/answer", "gain": "bits/answer", "interpretability": "proportion"}
 _LINK = "is a symbolic link, wanted a folder or zip"
 _FAULT = "a fault of the program"
 _BATCH = 16
 _WORTH_PROCESSES = 40
-CHANCE = {"bits": 0.0, "interpretability": 0.5}
+CHANCE = {"bits": 0.0, "gain": 0.0, "interpretability": 0.5}
 
 
 @one_thread()
@@ -133,13 +140,13 @@ class Judge:
     Attributes
     ----------
     board : Board
-    scores : ObserverScores or NetworkScores
+    scores : ObserverScores, MeasureScores or NetworkScores
     store : Store or None
         Rows computed before.
     """
 
     board: Board
-    scores: ObserverScores | NetworkScores
+    scores: BoardScores
     store: Store | None = None
 
     @classmethod
@@ -377,8 +384,13 @@ def _misplaced(board: Board, path: Path, name: tuple[str, str]) -> str | None:
     return f"lies in the wrong folder; move it to submissions/{'/'.join(name)}"
 
 
-def _scores(board: Board) -> ObserverScores | NetworkScores:
-    return (ObserverScores if board.rules.kind == "observers" else NetworkScores).of(board)
+def _scores(board: Board) -> BoardScores:
+    kinds: dict[str, type[BoardScores]] = {
+        "observers": ObserverScores,
+        "measures": MeasureScores,
+        "networks": NetworkScores,
+    }
+    return kinds[board.rules.kind].of(board)
 
 
 def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
@@ -389,7 +401,7 @@ def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
     order = rank(
         np.array([s.row.score.value for s in ranked]),
         spreads=[None if s.found is None else s.found.spread for s in ranked],
-        paired=board.rules.kind == "observers",
+        paired=board.rules.kind != "networks",
         seed=rules.seed,
         n_draws=rules.n_resamples,
         level=rules.level,

@@ -26,12 +26,11 @@ from imi_bench.measure.intervals import weight_intervals
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import (
     EQUAL,
-    MEASURE_GRID,
-    OBSERVER_GRID,
     OutOfFold,
     base_rates,
     best_single,
     fit_stacked,
+    grid_for,
     out_of_fold,
 )
 from imi_bench.measure.table import Covariates, Table, make_table
@@ -358,7 +357,7 @@ def learn(
     folds = assign_folds(table.index, by=by, n_folds=n_folds, seed=seed)
     fold = np.array([folds[c] for c in clusters_of(table.index, by=by)], dtype=np.int64)
     names = [one.observer for one in runs]
-    grid = _grid(head, table)
+    grid = grid_for(head, features=bool(table.features))
     boosted = _boosting(boosting, head, table)
     options: dict[str, Any] = {"linear": linear, "intercept": head == "measure"}
     told = out_of_fold(
@@ -423,13 +422,6 @@ def learn(
         table, names, bits=singles, ceiling=found.ceiling, baseline=_places(baseline, names)
     )
     return replace(found, curves=curved, notes=(*doubtful, *found.notes))
-
-
-def _grid(head: str, table: Table) -> tuple[Any, ...]:
-    grid = OBSERVER_GRID if head == "observer" else MEASURE_GRID
-    if table.rows.features.shape[1]:
-        return grid
-    return tuple(one for one in grid if one.slope == 0)
 
 
 def _boosting(wanted: bool | None, head: str, table: Table) -> bool:
@@ -617,7 +609,7 @@ def _yardsticks(table: Table, baseline: list[int] | None) -> dict[str, Any]:
     single = best_single(rows, units, everyone if baseline is None else baseline)
     equal = fit_head(rows.columns(list(everyone)), shrinkage=EQUAL)
     cells = table.cells
-    rates = base_rates(rows, cells, np.ones(len(cells), dtype=bool))
+    rates = base_rates(rows.successes, rows.answers, cells, np.ones(len(cells), dtype=bool))
     return {
         "single": {"column": (single.columns or (0,))[0], "head": vars(single.head)},
         "equal": vars(equal),

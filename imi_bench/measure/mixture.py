@@ -88,15 +88,13 @@ def joined(heads: Sequence[Head], shares: Floats) -> Mixture:
     found = Mixture(tuple(heads), shares)
     if not heads[0].linear:
         return found
-    means = {
+    means: dict[str, Any] = {
         name: np.tensordot(shares, np.array([getattr(one, name) for one in heads]), axes=1)
         for name in _PER_HEAD
     }
-    whole = replace(
-        heads[0],
-        **{**means, "lapse": float(means["lapse"])},
-        converged=all(one.converged for one in heads),
-    )
+    means["lapse"] = float(means["lapse"])
+    means["converged"] = all(one.converged for one in heads)
+    whole = replace(heads[0], **means)
     return Mixture((whole,), np.ones(1))
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Stacked",
     "fit_stacked",
     "fold_of",
+    "grid_for",
     "log_likelihood",
     "out_of_fold",
 ]
@@ -38,6 +39,12 @@ MEASURE_GRID = tuple(
 SINGLE = Shrinkage(weights=10.0)
 EQUAL = Shrinkage(weights=0.0)
 _INNER = 4
+
+
+def grid_for(head: str, *, features: bool) -> tuple[Shrinkage, ...]:
+    """The shrinkages that a head is fitted at; without features there is no slope to shrink."""
+    grid = OBSERVER_GRID if head == "observer" else MEASURE_GRID
+    return grid if features else tuple(one for one in grid if one.slope == 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,9 +218,9 @@ def best_single(rows: HeadRows, units: Strings, candidates: Sequence[int]) -> Fi
     return Fitted(made[place][0], frozenset(units.tolist()), (candidates[place],))
 
 
-def base_rates(rows: HeadRows, cells: Strings, train: Bools) -> Floats:
+def base_rates(successes: Floats, answers: Floats, cells: Strings, train: Bools) -> Floats:
     """(T,) proportion correct of each trial's cell among training rows, half an answer added."""
-    successes, answers = rows.successes[train], rows.answers[train]
+    successes, answers = successes[train], answers[train]
     everything = (successes.sum() + 0.5) / (answers.sum() + 1)
     rate = {}
     for cell in np.unique(cells.astype(str)):
@@ -291,7 +298,7 @@ def out_of_fold(
         told["learned"][test] = best.predict(other, units[test])
         told["single"][test] = alone.predict(other, units[test])
         told["equal"][test] = equal.predict(other, units[test])
-        told["base"][test] = base_rates(rows, cells, train)[test]
+        told["base"][test] = base_rates(rows.successes, rows.answers, cells, train)[test]
         for j in range(observers):
             own = Fitted(single_head(some, j)[0], frozenset(seen.tolist()), (j,))
             singles[test, j] = own.predict(other, units[test])

@@ -21,6 +21,7 @@ from imi_bench.tables.images import AnonymousImages, Images
 PUBLISHED_SLOPE = float(published().mis["slope_on_dreamsim"])
 """Used with DreamSim in Zimmermann, Klindt, Brendel 2024."""
 _TASKS_AT_ONCE = 2000
+_JOINING_PAYS = 4  # tasks an image; measured by benchmarks/bench_measure.py --joining
 _NOBODY = Images((), np.empty(0, dtype=object))
 
 
@@ -108,7 +109,8 @@ def score_by(
 ) -> MachineInterpretability:
     """Score units by the observer's own comparison; cosines take the fast way.
 
-    So does a learned measure that is a weighted sum of mean cosines: as one joined embedding.
+    So does a learned measure that is a weighted sum of mean cosines, as one joined embedding, where
+    there are tasks enough to pay for joining the codes of all images.
 
     Parameters
     ----------
@@ -132,7 +134,8 @@ def score_by(
             slope=slope,
             seed=seed,
         )
-    whole = observer.joined(codes) if isinstance(observer, LearnedObserver) else None
+    many = len(pools) * n_tasks >= _JOINING_PAYS * len(codes)
+    whole = observer.joined(codes) if many and isinstance(observer, LearnedObserver) else None
     if whole is not None:
         embedding, scale = whole
         found = score_pools(

@@ -14,7 +14,7 @@ from imi_bench.observers.learned import LearnedObserver
 from imi_bench.observers.protocol import fingerprint
 
 PARTS = ("colour-histogram", "hog", "pixel-cosine")
-SETTINGS = {"n_tasks": 6, "n_references": 3, "seed": 2, "slope": 1.0}
+SETTINGS = {"n_tasks": 30, "n_references": 3, "seed": 2, "slope": 1.0}
 
 
 def measure(*names: str, linear: bool = True, weights=(0.4, 0.0, 1.3)) -> LearnedObserver:

@@ -1,0 +1,178 @@
+"""Scoring the measures board: what people can be predicted by, once a trial's condition is known.
+
+A submission is what a measure is learnt from: the decisions of one observer or of several. The
+board learns the measure itself, with its own learner, folds and seed, so that nothing can have been
+fitted to the answers that it is scored on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from imi_bench.arrays import Floats
+from imi_bench.choice.calibration import Calibration
+from imi_bench.choice.folds import assign_folds, clusters_of
+from imi_bench.errors import NotEnoughDataError
+from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.browser import observer_detail
+from imi_bench.leaderboard.observers import (
+    all_scores,
+    interval_of,
+    parts_of,
+    predicted_by_others,
+)
+from imi_bench.leaderboard.rows import Row, Scored, facts_of
+from imi_bench.leaderboard.validate import Entry, Expected
+from imi_bench.measure.nested import base_rates, grid_for, out_of_fold
+from imi_bench.measure.table import cells_of, make_table
+from imi_bench.scores.alignment import AlignedAnswers, align_answers
+from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.jackknife import Jackknife, combined
+from imi_bench.stats.sums import Score, Totals
+from imi_bench.tables import DecisionVariables, Study, TrialIndex, shown_first_is_positive
+
+
+def _not_of_sums(totals: Totals) -> Floats:
+    raise NotImplementedError("made of two scores")
+
+
+GAIN = Score("gain", "bits/trial", _not_of_sums, over_people=True)
+"""Bits of a measure less those of the base rate, on the same answers."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasureScores:
+    """What all rows of a measures board are scored against.
+
+    Attributes
+    ----------
+    board : Board
+    study : Study
+        The board's trials and people.
+    expected : Expected
+        The trials a submission must answer.
+    """
+
+    board: Board
+    study: Study
+    expected: Expected
+
+    @classmethod
+    def of(cls, board: Board) -> Self:
+        """Read the board's trials and people.
+
+        Raises
+        ------
+        NotComparableError
+            If they are not those the board was published with.
+        """
+        study = board.study()
+        return cls(board, study, Expected.of(study.trials, board))
+
+    def score(self, entry: Entry) -> Scored:
+        """The row of a submission, without its share of the ceiling."""
+        declared = entry.declaration
+        names = ", ".join(one.observer for one in entry.decisions)
+        row = Row(
+            kind="reference" if entry.reference else "submission",
+            name=declared.name,
+            revision=declared.revision,
+            title=declared.title,
+            score=Estimate.undefined("not scored yet"),
+            coverage=entry.coverage,
+            facts=facts_of(declared) | {"learnt from": names},
+            claims=dict(declared.claims),
+        )
+        told, base = self._held_out(entry.decisions)
+        matched, plain = self._matched(told), self._matched(base)
+        parts = parts_of(matched)
+        found, zero = (all_scores(one, self.board, parts) for one in (matched, plain))
+        gains = {name: _gain(found[name], zero[name]) for name in ("bits", *parts)}
+        score = interval_of(gains["bits"], matched, self.board)
+        row = row.with_scores(
+            score,
+            strata={
+                n: interval_of(gains[n], matched, self.board, part=p) for n, p in parts.items()
+            },
+            more={
+                "bits above chance": interval_of(found["bits"], matched, self.board),
+                "calibration error": interval_of(found["ece"], matched, self.board),
+            },
+        )
+        detail = observer_detail(matched, self.board.folder, simulated=self.board.rules.simulated)
+        return Scored(row, None if math.isnan(score.value) else gains["bits"], detail)
+
+    def references(self) -> list[Scored]:
+        """The human ceiling, in bits above the same base rate."""
+        people = predicted_by_others(self.board, self.study)
+        if people.found is None:
+            return [people]
+        index = self.study.trials
+        main = ~index.catch
+        fold, rows = self._folds(index.take(main)), self.study.rows
+        count = np.bincount(rows, minlength=len(index))[main].astype(np.float64)
+        hits = np.bincount(rows, self.study.responses.correct, minlength=len(index))[main]
+        cells, base = cells_of(index.take(main)), np.empty(int(main.sum()))
+        for held in range(int(fold.max()) + 1):
+            rates = base_rates(hits.astype(np.float64), count, cells, fold != held)
+            base[fold == held] = rates[fold == held]
+        whole = np.full(len(index), 0.5)
+        whole[main] = base
+        plain = self._matched(whole)
+        zero = all_scores(plain, self.board, {})["bits"]
+        found = _gain(people.found, zero)
+        row = people.row.with_scores(interval_of(found, plain, self.board), strata={}, more={})
+        return [Scored(row, found)]
+
+    def _folds(self, index: TrialIndex) -> Any:
+        ranking = self.board.rules.ranking
+        count = None if ranking.folds_by == "network" else ranking.n_folds
+        folds = assign_folds(index, by=ranking.folds_by, n_folds=count, seed=ranking.seed)
+        return np.array([folds[c] for c in clusters_of(index, by=ranking.folds_by)])
+
+    def _held_out(self, decisions: Sequence[DecisionVariables]) -> tuple[Floats, Floats]:
+        """(T,) predictions by the measure and by the base rate, of all trials of the board."""
+        table = make_table(decisions, self.study, head="measure")
+        if table.left_out:
+            raise NotEnoughDataError("trials with answers are missing", found=table.left_out)
+        told = out_of_fold(
+            table.rows,
+            units=table.index.unit_id,
+            cells=table.cells,
+            fold=self._folds(table.index),
+            grid=grid_for("measure", features=bool(table.features)),
+            seed=self.board.rules.ranking.seed,
+            intercept=True,
+        )
+        place = {trial: row for row, trial in enumerate(self.study.trials.trial_id.tolist())}
+        rows = np.array([place[trial] for trial in table.index.trial_id.tolist()])
+        learned, base = (np.full(len(place), 0.5) for _ in range(2))
+        learned[rows], base[rows] = told.learned, told.base
+        return learned, base
+
+    def _matched(self, p_correct: Floats) -> AlignedAnswers:
+        """People's answers beside predictions (T,) of the board's trials."""
+        index = self.study.trials
+        first = shown_first_is_positive(index.trial_id, seed=self.board.rules.sides_seed)
+        lead = np.where(first, p_correct - 0.5, 0.5 - p_correct)
+        said = DecisionVariables(
+            "measure",
+            index.trial_id,
+            lead,
+            np.where(lead == 0, "tie", "ok"),
+            np.where(first, "positive", "negative"),
+            np.zeros(len(index)),
+        )
+        matched = align_answers(said, self.study, calibration=Calibration.identity())
+        place = {trial: row for row, trial in enumerate(index.trial_id.tolist())}
+        rows = np.array([place[trial] for trial in matched.index.trial_id.tolist()])
+        return replace(matched, p_correct=p_correct[rows])
+
+
+def _gain(found: Jackknife, zero: Jackknife) -> Jackknife:
+    return combined(GAIN, np.subtract, found, zero)
