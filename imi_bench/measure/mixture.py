@@ -5,10 +5,12 @@ of them gains. So the predictions of all are averaged, with the shares under whi
 predictions of people are likeliest (stacking of predictive distributions; Yao, Vehtari, Simpson and
 Gelman, Bayesian Analysis 13:917, 2018), drawn a little towards equal shares:
 
-    maximise  sum_i log sum_k share_k P_k(answer i)  +  sum_k log share_k,   sum_k share_k = 1.
+    maximise  (1 / D) sum_i log sum_k share_k P_k(answer i)  +  sum_k log share_k,
 
-Few answers leave the shares nearly equal; many single out what predicts best. The climb is
-expectation and maximisation, which keeps shares positive and never falls.
+with shares that add up to 1. Answers to a unit are alike, and tell less than as many answers to
+different units: D is their design effect, the variance of log P_k less its mean over k as units
+are drawn, over that as answers are (at least 1). Few units leave the shares nearly equal; many
+single out what predicts best.
 """
 
 from __future__ import annotations
@@ -18,18 +20,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import softmax
 
-from imi_bench.arrays import Floats
+from imi_bench.arrays import Floats, Strings
 from imi_bench.measure.head import Head, HeadRows
 
-__all__ = ["Mixture", "joined", "stacked_shares"]
+__all__ = ["Mixture", "design_effect", "joined", "stacked_shares"]
 
 _PER_HEAD = ("weights", "gamma", "beta", "lapse")
 _ARRAYS = (
     *("scales", "weights", "centres", "spreads", "gamma"),
     *("covariate_centres", "covariate_spreads", "beta"),
 )
-_ROUNDS, _STILL = 500, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ def joined(heads: Sequence[Head], shares: Floats) -> Mixture:
     return Mixture((whole,), np.ones(1))
 
 
-def stacked_shares(told: Floats, rows: HeadRows) -> Floats:
+def stacked_shares(told: Floats, rows: HeadRows, units: Strings) -> Floats:
     """Shares of K heads, from what they predict for units that they were not fitted to.
 
     Parameters
@@ -107,6 +110,7 @@ def stacked_shares(told: Floats, rows: HeadRows) -> Floats:
         Probability of a correct answer.
     rows : HeadRows
         The T trials.
+    units : (T,) str
 
     Returns
     -------
@@ -116,20 +120,34 @@ def stacked_shares(told: Floats, rows: HeadRows) -> Floats:
     --------
     >>> none, many = np.empty((2, 0)), np.array([9e5, 1e5])
     >>> rows = HeadRows(none, none, none, many, np.full(2, 1e6))
-    >>> stacked_shares(np.array([[0.9, 0.1], [0.5, 0.5]]), rows).round(3).tolist()
+    >>> told = np.array([[0.9, 0.1], [0.5, 0.5]])
+    >>> stacked_shares(told, rows, np.array(["one", "other"])).round(2).tolist()
     [1.0, 0.0]
     """
-    shares = np.full(len(told), 1 / len(told))
-    for _ in range(_ROUNDS):
+    hits, misses = rows.successes, rows.answers - rows.successes
+    weight = 1 / design_effect(told, rows, units)
+
+    def loss(free: Floats) -> tuple[float, Floats]:
+        shares = softmax(free)
         mean = shares @ told
-        hits, misses = rows.successes / mean, (rows.answers - rows.successes) / (1 - mean)
-        counts = shares * (told @ hits + (1 - told) @ misses) + 1
-        new = counts / counts.sum()
-        still = bool(np.abs(new - shares).max() < _STILL)
-        shares = new
-        if still:
-            break
-    return shares
+        value = weight * (hits @ np.log(mean) + misses @ np.log1p(-mean)) + np.log(shares).sum()
+        slope = weight * (told @ (hits / mean) - told @ (misses / (1 - mean))) + 1 / shares
+        return -float(value), -shares * (slope - shares @ slope)
+
+    found = minimize(loss, np.zeros(len(told)), jac=True, method="L-BFGS-B")
+    return np.asarray(softmax(found.x))
+
+
+def design_effect(told: Floats, rows: HeadRows, units: Strings) -> float:
+    """How many answers of one unit tell heads apart no better than one answer of its own."""
+    hits, misses = rows.successes, rows.answers - rows.successes
+    right, wrong = (log - log.mean(axis=0) for log in (np.log(told), np.log1p(-told)))
+    total = right * hits + wrong * misses
+    mean = total.sum(axis=1, keepdims=True) / rows.answers.sum()
+    alone = ((right - mean) ** 2 @ hits + (wrong - mean) ** 2 @ misses).sum()
+    code = np.unique(units.astype(str), return_inverse=True)[1]
+    together = sum((np.bincount(code, one) ** 2).sum() for one in total - mean * rows.answers)
+    return max(1.0, float(together / alone)) if alone > 0 else 1.0
 
 
 def _head(record: Mapping[str, Any]) -> Head:

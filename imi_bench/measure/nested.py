@@ -163,7 +163,7 @@ def fit_stacked(
     """
     options: dict[str, Any] = {"linear": linear, "intercept": intercept}
     told, boosted = _inner(rows, fold_of(units, _INNER, seed=seed), grid, seed, boosting, options)
-    shares = stacked_shares(told, rows) if len(grid) > 1 else np.ones(1)
+    shares = stacked_shares(told, rows, units) if len(grid) > 1 else np.ones(1)
     nats = [log_likelihood(p, rows) for p in (*told, *boosted, shares @ told)]
     *bits, whole = (1 + np.array(nats) / np.log(2) / rows.answers.sum()).tolist()
     heads: list[Head] = []
