@@ -1,4 +1,4 @@
-"""Intervals of weights: bootstrap over units."""
+"""Intervals of weights, and calibration error by noise alone: bootstrap over units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from imi_bench.measure.table import Table
 from imi_bench.provenance import generator
 from imi_bench.stats.estimate import Estimate
 
-__all__ = ["weight_intervals"]
+__all__ = ["error_by_noise", "weight_intervals"]
+
+_DRAWS, _BINS = 1000, 10
 
 
 def weight_intervals(
@@ -89,3 +91,37 @@ def weight_intervals(
         name: Estimate(float(w), float(lo), float(hi), method=method, **facts)
         for name, w, lo, hi in zip(names, final.weights, low, high, strict=True)
     }
+
+
+def error_by_noise(p: Floats, table: Table, *, level: float, seed: int) -> Estimate:
+    """Expected calibration error that perfectly calibrated predictions of these answers show.
+
+    The gaps of the ten bins are drawn by units with replacement, about what they are: the mean size
+    of what moves, and the range that holds `level` of the draws.
+
+    Parameters
+    ----------
+    p : (T,) float64
+        Probability of a correct answer.
+    table : Table
+    level : float
+    seed : int
+    """
+    units, rows = table.index.unit_code, table.rows
+    place = np.searchsorted(np.linspace(0, 1, _BINS + 1)[1:-1], p, side="left")
+    count = int(units.max()) + 1
+    gaps = np.zeros((count, _BINS))
+    np.add.at(gaps, (units, place), rows.answers * p - rows.successes)
+    rng = generator(seed, "calibration error", "noise")
+    times = rng.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
+    sizes = np.abs((times - 1) @ gaps).sum(axis=1) / rows.answers.sum()
+    low, high = np.quantile(sizes, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(
+        float(sizes.mean()),
+        float(low),
+        float(high),
+        n=int(rows.answers.sum()),
+        clusters=count,
+        level=level,
+        method=f"bootstrap over units about zero ({_DRAWS})",
+    )

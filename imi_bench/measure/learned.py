@@ -22,7 +22,7 @@ from imi_bench.measure.doubts import doubts
 from imi_bench.measure.features import encoded, set_features
 from imi_bench.measure.guards import check_same_trials, check_shown
 from imi_bench.measure.head import Shrinkage, fit_head
-from imi_bench.measure.intervals import weight_intervals
+from imi_bench.measure.intervals import error_by_noise, weight_intervals
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import (
     EQUAL,
@@ -44,7 +44,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.replay.run import Run
 from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.intervals import by_noise_alone, estimate, gap
+from imi_bench.stats.intervals import estimate, gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
@@ -515,7 +515,7 @@ def _result(
         difference=gap(bits["learned"], bits[zero], **facts).estimate,
         against_equal=gap(bits["learned"], bits["equal"], **facts).estimate,
         ece=estimate(scored["learned"]["ece"], **facts),
-        ece_by_noise=by_noise_alone(scored["learned"]["ece"], **facts),
+        ece_by_noise=error_by_noise(told.learned, table, level=level, seed=record["seed"]),
         singles={n: _bits(table, told.singles[:, j]) for j, n in enumerate(names)},
         base_rate=bits["base"].value,
         ceiling=estimate(scored["learned"]["left_out_bits"], **facts),
