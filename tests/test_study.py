@@ -115,6 +115,7 @@ def test_two_processes_give_the_same_page_and_measure(tmp_path: Path) -> None:
         run_study(Plan(two.plan.folder, ("chance",), world=SMALL, seed=9, processes=2))
 
 
+@pytest.mark.whole
 def test_a_folder_with_other_runs_is_refused_without_force(done: StudySoFar) -> None:
     with pytest.raises(InputError, match="another run"):
         run_study(Plan(done.plan.folder, ("chance",), world=SMALL, seed=9))

@@ -12,10 +12,8 @@ import pytest
 PROGRAM = "from imi_bench.cli.app import main; main()"
 
 
-@pytest.mark.parametrize(
-    "more",
-    [pytest.param([], marks=pytest.mark.whole), pytest.param(["--json"], marks=pytest.mark.whole)],
-)
+@pytest.mark.whole
+@pytest.mark.parametrize("more", [[], ["--json"]])
 def test_ascii_terminal(more: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, "leaderboard", "list", *more],

@@ -267,7 +267,10 @@ def test_a_network_without_a_wrong_answer_is_left_out_with_the_reason(table: Ans
     ("network", "column", "correct", "what", "reason"),
     [
         ("resnet50-l2", "synthetic", 0.0, "resnet50-l2, synthetic exemplars", "is wrong"),
-        ("resnet50", "hard99", 1.0, "resnet50, 99th-percentile queries", "is correct"),
+        pytest.param(
+            *("resnet50", "hard99", 1.0, "resnet50, 99th-percentile queries", "is correct"),
+            marks=pytest.mark.whole,
+        ),
     ],
 )
 def test_a_condition_without_a_wrong_or_right_answer_is_left_out(
@@ -400,6 +403,7 @@ def test_estimates_are_those_of_the_simulation_on_average() -> None:
     assert {key: value for key, value in off.items() if abs(value) > 4} == {}
 
 
+@pytest.mark.whole
 def test_a_lapse_rate_undoes_the_shrinkage(table: AnswerTable, people: Effects) -> None:
     lapsing = analyse(dataclasses.replace(table, lapse=0.1))
     for key in ("synthetic", "hard85"):

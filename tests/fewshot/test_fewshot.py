@@ -83,6 +83,7 @@ def test_gain_per_doubling_is_found(found: FewShot) -> None:
     assert slope > 0.3
 
 
+@pytest.mark.whole
 def test_ablations_and_families(trials: Trials) -> None:
     made = fewshot(
         {

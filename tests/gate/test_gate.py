@@ -211,7 +211,7 @@ def test_refusals(index: TrialIndex) -> None:
         gate(single, against=single, trials=one)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_order_of_rows_changes_nothing(seed: int) -> None:
     index = make_index(12, 6)

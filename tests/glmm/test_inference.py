@@ -260,6 +260,7 @@ def test_bootstrap_spread_is_near_the_standard_error(fitted: GlmmResult) -> None
     assert found.low < fitted.estimate[fitted.index("mode")] < found.high
 
 
+@pytest.mark.whole
 def test_bootstrap_likelihood_ratio_agrees_with_chi_squared(fitted: GlmmResult) -> None:
     test = bootstrap_likelihood_ratio(fitted, "mode", n=19, seed=0, workers=1)
     chi2 = likelihood_ratio(fitted, "mode")

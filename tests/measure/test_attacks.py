@@ -110,6 +110,7 @@ def test_missing_answers_and_values_out_of_scale_are_counted(made: MeasuredWorld
     assert said(learn(made, [quiet, *made.observers[1:]]), "5 trials on which an observer gave no")
 
 
+@pytest.mark.whole
 def test_trials_that_an_observer_was_not_shown_are_counted(made: MeasuredWorld) -> None:
     one = made.observers[0]
     some = DecisionVariables.from_frame(one.to_frame().iloc[10:])

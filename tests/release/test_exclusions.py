@@ -230,6 +230,7 @@ def test_recomputed_rules_are_the_released_ones(table: ReleasedTable) -> None:
         assert one.both_fail > 0
 
 
+@pytest.mark.whole
 def test_disagreement_is_seen(path: Path) -> None:
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     once = (frame["passed_checks"] == "True") & (frame["multi_participation"] == "False")

@@ -199,17 +199,17 @@ def test_intervals_of_modes_are_those_of_scipy() -> None:
     assert [found["low"], found["high"]] == pytest.approx([wanted.low, wanted.high], abs=0.04)
 
 
-def test_the_verb_with_three_of_its_panels(
+def test_the_verb_with_two_of_its_panels(
     data: PaperData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a table to page, figures, tables and record; with all twelve: `test_paper.py`."""
-    monkeypatch.setattr(page, "PANELS", (page.by_network, pairs, reliability))
+    monkeypatch.setattr(page, "PANELS", (page.by_network, pairs))
     options = ("--responses", data.name, "--out", tmp_path / "out", "--no-ordinal", "--json")
     result = CliRunner().invoke(app, ["paper", *map(str, options)])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["simulated"] is True
-    assert [one["key"] for one in told["panels"]] == ["networks", "pairs", "reliability"]
+    assert [one["key"] for one in told["panels"]] == ["networks", "pairs"]
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["panels"] == told["panels"]
     written = (tmp_path / "out" / "index.html").read_text()
