@@ -121,8 +121,9 @@ def imi_bench_main(
 
 
 def pytest_collection_finish() -> None:
-    """Search for garbage again, and not among the million objects of what was imported."""
+    """Search for garbage again, more rarely, and not among a million objects of imports."""
     gc.freeze()
+    gc.set_threshold(5_000, 20, 50)
     gc.enable()
 
 

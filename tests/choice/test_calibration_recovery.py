@@ -23,6 +23,7 @@ def test_the_populations_slope_is_exact_for_probit():
     assert lapse == pytest.approx(0.1, abs=1e-6)
 
 
+@pytest.mark.whole
 def test_unit_effects_are_recovered():
     rows = coverage(Setting(0.8, 0.1, 0.7), studies=5)
     assert rows["unit sd"].mean == pytest.approx(0.7, abs=0.06)

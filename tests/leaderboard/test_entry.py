@@ -98,6 +98,7 @@ def test_the_place_is_that_on_the_board(run: Path, board: Board, tmp_path: Path)
         place(spoilt, board=board)
 
 
+@pytest.mark.whole
 def test_rows_are_kept_and_forgotten_with_what_they_depend_on(
     board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

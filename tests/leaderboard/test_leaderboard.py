@@ -247,6 +247,7 @@ def test_shipped_boards_are_what_their_evidence_gives(name: str) -> None:
     assert result.exit_code == 0, result.output or result.exception
 
 
+@pytest.mark.whole
 def test_rules_are_frozen_once_published(tmp_path: Path) -> None:
     folder = tmp_path / "observers-mini"
     shutil.copytree(find("observers-mini").folder, folder)

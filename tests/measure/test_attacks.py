@@ -68,6 +68,7 @@ def test_the_same_observer_twice_is_said_and_gains_nothing(made: MeasuredWorld) 
     assert twice.bits.value == pytest.approx(alone.bits.value, abs=0.01)
 
 
+@pytest.mark.whole
 def test_a_constant_column_is_said(made: MeasuredWorld) -> None:
     one = made.observers[0]
     found = learn(made, [one, like(one, np.ones(len(one)), "one side")])

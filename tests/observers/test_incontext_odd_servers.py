@@ -241,6 +241,7 @@ def test_a_server_that_does_what_it_says_raises_no_suspicion(server: Server) -> 
     assert study(server) == []
 
 
+@pytest.mark.whole
 def test_a_fingerprint_that_changes_is_told(server: Server) -> None:
     def change(own: Server, reply: dict[str, Any]) -> None:
         reply["system_fingerprint"] = "fp_1" if len(own.requests) < 20 else "fp_2"

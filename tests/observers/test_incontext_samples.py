@@ -65,6 +65,7 @@ def test_samples_are_drawn_anew_for_each_prompt_and_each_time(
     assert np.array_equal(same.evidence()[0], first.evidence()[0])
 
 
+@pytest.mark.whole
 def test_the_flip_rate_of_a_coin_is_that_of_a_coin(server: Server) -> None:
     server.behave = drawing_by_seed
     found = imi.fewshot(

@@ -63,6 +63,7 @@ def test_a_strip_s_bars_hold_every_image() -> None:
     assert histogram(np.float32([2, 2]), []).count("<line") == 1
 
 
+@pytest.mark.whole
 def test_the_verb(built: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["report", str(built), "--out", str(out), "--json"])

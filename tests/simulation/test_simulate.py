@@ -53,6 +53,7 @@ def release() -> SimulatedRelease:
 # ---------------------------------------------------------------------------- the design
 
 
+@pytest.mark.whole
 def test_full_size_of_the_real_design() -> None:
     plan = design(SimulationParameters(), seed=0)
     assert len(plan.tasks) == 23

