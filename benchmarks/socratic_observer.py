@@ -37,7 +37,8 @@ import torch
 from PIL import Image
 
 from imi_bench.fewshot.means import two_way_mean
-from imi_bench.observers.incontext.observer import InContext, order_table
+from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.orders import order_table
 from imi_bench.observers.incontext.pools import set_aside
 from imi_bench.observers.incontext.prompt import OPTIONS, QUESTION, Prompt, Shown, square
 from imi_bench.observers.incontext.scoring import Scored

@@ -24,7 +24,8 @@ from imi_bench.beside import Beside, Due, beside
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, MissingExtraError
-from imi_bench.measure.learned import Learned, learn
+from imi_bench.measure.learned import learn
+from imi_bench.measure.result import Learned
 from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal

@@ -202,6 +202,41 @@ def place(path: Path, node: ast.expr | ast.stmt) -> str:
     return f"{path.relative_to(PACKAGE)}:{node.lineno}"
 
 
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's own code; signature and docstring do not count."""
+    body = function.body
+    if ast.get_docstring(function) is not None and len(body) > 1:
+        body = body[1:]
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def test_functions_and_files_can_be_read_at_a_glance() -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = [
+        f"{place(path, node)} {node.name}: {lines_of(node)} lines"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, functions) and lines_of(node) > 60
+    ]
+    assert long == []
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert [f"{p.relative_to(PACKAGE)}: {n} lines" for p, n in sizes.items() if n > 500] == []
+
+
+def test_many_arguments_are_named() -> None:
+    """Eight or more by place tell nobody which is which; `struct.pack` has no names."""
+    unnamed = [
+        f"{place(path, node)} {ast.unparse(node.func)}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and len(node.args) >= 8
+        and not all(isinstance(one, ast.Tuple | ast.Starred) for one in node.args)
+        and ast.unparse(node.func) != "struct.pack"
+    ]
+    assert unnamed == []
+
+
 def is_truth(node: ast.expr) -> bool:
     called = isinstance(node, ast.Call) and ast.unparse(node.func) in ("bool", "any", "all")
     negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)

@@ -14,7 +14,7 @@ from imi_bench.stats.estimate import bracketed
 from imi_bench.text import printable
 
 if TYPE_CHECKING:
-    from imi_bench.measure.learned import Learned
+    from imi_bench.measure.result import Learned
 
 
 def register(app: typer.Typer) -> None:

@@ -15,7 +15,7 @@ from imi_bench.fewshot.contamination import Contamination, on_clean
 from imi_bench.fewshot.gain import gain, sentences
 from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.fewshot.suspicions import suspicions
-from imi_bench.observers.incontext.observer import right_by
+from imi_bench.observers.incontext.orders import right_by
 from imi_bench.observers.incontext.shots import ABLATIONS
 from imi_bench.plots import new_axes
 from imi_bench.results import Brief, Result

@@ -33,7 +33,8 @@ from imi_bench.fewshot.loading import (
 from imi_bench.fewshot.means import draws_of, over_draws, two_way_mean
 from imi_bench.fewshot.record import claim, write
 from imi_bench.observers.incontext.ledger import Ledger
-from imi_bench.observers.incontext.observer import BothOrders, InContext, order_table
+from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.orders import BothOrders, order_table
 from imi_bench.observers.incontext.pools import Group, Near, ShotsFrom
 from imi_bench.observers.protocol import Encoder
 from imi_bench.release.study_files import AnswersLike, read_answers

@@ -3,253 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from imi_bench.arguments import checked
 from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.measure.account import learned_record, learned_result, yardsticks
 from imi_bench.measure.boosting import BOOSTED_FROM
 from imi_bench.measure.curves import Curves, learning_curves
 from imi_bench.measure.doubts import doubts
 from imi_bench.measure.features import encoded, set_features
 from imi_bench.measure.guards import check_same_trials, check_shown
-from imi_bench.measure.head import Shrinkage, fit_head
-from imi_bench.measure.intervals import error_by_noise, weight_intervals
+from imi_bench.measure.head import Shrinkage
+from imi_bench.measure.intervals import weight_intervals
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import (
-    EQUAL,
     OutOfFold,
-    base_rates,
-    best_single,
     fit_stacked,
     grid_for,
     out_of_fold,
 )
+from imi_bench.measure.result import Learned
 from imi_bench.measure.table import Covariates, Table, make_table
-from imi_bench.measure.transfer import WHOLE, Transferred, scored, transfer
+from imi_bench.measure.transfer import scored
 from imi_bench.observers.catalogue import load_observer
-from imi_bench.observers.learned import FILE
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint
-from imi_bench.plots import Interval, forest
-from imi_bench.provenance import atomic_path, plain, sha256_json, write_json
+from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.replay.run import Run
-from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.intervals import estimate, gap
-from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
 from imi_bench.tables.fitted_on import FittedOn
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from imi_bench.simulation.truth import Known, WorldTruth
-
-__all__ = ["HeadKind", "Learned", "learn"]
+__all__ = ["HeadKind", "learn"]
 
 HeadKind = Literal["observer", "measure"]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Learned(Result):
-    """A measure learnt from people; every score is of people it never saw.
-
-    Attributes
-    ----------
-    name : str
-    head : str
-        ``observer`` (blind) or ``measure`` (told each trial's mode and difficulty). Their scores
-        do not compare: the zero of the second is the base rate.
-    by : str
-        What a fold holds out: ``unit`` or ``network``.
-    observers : tuple of str
-    bits : Estimate
-        Bits an answer above chance, out of fold.
-    best_single : mapping
-        ``observer``: the one chosen most often; ``bits``: Estimate of the single observers that
-        the training folds chose.
-    difference : Estimate
-        Learned less best single (observer head), or less the base rate (measure head).
-    against_equal : Estimate
-        Learned less equal weights.
-    ece : Estimate
-        Expected calibration error of the out-of-fold predictions.
-    ece_by_noise : Estimate
-        What that error would be of perfectly calibrated predictions of these answers: its mean,
-        and the range of `level` of cases.
-    singles : mapping of str to float
-        Each observer alone, calibrated out of fold: for the table, never for a choice.
-    base_rate : float
-        Bits of the base rate of mode and difficulty, out of fold.
-    ceiling, share_of_ceiling : Estimate
-        Bits that people predict of one another, and `bits` as a share of them.
-    weights : mapping of str to Estimate
-        Of the final fit, intervals by bootstrap over units.
-    predictions : DataFrame
-        One row a trial, out of fold.
-    conditions : DataFrame
-        Mean bits by mode and difficulty.
-    log : list
-        Of each fold: shares of the shrinkages in the inner folds, and bits of each.
-    curves : Curves, optional
-        Learning curves over units and answers a unit, and what to collect next.
-    record : dict
-        What ``learned.json`` holds.
-    simulated : bool
-    notes : tuple of str
-        What was left out, filled in or shared.
-    """
-
-    name: str
-    head: str
-    by: str
-    observers: tuple[str, ...]
-    bits: Estimate
-    best_single: Mapping[str, Any]
-    difference: Estimate
-    against_equal: Estimate
-    ece: Estimate
-    ece_by_noise: Estimate
-    singles: Mapping[str, float]
-    base_rate: float
-    ceiling: Estimate
-    share_of_ceiling: Estimate
-    weights: Mapping[str, Estimate]
-    predictions: pd.DataFrame
-    conditions: pd.DataFrame
-    log: list[dict[str, Any]]
-    record: dict[str, Any]
-    simulated: bool
-    curves: Curves | None = None
-    notes: tuple[str, ...] = ()
-
-    shown_columns = ("part", "bits", "low", "high", "weight", "weight low", "weight high")
-
-    @property
-    def title(self) -> str:
-        """What was learnt, on how much, and what it gains."""
-        made_up = "simulated " if self.simulated else ""
-        zero = "best single observer" if self.head == "observer" else "base rate"
-        return (
-            f"Learned measure '{self.name}' ({self.head} head), out of fold by {self.by}: "
-            f"{self.bits} bits an answer of {self.bits.n} {made_up}answers; "
-            f"{self.difference} above the {zero}"
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a part: the whole, its zero points, each observer with its weight."""
-        single = self.best_single["bits"]
-        rows: list[dict[str, Any]] = [
-            {
-                "part": "learned",
-                "bits": self.bits.value,
-                "low": self.bits.low,
-                "high": self.bits.high,
-            },
-            {
-                "part": "best single (chosen in training folds)",
-                "bits": single.value,
-                "low": single.low,
-                "high": single.high,
-            },
-            {"part": "equal weights", "bits": self.bits.value - self.against_equal.value},
-            {"part": "base rate of mode and difficulty", "bits": self.base_rate},
-        ]
-        for name in self.observers:
-            weight = self.weights[name]
-            rows.append(
-                {
-                    "part": name,
-                    "bits": self.singles[name],
-                    "weight": weight.value,
-                    "weight low": weight.low,
-                    "weight high": weight.high,
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the bits of the parts and of the whole."""
-        frame = self.to_frame()
-        parts = [
-            Interval(str(r["part"]), r["bits"], r["low"], r["high"]) for _, r in frame.iterrows()
-        ]
-        return forest(
-            parts, xlabel="bits an answer above chance, out of fold", title=self.title, ax=ax
-        )
-
-    def transfer(
-        self,
-        decisions: Sequence[DecisionsLike],
-        study: AnswersLike,
-        *,
-        trials: Trials | str | Path | None = None,
-        covariates: Covariates = None,
-        level: float = 0.95,
-    ) -> Transferred:
-        """Score the fit to all units on people of another study: a new network, a new world.
-
-        Parameters
-        ----------
-        decisions : sequence
-            Runs of the same observers; matched by name.
-        study : Study, or what `imi_bench.release.study_files.read_answers` takes
-        trials, covariates
-            As in `learn`; needed where features of the sets, or covariates, were.
-        level : float
-
-        Raises
-        ------
-        LeakageError
-            Units, or pictures (with `trials`), of the fit.
-        NotComparableError
-            Other observers, or other covariates.
-        """
-        return transfer(self, decisions, study, trials=trials, covariates=covariates, level=level)
-
-    def share_of_bayes(self, truth: WorldTruth, *, known: Known = "covariates") -> float:
-        """`bits` as a share of the best score anyone can reach in a made-up world."""
-        return self.bits.value / truth.bayes(known=known)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; the predictions go to a file of their own (`write`)."""
-        skipped = ("predictions", "record", "curves")
-        record: dict[str, Any] = plain(
-            {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in skipped}
-        )
-        record["conditions"] = plain(self.conditions.to_dict("list"))
-        record["curves"] = None if self.curves is None else plain(self.curves.to_json())
-        return record
-
-    def write(self, folder: str | Path) -> Path:
-        """Write ``learned.json``, ``predictions.parquet``, ``scores.json`` and ``learned.html``.
-
-        Returns
-        -------
-        Path
-            The folder, which ``--observer`` takes.
-        """
-        from imi_bench.measure.page import page
-
-        out = Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_path(out / "predictions.parquet") as temporary:
-            self.predictions.to_parquet(temporary, index=False)
-        write_json(out / "scores.json", self.to_json())
-        with atomic_path(out / "learned.html") as temporary:
-            temporary.write_text(page(self), "utf-8")
-        write_json(out / FILE, self.record)
-        return out
 
 
 @checked
@@ -333,13 +129,86 @@ def learn(
     >>> learn(runs, people, n_folds=3, n_boot=0).head
     'observer'
     """
+    study = read_answers(study)
+    runs = [DecisionVariables.read(one) for one in decisions]
+    table, seer = _table(
+        decisions,
+        runs,
+        study,
+        head=head,
+        name=name,
+        trials=trials,
+        features_from=features_from,
+        covariates=covariates,
+        drop_shared=drop_shared,
+        linear=linear,
+    )
+    names = [one.observer for one in runs]
+    fit = _fitted(
+        table,
+        names,
+        by=by,
+        head=head,
+        baseline=_places(baseline, names),
+        n_folds=n_folds,
+        drop_shared=drop_shared,
+        linear=linear,
+        seed=seed,
+        n_boot=n_boot,
+        curves=curves,
+        boosting=boosting,
+        level=level,
+    )
+    told = fit.told
+    said: dict[str, Any] = {"name": name, "head": head, "by": by, "table": table, "told": told}
+    record = learned_record(
+        **said,
+        abouts=[_about(one) for one in decisions],
+        seer=seer,
+        final=fit.final,
+        study=study,
+        seed=seed,
+    )
+    own = FittedOn.of(record)
+    inherited = [one.fitted_on for one in runs if one.fitted_on is not None]
+    if own is not None:
+        record["fitted_on"] = own.joined(inherited).to_json()
+    record["yardsticks"] = plain(yardsticks(table, _places(baseline, names)))
+    found = learned_result(
+        **said,
+        names=names,
+        scored=scored(table, runs[0], study, told, seed=seed),
+        weights=fit.weights,
+        record=record,
+        study=study,
+        fold=fit.fold,
+        level=level,
+    )
+    singles = {"the learned measure": found.bits.value, **found.singles}
+    doubtful = doubts(
+        table, names, bits=singles, ceiling=found.ceiling, baseline=_places(baseline, names)
+    )
+    return replace(found, curves=fit.curves, notes=(*doubtful, *found.notes))
+
+
+def _table(
+    decisions: Sequence[DecisionsLike],
+    runs: list[DecisionVariables],
+    study: Study,
+    *,
+    head: str,
+    name: str,
+    trials: Trials | str | Path | None,
+    features_from: str | Observer | None,
+    covariates: Covariates,
+    drop_shared: bool,
+    linear: bool,
+) -> tuple[Table, dict[str, str] | None]:
+    """What is learnt from, and who saw the features of the sets; or why nothing can be learnt."""
     if head not in ("observer", "measure"):
         raise UnknownNameError.among(head, ["observer", "measure"], kind="head")
-    abouts = [_about(one) for one in decisions]
     records = [_record_of(one) for one in decisions]
     check_same_trials(records)
-    runs = [DecisionVariables.read(one) for one in decisions]
-    study = read_answers(study)
     if name in [one.observer for one in runs]:
         raise InputError("a measure with the name of one of its parts", found=name)
     if drop_shared and trials is None:
@@ -354,9 +223,38 @@ def learn(
         table = replace(
             table, rows=replace(table.rows, features=np.empty((len(table.index), 0))), features=()
         )
+    return table, seer
+
+
+class _Fit(NamedTuple):
+    """The fits of the folds and of all units, and what is drawn from them."""
+
+    fold: Ints
+    told: OutOfFold
+    final: Mixture
+    weights: Mapping[str, Estimate]
+    curves: Curves | None
+
+
+def _fitted(
+    table: Table,
+    names: list[str],
+    *,
+    by: FoldsBy,
+    head: str,
+    baseline: list[int] | None,
+    n_folds: int | None,
+    drop_shared: bool,
+    linear: bool,
+    seed: int,
+    n_boot: int,
+    curves: int,
+    boosting: bool | None,
+    level: float,
+) -> _Fit:
+    """Fit to all but each fold, then to all; intervals of weights and curves beside them."""
     folds = assign_folds(table.index, by=by, n_folds=n_folds, seed=seed)
     fold = np.array([folds[c] for c in clusters_of(table.index, by=by)], dtype=np.int64)
-    names = [one.observer for one in runs]
     grid = grid_for(head, features=bool(table.features))
     boosted = _boosting(boosting, head, table)
     options: dict[str, Any] = {"linear": linear, "intercept": head == "measure"}
@@ -366,7 +264,7 @@ def learn(
         cells=table.cells,
         fold=fold,
         grid=grid,
-        baseline=_places(baseline, names),
+        baseline=baseline,
         seed=seed,
         shared=table.shared if drop_shared else None,
         boosting=boosted,
@@ -396,32 +294,7 @@ def learn(
             shared=table.shared if drop_shared else None,
             **options,
         )
-    found_scores = scored(table, runs[0], study, told, seed=seed)
-    record = _record(
-        name=name,
-        head=head,
-        by=by,
-        table=table,
-        abouts=abouts,
-        seer=seer,
-        told=told,
-        final=final.mixture,
-        study=study,
-        seed=seed,
-    )
-    own = FittedOn.of(record)
-    inherited = [one.fitted_on for one in runs if one.fitted_on is not None]
-    if own is not None:
-        record["fitted_on"] = own.joined(inherited).to_json()
-    record["yardsticks"] = plain(_yardsticks(table, _places(baseline, names)))
-    found = _result(
-        name, head, by, names, table, told, found_scores, weights, record, study, fold, level
-    )
-    singles = {"the learned measure": found.bits.value, **found.singles}
-    doubtful = doubts(
-        table, names, bits=singles, ceiling=found.ceiling, baseline=_places(baseline, names)
-    )
-    return replace(found, curves=curved, notes=(*doubtful, *found.notes))
+    return _Fit(fold, told, final.mixture, weights, curved)
 
 
 def _boosting(wanted: bool | None, head: str, table: Table) -> bool:
@@ -480,178 +353,3 @@ def _seer(
         used = np.arange(len(trials.images))
     found = set_features(encoded(observer, trials), blind)
     return {"name": observer.name, "fingerprint": fingerprint(observer)}, found
-
-
-def _result(
-    name: str,
-    head: str,
-    by: str,
-    names: list[str],
-    table: Table,
-    told: OutOfFold,
-    scored: Mapping[str, Mapping[str, Jackknife]],
-    weights: Mapping[str, Estimate],
-    record: dict[str, Any],
-    study: Study,
-    fold: Ints,
-    level: float,
-) -> Learned:
-    facts: dict[str, Any] = {
-        "n": int(table.rows.answers.sum()),
-        "clusters": len(set(table.index.unit_id)),
-        "level": level,
-    }
-    bits = {part: scored[part]["bits"] for part in WHOLE}
-    zero = "single" if head == "observer" else "base"
-    chosen = pd.Series([names[one["single"][0]] for one in told.log]).mode()[0]
-    frame = _predictions(table, told, fold)
-    result = Learned(
-        name=name,
-        head=head,
-        by=by,
-        observers=tuple(names),
-        bits=estimate(bits["learned"], **facts),
-        best_single={"observer": str(chosen), "bits": estimate(bits["single"], **facts)},
-        difference=gap(bits["learned"], bits[zero], **facts).estimate,
-        against_equal=gap(bits["learned"], bits["equal"], **facts).estimate,
-        ece=estimate(scored["learned"]["ece"], **facts),
-        ece_by_noise=error_by_noise(told.learned, table, level=level, seed=record["seed"]),
-        singles={n: _bits(table, told.singles[:, j]) for j, n in enumerate(names)},
-        base_rate=bits["base"].value,
-        ceiling=estimate(scored["learned"]["left_out_bits"], **facts),
-        share_of_ceiling=estimate(scored["learned"]["share_of_ceiling"], **facts),
-        weights=weights,
-        predictions=frame,
-        conditions=_conditions(frame),
-        log=[{**one, "single": names[one["single"][0]]} for one in told.log],
-        record=record,
-        simulated=study.responses.simulated,
-        notes=_notes(table, told),
-    )
-    scores = {"bits": result.bits, "difference": result.difference, "ece": result.ece}
-    record["scores"] = plain({k: v.to_json() for k, v in scores.items()})
-    record["sha256"] = sha256_json(record)
-    return result
-
-
-def _bits(table: Table, p: Floats) -> float:
-    k, n = table.rows.successes, table.rows.answers
-    return float(1 + (k @ np.log2(p) + (n - k) @ np.log2(1 - p)) / n.sum())
-
-
-def _predictions(table: Table, told: OutOfFold, fold: Ints) -> pd.DataFrame:
-    index = table.index
-    return pd.DataFrame(
-        {
-            "trial_id": index.trial_id,
-            "unit_id": index.unit_id,
-            "network": index.network,
-            "mode": index.mode,
-            "difficulty": index.difficulty,
-            "fold": fold,
-            "answers": table.rows.answers,
-            "correct": table.rows.successes,
-            **{f"p_{part}": getattr(told, part) for part in WHOLE},
-        }
-    )
-
-
-def _conditions(frame: pd.DataFrame) -> pd.DataFrame:
-    answers = frame["answers"]
-    told = {}
-    for part in WHOLE:
-        p = frame[f"p_{part}"]
-        miss = answers - frame["correct"]
-        told[part] = frame["correct"] * np.log2(p) + miss * np.log2(1 - p)
-    sums = (
-        pd.DataFrame({**told, "answers": answers})
-        .groupby([frame["mode"], frame["difficulty"]])
-        .sum()
-    )
-    for part in WHOLE:
-        sums[part] = 1 + sums[part] / sums["answers"]
-    return sums.reset_index()
-
-
-def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
-    notes: list[str] = []
-    if table.silent:
-        notes.append(f"{table.silent} trials on which an observer gave no answer: it says nothing")
-    if table.out_of_scale:
-        notes.append(f"{table.out_of_scale} decision variables out of scale: they say nothing")
-    if table.left_out:
-        notes.append(f"{table.left_out} trials with answers that not every observer was shown")
-    boosted = sum(bool(one["boosted"]) for one in told.log)
-    if boosted:
-        notes.append(
-            f"gradient boosting predicts {boosted} of {len(told.log)} folds: it is scored, "
-            "learned.json holds the linear head"
-        )
-    if table.pictures is None:
-        notes.append("trials without pictures: whether folds share pictures is not known")
-        return tuple(notes)
-    dropped = sum(int(one["dropped"]) for one in told.log)
-    if dropped:
-        notes.append(f"{dropped} training trials dropped for pictures shared with their test fold")
-        return tuple(notes)
-    shared = sum(
-        int((table.shared(told.fold == k) & (told.fold != k)).any()) for k in range(len(told.log))
-    )
-    if shared:
-        notes.append(f"{shared} of {len(told.log)} folds share pictures with their training units")
-    return tuple(notes)
-
-
-def _yardsticks(table: Table, baseline: list[int] | None) -> dict[str, Any]:
-    """What the fit to all units is compared with on other studies."""
-    rows, units = table.rows, table.index.unit_id
-    everyone = range(rows.evidence.shape[1])
-    single = best_single(rows, units, everyone if baseline is None else baseline)
-    equal = fit_head(rows.columns(list(everyone)), shrinkage=EQUAL)
-    cells = table.cells
-    rates = base_rates(rows.successes, rows.answers, cells, np.ones(len(cells), dtype=bool))
-    return {
-        "single": {"column": (single.columns or (0,))[0], "head": vars(single.head)},
-        "equal": vars(equal),
-        "base": dict(zip(cells.tolist(), rates.tolist(), strict=True)),
-    }
-
-
-def _record(
-    name: str,
-    head: str,
-    by: str,
-    table: Table,
-    abouts: list[dict[str, str]],
-    seer: dict[str, str] | None,
-    told: OutOfFold,
-    final: Mixture,
-    study: Study,
-    seed: int,
-) -> dict[str, Any]:
-    images: set[str] = set().union(*table.pictures) if table.pictures is not None else set()
-    return plain(
-        {
-            "format": 2,
-            "name": name,
-            "head": head,
-            "by": by,
-            "seed": seed,
-            "columns": abouts,
-            "features": list(table.features),
-            "features_from": seer,
-            "covariates": list(table.covariates),
-            "final": final.to_json(),
-            "folds": [
-                one.head.to_json() if isinstance(one.head, Mixture) else {"boosted": True}
-                for one in told.fits
-            ],
-            "fitted_on": FittedOn(
-                study=study.hash,
-                units=frozenset(table.index.unit_id.tolist()),
-                networks=frozenset(table.index.network.tolist()),
-                images=frozenset(one[:16] for one in images),
-            ).to_json(),
-            "simulated": study.responses.simulated,
-        }
-    )

@@ -272,13 +272,7 @@ def out_of_fold(
     log: list[dict[str, Any]] = []
     for held in range(fold.max() + 1):
         test = fold == held
-        train = ~test if shared is None else ~test & ~shared(test)
-        if not train.any():
-            raise NotEnoughDataError(
-                "no trial is left to learn from",
-                where=f"fold {held}",
-                found="every other trial shares pictures with it",
-            )
+        train = _training(test, shared, held=held)
         some, other, seen = rows.take(train), rows.take(test), units[train]
         stacked = fit_stacked(
             some, seen, grid, seed=seed, linear=linear, intercept=intercept, boosting=boosting
@@ -327,6 +321,18 @@ def out_of_fold(
         fits=tuple(fits),
         log=log,
     )
+
+
+def _training(test: Bools, shared: Callable[[Bools], Bools] | None, *, held: int) -> Bools:
+    """The rows that a fold is learnt from."""
+    train = ~test if shared is None else ~test & ~shared(test)
+    if not train.any():
+        raise NotEnoughDataError(
+            "no trial is left to learn from",
+            where=f"fold {held}",
+            found="every other trial shares pictures with it",
+        )
+    return train
 
 
 def fold_of(clusters: Strings, n_folds: int, *, seed: int) -> Ints:

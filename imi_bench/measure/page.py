@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from imi_bench.measure.learned import Learned
+    from imi_bench.measure.result import Learned
 
 __all__ = ["page"]
 

@@ -29,7 +29,7 @@ from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
 from imi_bench.tables.fitted_on import FittedOn
 
 if TYPE_CHECKING:
-    from imi_bench.measure.learned import Learned
+    from imi_bench.measure.result import Learned
 
 __all__ = ["WHOLE", "Predicted", "Transferred", "scored", "transfer"]
 

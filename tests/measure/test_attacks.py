@@ -13,7 +13,7 @@ from support.measured_world import MeasuredWorld, measured_world
 import imi_bench as imi
 from imi_bench.errors import InputError, LeakageError, NotComparableError, NotEnoughDataError
 from imi_bench.measure.guards import check_function, check_networks, check_same_trials
-from imi_bench.measure.learned import Learned
+from imi_bench.measure.result import Learned
 from imi_bench.provenance import sha256_json
 from imi_bench.tables import DecisionVariables, Study
 from imi_bench.tables.fitted_on import FittedOn

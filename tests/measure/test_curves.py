@@ -12,7 +12,7 @@ from support.measured_world import MeasuredWorld, measured_world
 import imi_bench as imi
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.measure.head import HeadRows
-from imi_bench.measure.learned import Learned
+from imi_bench.measure.result import Learned
 from imi_bench.tables import DecisionVariables, Study, TrialIndex
 
 

@@ -12,8 +12,8 @@ from support.measured_world import MeasuredWorld, measured_world, shuffled
 
 import imi_bench as imi
 from imi_bench.errors import InputError, LeakageError, UnknownNameError
-from imi_bench.measure.learned import Learned
 from imi_bench.measure.nested import best_single
+from imi_bench.measure.result import Learned
 from imi_bench.measure.table import make_table
 from imi_bench.observers.learned import LearnedObserver
 from imi_bench.tables import Study

@@ -21,7 +21,8 @@ from imi_bench.errors import InputError, LeakageError, NotEnoughDataError, Unkno
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.incontext.chat import Chat
 from imi_bench.observers.incontext.ledger import BudgetError, Ledger
-from imi_bench.observers.incontext.observer import InContext, order_table
+from imi_bench.observers.incontext.observer import InContext
+from imi_bench.observers.incontext.orders import order_table
 from imi_bench.observers.incontext.pools import set_aside
 from imi_bench.observers.incontext.prompt import (
     GREY,

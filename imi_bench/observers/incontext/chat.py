@@ -18,13 +18,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.extras import require
+from imi_bench.observers.incontext.addresses import public_address, split_address
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.scoring import (
@@ -132,7 +132,7 @@ class Chat:
         self.identity: dict[str, Any] = {
             "back end": "chat",
             "model": model,
-            "base_url": _public(self.base_url),
+            "base_url": public_address(self.base_url),
             "evidence": "sampled" if samples else "likelihood",
             "samples": samples,
             "temperature": 1.0 if samples else 0.0,
@@ -166,7 +166,7 @@ class Chat:
     async def _ask_all(self, prompts: Sequence[Prompt], got: Callable[[int, Scored], None]) -> None:
         openai = require("openai", for_="served vision-language models")
         gate = asyncio.Semaphore(self.in_flight)
-        address, query = _split(self.base_url)
+        address, query = split_address(self.base_url)
         client = openai.AsyncOpenAI(
             base_url=address,
             default_query=query,
@@ -233,7 +233,7 @@ class Chat:
                     cause = error.__cause__ or error
                     raise InputError(
                         "no server answers",
-                        where=_public(self.base_url),
+                        where=public_address(self.base_url),
                         found=f"{type(cause).__name__}: {cause}",
                         do="start it, or give another base_url",
                     ) from error
@@ -291,7 +291,7 @@ class Chat:
         if served and not _same_model(served, self.served or self.model):
             raise InputError(
                 "another model answers",
-                where=_public(self.base_url),
+                where=public_address(self.base_url),
                 found=served,
                 wanted=self.served or self.model,
                 do="give its name in place of yours, or add served=NAME if it is the same",
@@ -309,7 +309,7 @@ class Chat:
             if len(reply.choices) < self.samples:
                 raise InputError(
                     "the server gives fewer samples than asked for",
-                    where=f"{_public(self.base_url)}, model {self.model}",
+                    where=f"{public_address(self.base_url)}, model {self.model}",
                     found=len(reply.choices),
                     wanted=self.samples,
                     do="ask for samples=1, or use log-probabilities",
@@ -327,7 +327,7 @@ class Chat:
                 return Scored.none("truncated", text=text, usage=usage)
             raise InputError(
                 "the server gives no log-probabilities",
-                where=f"{_public(self.base_url)}, model {self.model}",
+                where=f"{public_address(self.base_url)}, model {self.model}",
                 do="ask for sampled answers: samples=8",
             )
         # a model may begin with a space, a newline or an invisible character of its own
@@ -344,7 +344,7 @@ class Chat:
             if self.ledger is not None and self.ledger.max_cost is not None:
                 raise InputError(
                     "the server tells no numbers of tokens, so that no budget of money can be kept",
-                    where=f"{_public(self.base_url)}, model {self.model}",
+                    where=f"{public_address(self.base_url)}, model {self.model}",
                     do="use --max-requests in place of --max-cost",
                 )
             return {}
@@ -365,7 +365,7 @@ class Chat:
         if wait > LONGEST_WAIT:
             raise InputError(
                 "the server asks to wait long",
-                where=f"{_public(self.base_url)}, model {self.model}",
+                where=f"{public_address(self.base_url)}, model {self.model}",
                 found=f"retry-after {stated} s",
                 wanted=f"at most {LONGEST_WAIT:g} s",
                 do="run again later: answers so far are kept",
@@ -378,7 +378,7 @@ class Chat:
             error.status_code,
             _without_key(" ".join(str(error.message).split()))[:300],
         )
-        where = f"{_public(self.base_url)}, model {self.model}"
+        where = f"{public_address(self.base_url)}, model {self.model}"
         if status in _FATAL:
             what, do = _FATAL[status]
             raise InputError(what, where=where, found=f"status {status}", do=do) from error
@@ -484,19 +484,3 @@ def data_url(image: Pixels) -> str:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _split(url: str) -> tuple[str, dict[str, str]]:
-    """An address and its query, which belongs behind the path of each request."""
-    parts = urlsplit(url)
-    plain = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-    return plain, dict(parse_qsl(parts.query))
-
-
-def _public(url: str) -> str:
-    """An address without credentials or query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    port = f":{parts.port}" if parts.port else ""
-    return urlunsplit((parts.scheme, f"{host}{port}", parts.path.rstrip("/"), "", ""))
