@@ -6,16 +6,16 @@
    enumerations. The folder of ``--weights`` and the caches are looked into before anything is
    downloaded.
 4. For a network without one: NAME.safetensors in the folder of ``--weights``; the file of its card
-   in torch's folder of checkpoints; what the library's own registry names, as safetensors.
+   in torch's folder of checkpoints; what the library's own registry names, on the Hub or at an
+   address of its own.
 
 Whatever is opened is safetensors, or a torch file of tensors alone
-(`imi_bench.vision.tensor_files`). The libraries' own downloads, some of which unpickle what they
-get, are not used.
+(`imi_bench.vision.tensor_files`). The libraries' own readers, some of which unpickle what they
+get, are not used. What a registry names without a revision or a checksum is recorded as unpinned.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,16 @@ from imi_bench.extras import require
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, sha256_file
 from imi_bench.vision.card import NetworkCard
-from imi_bench.vision.library_weights import LibraryWeights
+from imi_bench.vision.library_weights import LibraryWeights, digits_of
 from imi_bench.vision.tensor_files import check_file, read_tensors
-from imi_bench.vision.weight_files import WeightFile, file_name, stored_file, weights_cache
+from imi_bench.vision.weight_files import (
+    TENSOR_FILES,
+    RegistryFile,
+    WeightFile,
+    file_name,
+    stored_file,
+    weights_cache,
+)
 from imi_bench.vision.weight_sources import WeightSource, find_weights
 
 __all__ = ["ChosenWeights", "as_safetensors", "choose_weights", "registry_source"]
@@ -171,12 +178,12 @@ def as_safetensors(path: Path, *, key: str | None = None) -> Path:
 
 
 def registry_source(card: NetworkCard) -> WeightSource | None:
-    """Where the library's own registry keeps an architecture's weights as safetensors.
+    """Where the library's own registry keeps an architecture's weights.
 
     Returns
     -------
     WeightFile, LibraryWeights or None
-        None: the registry names none, or keeps them as something else.
+        None: the registry names none, or keeps them as something else than tensors.
 
     Raises
     ------
@@ -205,12 +212,22 @@ def timm_config(card: NetworkCard) -> Any:
         raise UnknownNameError.among(tag, tags, kind=f"tag of '{base}'") from None
 
 
-def _of_timm(card: NetworkCard) -> WeightFile | None:
+def _of_timm(card: NetworkCard) -> WeightSource | None:
     own = timm_config(card)
-    file = own.hf_hub_filename or "model.safetensors"
-    if not own.hf_hub_id or not file.endswith(".safetensors"):
+    if own.hf_hub_id:
+        file = own.hf_hub_filename or "model.safetensors"
+        return _on_hub(own.hf_hub_id, file, library="timm", licence=own.license)
+    if not own.url or not own.url.endswith((".pth", ".pth.tar", ".pt")):
         return None
-    return _on_hub(own.hf_hub_id, file, library="timm", licence=own.license)
+    digits = digits_of(own.url)
+    return LibraryWeights(
+        source=f"timm:{own.architecture}" + (f".{own.tag}" if own.tag else ""),
+        sha256_begins=digits,
+        key="encoder" if "ijepa" in own.url else None,  # beside a predictor and a teacher
+        licence=own.license or "unknown",
+        evidence="timm's registry",
+        unpinned_because=None if digits else "its address bears no checksum",
+    )
 
 
 def _of_open_clip(card: NetworkCard) -> WeightFile | None:
@@ -225,14 +242,17 @@ def _of_open_clip(card: NetworkCard) -> WeightFile | None:
     if card.weights.tag is not None and card.weights.tag not in known:
         raise UnknownNameError.among(card.weights.tag, known, kind=f"tag of '{card.architecture}'")
     tag = open_clip.get_pretrained_cfg(card.architecture, card.weights.tag) if known else {}
-    repo = str(tag.get("hf_hub", "")).rstrip("/")
-    if repo.count("/") != 1:
+    owner, _, rest = str(tag.get("hf_hub", "")).partition("/")
+    repo, _, file = rest.partition("/")
+    if not repo:
         return None
-    return _on_hub(repo, "open_clip_model.safetensors", library="open_clip")
+    return _on_hub(f"{owner}/{repo}", file or "open_clip_model.safetensors", library="open_clip")
 
 
-def _on_hub(repo: str, file: str, *, library: str, licence: str | None = None) -> WeightFile:
-    return WeightFile(
+def _on_hub(repo: str, file: str, *, library: str, licence: str | None = None) -> WeightFile | None:
+    if not file.endswith(TENSOR_FILES):
+        return None
+    return RegistryFile(
         repo=repo,
         file=file,
         licence=licence or "unknown",
@@ -253,12 +273,12 @@ def _of_torchvision(card: NetworkCard) -> LibraryWeights | None:
         raise UnknownNameError.among(
             tag, list(members.__members__), kind=f"tag of '{card.architecture}'"
         )
-    digits = re.search(r"[-_]([0-9a-f]{8,64})\.pth$", members[tag].url)
+    digits = digits_of(members[tag].url)
     if digits is None:
         return None
     return LibraryWeights(
         source=f"torchvision:{members.__name__}.{members[tag].name}",
-        sha256_begins=digits[1],
+        sha256_begins=digits,
         licence="unknown",
         evidence="torchvision's registry",
     )

@@ -73,6 +73,22 @@ class WeightFile(BaseModel):
         }
 
 
+TENSOR_FILES = (".safetensors", ".bin", ".pth", ".pt")
+"""Endings of files that may hold tensors alone."""
+
+
+class RegistryFile(WeightFile):
+    """The same from a library's registry, whose file may be one that torch wrote.
+
+    Attributes
+    ----------
+    repo, file, revision, sha256, licence, evidence, unpinned_because
+        As `WeightFile`; the file is opened by `imi_bench.vision.tensor_files` all the same.
+    """
+
+    file: str = Field(pattern=r"^[\w./-]+\.(safetensors|bin|pth|pt)$")
+
+
 def weights_cache() -> Path:
     """Where weights are kept that no other client keeps."""
     root = os.environ.get("IMI_BENCH_CACHE") or platformdirs.user_cache_path("imi-bench")

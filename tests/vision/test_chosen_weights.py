@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from imi_bench.errors import ImiBenchError
 from imi_bench.observers.catalogue import load_observer
+from imi_bench.provenance import sha256_file
 from imi_bench.vision.card import NetworkCard, card, names, resolve
 from imi_bench.vision.chosen_weights import registry_source
 from imi_bench.vision.library_weights import LibraryWeights
@@ -186,7 +188,7 @@ def test_the_papers_networks_have_a_source_of_safetensors_or_a_file(name: str) -
     assert described.weights.file or registry_source(described) is not None
 
 
-def test_the_registries_name_safetensors_for_nearly_all_of_their_weights() -> None:
+def test_every_weight_of_the_registries_has_a_source() -> None:
     import open_clip
     from torchvision import models
 
@@ -194,15 +196,72 @@ def test_the_registries_name_safetensors_for_nearly_all_of_their_weights() -> No
         registry_source(NetworkCard(name="x", source="timm", architecture=one))
         for one in timm.list_pretrained()
     ]
-    assert sum(isinstance(one, WeightFile) for one in of_timm) > 0.98 * len(of_timm) > 1000
+    assert all(isinstance(one, WeightFile | LibraryWeights) for one in of_timm)
     clip = [
         registry_source(resolve(f"open_clip:{one}?pretrained={tag}")[0])
         for one, tag in open_clip.list_pretrained()
     ]
-    assert sum(isinstance(one, WeightFile) for one in clip) > 0.9 * len(clip) > 100
+    assert all(isinstance(one, WeightFile) for one in clip)
+    assert min(len(of_timm), 10 * len(clip)) > 1000
     members = [
         registry_source(resolve(f"torchvision:{one}?pretrained={member.name}")[0])
         for one in models.list_models()
         for member in models.get_model_weights(one)
     ]
     assert all(isinstance(one, LibraryWeights) for one in members)
+    for one in (*of_timm, *clip, *members):
+        assert one is not None
+        assert one.pinned != ("revision" in one.record())
+
+
+def published(
+    folder: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, name: str = "w"
+) -> str:
+    """timm's registry says that a network's weights lie at an address whose name has digits."""
+    torch.save(state, folder / "w.pth")
+    digits = sha256_file(folder / "w.pth")[:8]
+    (folder / "w.pth").rename(folder / f"{name}-{digits}.pth")
+    own = timm.models.get_pretrained_cfg("test_resnet")
+    own = replace(own, hf_hub_id=None, url=(folder / f"{name}-{digits}.pth").as_uri())
+    monkeypatch.setattr(timm.models, "get_pretrained_cfg", lambda *_: own)
+    return digits
+
+
+def test_what_timm_keeps_at_an_address_is_fetched_with_its_checksum(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor]
+) -> None:
+    digits = published(folder, {"state_dict": state, "epoch": 3}, monkeypatch)
+    one, other = (read(NETWORK) for read in READERS)
+    assert one == other
+    assert one[1]["source"] == "timm:test_resnet.r160_in1k"
+    assert "revision" not in one[1]
+    kept = folder / "torch" / "hub" / "checkpoints" / f"w-{digits}.pth"
+    kept.write_bytes(kept.read_bytes() + b"x")
+    for file in (folder / "cache").rglob("test_resnet*.safetensors"):
+        file.unlink()
+    assert "weights are not what their name says" in refused(NETWORK)
+    kept.unlink()
+    (folder / f"w-{digits}.pth").unlink()
+    said = refused(NETWORK)
+    assert "could not be fetched" in said
+    assert "into the folder of --weights as timm-test_resnet.safetensors" in said
+
+
+def test_the_encoder_of_a_file_of_several_networks_is_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor]
+) -> None:
+    """As timm's reader takes it: without the wrapper's prefix."""
+    wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
+    several = {"encoder": wrapped, "predictor": {"a": torch.ones(1)}, "epoch": 3}
+    published(folder, several, monkeypatch, name="ijepa")
+    found = load_network(NETWORK, device="cpu").module.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_more_than_tensors_at_an_address_is_not_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    published(folder, {"a": Harm()}, monkeypatch)
+    assert "weights cannot be read" in refused(NETWORK)
+    assert not Path("harmed").exists()

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from imi_bench.errors import InputError, LeakageError, UnknownNameError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.orders import BothOrders
 from imi_bench.observers.incontext.pools import Near
@@ -405,7 +405,6 @@ def _default_ledger() -> Path:
 
 __all__ = [
     "InContext",
-    "LeakageError",
     "ManyAtOnce",
     "from_name",
 ]
