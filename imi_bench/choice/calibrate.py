@@ -171,6 +171,7 @@ def calibrate(
         simulated=study.responses.simulated,
         largest_evidence=float(np.abs(rows.evidence).max()),
         guarded=robust,
+        unanswered=int((~decisions.answered).sum()),
     )
 
 

@@ -121,6 +121,8 @@ class Calibration(Result):
         and in files written before it was kept.
     guarded : bool
         Decision variables out of scale count as nothing said.
+    unanswered : int
+        Trials on which the observer gave no answer: they say nothing.
 
     Raises
     ------
@@ -150,6 +152,7 @@ class Calibration(Result):
     simulated: bool = False
     largest_evidence: float | None = None
     guarded: bool = False
+    unanswered: int = 0
 
     def __post_init__(self) -> None:
         if (self.parameters is None) == (self.overall is None):
@@ -187,7 +190,8 @@ class Calibration(Result):
     def title(self) -> str:
         """Whose calibration, and how it was made."""
         made_up = " (simulated answers)" if self.simulated else ""
-        return f"Calibration of {self.observer or 'any observer'}: {self.label}{made_up}"
+        lost = f", {self.unanswered} trials without an answer" if self.unanswered else ""
+        return f"Calibration of {self.observer or 'any observer'}: {self.label}{lost}{made_up}"
 
     @property
     def named_fits(self) -> dict[str, PsychometricFit]:
@@ -235,8 +239,9 @@ class Calibration(Result):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the whole calibration, but for whether its answers were made up."""
-        return sha256_json({k: v for k, v in self.to_json().items() if k != "simulated"})
+        """SHA-256 of what predicts: not of whether answers were made up, or lacking."""
+        told = self.to_json()
+        return sha256_json({k: told[k] for k in told.keys() - {"simulated", "unanswered"}})
 
     def predict(
         self, decisions: DecisionVariables, index: TrialIndex, *, fold: int | None = None
@@ -354,6 +359,7 @@ class Calibration(Result):
             "simulated": self.simulated,
             "largest_evidence": self.largest_evidence,
             "guarded": self.guarded,
+            "unanswered": self.unanswered,
         }
 
     @classmethod

@@ -76,7 +76,6 @@ def effects_command(
     networks is tested on as many degrees of freedom as networks allow.
     """
     from imi_bench.effects.study import effects
-    from imi_bench.tables import DecisionVariables
 
     say_which(responses)
     if times:
@@ -95,10 +94,6 @@ def effects_command(
     )
     for line in found.notes:
         note(line)
-    for place in decisions or ():
-        given = DecisionVariables.read(place)
-        if missing := int((~given.answered).sum()):
-            note(f"warning: {given.observer} gave no answer on {missing} of {len(given)} trials")
     if out is not None:
         from imi_bench.report.effects import write_effects
 

@@ -176,7 +176,9 @@ def _ask() -> None:
 
 def _show(found: FewShot, page: Path, *, as_json: bool) -> None:
     if as_json:
-        print_json({"page": page, "points": found.to_frame(), "clean": found.on_clean()})
+        lost = found.unanswered()
+        told = {"simulated": found.simulated, "unanswered": int(lost["trials"].sum())}
+        print_json({"page": page, **told, "points": found.to_frame(), "clean": found.on_clean()})
         return
     clean = found.on_clean().set_index(["observer", "shots", "ablation"])["clean"]
     print_table(

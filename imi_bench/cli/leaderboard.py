@@ -167,12 +167,14 @@ def build_command(
             {
                 "board": board.rules.board,
                 "folder": board.folder,
+                "simulated": table.simulated,
                 "rows": len(table.rows),
                 "not_scored": [folder for folder, _ in table.rejected],
             }
         )
         if not as_json:
-            typer.echo(f"{board.rules.board}: {len(table.rows)} rows in {board.folder}")
+            made_up = " (simulated)" if table.simulated else ""
+            typer.echo(f"{board.rules.board}{made_up}: {len(table.rows)} rows in {board.folder}")
     if as_json:
         print_json({"boards": built})
 
@@ -190,7 +192,8 @@ def add_command(
 
     added = add(submission, board=find(board, boards=boards))
     if as_json:
-        print_json({"folder": added.folder, "sentence": added.sentence})
+        told = {"simulated": added.table.simulated, "coverage": added.row.coverage}
+        print_json({"folder": added.folder, "sentence": added.sentence, **told})
         return
     note(added.sentence)
     typer.echo(added.folder)
@@ -206,6 +209,7 @@ def check_command(
 
     table = check_board(find(board, boards=boards), fresh=fresh)
     if as_json:
-        print_json({"board": table.board, "ok": True})
+        print_json({"board": table.board, "simulated": table.simulated, "ok": True})
         return
-    typer.echo(f"{table.board}: every file is what the evidence gives")
+    made_up = " (simulated)" if table.simulated else ""
+    typer.echo(f"{table.board}{made_up}: every file is what the evidence gives")

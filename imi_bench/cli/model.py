@@ -42,10 +42,14 @@ def register(app: typer.Typer) -> None:
 
 def _load(path: Path, data: Path | None) -> GlmmResult:
     from imi_bench.glmm.saved import load_model
+    from imi_bench.glmm.tables import SIMULATED
 
     result = load_model(path, data=data)
     if not result.converged:
         note(f"warning: not converged: {result.reason}")
+    for remark in result.remarks:
+        if remark == SIMULATED:
+            note(remark)
     return result
 
 

@@ -79,7 +79,6 @@ def calibrate_command(
     from imi_bench.tables import DecisionVariables
 
     given = DecisionVariables.read(decisions)
-    _warn({given.observer: int((~given.answered).sum())}, len(given))
     made = calibrate(
         given,
         say_which(responses),
@@ -98,6 +97,7 @@ def calibrate_command(
         print_json(made)
     else:
         _print_calibration(made)
+        _warn({made.observer: made.unanswered}, len(given))
 
 
 def score_command(

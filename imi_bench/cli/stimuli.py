@@ -180,7 +180,8 @@ def show(
     with atomic_path(out) as temporary:
         shown.show(slice(None), tile=tile).save(temporary)
     if as_json:
-        print_json({"picture": out, "trials": shown.index.trial_id})
+        told = {"simulated": shown.simulated, "trials": shown.index.trial_id}
+        print_json({"picture": out, **told})
         return
     units = len(set(shown.index.unit_id))
     made_up = "SIMULATED " if kept.simulated else ""

@@ -175,7 +175,9 @@ def validate_command(
         for problem in found.problems:
             typer.echo(str(problem))
         if found.coverage is not None:
-            typer.echo(f"valid: {found.trials:,} trials, {100 * found.coverage:.1f}% answered")
+            made_up = ", on a SIMULATED board" if found.simulated else ""
+            share = f"{100 * found.coverage:.1f}% answered"
+            typer.echo(f"valid: {found.trials:,} trials, {share}{made_up}")
     raise typer.Exit(0 if found.valid else 1)
 
 

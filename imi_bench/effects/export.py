@@ -84,7 +84,8 @@ def _answers(effects: Effects) -> pd.DataFrame:
         index=effects.properties.index,
     )
     centred = numbers - numbers.mean()
-    return effects.answers.merge(centred, left_on="network", right_index=True, how="left")
+    found = effects.answers.merge(centred, left_on="network", right_index=True, how="left")
+    return found.assign(simulated=True) if effects.simulated else found
 
 
 def latex_table(effects: Effects) -> str:

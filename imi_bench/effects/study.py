@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -90,6 +90,7 @@ def effects(
     ``effects("responses_main.csv")["parameters"].sentence``
     """
     study = read_answers(answers)
+    machines = [DecisionVariables.read(one) for one in decisions]
     own = None if networks is None else read_table(networks)
     layers = None if columns is None else read_table(columns)
     table, said = _modelled(study, people_table(study, columns=layers), lapse, ordinal)
@@ -107,15 +108,13 @@ def effects(
     return replace(
         people,
         groups=compare_networks(table, seed=seed),
-        observers=tuple(
-            _observer(DecisionVariables.read(one), study, people, own, layers, interest)
-            for one in decisions
-        ),
+        observers=tuple(_observer(one, study, people, own, layers, interest) for one in machines),
         notes=(
             *depths_by_name(table.frame["network"].unique(), columns=layers),
             *([f"not analysed, though its properties were given: {listed}"] if unused else []),
             *said,
             *_lapse_found(people),
+            *_unanswered(machines),
         ),
     )
 
@@ -182,6 +181,16 @@ def _lapse_found(people: Effects) -> list[str]:
         return ["lapse rate estimated: 0, on its boundary"]
     low, high = fit.shape_interval()[0]
     return [f"lapse rate estimated: {fit.lapse:.4f} [{low:.4f}, {high:.4f}]"]
+
+
+def _unanswered(machines: Iterable[DecisionVariables]) -> list[str]:
+    counts = {one.observer: int((~one.answered).sum()) for one in machines}
+    trials = {one.observer: len(one) for one in machines}
+    return [
+        f"{name} gave no answer on {lost} of {trials[name]} trials, which are left out"
+        for name, lost in counts.items()
+        if lost
+    ]
 
 
 def _truth_beside(answers: AnswersLike) -> TrueEffects | None:

@@ -14,7 +14,7 @@ from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.formula import ParsedFormula, parse_formula
 from imi_bench.glmm.groups import grouping_factors
 from imi_bench.glmm.response import read_response
-from imi_bench.glmm.tables import reading_remarks
+from imi_bench.glmm.tables import SIMULATED, made_up, reading_remarks
 
 __all__ = ["build_design"]
 
@@ -100,6 +100,8 @@ def _complete_rows(
     frame = data[list(named)]
     missing = frame.isna()
     remarks = reading_remarks(data, named)
+    if made_up(data):
+        remarks.append(SIMULATED)
     if missing.to_numpy().any():
         lost = missing.any(axis=1)
         counts = ", ".join(f"{column} {count}" for column, count in missing.sum().items() if count)

@@ -14,9 +14,10 @@ import pandas as pd
 from imi_bench.errors import InputError
 from imi_bench.tables.parquet import read_parquet
 
-__all__ = ["MISSING", "read_table", "reading_remarks"]
+__all__ = ["MISSING", "SIMULATED", "made_up", "read_table", "reading_remarks"]
 
 MISSING = ("NA", "")
+SIMULATED = "SIMULATED answers: the table's column 'simulated' says that nobody gave them"
 _SEPARATORS = (",", ";", "\t")
 _REMARKS = "reading_remarks"
 _LONGEST_RECORD = 1_000
@@ -67,6 +68,18 @@ def reading_remarks(table: pd.DataFrame, columns: Collection[str]) -> list[str]:
     if missing:
         remarks.append(f"taken as missing (NA, empty, NaN among numbers): {', '.join(missing)}")
     return remarks + [said for name, said in facts["columns"].items() if name in columns]
+
+
+def made_up(table: pd.DataFrame) -> bool:
+    """Whether the table's own column ``simulated``, as every table of ours has it, says so.
+
+    Examples
+    --------
+    >>> made_up(pd.DataFrame({"correct": [0, 1], "simulated": [True, True]}))
+    True
+    """
+    column = table.get("simulated")
+    return isinstance(column, pd.Series) and column.dtype == bool and bool(column.to_numpy().any())
 
 
 def _read_text(path: Path) -> pd.DataFrame:

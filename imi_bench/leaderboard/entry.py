@@ -41,7 +41,9 @@ class Added:
         place = f"rank {self.row.rank} [{self.row.rank_low}–{self.row.rank_high}] of {ranked}"
         label = " (simulated)" if self.table.simulated else ""
         score = f"{self.table.score_name} {self.row.score} {self.table.unit}"
-        return f"{self.row.name}/{self.row.revision} on {self.table.board}{label}: {place}, {score}"
+        lost = f", {100 * self.row.coverage:.1f}% answered" if self.row.coverage < 1 else ""
+        named = f"{self.row.name}/{self.row.revision} on {self.table.board}{label}"
+        return f"{named}: {place}, {score}{lost}"
 
     @property
     def pull_request(self) -> str:
@@ -75,11 +77,14 @@ class Examined:
     coverage : float or None
         Share of the board's trials that it answers; None if it has problems.
     problems : tuple of Problem
+    simulated : bool
+        The board's answers or images were made up.
     """
 
     trials: int
     coverage: float | None
     problems: tuple[Problem, ...]
+    simulated: bool = False
 
     @property
     def valid(self) -> bool:
@@ -89,7 +94,13 @@ class Examined:
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         problems = [{"file": p.file, "field": p.field, "message": p.message} for p in self.problems]
-        return {"valid": self.valid, "coverage": self.coverage, "problems": problems}
+        return {
+            "valid": self.valid,
+            "trials": self.trials,
+            "coverage": self.coverage,
+            "simulated": self.simulated,
+            "problems": problems,
+        }
 
 
 def examine(path: str | Path, *, board: Board) -> Examined:
@@ -107,11 +118,11 @@ def examine(path: str | Path, *, board: Board) -> Examined:
         raise InputError("no such folder or zip", where=path, wanted="a submission")
     entry, problems = validate(path, board=board)
     if entry is None:
-        return Examined(0, None, tuple(problems))
+        return Examined(0, None, tuple(problems), board.rules.simulated)
     judged = Judge.of(board).judge(path)
     if isinstance(judged, list):
-        return Examined(0, None, tuple(judged))
-    return Examined(len(entry.trials), entry.coverage, ())
+        return Examined(0, None, tuple(judged), board.rules.simulated)
+    return Examined(len(entry.trials), entry.coverage, (), board.rules.simulated)
 
 
 def place(path: Path, *, board: Board) -> Added:

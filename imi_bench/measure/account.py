@@ -126,8 +126,10 @@ def _conditions(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
     notes: list[str] = []
-    if table.silent:
-        notes.append(f"{table.silent} trials on which an observer gave no answer: it says nothing")
+    for name, lost in table.silent.items():
+        notes.append(
+            f"{name} gave no answer on {lost} of {len(table.index)} trials: it says nothing"
+        )
     if table.out_of_scale:
         notes.append(f"{table.out_of_scale} decision variables out of scale: they say nothing")
     if table.left_out:

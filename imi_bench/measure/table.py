@@ -41,8 +41,8 @@ class Table:
     rows : HeadRows
     features, covariates : tuple of str
         Names of their columns.
-    silent : int
-        Trials on which some observer gave no answer; it then says nothing.
+    silent : mapping of str to int
+        Trials on which an observer gave no answer and so says nothing, of each that has such.
     out_of_scale : int
         Decision variables that no scale explains: they say nothing.
     left_out : int
@@ -56,7 +56,7 @@ class Table:
     rows: HeadRows
     features: tuple[str, ...]
     covariates: tuple[str, ...]
-    silent: int
+    silent: Mapping[str, int]
     out_of_scale: int
     left_out: int
     pictures: tuple[frozenset[str], ...] | None
@@ -157,7 +157,11 @@ def make_table(
         rows=HeadRows(evidence, features, columns, hits, counts),
         features=feature_names,
         covariates=column_names,
-        silent=int(np.isnan(told).any(axis=1).sum()),
+        silent={
+            name: int(lost)
+            for name, lost in zip(names, np.isnan(told).sum(axis=0), strict=True)
+            if lost
+        },
         out_of_scale=int(far.sum()),
         left_out=int(wanted.sum() - keep.sum()),
         pictures=_pictures(index, trials),

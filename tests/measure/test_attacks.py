@@ -108,7 +108,8 @@ def test_missing_answers_and_values_out_of_scale_are_counted(made: MeasuredWorld
     status = one.status.copy()
     status[:5] = "refused"
     quiet = replace(one, status=status, decision_variable=np.where(status == "ok", value, np.nan))
-    assert said(learn(made, [quiet, *made.observers[1:]]), "5 trials on which an observer gave no")
+    told = learn(made, [quiet, *made.observers[1:]])
+    assert said(told, f"{one.observer} gave no answer on 5 of")
 
 
 @pytest.mark.whole
