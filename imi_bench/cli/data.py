@@ -17,7 +17,7 @@ from imi_bench.cli.data_shown import (
     show_multiverse,
     show_verified,
 )
-from imi_bench.cli.output import AsJson, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, print_json, print_table
 from imi_bench.documents import read_json
 from imi_bench.errors import CheckFailedError, InputError, UnknownNameError
 
@@ -191,7 +191,11 @@ def multiverse(
         str | None, typer.Option(help="Vary only these rules, separated by commas.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw the first (or --number) number: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(
+            help="Draw the first (or --number) number: .png, .svg or .pdf.",
+            callback=drawable(".png", ".svg", ".pdf"),
+        ),
     ] = None,
     number: Annotated[str | None, typer.Option(help="Which number to draw.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write every universe to this CSV file.")] = None,

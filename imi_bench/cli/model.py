@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from imi_bench.cli.model_shown import draw, number, p_value, print_rows, print_tests
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -22,7 +22,10 @@ Saved = Annotated[Path, typer.Argument(help="JSON of `imi-bench fit --save`.")]
 Data = Annotated[Path | None, typer.Option(help="The model's table, where it is not where it was.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
 Seed = Annotated[int, typer.Option(help="Of everything drawn.")]
-Figure = Annotated[Path | None, typer.Option(help="Draw to this PNG, SVG or PDF.")]
+Figure = Annotated[
+    Path | None,
+    typer.Option(help="Draw to this PNG, SVG or PDF.", callback=drawable(".png", ".svg", ".pdf")),
+]
 Over = Annotated[
     str,
     typer.Option(

@@ -7,12 +7,14 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imi_bench.cli.layout import bar, lay
+from imi_bench.errors import InputError
 from imi_bench.provenance import plain
 from imi_bench.text import one_line, printable
 
@@ -24,6 +26,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 def _knows_unicode() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
+def drawable(*suffixes: str) -> Callable[[Path | None], Path | None]:
+    """Of an option for a picture: refuses, before anything is computed, what cannot be drawn to."""
+    listed = " or ".join(suffixes)
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise InputError(
+                "not a picture's name", where=path, wanted=f"a name that ends in {listed}"
+            )
+        return path
+
+    return checked
 
 
 def print_json(value: Any) -> None:

@@ -24,7 +24,7 @@ from imi_bench.cli.network_options import (
     Workers,
 )
 from imi_bench.cli.observer_options import WeightsFolder
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.text import plural
 
@@ -151,7 +151,9 @@ def build(
 @group.command()
 def show(
     trials: Annotated[Path, typer.Argument(help="Folder of stimuli or tasks, or trials.parquet.")],
-    out: Annotated[Path, typer.Option(help="The picture, a .png file.")] = Path("trials.png"),
+    out: Annotated[
+        Path, typer.Option(help="The picture, a .png file.", callback=drawable(".png"))
+    ] = Path("trials.png"),
     unit: Annotated[str | None, typer.Option(help="A unit, as layer__channel.")] = None,
     difficulty: Annotated[str | None, typer.Option(help="One difficulty.")] = None,
     count: Annotated[int, typer.Option(help="At most this many trials.")] = 8,

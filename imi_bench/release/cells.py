@@ -72,6 +72,13 @@ def header(path: Path) -> list[str]:
     ResponseError
         No such file, a pickle, not text, a column named twice or a required one missing.
     """
+    if (path / "responses.parquet").is_file():
+        raise ResponseError(
+            "a study, not a released table",
+            where=path,
+            wanted="a released CSV file",
+            do="`effects`, `paper` and `score` read it (--responses)",
+        )
     if not path.is_file():
         raise ResponseError(
             "no table of answers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,22 @@ def test_a_file_that_may_not_grow_is_one_line_and_code_2(tmp_path: Path) -> None
 )
 def test_libraries_that_find_no_memory_are_understood(error: Exception) -> None:
     assert "memory" in (killed_worker(error) or "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("stimuli", "show", "nowhere", "--out", "sheet"),
+        ("model", "ranef", "nowhere.json", "--plot", "plot.xyz"),
+        ("model", "means", "nowhere.json", "mode", "--plot", "plot.xyz"),
+        ("model", "residuals", "nowhere.json", "--plot", "plot.xyz"),
+        ("data", "multiverse", "--figure", "figure.xyz"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_drawn_to_is_refused_before_anything_is_read(
+    words: tuple[str, ...], imi_bench_main: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = imi_bench_main(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: not a picture's name")
