@@ -25,7 +25,7 @@ from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.observers.protocol import Encoder
 from imi_bench.progress import progress
 from imi_bench.results import Result
-from imi_bench.stimuli.likeness import Likeness
+from imi_bench.stimuli.likeness import BLOCK, Likeness
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images, decode_bytes, read_image_file
 
@@ -201,10 +201,12 @@ def _pairs(
     for i, j, name, bits in first.likeness.pairs(second.likeness):
         yield i, j, name, {"bits": bits, "cosine": nan}
     if first.codes is not None:
-        alike = first.codes @ second.codes.T
-        for i, j in zip(*np.nonzero(alike >= close.least), strict=True):
-            if first.likeness.pixels[i] != second.likeness.pixels[j]:
-                yield int(i), int(j), "cosine", {"bits": nan, "cosine": float(alike[i, j])}
+        for start in range(0, len(first.codes), BLOCK):
+            alike = first.codes[start : start + BLOCK] @ second.codes.T
+            for i, j in zip(*np.nonzero(alike >= close.least), strict=True):
+                here, there = start + int(i), int(j)
+                if first.likeness.pixels[here] != second.likeness.pixels[there]:
+                    yield here, there, "cosine", {"bits": nan, "cosine": float(alike[i, j])}
 
 
 def _within(trials: Trials, seen: _Hashes, close: _Close) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.fewshot.contamination import Contamination, on_clean
-from imi_bench.fewshot.gain import gain, sentences
+from imi_bench.fewshot.gain import gain, require_one_evidence, sentences
 from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.fewshot.suspicions import suspicions
 from imi_bench.observers.incontext.orders import right_by
@@ -53,6 +53,8 @@ class Point(Brief):
     says_a, orders_agree, strong_as_a, strong_as_b, mass : float
         Habits: share of A, agreement of the two orders, accuracy by the letter of the strong
         query, probability of the options.
+    bounded : float
+        Share of answers of which one letter was not listed and is bounded.
     bits, agreement : Estimate or None
         Against people, calibrated out of fold; averaged over draws by Rubin's rules.
     """
@@ -69,6 +71,7 @@ class Point(Brief):
     mass: float
     bits: Estimate | None = None
     agreement: Estimate | None = None
+    bounded: float = math.nan
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,12 +86,13 @@ class FewShot(Result):
         difficulty, credit, status, value`` (evidence for the strong query, nats), ``strong_as_a``,
         ``strong_as_b``, ``difference_a``, ``difference_b`` (``l(A) - l(B)`` by the letter of the
         strong query), ``shots_from`` (network, or network and layer, of the solved trials; empty:
-        any), ``served`` (what the server said it was), ``input_tokens`` (mean of both
-        orders; NaN where not told).
+        any), ``bounded`` (share of both orders of which one letter was not listed),
+        ``evidence`` (``likelihood`` or ``sampled``), ``served`` (what the server said it was),
+        ``input_tokens`` (mean of both orders; NaN where not told).
     trials, units, pool_units : int
         Tested, and set aside.
     dropped : tuple of str
-        Trials that share a picture with the pool.
+        Trials that share a picture with the pool, or show one nearly equal.
     parameters : mapping of str to float
         Of each observer, where known.
     baselines : mapping of str to Estimate
@@ -148,6 +152,7 @@ class FewShot(Result):
                     "strong_as_a": p.strong_as_a,
                     "strong_as_b": p.strong_as_b,
                     "mass": p.mass,
+                    "bounded": p.bounded,
                     **_ends("bits", p.bits),
                     **_ends("agreement", p.agreement),
                 }
@@ -250,6 +255,11 @@ class FewShot(Result):
                     f"WARNING: {name} puts as little as {low:.2g} of its probability on the two "
                     "letters: it would say something else, and the letters may tell little."
                 )
+            if (most := own["bounded"].max()) > 0:
+                said.append(
+                    f"One letter was not listed in up to {most:.1%} of the answers of {name}: it "
+                    "is given the largest probability it can have, and the evidence is a bound."
+                )
         return said
 
     def unanswered(self) -> pd.DataFrame:
@@ -331,12 +341,15 @@ class FewShot(Result):
         ------
         NotEnoughDataError
             Parameters of fewer than two observers are known.
+        NotComparableError
+            Sampled answers of one, likelihoods of another.
         """
         known = {p.observer for p in self.points} & set(self.parameters)
         if len({self.parameters[name] for name in known}) < 2:
             raise NotEnoughDataError(
                 "no family of models", found=f"parameters of {len(known)}", wanted="2 or more"
             )
+        require_one_evidence(self.answers[self.answers["observer"].isin(known)])
         ax = new_axes(ax, width=6.4, height=4.2)
         plain = [p for p in self.points if p.ablation == "none" and p.observer in known]
         for number, count in enumerate(sorted({p.shots for p in plain})):
@@ -369,7 +382,7 @@ class FewShot(Result):
         """The study in sentences: the mixed model, what flips, what is clean, what was dropped."""
         try:
             said = sentences(self.gain())
-        except NotEnoughDataError as error:
+        except NotComparableError as error:
             said = [f"No mixed model: {error}."]
         for row in self.flips.to_dict("records"):
             said.append(
@@ -379,8 +392,8 @@ class FewShot(Result):
         if self.contamination is not None:
             said.append(f"{self.contamination.title}.")
         said.append(
-            f"{len(self.dropped)} trials were dropped because of a picture that they share with "
-            f"the {self.pool_units} units set aside for solved trials."
+            f"{plural(len(self.dropped), 'trial')} dropped because of a picture that equals, or "
+            f"nearly equals, one of the {self.pool_units} units set aside for solved trials."
         )
         said += [*suspicions(self.answers), *self._doubts()]
         missing = self.unanswered()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import NotComparableError, NotEnoughDataError
 from imi_bench.fewshot.means import draws_of
 
 if TYPE_CHECKING:
@@ -40,10 +40,13 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
     ------
     NotEnoughDataError
         Fewer than two numbers of solved trials above zero, or answers that are all alike.
+    NotComparableError
+        Sampled answers of one observer, likelihoods of another.
     """
     from imi_bench.glmm import fit
 
     rows = answers[(answers["shots"] > 0) & (answers["ablation"] == "none")]
+    require_one_evidence(rows)
     rows = rows[rows["credit"] != 0.5]
     if rows["shots"].nunique() < 2:
         raise NotEnoughDataError(
@@ -71,6 +74,30 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
         fixed = "doublings + observer"
     grouping = " + (1|draw)" if data["draw"].nunique() > 1 else ""
     return fit(f"correct ~ {fixed} + (1|unit){grouping}", data)
+
+
+def require_one_evidence(answers: pd.DataFrame) -> None:
+    """Refuse sampled answers beside likelihoods: their noise differs, and so their accuracy.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        As `FewShot.answers`.
+
+    Raises
+    ------
+    NotComparableError
+        Both kinds of evidence.
+    """
+    if "evidence" not in answers or answers["evidence"].nunique() < 2:
+        return
+    kinds = answers.groupby("observer", sort=False)["evidence"].first()
+    raise NotComparableError(
+        "sampled answers and likelihoods in one model",
+        found=", ".join(f"{name} {kind}" for name, kind in kinds.items()),
+        wanted="one kind of evidence",
+        do="give all observers samples=, or none",
+    )
 
 
 def sentences(fitted: GlmmResult) -> list[str]:

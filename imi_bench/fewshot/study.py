@@ -34,7 +34,7 @@ from imi_bench.fewshot.means import draws_of, over_draws, two_way_mean
 from imi_bench.fewshot.record import claim, write
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
-from imi_bench.observers.incontext.orders import BothOrders, order_table
+from imi_bench.observers.incontext.orders import BothOrders, bounded_share, order_table
 from imi_bench.observers.incontext.pools import Group, Near, ShotsFrom
 from imi_bench.observers.protocol import Encoder
 from imi_bench.release.study_files import AnswersLike, read_answers
@@ -352,6 +352,8 @@ def _answers(
     frame["input_tokens"] = [
         np.mean([o.usage.get("input_tokens", math.nan) for o in pair]) for pair in found.pairs
     ]
+    frame["bounded"] = [bounded_share(pair) for pair in found.pairs]
+    frame["evidence"] = [one.evidence for one in found.first]
     orders = order_table(found, blind.key.first_is_positive)
     return decisions, pd.concat([frame, orders], axis=1)
 
@@ -365,7 +367,7 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
     frame = pd.concat([run.frame for run in runs])
     habits = {
         key: float(np.mean([run.habits[key] for run in runs]))
-        for key in ("says_a", "orders_agree", "mass")
+        for key in ("says_a", "orders_agree", "mass", "bounded")
     }
     against: dict[str, Estimate] = {}
     if people is not None:
@@ -386,6 +388,7 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
         says_a=habits["says_a"],
         orders_agree=habits["orders_agree"],
         mass=habits["mass"],
+        bounded=habits["bounded"],
         bits=against.get("bits"),
         agreement=against.get("agreement"),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.budget import most, shots_of
 from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, with_bars
 from imi_bench.fewshot.design import Design
@@ -157,7 +157,7 @@ def _figures(found: FewShot) -> list[_Figure]:
                     column,
                 )
             )
-    with suppress(NotEnoughDataError):  # no family
+    with suppress(NotComparableError):  # no family
         made.append(
             _drawn(
                 "Accuracy and parameters",
@@ -281,7 +281,7 @@ def _tables(found: FewShot) -> list[_Table]:
         for name in ("bits", "agreement")
     )
     scores = [*KEYS, "accuracy", "low", "high", "bits", "agreement", "coverage"]
-    habits = [*KEYS, "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass"]
+    habits = [*KEYS, "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass", "bounded"]
     made = [
         _table(
             "Scores",
@@ -298,7 +298,8 @@ def _tables(found: FewShot) -> list[_Table]:
             "Habits",
             "Share of answers that are A; share of trials where both orders name the same query; "
             "proportion correct where the strong query was A and where it was B; probability of "
-            "the two letters together.",
+            "the two letters together; share of answers of which one letter was not listed, so "
+            "that its probability is a bound.",
             points[habits],
         ),
         _table(
@@ -337,7 +338,7 @@ def _gain(found: FewShot) -> _Table:
     """The mixed model's fixed effects as odds ratios; no rows where there is none."""
     try:
         fitted = found.gain()
-    except NotEnoughDataError:
+    except NotComparableError:
         return _Table("", "", (), ())
     frame = fitted.to_frame()
     shown = pd.DataFrame(

@@ -20,7 +20,7 @@ from imi_bench.provenance import sha256_bytes
 from imi_bench.tables.images import Images
 
 BITS = 8  # at most so many of 64 differ
-_BLOCK = 1024  # pictures whose distances to all others are in memory together
+BLOCK = 1024  # pictures whose distances to all others are in memory together
 
 
 class _Hashed(NamedTuple):
@@ -96,8 +96,8 @@ class Likeness:
             That differ.
         """
         for name, theirs in (("near", other.plain), ("near, mirrored", other.mirrored)):
-            for start in range(0, len(self), _BLOCK):
-                differ = _differ(self.plain[start : start + _BLOCK], theirs)
+            for start in range(0, len(self), BLOCK):
+                differ = _differ(self.plain[start : start + BLOCK], theirs)
                 for i, j in zip(*np.nonzero(differ <= BITS), strict=True):
                     here, there = start + int(i), int(j)
                     equal = name == "near" and self.pixels[here] == other.pixels[there]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats
 from imi_bench.observers.incontext.scoring import Scored, of_trial
 
-__all__ = ["BothOrders", "order_table", "right_by"]
+__all__ = ["BothOrders", "bounded_share", "order_table", "right_by"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,6 @@ class BothOrders:
         answered = found[~np.isnan(found)]
         every = [*self.first, *self.second]
         mass = [one.mass for one in every if not math.isnan(one.mass)]
-        ok = [one for one in every if one.outcome == "ok"]
         outcomes: dict[str, int] = {}
         for one in every:
             outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
@@ -72,9 +72,23 @@ class BothOrders:
             "says_a": float(np.mean(right_by(answered))) if len(answered) else math.nan,
             "orders_agree": float(np.mean(agree)) if both.any() else math.nan,
             "mass": float(np.mean(mass)) if mass else math.nan,
-            "bounded": sum(one.bounded for one in ok) / len(ok) if ok else math.nan,
+            "bounded": bounded_share(every),
             "outcomes": outcomes,
         }
+
+
+def bounded_share(answers: Sequence[Scored]) -> float:
+    """Share of answers of which one option was not listed, so that its value is a bound.
+
+    NaN without an answer.
+
+    Examples
+    --------
+    >>> bounded_share([Scored(-0.1, -3.0), Scored(-0.1, -5.0, bounded=True)])
+    0.5
+    """
+    ok = [one for one in answers if one.outcome == "ok"]
+    return sum(one.bounded for one in ok) / len(ok) if ok else math.nan
 
 
 def order_table(found: BothOrders, first_is_strong: Any) -> pd.DataFrame:

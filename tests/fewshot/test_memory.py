@@ -1,0 +1,53 @@
+"""Many pictures are compared a block at a time: never all distances at once."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.bright_trials import bright_trials
+
+from imi_bench.fewshot import contamination
+from imi_bench.stimuli.likeness import Likeness
+
+MANY = 6000
+WHOLE = MANY * MANY * 4  # bytes of all distances in float32
+
+
+class Colours:
+    """Codes by which many pictures are close."""
+
+    name = "colours"
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def encode(self, images: Any) -> Any:
+        return np.array([i.reshape(-1, 3).mean(axis=0) - 127 for i in images])
+
+    def decide(self, trials: Any, codes: Any = None) -> Any:
+        raise NotImplementedError
+
+
+def test_hashes_of_many_pictures_are_compared_in_blocks() -> None:
+    bits = np.random.default_rng(0).random((2, MANY, 64)) < 0.5
+    bits[0, 5000] = bits[0, 100]  # found across blocks
+    seen = Likeness(np.array([str(i) for i in range(MANY)], dtype=object), *bits)
+    tracemalloc.start()
+    found = {pair[:3] for pair in seen.pairs(seen) if pair[0] != pair[1]}
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == {(100, 5000, "near"), (5000, 100, "near")}
+    assert most < WHOLE
+
+
+def test_codes_are_compared_in_blocks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials, pool = bright_trials(2), bright_trials(2, seed=1)
+    given: dict[str, Any] = {"pool": pool, "embedding": Colours()}
+    whole = contamination.check(trials, **given).pairs
+    assert (whole["kind"] == "cosine").sum() > 10
+    monkeypatch.setattr(contamination, "BLOCK", 7)
+    pd.testing.assert_frame_equal(contamination.check(trials, **given).pairs, whole)
