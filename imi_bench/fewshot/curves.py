@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -288,8 +288,7 @@ class FewShot(Result):
         if any(score is None for score in scores.values()):
             raise InputError("no answers of people", found=of, do="give people=, or --responses")
         ax = new_axes(ax, width=6.4, height=4.2)
-        counts = sorted({p.shots for p in self.points})
-        place = {count: -1.0 if count == 0 else math.log2(count) for count in counts}
+        place = shots_axis(ax, {p.shots for p in self.points})
         kinds = list(dict.fromkeys((p.observer, p.ablation) for p in self.points))
         observers = list(dict.fromkeys(observer for observer, _ in kinds))
         for number, (observer, ablation) in enumerate(kinds):
@@ -306,10 +305,6 @@ class FewShot(Result):
         if of == "accuracy":
             self._lines(ax)
         ax.axhline(0.5 if of == "accuracy" else 0.0, linewidth=1, color="0.6")
-        first_few = next((c for c in counts if c > 1), None)
-        names = {0: "0\nzero-shot", 1: "1\none-shot", first_few: f"{first_few}\nfew-shot"}
-        ax.set_xticks([place[c] for c in counts], [names.get(c, str(c)) for c in counts])
-        ax.set_xlabel("solved trials in the prompt")
         ax.set_ylabel(MEASURES[of])
         ax.set_title(self.title, fontsize=9)
         ax.legend(fontsize=8)
@@ -384,6 +379,9 @@ class FewShot(Result):
             said = sentences(self.gain())
         except NotComparableError as error:
             said = [f"No mixed model: {error}."]
+        drawn = self.answers[self.answers["shots"] > 0]
+        if len(drawn) and drawn["draw"].nunique() < 2:
+            said.append("One draw of the solved trials: its luck is in no interval.")
         for row in self.flips.to_dict("records"):
             said.append(
                 f"Asked twice, {row['observer']} changed its answer in {row['flipped']} of "
@@ -402,6 +400,23 @@ class FewShot(Result):
             listed = ", ".join(f"{n} {status}" for status, n in by_status.items())
             said.append(f"Without an answer, counted as one half and listed by stratum: {listed}.")
         return said
+
+
+def shots_axis(ax: Axes, shots: Iterable[int]) -> dict[int, float]:
+    """Name zero, one and few shots on a doubling axis; zero shots stand apart on the left.
+
+    Returns
+    -------
+    dict
+        Place of each number of solved trials.
+    """
+    counts = sorted(set(shots))
+    place = {count: -1.0 if count == 0 else math.log2(count) for count in counts}
+    first_few = next((c for c in counts if c > 1), None)
+    names = {0: "0\nzero-shot", 1: "1\none-shot", first_few: f"{first_few}\nfew-shot"}
+    ax.set_xticks([place[c] for c in counts], [names.get(c, str(c)) for c in counts])
+    ax.set_xlabel("solved trials in the prompt")
+    return place
 
 
 def with_bars(

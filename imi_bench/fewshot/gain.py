@@ -25,9 +25,13 @@ _SAID = {
 def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
     """Gain per doubling of solved trials, and per tenfold parameters.
 
-    ``correct ~ log2(shots) [* log10(parameters)] + (1|unit) + (1|draw)`` over trials with an
-    answer and at least one solved trial; ties and missing answers are left out. The interaction
-    asks whether larger models gain more from context, as Brown et al. (2020) report.
+    ``correct ~ log2(shots) [* log10(parameters)] + (1|unit) + (1|draw) + (1|prompt) [+
+    (1|answerer)]`` over trials with an answer and at least one solved trial; ties and missing
+    answers are left out. A prompt is one number of solved trials in one draw: all trials share its
+    luck, as those of a draw share some of it at every number; ``answerer`` is one observer's luck
+    with one prompt, where there are several observers. With one draw none is known, and the
+    interval is without it. The interaction asks whether larger models gain more from context, as
+    Brown et al. (2020) report.
 
     Parameters
     ----------
@@ -62,8 +66,10 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
         correct=rows["credit"].astype(int),
         doublings=np.log2(rows["shots"]),
         draw=np.asarray(draws_of(rows)),
+        prompt=rows["shots"].astype(str) + ", " + draws_of(rows),
         unit=rows["unit_id"],
     )
+    data["answerer"] = data["observer"] + ", " + data["prompt"]
     fixed = "doublings"
     known = all(name in parameters for name in rows["observer"].unique())
     if known and len({parameters[name] for name in rows["observer"].unique()}) > 1:
@@ -72,7 +78,10 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
         fixed = "doublings * tenfold"
     elif rows["observer"].nunique() > 1:
         fixed = "doublings + observer"
-    grouping = " + (1|draw)" if data["draw"].nunique() > 1 else ""
+    grouping = ""
+    if data["draw"].nunique() > 1:
+        grouping = " + (1|draw) + (1|prompt)"
+        grouping += " + (1|answerer)" if data["observer"].nunique() > 1 else ""
     return fit(f"correct ~ {fixed} + (1|unit){grouping}", data)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.budget import most, shots_of
-from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, with_bars
+from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, shots_axis, with_bars
 from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
@@ -198,11 +198,11 @@ def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: 
 def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:
     def plot(*, ax: Axes) -> Axes:
         plain = table[table["ablation"] == "none"]
-        counts = sorted(plain["shots"].unique())
-        place = {c: -1.0 if c == 0 else math.log2(c) for c in counts}
+        place = shots_axis(ax, plain["shots"])
         observers, levels = (plain[key].unique().tolist() for key in ("observer", column))
         several = len(observers) > 1
-        for number, ((observer, level), own) in enumerate(plain.groupby(["observer", column])):
+        groups = plain.groupby(["observer", column], sort=False)
+        for number, ((observer, level), own) in enumerate(groups):
             at = observers.index(observer), levels.index(level)
             with_bars(
                 ax,
@@ -213,8 +213,6 @@ def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:
                 dash=at[1] if several else 0,
             )
         ax.axhline(0.5, linewidth=1, color="0.6")
-        ax.set_xticks([place[c] for c in counts], [str(c) for c in counts])
-        ax.set_xlabel("solved trials in the prompt")
         ax.set_ylabel("proportion correct")
         ax.legend()
         return ax
