@@ -10,12 +10,15 @@ import typer
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.output import AsJson, note, print_json, print_prose, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imi_bench.effects.effect import Effects, ObserverEffects
     from imi_bench.glmm.posthoc import PostHoc
+
+_INTEREST = 0.35
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +47,7 @@ def effects_command(
         typer.Option(
             help="Smallest effect of interest: log-odds for tenfold, ten points or ten years."
         ),
-    ] = 0.35,
+    ] = _INTEREST,
     lapse: Annotated[
         str,
         typer.Option(
@@ -77,9 +80,24 @@ def effects_command(
     """
     from imi_bench.effects.study import effects
 
+    if times:
+        _refuse_beside(
+            "--times",
+            {
+                "--decisions": bool(decisions),
+                "--networks": networks is not None,
+                "--interest": interest != _INTEREST,
+                "--lapse": lapse != "0",
+                "--ordinal": ordinal,
+                "--firth": firth,
+                "--out": out is not None,
+            },
+        )
+    elif slowest is not None:
+        raise InputError("--slowest is about response times", do="give --times too")
     say_which(responses)
     if times:
-        _times(responses, slowest, as_json=as_json)
+        _times(responses, columns, slowest, as_json=as_json)
         return
     found = effects(
         responses,
@@ -108,10 +126,29 @@ def effects_command(
         _print_differences(one)
 
 
-def _times(responses: Answers, slowest: float | None, *, as_json: bool) -> None:
+def _refuse_beside(option: str, others: Mapping[str, bool]) -> None:
+    """Refuse options that would say nothing beside another.
+
+    Raises
+    ------
+    InputError
+        If any of `others` is given.
+    """
+    if given := [name for name, is_given in others.items() if is_given]:
+        raise InputError(
+            f"{option} takes no {' and no '.join(given)}",
+            do="ask for one of them at a time",
+        )
+
+
+def _times(
+    responses: Answers, columns: Path | None, slowest: float | None, *, as_json: bool
+) -> None:
     from imi_bench.effects.times import response_times
 
-    found = response_times(responses, slowest=slowest)
+    found = response_times(responses, columns=columns, slowest=slowest)
+    for line in found.notes:
+        note(line)
     if as_json:
         record = found.to_frame().to_dict("records")
         print_json(
@@ -126,22 +163,24 @@ def _times(responses: Answers, slowest: float | None, *, as_json: bool) -> None:
         )
         return
     print_table(
-        ["effect", "times as long", "95% interval", "p"],
+        ["effect", "times as long", "95% interval", "test", "p", "p (Holm)"],
         [
             [
                 row["effect"],
                 f"{row['ratio']:.3f}",
                 f"[{row['low']:.3f}, {row['high']:.3f}]",
+                row["method"],
                 _p(row["p"]),
+                _p(row["p_holm"]),
             ]
             for row in found.to_frame().to_dict("records")
         ],
         title=found.title,
-        right=("times as long", "p"),
+        right=("times as long", "p", "p (Holm)"),
     )
     for name, value in found.medians.items():
         typer.echo(f"median, {name}: {value:.2f} s")
-    typer.echo(f"model: {found.formula} (Gaussian, REML; Wald z)")
+    typer.echo(f"model: {found.formula} (Gaussian, REML)")
 
 
 def _print_effects(effects: Effects) -> None:

@@ -22,7 +22,7 @@ import pandas as pd
 from imi_bench.effects.draws_left import draws_left
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.left_out import estimable
-from imi_bench.effects.questions import ON_SYNTHETIC, of_mean, of_property
+from imi_bench.effects.questions import ON_SYNTHETIC, of_mean, of_property, too_few_networks
 from imi_bench.effects.scale import (
     INTEREST,
     PROPERTIES,
@@ -32,7 +32,7 @@ from imi_bench.effects.scale import (
 )
 from imi_bench.effects.table import ENOUGH_NETWORKS, HARDER, AnswerTable
 from imi_bench.effects.truth import TrueEffects
-from imi_bench.errors import InputError, ModelError, NotEnoughDataError
+from imi_bench.errors import InputError, ModelError
 from imi_bench.glmm import GlmmResult, build_design
 from imi_bench.glmm.between import INTERCEPT, LevelEstimates, level_estimates, regress
 from imi_bench.glmm.design import Design
@@ -196,8 +196,7 @@ def analyse(
     effects += [make.of_property(one.name, base) for base in compared for one in PROPERTIES]
     if not set(compared) & set(HARDER):
         effects.append(make.difficulty_by_scale(table))
-    if len(table.modes) < len(MODES):
-        effects.append(make.one_mode(table))
+    effects += make.unasked(table)
     effects = [replace(one, model=_in_words(table, fit)) for one in _adjusted(effects)]
     return Effects(
         who=table.who,
@@ -270,10 +269,9 @@ class _Maker:
             if count < 2 or np.ptp(column) == 0.0:
                 reason = f"{key} is the same in, or unknown for, the {count} networks"
                 return self._none(name, reason), math.nan, count
-        try:
-            fit = regress(stage.estimate[keep], stage.covariance[np.ix_(keep, keep)], values)
-        except NotEnoughDataError as error:
-            return self._none(name, str(error)), math.nan, count
+        if count < (wanted := len(values) + 2):
+            return self._none(name, too_few_networks(count, wanted)), math.nan, count
+        fit = regress(stage.estimate[keep], stage.covariance[np.ix_(keep, keep)], values)
         test = (
             fit.joint(list(values))
             if joint
@@ -435,18 +433,34 @@ class _Maker:
             return draws_left(self.frame, name), 0
         return left, next(len(part.levels) for part in fit.random if part.group == "layer")
 
-    def one_mode(self, table: AnswerTable) -> Effect:
-        """Say why exemplars of two kinds cannot be compared."""
-        words = of_mean("synthetic")
-        reason = f"only {table.modes[0]} exemplars were shown"
-        return Effect(
-            key="synthetic",
-            topic=words.topic,
-            question=words.question,
-            step=words.step,
-            test=self._none("synthetic", reason),
-            networks=0,
-        )
+    def unasked(self, table: AnswerTable) -> list[Effect]:
+        """Say which questions the trials cannot answer since they show one side of them only."""
+        types = [name for name in table.frame.columns if name.startswith("type_")]
+        asked = {"type" if name in types else name for name in table.within}
+        reasons = {
+            "synthetic": f"only {table.modes[0]} exemplars were shown"
+            if len(table.modes) < len(MODES)
+            else "no network was shown both kinds of exemplars",
+            "depth": "no network's layers differ in depth",
+            "type": "no network's layers differ in type",
+        }
+        for name in ("depth", "type"):
+            if any(table.shown(types if name == "type" else [name]).values()):
+                reasons[name] = "these layers differ in nothing else than what is asked before it"
+        found = []
+        for name in [one for one in reasons if one not in asked]:
+            words = of_mean(name)
+            found.append(
+                Effect(
+                    key=name,
+                    topic=words.topic,
+                    question=words.question,
+                    step=words.step,
+                    test=self._none(name, reasons[name]),
+                    networks=0,
+                )
+            )
+        return found
 
     def difficulty_by_scale(self, table: AnswerTable) -> Effect:
         """Say why it cannot be asked how difficulty changes with scale."""

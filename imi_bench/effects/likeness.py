@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.effects.effect import Difference, Effects
+from imi_bench.effects.questions import too_few_networks
 from imi_bench.effects.scale import PROPERTIES, family_columns
 from imi_bench.errors import ModelError, NotComparableError, NotEnoughDataError
 from imi_bench.glmm.between import INTERCEPT, regress
@@ -19,6 +20,8 @@ from imi_bench.vision.card import FAMILIES
 __all__ = ["differences"]
 
 _METHOD = "paired networks, two-stage t"
+FEWEST = 3
+"""Networks that can be told from one another: with fewer, only what was shown in these."""
 
 
 def differences(
@@ -42,11 +45,12 @@ def differences(
     Raises
     ------
     NotComparableError
-        If they share fewer than three networks.
+        If they share fewer than three networks, and one has others too.
     """
     shared = set(observer.properties.index) & set(people.properties.index)
-    if len(shared) < 3:
-        raise NotComparableError("too few networks in common", found=len(shared), wanted=3)
+    others = set(observer.properties.index) ^ set(people.properties.index)
+    if not shared or (len(shared) < FEWEST and others):
+        raise NotComparableError("too few networks in common", found=len(shared), wanted=FEWEST)
     mine = {effect.key: effect for effect in observer.effects}
     found = []
     for effect in people.effects:
@@ -69,9 +73,13 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
     base, _, name = key.rpartition(":")
     known = {one.name: one for one in PROPERTIES}
     one, two = observer[key].test, people[key].test
-    between = math.isfinite(one.df) and math.isfinite(two.df)
-    if between and key in people.stages and key in observer.stages:
-        return _paired(key, key, None, observer, people, level)
+    if key in people.stages and key in observer.stages:
+        mine, theirs = (set(found.stages[key].levels) for found in (observer, people))
+        if len(mine & theirs) >= FEWEST:
+            return _paired(key, key, None, observer, people, level)
+        if mine != theirs:
+            reason = too_few_networks(len(mine & theirs), FEWEST)
+            return Inference.undefined(key, method=_METHOD, reason=reason, level=level)
     if name in known:
         column = pd.Series(
             known[name].transformed(people.properties[name].to_numpy(dtype=float)),
@@ -80,14 +88,22 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
         return _paired(key, base or INTERCEPT, column, observer, people, level)
     if key in FAMILIES:
         return _paired_family(key, observer, people, level)
+    df = _welch(one, two)
     return Inference.from_t(
         key,
         estimate=one.estimate - two.estimate,
         se=math.hypot(one.se, two.se),
-        df=math.inf,
-        method="Wald z of the difference",
+        df=df,
+        method=f"Wald {'z' if math.isinf(df) else f't({df:.0f})'} of the difference",
         level=level,
     )
+
+
+def _welch(one: Inference, two: Inference) -> float:
+    """Degrees of freedom of the difference of two estimates (Welch 1947)."""
+    both = one.se**2 + two.se**2
+    share = one.se**4 / one.df + two.se**4 / two.df
+    return both**2 / share if share > 0 else math.inf
 
 
 def _paired_family(key: str, observer: Effects, people: Effects, level: float) -> Inference:

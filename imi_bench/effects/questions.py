@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from imi_bench.effects.table import HARDER
 from imi_bench.glmm.between import INTERCEPT
+from imi_bench.text import plural
 
-__all__ = ["ON_SYNTHETIC", "Wording", "of_common", "of_mean", "of_property"]
+__all__ = ["ON_SYNTHETIC", "Wording", "of_common", "of_mean", "of_property", "too_few_networks"]
 
 ON_SYNTHETIC = "synthetic exemplars"
 """Name of the networks' levels on synthetic exemplars, beside those on natural ones."""
@@ -80,5 +81,18 @@ def of_common(name: str) -> Wording:
     if name == "width":
         step = "a tenfold wider layer"
         return Wording("layer width", f"Does layer width matter: {step}?", step)
+    if name == "type":
+        return Wording("layer type", "Does layer type matter?", "one type of layer against another")
     step = f"{name.removeprefix('type_')} against convolution layers"
     return Wording("layer type", f"Does layer type matter: {step}?", step)
+
+
+def too_few_networks(count: int, wanted: int) -> str:
+    """Say why networks are too few to compare.
+
+    Examples
+    --------
+    >>> too_few_networks(2, 3)
+    '2 networks can be compared; at least 3 are needed'
+    """
+    return f"{plural(count, 'network')} can be compared; at least {wanted} are needed"

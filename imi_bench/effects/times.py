@@ -7,18 +7,22 @@ seconds; `ratio` is how many times as long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.effects.table import AnswerTable, people_table
+from imi_bench.effects.draws_left import draws_left
+from imi_bench.effects.table import AnswerTable, depths_by_name, people_table
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.glmm import GlmmResult, fit
 from imi_bench.glmm.inference import Inference, wald
+from imi_bench.glmm.tables import read_table
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
+from imi_bench.stats.multiplicity import holm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +37,8 @@ class ResponseTimes(Result):
     Attributes
     ----------
     tests : tuple of Inference
-        Log seconds, Wald t or z of each fixed effect.
+        Log seconds of each fixed effect: Wald t on as many draws (units, layers) as it rests on,
+        Wald z of what varies from answer to answer.
     medians : mapping of str to float
         Median seconds of correct and wrong answers, and by confidence where it was asked.
     formula : str
@@ -44,6 +49,8 @@ class ResponseTimes(Result):
         Answers left out, by reason.
     simulated : bool
         Whether the answers are made up.
+    notes : tuple of str
+        What else a reader must know, such as where the depth of layers is from.
     fit : GlmmResult
         The model.
     """
@@ -55,8 +62,9 @@ class ResponseTimes(Result):
     excluded: Mapping[str, int]
     simulated: bool
     fit: GlmmResult
+    notes: tuple[str, ...] = ()
 
-    shown_columns = ("effect", "ratio", "low", "high", "p")
+    shown_columns = ("effect", "ratio", "low", "high", "p", "p_holm")
 
     @property
     def title(self) -> str:
@@ -67,6 +75,7 @@ class ResponseTimes(Result):
 
     def to_frame(self) -> pd.DataFrame:
         """One row an effect: difference of log seconds, and how many times as long."""
+        adjusted = holm([test.p for test in self.tests])
         return pd.DataFrame(
             [
                 {
@@ -76,15 +85,21 @@ class ResponseTimes(Result):
                     "ratio": np.exp(test.estimate),
                     "low": np.exp(test.low),
                     "high": np.exp(test.high),
+                    "method": test.method,
                     "p": test.p,
+                    "p_holm": p,
                 }
-                for test in self.tests
+                for test, p in zip(self.tests, adjusted, strict=True)
             ]
         )
 
 
 def response_times(
-    answers: AnswersLike, *, slowest: float | None = None, level: float = 0.95
+    answers: AnswersLike,
+    *,
+    columns: str | Path | pd.DataFrame | None = None,
+    slowest: float | None = None,
+    level: float = 0.95,
 ) -> ResponseTimes:
     """Ask what makes people slow.
 
@@ -92,6 +107,8 @@ def response_times(
     ----------
     answers : AnswersLike
         Study, or what `imi_bench.release.study_files.read_answers` takes.
+    columns : path or DataFrame, optional
+        Depth, type and width of one's own layers; see `imi_bench.effects.table.people_table`.
     slowest : float, optional
         Leave out answers that took longer, in seconds; none by default.
     level : float
@@ -111,8 +128,10 @@ def response_times(
     --------
     ``response_times("responses_main.csv", slowest=60.0).to_frame()``
     """
-    study = read_answers(answers)
-    return times_of(people_table(study), slowest=slowest, level=level)
+    layers = None if columns is None else read_table(columns)
+    table = people_table(read_answers(answers), columns=layers)
+    found = times_of(table, slowest=slowest, level=level)
+    return replace(found, notes=depths_by_name(table.frame["network"].unique(), columns=layers))
 
 
 def times_of(
@@ -126,9 +145,10 @@ def times_of(
         raise InputError("no longest time", found=slowest, wanted="seconds above 0")
     seconds = frame["seconds"]
     reasons = {
-        "without a time": seconds.isna(),
-        "of zero or negative time": seconds <= 0,
-        f"slower than {slowest:g} s" if slowest else "too slow": seconds > (slowest or np.inf),
+        "without a time": ~np.isfinite(seconds),
+        "of zero or negative time": np.isfinite(seconds) & (seconds <= 0),
+        f"slower than {slowest:g} s" if slowest else "too slow": np.isfinite(seconds)
+        & (seconds > (slowest or np.inf)),
     }
     keep = ~np.logical_or.reduce(list(reasons.values()))
     kept = frame[keep].assign(log_seconds=np.log(seconds[keep]))
@@ -141,7 +161,9 @@ def times_of(
     counts["without a confidence"] = len(kept) - len(known)
     model = fit(formula, known, family="gaussian", method="REML")
     return ResponseTimes(
-        tests=tuple(wald(model, name, level=level) for name in fixed),
+        tests=tuple(
+            wald(model, name, df=_draws(known, name, table), level=level) for name in fixed
+        ),
         medians=_medians(known),
         formula=formula,
         n=len(known),
@@ -149,6 +171,15 @@ def times_of(
         simulated=table.simulated,
         fit=model,
     )
+
+
+def _draws(frame: pd.DataFrame, name: str, table: AnswerTable) -> float:
+    """How many units or layers an effect rests on; infinite for what varies between answers."""
+    if name in table.of_layers:
+        group = "layer" if "layer" in table.random else "unit"
+        taken = frame["network"].nunique() + len(table.of_layers)
+        return float(max(frame[group].nunique() - taken, 1))
+    return np.inf if name in ("correct", "confidence") else draws_left(frame, name)
 
 
 def _varies(frame: pd.DataFrame, name: str) -> bool:

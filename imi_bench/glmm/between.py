@@ -347,9 +347,9 @@ def regress(
     count, size = design.shape
     if count <= size:
         raise NotEnoughDataError(
-            "too few levels",
-            found=f"{count} levels for {size} coefficients",
-            wanted=f"at least {size + 1}",
+            "too few levels to compare",
+            found=count,
+            wanted=f"at least {size + 1}, one more than there are coefficients",
         )
     if np.linalg.matrix_rank(design) < size:
         raise ModelError("properties of the levels depend on each other", found=list(properties))

@@ -275,3 +275,17 @@ def test_an_observer_beside_people(tmp_path: Path) -> None:
     for name in ("differences.json", "effects.csv", "effects.png"):
         assert (tmp_path / "out" / machine.observer / name).stat().st_size > 0
     assert f"Does {machine.observer} show people's effects?" in run("effects", *paths).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--times", "--lapse", "0.02", "--ordinal"], "--times takes no --lapse and no --ordinal"),
+        (["--times", "--out", "folder"], "--times takes no --out"),
+        (["--slowest", "60"], "give --times too"),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["effects", "--responses", "imi", *options])
+    assert isinstance(result.exception, InputError)
+    assert said in str(result.exception)

@@ -127,13 +127,27 @@ def test_two_networks_answer_what_two_can(table: AnswerTable) -> None:
     assert few["synthetic"].test.p < 0.05
     assert few["synthetic"].networks == 2
     for key in ("parameters", "synthetic exemplars:parameters", "synthetic:parameters"):
-        assert few[key].sentence.startswith("Cannot be answered")
+        assert few[key].sentence == (
+            "Cannot be answered: 2 networks can be compared; at least 3 are needed."
+        )
+    gap = {one.key: one.test for one in differences(few, few)}["synthetic"]
+    assert (gap.estimate, gap.df) == (0.0, pytest.approx(2 * few["synthetic"].test.df))
 
 
 def test_one_mode_answers_what_it_can(table: AnswerTable) -> None:
     one = analyse(table.without(table.frame["synthetic"].to_numpy() == 0))
     assert "only synthetic exemplars were shown" in one["synthetic"].sentence
     assert "with synthetic exemplars" in one["parameters"].sentence
+    assert np.isfinite(one["parameters"].test.p)
+
+
+def test_what_the_layers_do_not_show_is_said(table: AnswerTable) -> None:
+    types = [name for name in table.frame if str(name).startswith("type_")]
+    alike = table.frame.assign(depth=0.0, layer="layer").drop(columns=types)
+    within = tuple(name for name in table.within if name != "depth" and name not in types)
+    one = analyse(dataclasses.replace(table, frame=alike, within=within))
+    for key, what in (("depth", "depth"), ("type", "type")):
+        assert one[key].sentence == f"Cannot be answered: no network's layers differ in {what}."
     assert np.isfinite(one["parameters"].test.p)
 
 

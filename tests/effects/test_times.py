@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from imi_bench.effects.table import AnswerTable, people_table
 from imi_bench.effects.times import times_of
@@ -50,12 +51,16 @@ def test_excluded_answers_are_counted(table) -> None:
     seconds = slow.frame["seconds"].to_numpy().copy()
     seconds[0], seconds[1], seconds[2], seconds[3] = np.nan, -0.18, 0.0, 1e4
     confidence = slow.frame["confidence"].to_numpy().copy()
-    confidence[4] = np.nan
+    confidence[4], seconds[5] = np.nan, np.inf
     spoilt = slow.frame.assign(seconds=seconds, confidence=confidence)
     found = times_of(dataclasses.replace(slow, frame=spoilt), slowest=100.0)
-    assert list(found.excluded.values()) == [1, 2, 1, 1]
-    assert found.n == len(spoilt) - 5
+    assert list(found.excluded.values()) == [2, 2, 1, 1]
+    assert found.n == len(spoilt) - 6
     assert "slower than 100 s" in found.title
+    rows = found.to_frame().set_index("effect")
+    assert rows["p_holm"].tolist() == multipletests(rows["p"], method="holm")[1].tolist()
+    assert rows.loc["hard99", "method"] == "Wald t(18)"  # twenty units in two networks
+    assert rows.loc["correct", "method"] == "Wald z"
 
 
 def test_no_times_no_answer(table) -> None:

@@ -199,7 +199,9 @@ def test_regress_joint_test_of_one_column_is_the_squared_t() -> None:
 
 
 def test_regress_refuses_too_few_levels_and_constant_properties() -> None:
-    with pytest.raises(NotEnoughDataError, match="2 levels"):
+    with pytest.raises(
+        NotEnoughDataError, match="too few levels to compare: found 2, wanted at least 3"
+    ):
         regress(np.zeros(2), np.eye(2), {"x": np.arange(2.0)})
     with pytest.raises(ModelError, match="depend"):
         regress(np.zeros(4), np.eye(4), {"x": np.ones(4)})
