@@ -98,7 +98,8 @@ def recovery(studies: int, lapse: float, *, trial_sd: float) -> dict[str, dict[s
     errors: dict[str, dict[str, list[float]]] = {}
     for seed in range(studies):
         simulated = simulate_study(parameters, seed=seed)
-        table, truth = people_table(simulated.study), true_effects(simulated.truth)
+        table = people_table(simulated.study)
+        truth = replace(true_effects(simulated.truth), guessing=None)  # of people who do not guess
         for name, rate in (("plain", 0.0), ("given", lapse), ("estimated", "estimate")):
             found = analyse(replace(table, lapse=rate), truth=truth)
             for key in ("synthetic", "hard95", "hard85"):

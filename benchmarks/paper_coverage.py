@@ -19,10 +19,12 @@ import json
 import time
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from imi_bench.provenance import generator
 from imi_bench.release.conditions import condition_means
@@ -103,16 +105,24 @@ def measured(data: PaperData, rows: Rows) -> None:
             )
         own = data.frame[data.frame["mode"] == mode].reset_index(drop=True)
         area = type_two_area(own)
-        people = true.people[true.people["mode"] == mode]
-        rows[f"8 type-2 area, {mode}"].append((area.value, area.low, area.high, area_of(people)))
+        rows[f"8 type-2 area, {mode}"].append(
+            (
+                area.value,
+                area.low,
+                area.high,
+                known_once(f"area {mode}", partial(true.insight, mode)),
+            )
+        )
+        sure = known_once("sure", true.by_confidence).set_index(["mode", "confidence"])["correct"]
         for one in clustered_means(own, "correct", ["confidence"]).itertuples():
-            known = people.loc[people["confidence"] == one.confidence, "correct"].mean()
+            known = sure[mode, one.confidence]
             rows["8 accuracy by confidence"].append((one.mean, one.low, one.high, known))
     for row in type_means(units, data).itertuples():
         name = "5 type of layer" + (", few layers" if row.layers < 8 else "")
         rows[name].append((row.mean, row.low, row.high, row.truth))
     slope = learning_slope(data.frame)
-    rows["8 learning"].append((slope.value, slope.low, slope.high, slope_of(true)))
+    known = known_once("slope", lambda: learning_slope(true.expected).value)
+    rows["8 learning"].append((slope.value, slope.low, slope.high, known))
     for one in data.means:
         c = one.condition
         index = data.study.trials
@@ -123,7 +133,7 @@ def measured(data: PaperData, rows: Rows) -> None:
         rows["10 reliability"].append((half.value, half.low, half.high, known))
 
 
-_KNOWN: dict[str, float] = {}
+_KNOWN: dict[str, Any] = {}
 
 
 def lead_of(true: TrueValues) -> float:
@@ -135,19 +145,11 @@ def lead_of(true: TrueValues) -> float:
     return float(np.mean(gaps))
 
 
-def area_of(people: pd.DataFrame) -> float:
-    """The area of many people, computed once."""
-    key = str(people["mode"].iloc[0])
-    if key not in _KNOWN:
-        _KNOWN[key] = type_two_area(people).value
-    return _KNOWN[key]
-
-
-def slope_of(true: TrueValues) -> float:
-    """The slope of many people, computed once."""
-    if "slope" not in _KNOWN:
-        _KNOWN["slope"] = learning_slope(true.people).value
-    return _KNOWN["slope"]
+def known_once(name: str, compute: Callable[[], Any]) -> Any:
+    """What all studies of one size have in common, computed once."""
+    if name not in _KNOWN:
+        _KNOWN[name] = compute()
+    return _KNOWN[name]
 
 
 def table_of(rows: Rows) -> list[dict[str, float | str | int]]:

@@ -184,7 +184,8 @@ def analyse(
     stages = first_stage(table)
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
-    make = _Maker(stages, properties, truth, interest, level, table.modes[0], table.frame)
+    known = None if truth is None else truth.found_with(lapse=bool(table.lapse))
+    make = _Maker(stages, properties, known, interest, level, table.modes[0], table.frame)
     effects = [make.of_property(one.name, INTERCEPT) for one in PROPERTIES]
     if ON_SYNTHETIC in stages:
         effects += [make.of_property(one.name, ON_SYNTHETIC) for one in PROPERTIES]

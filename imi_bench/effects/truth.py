@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
+from imi_bench.arrays import Floats
 from imi_bench.documents import read_json
 from imi_bench.effects.table import HARDER
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition
+from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import Truth
 
-__all__ = ["TrueEffects", "read_truth", "true_effects"]
+__all__ = ["TrueEffects", "read_truth", "true_effects", "with_guesses"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class TrueEffects:
     """Coefficients behind simulated answers, in log-odds.
 
     A property's true slope is that of least squares through these. The simulated people also
-    guess on a share of trials (lapse), which draws what any logistic model can find a little
-    towards zero.
+    guess on a share of trials, and trials of a unit differ: a model that counts neither can only
+    find what they leave of the log-odds, `guessing`.
 
     Attributes
     ----------
@@ -38,11 +41,22 @@ class TrueEffects:
 
     by_network: Mapping[str, Mapping[str, float]]
     common: Mapping[str, float]
+    guessing: TrueEffects | None = None
+
+    def found_with(self, *, lapse: bool) -> TrueEffects:
+        """Those that a model of correct and wrong answers looks for.
+
+        Parameters
+        ----------
+        lapse : bool
+            Whether the model counts guesses.
+        """
+        return self if lapse or self.guessing is None else self.guessing
 
 
 def true_effects(truth: Truth) -> TrueEffects:
     """Translate what a simulation knows."""
-    return _translated(dict(truth.intercepts), depth=truth.parameters.depth_effect)
+    return _both(truth.intercepts, truth.parameters)
 
 
 def read_truth(path: Path) -> TrueEffects:
@@ -60,30 +74,71 @@ def read_truth(path: Path) -> TrueEffects:
             Condition(one["network"], one["mode"], one["difficulty"]): float(one["logit"])
             for one in record["intercepts"]
         }
-        return _translated(logits, depth=float(study["depth_effect"]))
+        return _both(logits, SimulationParameters.from_json(study))
     except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
         raise InputError("not a simulation's truth", where=path, found=error) from error
 
 
-def _translated(logits: Mapping[Condition, float], *, depth: float) -> TrueEffects:
-    easy = {c: logit for c, logit in logits.items() if c.difficulty == "easy"}
-    natural = {c.network: logit for c, logit in easy.items() if c.mode == "natural"}
+def _both(logits: Mapping[Condition, float], own: SimulationParameters) -> TrueEffects:
+    plain = _translated(logits, depth=dict.fromkeys(_natural(logits), own.depth_effect))
+    ends = {
+        network: with_guesses(level + 0.5 * own.depth_effect, own, "natural")
+        - with_guesses(level - 0.5 * own.depth_effect, own, "natural")
+        for network, level in _natural(logits).items()
+    }
+    seen = {c: with_guesses(level, own, c.mode) for c, level in logits.items()}
+    return TrueEffects(plain.by_network, plain.common, _translated(seen, depth=ends))
+
+
+def with_guesses(level: float, own: SimulationParameters, mode: str) -> float:
+    """Mean over units and people of the log-odds that guesses, sides and trials leave.
+
+    Gauss-Hermite quadrature, 31 nodes each.
+
+    Examples
+    --------
+    >>> plain = SimulationParameters(lapse=0.0, trial_sd=0.0, side_bias=0.0)
+    >>> round(with_guesses(2.0, plain, "natural"), 6)
+    2.0
+    >>> round(with_guesses(2.0, SimulationParameters(lapse=0.1), "natural"), 2)
+    1.57
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    weights = weights / weights.sum()
+    of_unit = own.spread(mode) * np.hypot(own.unit_sd, own.unit_condition_sd)
+    eta: Floats = level + np.hypot(of_unit, own.participant_sd) * nodes
+    sides = own.side_bias * np.array([1.0, -1.0])
+    within = expit(eta[:, None, None] + sides[:, None] + own.trial_sd * nodes)
+    p = own.lapse / 2 + (1 - own.lapse) * (within @ weights).mean(axis=1)
+    return float(weights @ logit(np.clip(p, 1e-12, 1 - 1e-12)))
+
+
+def _natural(logits: Mapping[Condition, float]) -> dict[str, float]:
+    return {
+        c.network: level
+        for c, level in logits.items()
+        if c.difficulty == "easy" and c.mode == "natural"
+    }
+
+
+def _translated(logits: Mapping[Condition, float], *, depth: Mapping[str, float]) -> TrueEffects:
+    natural = _natural(logits)
     synthetic = {
-        c.network: logit - natural[c.network]
-        for c, logit in easy.items()
-        if c.mode == "synthetic" and c.network in natural
+        c.network: level - natural[c.network]
+        for c, level in logits.items()
+        if c.difficulty == "easy" and c.mode == "synthetic" and c.network in natural
     }
     common: dict[str, float] = {}
     by_network: dict[str, Mapping[str, float]] = {
         "(Intercept)": natural,
         "synthetic": synthetic,
-        "depth": dict.fromkeys(natural, depth),
+        "depth": depth,
     }
     for hard in HARDER:
         gaps: dict[str, dict[str, float]] = {"natural": {}, "synthetic": {}}
-        for c, logit in logits.items():
+        for c, level in logits.items():
             if c.difficulty == hard and Condition(c.network, c.mode) in logits:
-                gaps[c.mode][c.network] = logit - logits[Condition(c.network, c.mode)]
+                gaps[c.mode][c.network] = level - logits[Condition(c.network, c.mode)]
         by_network[hard] = gaps["natural"] or gaps["synthetic"]
         more = [
             gaps["synthetic"][n] - gap

@@ -24,7 +24,14 @@ from scipy.special import expit, logit
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.errors import InputError
 
-__all__ = ["JointParameters", "confidences", "latent_evidence", "log_seconds", "seconds"]
+__all__ = [
+    "JointParameters",
+    "answer_probabilities",
+    "confidences",
+    "latent_evidence",
+    "log_seconds",
+    "seconds",
+]
 
 _MOST, _MIDDLE = 5.0, 1.5
 PACE_SD, NOISE_SD = 0.25, 0.5
@@ -115,6 +122,43 @@ def confidences(z: Floats, criteria: tuple[float, float], *, scale: Floats | flo
     return np.asarray(1 + (size > criteria[0] * scale) + (size > criteria[1] * scale), np.int64)
 
 
+def answer_probabilities(
+    eta: Floats, criteria: tuple[float, float], *, lapse: float, scale: Floats | float = 1.0
+) -> tuple[Floats, Floats]:
+    """Probabilities of the six answers of one trial.
+
+    Parameters
+    ----------
+    eta : (…,) float64
+    criteria : (float, float)
+    lapse : float
+    scale : float or (…,) float64
+        A person's factor on the criteria.
+
+    Returns
+    -------
+    (…, 3) float64, (…, 3) float64
+        Of being right with confidence 1, 2, 3, and of being wrong.
+
+    Examples
+    --------
+    >>> right, wrong = answer_probabilities(np.array([1.0]), (1.0, 2.5), lapse=0.02)
+    >>> round(float(right.sum() + wrong.sum()), 12), round(float(right.sum()), 3)
+    (1.0, 0.726)
+    """
+    ends = np.stack(np.broadcast_arrays(*(c * np.asarray(scale, float) for c in criteria)), axis=-1)
+    bounds = np.concatenate(
+        [np.zeros_like(ends[..., :1]), ends, np.full_like(ends[..., :1], np.inf)], axis=-1
+    )
+
+    def beyond(centre: Floats) -> Floats:  # share of z in each band above zero
+        return -np.diff(expit(centre[..., None] - bounds), axis=-1)
+
+    eta = np.asarray(eta, float)
+    guess = lapse * beyond(np.zeros_like(eta))  # half of them right, by either side of zero
+    return guess + (1 - lapse) * beyond(eta), guess + (1 - lapse) * beyond(-eta)
+
+
 def log_seconds(z: Floats, place: Floats, *, certainty_time: float, practice_time: float) -> Floats:
     """What certainty and practice change of the log time of an answer."""
     sure = np.minimum(np.abs(z), _MOST) - _MIDDLE
@@ -122,7 +166,13 @@ def log_seconds(z: Floats, place: Floats, *, certainty_time: float, practice_tim
 
 
 def seconds(
-    z: Floats, place: Floats, person: Ints, joint: JointParameters, *, rng: np.random.Generator
+    z: Floats,
+    place: Floats,
+    person: Ints,
+    joint: JointParameters,
+    *,
+    rng: np.random.Generator,
+    pace_sd: float = PACE_SD,
 ) -> Floats:
     """Response times of answers.
 
@@ -134,13 +184,15 @@ def seconds(
         Code of who answers.
     joint : JointParameters
     rng : numpy.random.Generator
+    pace_sd : float
+        Of people's log seconds.
 
     Returns
     -------
     (R,) float64
         Seconds.
     """
-    pace = np.clip(rng.normal(0, PACE_SD, int(person.max()) + 1), -0.6, 0.6)[person]
+    pace = np.clip(rng.normal(0, pace_sd, int(person.max()) + 1), -0.6, 0.6)[person]
     noise = np.clip(rng.normal(0, NOISE_SD, len(z)), -1.5, 2)
     changed = log_seconds(
         z, place, certainty_time=joint.certainty_time, practice_time=joint.practice_time

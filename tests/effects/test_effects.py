@@ -78,8 +78,30 @@ def test_every_question_is_answered_or_says_why_not(people: Effects) -> None:
 def test_true_values_stand_beside_estimates(people: Effects) -> None:
     effect = people["synthetic"]
     assert abs(effect.test.estimate - effect.truth) < 4 * effect.test.se
-    assert people["depth"].truth == SMALL.depth_effect
+    assert 0.85 * SMALL.depth_effect < people["depth"].truth < SMALL.depth_effect
     assert people["type_normalisation"].truth == 0.0
+
+
+def test_the_truth_of_a_model_without_guesses_is_what_guesses_leave() -> None:
+    conditions = tuple(Condition("resnet50", "natural", d) for d in ("easy", "hard85"))
+    own = replace(SMALL, conditions=conditions, lapse=0.1, trial_sd=0.5)
+    truth = true_effects(simulate_study(own, seed=0).truth)
+    levels = truth.by_network["(Intercept)"]["resnet50"] + np.array([0.0, truth.common["hard85"]])
+    rng = np.random.default_rng(0)
+    of_unit = np.hypot(np.hypot(own.unit_sd, own.unit_condition_sd), own.participant_sd)
+    eta = levels[:, None, None] + of_unit * rng.standard_normal((1, 4000, 1))
+    eta = eta + own.trial_sd * rng.standard_normal((1, 1, 1000))
+    eta = eta + own.side_bias * np.where(np.arange(1000) % 2, 1.0, -1.0)
+    p = (own.lapse / 2 + (1 - own.lapse) / (1 + np.exp(-eta))).mean(axis=2)
+    left = np.log(p / (1 - p)).mean(axis=1)
+    found = truth.found_with(lapse=False).common["hard85"]
+    assert found == pytest.approx(left[1] - left[0], abs=0.02)
+    assert 0.5 < found / truth.common["hard85"] < 0.9
+    assert truth.found_with(lapse=True) is truth
+
+    plain = replace(own, lapse=0.0, trial_sd=0.0, side_bias=0.0)
+    exact = true_effects(simulate_study(plain, seed=0).truth)
+    assert exact.found_with(lapse=False).common == pytest.approx(exact.common)
 
 
 def test_an_observer_with_peoples_evidence_shows_peoples_effects(

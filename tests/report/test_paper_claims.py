@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy import special, stats
 from typer.testing import CliRunner
 
@@ -23,18 +24,21 @@ from imi_bench.release.multiverse import CHOICES, Multiverse
 from imi_bench.release.published import Condition
 from imi_bench.report.paper import page
 from imi_bench.report.paper.clusters import people_factor
+from imi_bench.report.paper.confidence import learning_slope, type_two_area
 from imi_bench.report.paper.data import PaperData, read_paper
 from imi_bench.report.paper.exclusions import exclusions
 from imi_bench.report.paper.modes import mode_numbers
 from imi_bench.report.paper.page import paper
 from imi_bench.report.paper.pairs import pairs
-from imi_bench.report.paper.panel import COLOURS, look
+from imi_bench.report.paper.panel import COLOURS, counted, look
 from imi_bench.report.paper.reliability import reliability
 from imi_bench.report.paper.spread import unit_spread
+from imi_bench.report.paper.truth import TrueValues
 from imi_bench.report.style import styled
 from imi_bench.scores.people import answers_needed
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
+from imi_bench.vision.layer_names import paper_layers
 
 CONDITIONS = tuple(
     Condition(name, mode)
@@ -244,3 +248,80 @@ def test_networks_of_the_same_ranks_have_a_p_of_one() -> None:
         found = compare_groups(same, n_resamples=50, seed=0)
         assert found.statistic == pytest.approx(0, abs=1e-9)
         assert found.p == pytest.approx(1)
+
+
+def test_the_truth_of_learning_and_insight_is_not_a_draw(data: PaperData) -> None:
+    """Intervals were judged by the truth of 300 drawn people a condition: half an error off."""
+    true = data.true
+    assert true is not None
+    learning = TrueValues(replace(true.parameters, learning=0.3), true.intercepts, true.evidence)
+    own = true.study
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    place = np.linspace(0, 1, own.main_trials)
+    right = np.zeros(own.main_trials)
+    for condition, level in true.intercepts.items():
+        depth = np.linspace(0, 1, len(paper_layers(condition.network)))
+        eta = level + own.depth_effect * (depth[:, None, None] - 0.5) + 0.3 * (place[:, None] - 0.5)
+        eta = eta + own.random_sd(condition.mode) * nodes
+        both = [special.expit(eta + side * own.side_bias) for side in (1, -1)]
+        p = own.lapse / 2 + (1 - own.lapse) * np.mean(both, axis=0)
+        right += (p @ weights / weights.sum()).mean(axis=0) / len(true.intercepts)
+    exact = np.polyfit(place, right, 1)[0]
+    people = learning.expected
+    found = learning_slope(people).value
+    assert found == pytest.approx(
+        exact, abs=3.5 * people["correct"].std() / np.sqrt(len(people) / 12)
+    )
+    assert people["correct"].mean() == pytest.approx(right.mean(), abs=0.01)
+
+    for mode in ("natural", "synthetic"):
+        drawn = type_two_area(learning.people[learning.people["mode"] == mode])
+        assert drawn.low - 0.01 < learning.insight(mode) < drawn.high + 0.01
+        p = learning.population.loc[learning.population["mode"] == mode, "p"]
+        assert learning.share(mode, 0.55, above=False) == pytest.approx((p < 0.55).mean(), abs=0.01)
+        assert learning.share(mode, 0.9, above=True) == pytest.approx((p > 0.9).mean(), abs=0.01)
+
+
+def _session(people: int = 12, blocks: int = 2, length: int = 20) -> pd.DataFrame:
+    """Two blocks of easy and hard questions; nobody learns, the last are hard for most."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for person in range(people):
+        first = person < 1
+        for place in range(blocks * length):
+            natural = (place // length + first) % 2 == 0
+            right = rng.random() < (0.95 if natural else 0.6)
+            rows.append((person, place + 1.0, "natural" if natural else "synthetic", float(right)))
+    return pd.DataFrame(rows, columns=["participant", "order", "mode", "correct"])
+
+
+def test_learning_is_told_apart_from_what_was_shown_when() -> None:
+    rows = _session()
+    blind = learning_slope(rows.drop(columns="mode"))
+    found = learning_slope(rows)
+    design = pd.get_dummies(rows[["participant", "mode"]].astype(str), dtype=float)
+    design = design.drop(columns="mode_natural").assign(order=rows["order"])
+    fit = sm.OLS(rows["correct"], design).fit(
+        cov_type="cluster",
+        cov_kwds={"groups": rows["participant"], "use_correction": False},
+    )
+    half = stats.t.ppf(0.975, 11) * fit.bse["order"] * 39 * np.sqrt(12 / 11)
+    assert found.value == pytest.approx(39 * fit.params["order"])
+    assert found.high - found.value == pytest.approx(half)
+    assert blind.high < 0
+    assert found.low < 0 < found.high
+
+    alone = rows[rows["mode"] == "natural"]
+    each = [np.polyfit(g["order"], g["correct"], 1)[0] for _, g in rows.groupby("participant")]
+    assert blind.value == pytest.approx(39 * np.mean(each))
+    assert learning_slope(alone).clusters == 12
+    together = rows.assign(mode=np.where(rows["order"] > 20, "synthetic", "natural"))
+    assert np.isfinite(learning_slope(together).value)
+
+
+def test_numbers_of_references_that_are_taken_together_are_said(data: PaperData) -> None:
+    assert not data.together
+    number = np.where(np.arange(len(data.frame)) % 2, "9+9", "1")
+    mixed = replace(data, frame=data.frame.assign(references=number))
+    assert counted(mixed).endswith("2 numbers of references together")
+    assert mixed.together == ("1", "9+9")

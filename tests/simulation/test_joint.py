@@ -12,7 +12,12 @@ from statsmodels.tools.numdiff import approx_hess
 
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition
-from imi_bench.simulation.joint import JointParameters, confidences, latent_evidence
+from imi_bench.simulation.joint import (
+    JointParameters,
+    answer_probabilities,
+    confidences,
+    latent_evidence,
+)
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters, simulate_release
 from imi_bench.simulation.study import simulate_study
@@ -161,3 +166,15 @@ def test_answers_do_not_depend_on_what_is_asked_besides() -> None:
     assert (asked.responses.seconds > 0).all()
     with pytest.raises(InputError, match="no response time"):
         JointParameters(seconds=0.0)
+
+
+def test_probabilities_of_the_six_answers_are_those_of_the_draws() -> None:
+    rng = np.random.default_rng(1)
+    eta, lapse, criteria, scale = np.full(200_000, 1.3), 0.1, (1.0, 2.5), 1.2
+    correct = rng.random(len(eta)) < lapse / 2 + (1 - lapse) * expit(eta)
+    z = latent_evidence(eta, correct, lapse=lapse, rng=rng)
+    told = confidences(z, criteria, scale=scale)
+    right, wrong = answer_probabilities(eta[:1], criteria, lapse=lapse, scale=scale)
+    for ends, drawn in ((right[0], correct), (wrong[0], ~correct)):
+        shares = [(drawn & (told == k)).mean() for k in (1, 2, 3)]
+        np.testing.assert_allclose(ends, shares, atol=0.005)

@@ -23,6 +23,7 @@ from imi_bench.report.paper.panel import (
     counted,
     drawing,
 )
+from imi_bench.report.paper.truth import TrueValues
 from imi_bench.report.style import INK, MUTED
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import MODES
@@ -31,6 +32,7 @@ from imi_bench.text import plural
 __all__ = ["confidence", "learning_slope", "type_two", "type_two_area"]
 
 RIGHT = "#029e73"
+_CONDITION = ("network", "mode", "difficulty", "references")
 
 
 def type_two(rows: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -103,9 +105,10 @@ def confidence(data: PaperData) -> Panel:
     known = rows.dropna(subset=["confidence"]).reset_index(drop=True)
     if known.empty:
         return cannot(data, 8, "confidence", question, "nobody was asked how sure they are")
-    true = None if data.true is None else data.true.people
+    true = data.true
     modes = [mode for mode in MODES if (known["mode"] == mode).any()]
-    right = _with_truth(clustered_means(known, "correct", ["mode", "confidence"]), true, "correct")
+    right = clustered_means(known, "correct", ["mode", "confidence"])
+    right = _beside(right, None if true is None else true.by_confidence(), "correct")
     areas = {mode: type_two_area(known[known["mode"] == mode]) for mode in modes}
     plots = [
         drawing(
@@ -122,7 +125,12 @@ def confidence(data: PaperData) -> Panel:
     tables = {"accuracy_by_confidence": right}
     plots += _timed_plots(data, known, true, modes, tables)
     slope = _session_plots(data, rows, true, tables, plots)
-    tables["type_two"] = _areas(areas, true)
+    tables["type_two"] = pd.DataFrame(
+        [
+            {"mode": m, **a.to_json(), "truth": np.nan if true is None else true.insight(m)}
+            for m, a in areas.items()
+        ]
+    )
     tables["type_two_by_network"] = _by_network(data, known)
     tables |= {"ordinal": _ordinal(data)} if data.ordinal is not None else {}
     return Panel(
@@ -157,17 +165,6 @@ def _answer(areas: dict[str, Estimate], slope: Estimate | None) -> str:
     return text + _slope_words(slope) + "."
 
 
-def _areas(areas: dict[str, Estimate], true: pd.DataFrame | None) -> pd.DataFrame:
-    rows = []
-    for mode, one in areas.items():
-        known = np.nan
-        if true is not None and (true["mode"] == mode).any():
-            part = true[true["mode"] == mode]
-            known = type_two_area(part[part["participant"] % 3 == 0]).value
-        rows.append({"mode": mode, **one.to_json(), "truth": known})
-    return pd.DataFrame(rows)
-
-
 def _by_network(data: PaperData, known: pd.DataFrame) -> pd.DataFrame:
     """The area, and accuracy and time at hand, for each network and mode."""
     rows = []
@@ -194,34 +191,47 @@ def _by_network(data: PaperData, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _beside(table: pd.DataFrame, known: pd.DataFrame | None, value: str) -> pd.DataFrame:
+    """The table with the truth of each of its rows."""
+    if known is None:
+        return table.assign(truth=np.nan)
+    keys = [n for n in table if n in ("mode", "confidence", "answer", "fifth", "part")]
+    true = known.rename(columns={value: "truth"})[[*keys, "truth"]]
+    return table.astype({"mode": str} if "mode" in keys else {}).merge(true, how="left", on=keys)
+
+
 def _with_truth(table: pd.DataFrame, true: pd.DataFrame | None, value: str) -> pd.DataFrame:
     keys = [n for n in table if n in ("mode", "confidence", "answer", "fifth", "part")]
-    if true is None:
-        return table.assign(truth=np.nan)
-    known = true.groupby(keys, observed=True)[value].mean().rename("truth").reset_index()
-    return table.astype({"mode": str} if "mode" in keys else {}).merge(known, how="left", on=keys)
+    known = None if true is None else true.groupby(keys, observed=True)[value].mean().reset_index()
+    return _beside(table, known, value)
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Answers with a time, and the fifth it lies in of a person's times in a condition.
+
+    Within conditions, or whoever answered easy and hard ones would be right more often when fast
+    for that alone.
+    """
     timed = rows[rows["seconds"] > 0].reset_index(drop=True)
     timed = timed.assign(
         log=np.log(timed["seconds"]), answer=np.where(timed["correct"] > 0.5, "correct", "wrong")
     )
-    place = timed.groupby("participant", observed=True)["log"].rank(pct=True)
+    alike = ["participant", *(name for name in _CONDITION if name in timed)]
+    place = timed.groupby(alike, observed=True, dropna=False)["log"].rank(pct=True)
     return timed.assign(fifth=np.ceil(5 * place).clip(1, 5))
 
 
 def _timed_plots(
     data: PaperData,
     known: pd.DataFrame,
-    true: pd.DataFrame | None,
+    true: TrueValues | None,
     modes: list[str],
     tables: dict[str, pd.DataFrame],
 ) -> list[Any]:
     timed = _named(known)
     if timed.empty:
         return []
-    really = None if true is None else _named(true)
+    really = None if true is None else _named(true.people)
     times = _with_truth(clustered_means(timed, "log", ["answer", "confidence"]), really, "log")
     numbers = ["mean", "low", "high", "truth"]
     times[numbers] = np.exp(times[numbers])
@@ -233,7 +243,10 @@ def _timed_plots(
             data,
             "8-times",
             "Left: geometric mean of seconds by confidence (95%, over people and units). Right: "
-            "accuracy in fifths of each person's own times." + beside_truth(data),
+            "accuracy in fifths of each person's own times"
+            + (" in a condition" if _mixed(timed) else "")
+            + "."
+            + beside_truth(data),
             lambda grid: _times(grid, times, fifths, modes),
             columns=2,
             size=(6.2, 2.9),
@@ -244,7 +257,7 @@ def _timed_plots(
 def _session_plots(
     data: PaperData,
     rows: pd.DataFrame,
-    true: pd.DataFrame | None,
+    true: TrueValues | None,
     tables: dict[str, pd.DataFrame],
     plots: list[Any],
 ) -> Estimate | None:
@@ -259,13 +272,14 @@ def _session_plots(
         return frame.assign(part=part * last / 8 - last / 16)
 
     known = placed(known)
-    really = None if true is None else placed(true)
+    really = None if true is None else placed(true.expected)
     right = _with_truth(clustered_means(known, "correct", ["part"]), really, "correct")
     timed = _named(known)
     times = pd.DataFrame()
     if len(timed):
         times = clustered_means(timed, "log", ["part"])
-        times = _with_truth(times, None if really is None else _named(really), "log")
+        drawn = None if true is None else _named(placed(true.people))
+        times = _with_truth(times, drawn, "log")
     tables["learning"] = right
     slope = learning_slope(known)
     plots.append(
@@ -279,29 +293,59 @@ def _session_plots(
             size=(6.2, 2.9),
         )
     )
-    truth = np.nan if true is None else learning_slope(true).value
+    truth = np.nan if true is None else learning_slope(true.expected).value
     tables["learning_slope"] = pd.DataFrame([{**slope.to_json(), "truth": truth}])
     return slope
 
 
+def _mixed(rows: pd.DataFrame) -> bool:
+    """Whether anybody answered in several conditions."""
+    known = [name for name in _CONDITION if name in rows]
+    if not known:
+        return False
+    number = rows.groupby(known, observed=True, dropna=False).ngroup()
+    return bool((number.groupby(rows["participant"], observed=True).nunique() > 1).any())
+
+
 def learning_slope(known: pd.DataFrame) -> Estimate:
-    """Change of accuracy from the first to the last trial: mean of people's slopes, t interval."""
-    order = known["order"].to_numpy(float)
-    reach = order.max() - order.min()
-    slopes = []
-    for at in known.groupby("participant", observed=True).indices.values():
-        x, y = order[at], known["correct"].to_numpy(float)[at]
-        spread = float(((x - x.mean()) ** 2).sum())
-        if len(at) > 7 and spread > 0:
-            slopes.append(float(((x - x.mean()) * y).sum()) / spread * reach)
-    each = np.array(slopes)
-    if len(each) < 3:
-        return Estimate.undefined("fewer than three people", n=len(known))
-    half = float(stats.t.ppf(0.975, len(each) - 1) * stats.sem(each))
-    mean = float(each.mean())
-    return Estimate(
-        mean, mean - half, mean + half, method="t over people", n=len(known), clusters=len(each)
-    )
+    """Change of accuracy from the first to the last trial, within people and conditions.
+
+    Least squares with a level for each person and, where a person answers in several, for each
+    condition (references, their number, difficulty, network): or learning would hold whatever
+    condition came last. t interval over people. People of fewer than eight answers are left out.
+
+    Parameters
+    ----------
+    known : DataFrame
+        `participant`, `order`, `correct`, and any of the columns that make a condition.
+    """
+    counts = known.groupby("participant", observed=True)["correct"].transform("size")
+    rows = known[counts > 7].reset_index(drop=True)
+    person = pd.factorize(rows["participant"])[0]
+    people = int(person.max()) + 1 if len(rows) else 0
+    if people < 3:
+        return Estimate.undefined("fewer than three people of eight answers", n=len(known))
+    reach = float(known["order"].max() - known["order"].min())
+    columns = [rows["order"].to_numpy(float), rows["correct"].to_numpy(float)]
+    if _mixed(rows):
+        alike = [name for name in _CONDITION if name in rows]
+        number = rows.groupby(alike, observed=True, dropna=False).ngroup().to_numpy()
+        columns += [(number == k).astype(float) for k in range(1, int(number.max()) + 1)]
+    size = np.bincount(person)
+    inside = np.stack([x - (np.bincount(person, x) / size)[person] for x in columns], axis=1)
+    x, y, levels = inside[:, 0], inside[:, 1], inside[:, 2:]
+    if levels.shape[1]:
+        x = x - levels @ np.linalg.lstsq(levels, x, rcond=None)[0]
+        y = y - levels @ np.linalg.lstsq(levels, y, rcond=None)[0]
+    spread = float(x @ x)
+    if spread <= 1e-9 * max(reach, 1.0) ** 2:
+        return Estimate.undefined("conditions and places in the session go together", n=len(known))
+    value = float(x @ y) / spread
+    each = np.bincount(person, x * (y - value * x)) / spread
+    se = float(np.sqrt(people / (people - 1) * (each**2).sum()))
+    half = float(stats.t.ppf(0.975, people - 1)) * se
+    ends = (reach * v for v in (value, value - half, value + half))
+    return Estimate(*ends, method="t over people", n=len(rows), clusters=people)
 
 
 def _slope_words(one: Estimate | None) -> str:
@@ -441,7 +485,7 @@ def _sides(data: PaperData, rows: pd.DataFrame) -> list[str]:
     true = (
         ""
         if data.true is None
-        else (f" (truly {100 * data.true.people['chose_first'].mean():.1f}%)")
+        else (f" (truly {100 * data.true.expected['chose_first'].mean():.1f}%)")
     )
     return [
         f"The query in the first place was chosen in {100 * one['mean']:.1f}% "

@@ -118,6 +118,12 @@ class PaperData:
     def _names(self) -> list[str]:
         return [str(name) for name in self.frame["network"].unique()]
 
+    @property
+    def together(self) -> tuple[str, ...]:
+        """Numbers of references that the page takes together; nothing where there is one."""
+        known = self.frame["references"].unique() if "references" in self.frame else ()
+        return tuple(sorted(map(str, known))) if len(known) > 1 else ()
+
     @cached_property
     def units(self) -> pd.DataFrame:
         """One row a unit in a mode at a difficulty: `hits`, `answers`, `p`, `true` and its layer.
@@ -176,6 +182,11 @@ def read_paper(
     forerunner, released, order, study = _read(responses, path)
     frame = study.to_frame()
     frame = frame.assign(order=order if order is not None else np.nan)
+    if forerunner is not None:
+        rows = forerunner.frame[forerunner.main]
+        number = rows["references"].astype(str)
+        shown = number.where(rows["sides"] == "max", number + "+" + number)
+        frame = frame.assign(references=shown.to_numpy())
     frame = frame[~frame["catch"]].reset_index(drop=True)
     if frame.empty:
         raise NotEnoughDataError(

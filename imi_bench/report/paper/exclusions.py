@@ -274,7 +274,7 @@ def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Pane
         data,
         "9-exclusions",
         f"Each dot: one of {len(many.frame)} choices of what counts (catch trials, fast and slow "
-        "answers, hand-picked units, second answers). Diamond: as published.",
+        "answers, hand-picked units, second answers). Diamond: what the authors count.",
         draw,
         size=(5.4, 2.6),
     )

@@ -238,7 +238,7 @@ def by_layer(data: PaperData) -> Panel:
         "levels of their own; 95% band that counts layers. Right: types of layers, 95% over "
         "layers within networks, as shown (not every network has every type)."
         + (" Dotted, crosses: true values of the simulation." if data.true else ""),
-        lambda grid: _draw(grid[0], curves, types, modes),
+        lambda grid: _draw(grid[0], curves, types, modes, units),
         columns=3,
         size=(8.6, 3.0),
     )
@@ -364,7 +364,11 @@ def _within(data: PaperData, modes: list[str]) -> pd.DataFrame:
 
 
 def _draw(
-    axes: Any, curves: dict[tuple[str, str], Curve | None], types: pd.DataFrame, modes: list[str]
+    axes: Any,
+    curves: dict[tuple[str, str], Curve | None],
+    types: pd.DataFrame,
+    modes: list[str],
+    units: pd.DataFrame,
 ) -> None:
     depth, width, kinds = axes
     words = {
@@ -394,7 +398,9 @@ def _draw(
             one.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
             one.xaxis.set_minor_formatter("")
         if not drawn:
-            one.text(0.5, 0.5, "not known", transform=one.transAxes, ha="center", color=MUTED)
+            few = units[name].nunique() > 1
+            said = "too few layers" if few else "not known"
+            one.text(0.5, 0.5, said, transform=one.transAxes, ha="center", color=MUTED)
         one.axhline(0.5, color=MUTED, linestyle="--", linewidth=0.8)
         one.set_xlabel(label)
         one.set_ylim(least, 1.02)

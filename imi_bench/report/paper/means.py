@@ -105,9 +105,12 @@ def by_network(data: PaperData) -> Panel:
 
         words = {"paper": "as in the paper", "accuracy": "by accuracy", "year": "by year"}[order]
         thin = " Thin: people are a sample too." if data.who == "people" else ""
+        ghosts = " Grey diamonds: published means with their intervals."
         caption = (
-            f"Networks {words}. Mean over units, 95% bootstrap over units (BCa).{thin} Grey "
-            "diamonds: published means with their intervals. Dashed: chance." + beside_truth(data)
+            f"Networks {words}. Mean over units, 95% bootstrap over units (BCa).{thin}"
+            + (ghosts if easy["published"].notna().any() else "")
+            + " Dashed: chance."
+            + beside_truth(data)
         )
         plots.append(
             drawing(
@@ -129,6 +132,18 @@ def by_network(data: PaperData) -> Panel:
         plots=tuple(plots),
         tables={"means": table},
         code=code(data, "means", "by_network"),
+        notes=_together(data),
+    )
+
+
+def _together(data: PaperData) -> tuple[str, ...]:
+    """What the page's numbers mix, where people were shown different numbers of references."""
+    if not data.together:
+        return ()
+    return (
+        f"The figure, and every number of this page but the published ones, takes the answers with "
+        f"{listed(data.together)} references together (1 and 9: of the strongly activating side "
+        "alone). Apart they stand in `imi-bench data info`.",
     )
 
 

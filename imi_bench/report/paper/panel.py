@@ -330,7 +330,10 @@ def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
         (frame["participant"].nunique(), f"{made_up}people"),
         (frame["network"].nunique(), "networks"),
     )
-    return ", ".join(f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts)
+    told = [f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts]
+    if data.together:
+        told.append(f"{len(data.together)} numbers of references together")
+    return ", ".join(told)
 
 
 def _one(what: str) -> str:

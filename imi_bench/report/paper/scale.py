@@ -227,5 +227,5 @@ def _line(
 
 
 def _true_levels(data: PaperData, networks: list[str], mode: str) -> Any:
-    known = {} if data.true is None else data.true.intercepts
+    known = {} if data.true is None else data.true.log_odds
     return np.array([known.get(Condition(name, mode), np.nan) for name in networks])
