@@ -344,8 +344,8 @@ def learning_slope(known: pd.DataFrame) -> Estimate:
     each = np.bincount(person, x * (y - value * x)) / spread
     se = float(np.sqrt(people / (people - 1) * (each**2).sum()))
     half = float(stats.t.ppf(0.975, people - 1)) * se
-    ends = (reach * v for v in (value, value - half, value + half))
-    return Estimate(*ends, method="t over people", n=len(rows), clusters=people)
+    low, high = reach * (value - half), reach * (value + half)
+    return Estimate(reach * value, low, high, method="t over people", n=len(rows), clusters=people)
 
 
 def _slope_words(one: Estimate | None) -> str:

@@ -204,7 +204,7 @@ def read_paper(
         found, refused = _effects(path or study, decisions, seed)
         record, unrated = later.result() if later is not None else (None, "")
     rated = Effects.from_json(record) if record is not None else None
-    shown = None if stimuli is None else _stimuli(stimuli)
+    pictures = None if stimuli is None else _stimuli(stimuli)
     folder = str(stimuli) if isinstance(stimuli, Path) else stimuli
     given = {"stimuli": folder, "ordinal": ordinal, "seed": seed}
     told = [f"{k}={v!r}" for k, v in given.items() if isinstance(v, str | int) and v != USUAL[k]]
@@ -224,7 +224,7 @@ def read_paper(
         true=read_true_values(path),
         seed=seed,
         name=str(responses) if isinstance(responses, str | Path) else study.responses.source,
-        stimuli=shown,
+        stimuli=pictures,
         options="".join(f", {one}" for one in told),
         from_file=isinstance(responses, str | Path),
         unrated=unrated,

@@ -143,7 +143,7 @@ def _together(data: PaperData) -> tuple[str, ...]:
     return (
         f"The figure, and every number of this page but the published ones, takes the answers with "
         f"{listed(data.together)} references together (1 and 9: of the strongly activating side "
-        "alone). Apart they stand in `imi-bench data info`.",
+        "alone). Apart they stand in imi-bench data info.",
     )
 
 
@@ -154,7 +154,8 @@ def _beside_published(data: PaperData, easy: pd.DataFrame) -> str:
         again = published_beside([data.forerunner])
         same = int(again["same"].sum())
         parts = [
-            f"{r.mean:.1f} ± {r.half:.1f}% for {r.published} ± {r.published_half}%"
+            f"{r.mean:.1f} ± {r.half:.1f}% for {r.published} ± {r.published_half}% "
+            f"({str(r.what).split(', ', 1)[1].replace(', 1 references', ', 1 reference')})"
             for r in again.itertuples()
         ]
         return (

@@ -313,7 +313,12 @@ def shown_modes(data: PaperData) -> list[str]:
 
 def whose(data: PaperData) -> str:
     """Whose answers these are, in the line of numbers below an answer."""
-    return f"{'simulated ' if data.simulated and data.who == 'people' else ''}{data.who}"
+    made_up = "simulated " if data.simulated and data.who == "people" else ""
+    return f"{made_up}{data.who}{_together(data)}"
+
+
+def _together(data: PaperData) -> str:
+    return f", {len(data.together)} numbers of references together" if data.together else ""
 
 
 def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
@@ -330,10 +335,8 @@ def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
         (frame["participant"].nunique(), f"{made_up}people"),
         (frame["network"].nunique(), "networks"),
     )
-    told = [f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts]
-    if data.together:
-        told.append(f"{len(data.together)} numbers of references together")
-    return ", ".join(told)
+    told = ", ".join(f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts)
+    return told + _together(data)
 
 
 def _one(what: str) -> str:

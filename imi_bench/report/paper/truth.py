@@ -267,7 +267,7 @@ class TrueValues:
         )
         # Both answers of a pair are other trials of one person: all pairs less those of a trial.
         of_right, of_wrong = (
-            np.stack([np.bincount(person, column) for column in one.T], axis=1)
+            np.stack([np.asarray(np.bincount(person, c), float) for c in one.T], axis=1)
             for one in (right, wrong)
         )
         won = _won(of_right, of_wrong).sum() - _won(right, wrong).sum()
