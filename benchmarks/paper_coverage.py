@@ -30,9 +30,10 @@ from imi_bench.provenance import generator
 from imi_bench.release.conditions import condition_means
 from imi_bench.release.published import Condition
 from imi_bench.report.paper.clusters import clustered_means
-from imi_bench.report.paper.confidence import learning_slope, type_two_area
+from imi_bench.report.paper.confidence import type_two_area
 from imi_bench.report.paper.data import PaperData, with_layers
 from imi_bench.report.paper.layers import layer_curve, type_means
+from imi_bench.report.paper.learning import learning_slope
 from imi_bench.report.paper.means import means_table
 from imi_bench.report.paper.modes import mode_numbers, natural_lead
 from imi_bench.report.paper.truth import TrueValues

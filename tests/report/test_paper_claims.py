@@ -24,9 +24,10 @@ from imi_bench.release.multiverse import CHOICES, Multiverse
 from imi_bench.release.published import Condition
 from imi_bench.report.paper import page
 from imi_bench.report.paper.clusters import people_factor
-from imi_bench.report.paper.confidence import learning_slope, type_two_area
+from imi_bench.report.paper.confidence import type_two_area
 from imi_bench.report.paper.data import PaperData, read_paper
 from imi_bench.report.paper.exclusions import exclusions
+from imi_bench.report.paper.learning import learning_slope
 from imi_bench.report.paper.modes import mode_numbers
 from imi_bench.report.paper.page import paper
 from imi_bench.report.paper.pairs import pairs

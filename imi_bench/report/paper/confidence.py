@@ -11,6 +11,7 @@ from scipy import stats
 from imi_bench.arrays import Floats
 from imi_bench.report.paper.clusters import clustered_means, clustered_variance
 from imi_bench.report.paper.data import PaperData
+from imi_bench.report.paper.learning import CONDITION, learning_slope, mixed
 from imi_bench.report.paper.panel import (
     BLUE,
     MODE_COLOURS,
@@ -29,10 +30,9 @@ from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import MODES
 from imi_bench.text import plural
 
-__all__ = ["confidence", "learning_slope", "type_two", "type_two_area"]
+__all__ = ["confidence", "type_two", "type_two_area"]
 
 RIGHT = "#029e73"
-_CONDITION = ("network", "mode", "difficulty", "references")
 
 
 def type_two(rows: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -216,7 +216,7 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
     timed = timed.assign(
         log=np.log(timed["seconds"]), answer=np.where(timed["correct"] > 0.5, "correct", "wrong")
     )
-    alike = ["participant", *(name for name in _CONDITION if name in timed)]
+    alike = ["participant", *(name for name in CONDITION if name in timed)]
     place = timed.groupby(alike, observed=True, dropna=False)["log"].rank(pct=True)
     return timed.assign(fifth=np.ceil(5 * place).clip(1, 5))
 
@@ -244,7 +244,7 @@ def _timed_plots(
             "8-times",
             "Left: geometric mean of seconds by confidence (95%, over people and units). Right: "
             "accuracy in fifths of each person's own times"
-            + (" in a condition" if _mixed(timed) else "")
+            + (" in a condition" if mixed(timed) else "")
             + "."
             + beside_truth(data),
             lambda grid: _times(grid, times, fifths, modes),
@@ -296,56 +296,6 @@ def _session_plots(
     truth = np.nan if true is None else learning_slope(true.expected).value
     tables["learning_slope"] = pd.DataFrame([{**slope.to_json(), "truth": truth}])
     return slope
-
-
-def _mixed(rows: pd.DataFrame) -> bool:
-    """Whether anybody answered in several conditions."""
-    known = [name for name in _CONDITION if name in rows]
-    if not known:
-        return False
-    number = rows.groupby(known, observed=True, dropna=False).ngroup()
-    return bool((number.groupby(rows["participant"], observed=True).nunique() > 1).any())
-
-
-def learning_slope(known: pd.DataFrame) -> Estimate:
-    """Change of accuracy from the first to the last trial, within people and conditions.
-
-    Least squares with a level for each person and, where a person answers in several, for each
-    condition (references, their number, difficulty, network): or learning would hold whatever
-    condition came last. t interval over people. People of fewer than eight answers are left out.
-
-    Parameters
-    ----------
-    known : DataFrame
-        `participant`, `order`, `correct`, and any of the columns that make a condition.
-    """
-    counts = known.groupby("participant", observed=True)["correct"].transform("size")
-    rows = known[counts > 7].reset_index(drop=True)
-    person = pd.factorize(rows["participant"])[0]
-    people = int(person.max()) + 1 if len(rows) else 0
-    if people < 3:
-        return Estimate.undefined("fewer than three people of eight answers", n=len(known))
-    reach = float(known["order"].max() - known["order"].min())
-    columns = [rows["order"].to_numpy(float), rows["correct"].to_numpy(float)]
-    if _mixed(rows):
-        alike = [name for name in _CONDITION if name in rows]
-        number = rows.groupby(alike, observed=True, dropna=False).ngroup().to_numpy()
-        columns += [(number == k).astype(float) for k in range(1, int(number.max()) + 1)]
-    size = np.bincount(person)
-    inside = np.stack([x - (np.bincount(person, x) / size)[person] for x in columns], axis=1)
-    x, y, levels = inside[:, 0], inside[:, 1], inside[:, 2:]
-    if levels.shape[1]:
-        x = x - levels @ np.linalg.lstsq(levels, x, rcond=None)[0]
-        y = y - levels @ np.linalg.lstsq(levels, y, rcond=None)[0]
-    spread = float(x @ x)
-    if spread <= 1e-9 * max(reach, 1.0) ** 2:
-        return Estimate.undefined("conditions and places in the session go together", n=len(known))
-    value = float(x @ y) / spread
-    each = np.bincount(person, x * (y - value * x)) / spread
-    se = float(np.sqrt(people / (people - 1) * (each**2).sum()))
-    half = float(stats.t.ppf(0.975, people - 1)) * se
-    low, high = reach * (value - half), reach * (value + half)
-    return Estimate(reach * value, low, high, method="t over people", n=len(rows), clusters=people)
 
 
 def _slope_words(one: Estimate | None) -> str:

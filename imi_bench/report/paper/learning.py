@@ -1,0 +1,64 @@
+"""Whether people get better over a session, apart from what they were shown when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from imi_bench.stats.estimate import Estimate
+
+__all__ = ["CONDITION", "learning_slope", "mixed"]
+
+CONDITION = ("network", "mode", "difficulty", "references")
+"""Columns that make a condition, those that a table has."""
+
+
+def mixed(rows: pd.DataFrame) -> bool:
+    """Whether anybody answered in several conditions."""
+    known = [name for name in CONDITION if name in rows]
+    if not known:
+        return False
+    number = rows.groupby(known, observed=True, dropna=False).ngroup()
+    return bool((number.groupby(rows["participant"], observed=True).nunique() > 1).any())
+
+
+def learning_slope(known: pd.DataFrame) -> Estimate:
+    """Change of accuracy from the first to the last trial, within people and conditions.
+
+    Least squares with a level for each person and, where a person answers in several, for each
+    condition (references, their number, difficulty, network): or learning would hold whatever
+    condition came last. t interval over people. People of fewer than eight answers are left out.
+
+    Parameters
+    ----------
+    known : DataFrame
+        `participant`, `order`, `correct`, and any of the columns that make a condition.
+    """
+    counts = known.groupby("participant", observed=True)["correct"].transform("size")
+    rows = known[counts > 7].reset_index(drop=True)
+    person = pd.factorize(rows["participant"])[0]
+    people = int(person.max()) + 1 if len(rows) else 0
+    if people < 3:
+        return Estimate.undefined("fewer than three people of eight answers", n=len(known))
+    reach = float(known["order"].max() - known["order"].min())
+    columns = [rows["order"].to_numpy(float), rows["correct"].to_numpy(float)]
+    if mixed(rows):
+        alike = [name for name in CONDITION if name in rows]
+        number = rows.groupby(alike, observed=True, dropna=False).ngroup().to_numpy()
+        columns += [(number == k).astype(float) for k in range(1, int(number.max()) + 1)]
+    size = np.bincount(person)
+    inside = np.stack([x - (np.bincount(person, x) / size)[person] for x in columns], axis=1)
+    x, y, levels = inside[:, 0], inside[:, 1], inside[:, 2:]
+    if levels.shape[1]:
+        x = x - levels @ np.linalg.lstsq(levels, x, rcond=None)[0]
+        y = y - levels @ np.linalg.lstsq(levels, y, rcond=None)[0]
+    spread = float(x @ x)
+    if spread <= 1e-9 * max(reach, 1.0) ** 2:
+        return Estimate.undefined("conditions and places in the session go together", n=len(known))
+    value = float(x @ y) / spread
+    each = np.bincount(person, x * (y - value * x)) / spread
+    se = float(np.sqrt(people / (people - 1) * (each**2).sum()))
+    half = float(stats.t.ppf(0.975, people - 1)) * se
+    low, high = reach * (value - half), reach * (value + half)
+    return Estimate(reach * value, low, high, method="t over people", n=len(rows), clusters=people)
