@@ -149,6 +149,8 @@ def show_scores(done: MisRun, out: Path, *, as_json: bool) -> None:
     table = done.by_layer()
     if done.record["slope"]["warning"]:
         note(f"warning: {done.record['slope']['warning']}")
+    for line in done.record["images"]["warnings"]:
+        note(line)
     if as_json:
         print_json(
             {"out": out, "finished": True, "layers": table.to_dict("records"), "run": done.record}

@@ -16,6 +16,7 @@ from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
 from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.decoding import Decoding
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
+from imi_bench.networks.repeats import distinct
 from imi_bench.networks.tasks import pool_size
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.protocol import Encoder, Observer
@@ -145,7 +146,7 @@ class OpenJob:
 def open_job(job: MisJob) -> OpenJob:
     """Open the network and the images of a job, once in a process."""
     images = open_images(job.images)
-    images = _shuffled(images.unique() if job.unique else images)
+    images = _shuffled(distinct(images) if job.unique else images)
     size = pool_size(len(images), quantile=job.quantile, n_references=job.n_references)
     network = load_network(
         job.network,

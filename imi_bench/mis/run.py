@@ -35,6 +35,7 @@ from imi_bench.mis.similarity import Slope, comparison, score_by
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.activations import begin, begin_shard, finish
 from imi_bench.networks.memory import check_available
+from imi_bench.networks.repeats import repeated_files_said, repeated_pixels
 from imi_bench.networks.tasks import Pools, unscorable
 from imi_bench.observers.learned import LearnedObserver
 from imi_bench.observers.protocol import fingerprint
@@ -240,6 +241,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
     with atomic_path(job.out / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
     seconds |= {"score": time.perf_counter() - started}
+    repeated = repeated_pixels(opened.images, embeddings)
     record: dict[str, Any] = {
         "command": "mis",
         "versions": package_versions(),
@@ -261,7 +263,8 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         "images": {
             "count": len(opened.images),
             "fingerprint": opened.images.fingerprint,
-            "repeated": opened.images.repeated,
+            "repeated": repeated,
+            "warnings": list(repeated_files_said(opened.images, repeated)),
             "first_of_several": opened.images.first_of_several,
             "remarks": list(opened.images.remarks),
         },

@@ -22,6 +22,7 @@ from imi_bench.networks.exemplars import Design, Reading
 from imi_bench.networks.featurevis import Ascent
 from imi_bench.networks.memory import check_ascent
 from imi_bench.networks.recipe import PassRecipe, forget
+from imi_bench.networks.repeats import repeated_files_said, repeated_pixels
 from imi_bench.networks.synthetic import References, compared, synthetic_references
 from imi_bench.networks.trial_folder import BuiltTrials, assemble_trials
 from imi_bench.networks.units import Unit, sample_units
@@ -197,6 +198,7 @@ def _built(
         recipe=recipe,
     )
     passed = time.perf_counter()
+    repeated = repeated_pixels(opened, found.values)
     visualise = partial(
         synthetic_references,
         loaded,
@@ -223,10 +225,10 @@ def _built(
         "git": git_state(),
         "device": device_name(loaded.device),
         "seed": seed,
-        **_about(loaded, opened, built),
+        **_about(loaded, opened, built, repeated),
         **_about_designs(designs),
         "crop": crop or 0,
-        "cautions": [*loaded.cautions, *opened.cautions, _shown(crop, loaded)],
+        "cautions": _cautions(loaded, opened, repeated, crop),
         "units": [str(one) for one in chosen],
         "synthetic": shares or None,
         "seconds": {"activations": passed - started, "trials": time.perf_counter() - passed},
@@ -269,14 +271,16 @@ def _assembled(
     return built, made
 
 
-def _about(loaded: LoadedNetwork, opened: ImageSet, built: BuiltTrials) -> dict[str, Any]:
+def _about(
+    loaded: LoadedNetwork, opened: ImageSet, built: BuiltTrials, repeated: int
+) -> dict[str, Any]:
     """What the record says of the network, the images and the trials."""
     layers = layer_table(loaded.name, loaded.layers)[["layer", "type", "depth", "width"]]
     return {
         "network": dict(loaded.record),
         "network_layers": layers.to_dict("records"),
         "images": len(opened),
-        "images_repeated": opened.repeated,
+        "images_repeated": repeated,
         "images_fingerprint": opened.fingerprint,
         "left_out": [
             {"unit": str(one.unit), "difficulty": one.difficulty, "reason": one.reason}
@@ -316,6 +320,13 @@ def _with_findings(
         ),
         source=record,
     )
+
+
+def _cautions(
+    loaded: LoadedNetwork, opened: ImageSet, repeated: int, crop: int | str | None
+) -> list[str]:
+    more = repeated_files_said(opened, repeated)
+    return [*loaded.cautions, *opened.cautions, *more, _shown(crop, loaded)]
 
 
 def _shown(crop: int | str | None, loaded: LoadedNetwork) -> str:

@@ -51,6 +51,9 @@ class ImageSet:
     concurrent : bool
         Whether several threads or processes may read at the same time. Of a dataset object that is
         not known: it may move in an open file.
+    by_pixels : bool
+        Whether `content` hashes pixels, so that equal pixels have equal hashes. Of files it does
+        not: see `imi_bench.networks.repeats`.
     """
 
     names: NDArray[np.object_]
@@ -59,6 +62,7 @@ class ImageSet:
     remarks: tuple[str, ...] = ()
     moving: Callable[[int], bool] = lambda _: False
     concurrent: bool = False
+    by_pixels: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,7 +79,7 @@ class ImageSet:
 
     @cached_property
     def repeated(self) -> int:
-        """How many images have the content of an earlier one."""
+        """How many images have the content of an earlier one; files of equal bytes only."""
         return len(self) - len(set(self.hashes.tolist()))
 
     @cached_property
@@ -111,7 +115,15 @@ class ImageSet:
         def moving(number: int) -> bool:
             return self.moving(int(numbers[number]))
 
-        return ImageSet(self.names[numbers], read, content, self.remarks, moving, self.concurrent)
+        return ImageSet(
+            self.names[numbers],
+            read,
+            content,
+            self.remarks,
+            moving,
+            self.concurrent,
+            self.by_pixels,
+        )
 
     def unique(self) -> ImageSet:
         """The first image of each content.
@@ -295,6 +307,7 @@ def _from_array(images: NDArray[Any], where: str) -> ImageSet:
         images.__getitem__,
         lambda: _each(len(images), lambda number: pixel_hash(images[number])),
         concurrent=True,
+        by_pixels=True,
     )
 
 
@@ -324,6 +337,7 @@ def _from_dataset(dataset: Any) -> ImageSet:
         _numbers(len(dataset)),
         read,
         lambda: _each(len(dataset), lambda number: pixel_hash(read(number))),
+        by_pixels=True,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imi_bench.networks.collection import ImageSet, open_images
+from imi_bench.networks.repeats import distinct
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
 if TYPE_CHECKING:
@@ -83,4 +84,4 @@ def _network(recipe: PassRecipe) -> LoadedNetwork:
 @lru_cache(maxsize=1)
 def _images(recipe: PassRecipe) -> ImageSet:
     opened = open_images(recipe.images)
-    return opened.unique() if recipe.unique else opened
+    return distinct(opened) if recipe.unique else opened

@@ -48,6 +48,7 @@ _FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 _NATIVE = (*_FIRST, nn.Linear, nn.LayerNorm, *((nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()))
 _ELSEWHERE = (nn.Embedding, nn.EmbeddingBag, nn.PReLU)  # weights, but no units of an image
 _ALIKE = 2e-3  # share of an output by which kernels for another batch may differ
+_ROUNDING = 1e-6  # the same, of one batch that passes twice
 _MARKS = 3
 _COUNTS = ("out_channels", "out_features", "num_features", "num_channels")
 
@@ -71,6 +72,7 @@ class _Trial:
     points: frozenset[str] = frozenset()
     outputs: Outputs = field(default_factory=Outputs)
     heads: frozenset[str] = frozenset()
+    by_chance: bool = False
 
     def seen(self, path: str, output: Any) -> None:
         self.runs[path] = self.runs.get(path, 0) + 1
@@ -118,12 +120,12 @@ def _directions(count: int) -> torch.Tensor:
     return next(iter(kept.values()))
 
 
-def _alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def _alike(one: tuple[float, ...], other: tuple[float, ...], share: float = _ALIKE) -> bool:
     """Whether two outputs of one image agree; what is not finite is told when it is recorded."""
     if not all(map(math.isfinite, (*one, *other))):
         return True
-    same_size = abs(one[0] - other[0]) <= _ALIKE * max(one[0], other[0], 1e-6)
-    return same_size and all(abs(a - b) <= _ALIKE for a, b in zip(one[1:], other[1:], strict=True))
+    same_size = abs(one[0] - other[0]) <= share * max(one[0], other[0], 1e-6)
+    return same_size and all(abs(a - b) <= share for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def list_layers(
@@ -166,6 +168,7 @@ def list_layers(
     wanted = every if chosen is None else _matching(module, chosen, names)
     tried = sorted({*every, *wanted})
     one = _tried(module, tried, size=size, images=1)
+    again = _tried(module, tried, size=size, images=1) if one.by_chance else None
     try:
         two = _tried(module, tried, size=size, images=2, before=one)
     except (AssertionError, ValueError):  # of a network that checks the range of its input
@@ -183,7 +186,8 @@ def list_layers(
         else:
             found[path] = Layer(names[path], path, type(part).__name__, 0.0, *form)
     for path in [path for path in found if path in one.marks]:
-        if not _alike(one.marks[path], two.marks[path]):
+        chance = again is not None and not _alike(one.marks[path], again.marks[path], _ROUNDING)
+        if chance or not _alike(one.marks[path], two.marks[path]):
             reasons[path] = "other images of the batch, or chance, change its output"
             del found[path]
     order = [path for path in one.shapes if path in found]
@@ -340,9 +344,19 @@ def _tried(
     # unlike the first, to show what the batch decides together
     drawn[1] = drawn[1] ** 6 if within_one else 8 * drawn[1] - 4
     drawn = drawn[:images]
+    before_it = _random_states(like.device)
     with hooked(module, paths, trial.seen), torch.no_grad():
         trial.heads = trial.outputs.given(module(drawn.to(like.device, like.dtype)))
+    trial.by_chance = _random_states(like.device) != before_it
     return trial
+
+
+def _random_states(device: torch.device) -> list[bytes]:
+    """Where torch's random numbers stand, which a network that draws some moves on."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return [state.numpy().tobytes() for state in states]
 
 
 def _form(

@@ -375,7 +375,7 @@ def _remedy(module: nn.Module, error: Exception) -> str:
     channels = 3 if first is None else int(first.in_channels)
     if "positional argument" in said or "missing" in said:
         return "it takes several inputs: wrap it in a function of a Python file that takes one"
-    if channels != 3 and "channels" in said:
+    if channels != 3 and "channel" in said:
         return (
             f"it takes {plural(channels, 'channel')}: wrap it in a module that takes colour images"
         )

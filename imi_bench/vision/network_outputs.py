@@ -73,13 +73,15 @@ class Outputs:
 
 
 def _tensors(result: Any) -> Iterator[torch.Tensor]:
-    """The tensors of a network's result, also within tuples, lists and mappings."""
+    """The tensors of a network's result, also within tuples, lists, mappings and plain objects."""
     if isinstance(result, torch.Tensor):
         yield result
     elif isinstance(result, Mapping):
         yield from (one for part in result.values() for one in _tensors(part))
     elif isinstance(result, tuple | list):
         yield from (one for part in result for one in _tensors(part))
+    elif not isinstance(result, type | nn.Module) and hasattr(result, "__dict__"):
+        yield from (one for part in vars(result).values() for one in _tensors(part))
 
 
 def _as_probabilities(output: torch.Tensor, given: torch.Tensor) -> bool:

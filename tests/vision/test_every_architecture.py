@@ -324,6 +324,11 @@ def test_networks_of_another_input_get_a_remedy(module: Any, said: str) -> None:
         load_network(module, device="cpu", input_size=8)
 
 
+def test_a_grey_network_of_the_registry_gets_the_same_remedy() -> None:
+    with pytest.raises(ImiBenchError, match=r"takes 1 channel.*wrap it in a module"):
+        load_network("timm:test_resnet?in_chans=1", device="meta")
+
+
 def test_a_network_that_checks_the_range_of_its_input_is_listed_within_it() -> None:
     network = load_network(Particular(1), device="cpu", input_size=8, name="particular")
     assert [layer.name for layer in network.layers] == ["first"]

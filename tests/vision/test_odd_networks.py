@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -268,3 +270,42 @@ def test_global_response_norm_is_read_along_its_channels(channels_last: bool, si
         network.module(network.preprocess.normalise(pixels[None]))
     wanted = np.stack([row[0].double().mean((0, 1)).numpy() for row in rows])
     np.testing.assert_allclose(recorded(network)["extra"], wanted, rtol=1e-4, atol=1e-5)
+
+
+@dataclass
+class Answers:
+    age: Any
+    kinds: Any
+
+
+class AnObject(nn.Module):
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.body, self.form = nn.Conv2d(3, 8, 3), form
+        self.age, self.kinds = nn.Linear(8, 1), nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        code = self.body(x).mean((2, 3))
+        return self.form(age=self.age(code), kinds=self.kinds(code).softmax(1))
+
+
+@pytest.mark.parametrize("form", [Answers, SimpleNamespace, dict])
+def test_heads_are_found_in_whatever_form_a_network_answers(form: Any) -> None:
+    network = loaded(AnObject(form))
+    assert [layer.name for layer in network.layers] == ["body"]
+
+
+class SlightNoise(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.still, self.noisy, self.fc = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1), nn.Linear(6, 2)
+
+    def forward(self, x: Any) -> Any:
+        x = self.still(x)
+        return self.fc(self.noisy(x + 1e-4 * torch.randn(1)).mean((2, 3)))
+
+
+def test_a_layer_that_chance_moves_however_little_is_none() -> None:
+    network = loaded(SlightNoise())
+    assert [layer.name for layer in network.layers] == ["still"]
+    assert "chance" in network.left_out[0].reason
