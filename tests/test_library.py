@@ -333,6 +333,23 @@ class TestWrongTypes:
         assert imi.score(study.runs[0], study.people.to_frame(), by=(), n_resamples=0).simulated
 
 
+def test_an_observer_prints_its_name_and_may_be_a_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def similarity(one, other):\n    return 1.0\n")
+    assert repr(imi.load_observer(Path(f"{tmp_path / 'mine.py'}:similarity"))) == (
+        "PairwiseSimilarity('similarity')"
+    )
+    assert repr(imi.load_observer("classical")) == "Embedding('classical')"
+    assert repr(imi.load_observer("chance")) == "Chance('chance')"
+
+
+@pytest.mark.whole
+def test_a_report_takes_runs_as_they_are(study: SmallStudy, tmp_path: Path) -> None:
+    given = [*study.runs, study.runs[0]]
+    page = imi.report(given, responses=study.people, out=tmp_path / "page.html")
+    assert page.path.is_file()
+    assert len({one.name for one in page.exhibit.runs}) == len(page.exhibit.runs)
+
+
 def example() -> list[str]:
     """The blocks of Python in the page about the library."""
     return re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text("utf-8"), re.S)

@@ -22,7 +22,7 @@ from imi_bench.measure.head import HeadRows, Shrinkage, fit_head
 from imi_bench.measure.table import Table
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import generator
-from imi_bench.results import Brief
+from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FEWEST = 10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Curves(Brief):
+class Curves(Result):
     """Scores by how much was learnt from.
 
     Attributes
@@ -51,6 +51,15 @@ class Curves(Brief):
     fewer_units: Estimate
     fewer_answers: Estimate
     draws: int
+
+    @property
+    def title(self) -> str:
+        """What to collect next."""
+        return f"Learning curves: {self.advice}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a size, as `table`."""
+        return self.table
 
     @property
     def advice(self) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pandas as pd
 
+from imi_bench.documents import reading
 from imi_bench.measure.curves import Curves
 from imi_bench.measure.table import Covariates
-from imi_bench.measure.transfer import Transferred, transfer
+from imi_bench.measure.transfer import Transferred, transfer, with_single
 from imi_bench.observers.learned import FILE
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
@@ -190,14 +192,27 @@ class Learned(Result):
         return self.bits.value / truth.bayes(known=known)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object; the predictions go to a file of their own (`write`)."""
-        skipped = ("predictions", "record", "curves")
-        record: dict[str, Any] = plain(
-            {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in skipped}
+        """JSON object."""
+        whole: dict[str, Any] = plain(
+            self._scores() | {"predictions": self.predictions.to_dict("list")}
         )
-        record["conditions"] = plain(self.conditions.to_dict("list"))
-        record["curves"] = None if self.curves is None else plain(self.curves.to_json())
-        return record
+        return whole | {"record": plain(self.record)}
+
+    @classmethod
+    @reading("result")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave."""
+        return with_single(restored(cls, record))
+
+    def _scores(self) -> dict[str, Any]:
+        """All but the predictions and the record, which have files of their own."""
+        skipped = ("predictions", "record", "curves")
+        told: dict[str, Any] = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in skipped
+        }
+        told["conditions"] = self.conditions.to_dict("list")
+        told["curves"] = None if self.curves is None else self.curves.to_json()
+        return cast("dict[str, Any]", plain(told))
 
     def write(self, folder: str | Path) -> Path:
         """Write ``learned.json``, ``predictions.parquet``, ``scores.json`` and ``learned.html``.
@@ -213,7 +228,7 @@ class Learned(Result):
         out.mkdir(parents=True, exist_ok=True)
         with atomic_path(out / "predictions.parquet") as temporary:
             self.predictions.to_parquet(temporary, index=False)
-        write_json(out / "scores.json", self.to_json())
+        write_json(out / "scores.json", self._scores())
         with atomic_path(out / "learned.html") as temporary:
             temporary.write_text(page(self), "utf-8")
         write_json(out / FILE, self.record)

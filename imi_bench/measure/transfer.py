@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
+from imi_bench.documents import reading
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.measure.head import HeadRows
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import OutOfFold
 from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.observers.learned import agreement
+from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
-from imi_bench.results import Brief
+from imi_bench.results import Result
 from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.estimate import Estimate
@@ -48,7 +51,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Transferred(Brief):
+class Transferred(Result):
     """Scores of a fit to one study on another.
 
     Attributes
@@ -70,6 +73,49 @@ class Transferred(Brief):
     ceiling: Estimate
     share_of_ceiling: Estimate
     simulated: bool
+
+    @property
+    def title(self) -> str:
+        """What the fit scores on the other study."""
+        made_up = "simulated " if self.simulated else ""
+        return (
+            f"{self.bits} bits an answer of {self.bits.n} {made_up}answers of another study; "
+            f"{self.difference} above the zero of its head"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a part: the whole, what it gains, and what people predict of one another."""
+        single = f"best single of the fit ({self.best_single['observer']})"
+        parts = {
+            "learned": self.bits,
+            single: self.best_single["bits"],
+            "learned less the zero of its head": self.difference,
+            "learned less equal weights": self.against_equal,
+            "ceiling": self.ceiling,
+            "share of the ceiling": self.share_of_ceiling,
+        }
+        return pd.DataFrame(
+            [
+                {"part": name, "bits": one.value, "low": one.low, "high": one.high}
+                for name, one in parts.items()
+            ]
+        )
+
+    @classmethod
+    @reading("result")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave."""
+        return with_single(restored(cls, record))
+
+
+WithSingle = TypeVar("WithSingle")
+
+
+def with_single(found: WithSingle) -> WithSingle:
+    """The same with the best single observer's bits as an `Estimate`, as JSON has them not."""
+    told: Mapping[str, Any] = found.best_single  # type: ignore[attr-defined]
+    single = {**told, "bits": Estimate.from_json(told["bits"])}
+    return replace(found, best_single=single)  # type: ignore[type-var]
 
 
 def transfer(

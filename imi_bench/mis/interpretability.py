@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.arguments import checked
 from imi_bench.executors import Executor, choose
@@ -29,7 +29,7 @@ def machine_interpretability(
     network: str | Path | NetworkCard | nn.Module,
     images: object,
     *,
-    observer: str | Observer,
+    observer: str | Path | Observer | Callable[..., Any],
     slope: float | None = None,
     slope_source: str | None = None,
     tasks: int = 20,
@@ -62,7 +62,7 @@ def machine_interpretability(
     images : object
         Str, Path, (N, H, W, 3) uint8 array, or dataset
         As in `imi_bench.networks.collection.open_images`.
-    observer : str or Observer
+    observer : str, Path, Observer, function or torch.nn.Module
         As in `imi_bench.observers.catalogue.load_observer`; one that embeds single images.
     slope : float, optional
         From margin to probability; belongs to the observer. The one published with DreamSim by
@@ -121,7 +121,7 @@ def machine_interpretability(
             images=Path(images).absolute()
             if isinstance(images, str | Path)
             else open_images(images),
-            observer=observer,
+            observer=str(observer) if isinstance(observer, Path) else cast("Observer", observer),
             out=Path(folder).absolute(),
             slope=slope,
             slope_source=slope_source,

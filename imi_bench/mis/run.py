@@ -95,7 +95,7 @@ class MisRun(Result):
         """One row a layer: layer, type, depth, width, scored, score, hard_score (means)."""
         keys = ["layer", "type", "depth", "width"]
         return (
-            self.scores.groupby(keys, sort=False)
+            self.scores.groupby(keys, sort=False, dropna=False)
             .agg(
                 scored=("score", "count"),
                 score=("score", "mean"),

@@ -130,7 +130,7 @@ def described(name: str) -> dict[str, Any]:
 
 @checked
 def load_observer(
-    name: str | Observer | Callable[..., Any],
+    name: str | Path | Observer | Callable[..., Any],
     *,
     device: str = "auto",
     dtype: str = "float32",
@@ -140,7 +140,7 @@ def load_observer(
 
     Parameters
     ----------
-    name : str, Observer, callable or torch.nn.Module
+    name : str, Path, Observer, callable or torch.nn.Module
         Any of the forms in the module's docstring; an object that is an observer is given back; a
         function ``similarity(image, image)`` or ``encode(images)``, as
         `imi_bench.observers.functions` says; a network in memory, whose output is the code.
@@ -168,6 +168,8 @@ def load_observer(
     >>> load_observer("chance", seed=1).name
     'chance'
     """
+    if isinstance(name, Path):
+        name = str(name)
     if not isinstance(name, str):
         return _in_memory(name, device=device, dtype=dtype)
     if is_learned(name):

@@ -18,11 +18,11 @@ from imi_bench.observers.pooling import (
     compared,
     decide,
 )
-from imi_bench.observers.protocol import Codes
+from imi_bench.observers.protocol import Codes, Named
 from imi_bench.tables import BlindTrials
 
 
-class Embedding:
+class Embedding(Named):
     """Any function from images to vectors, as an observer.
 
     Parameters

@@ -26,7 +26,7 @@ from imi_bench.errors import InputError
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.identity import identity
 from imi_bench.observers.pooling import Compared, Rows, Sides, contrast
-from imi_bench.observers.protocol import Codes, Observer
+from imi_bench.observers.protocol import Codes, Named, Observer
 from imi_bench.tables import BlindTrials
 
 __all__ = ["PairwiseSimilarity", "observer_from_function"]
@@ -35,7 +35,7 @@ _TRIALS_AT_ONCE = 64
 _IMAGES_KEPT = 4096
 
 
-class PairwiseSimilarity:
+class PairwiseSimilarity(Named):
     """An observer over a similarity of two images; each pair is compared once in a run.
 
     Parameters

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.documents import read_json, reading
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer, fingerprint
+from imi_bench.observers.protocol import Answers, Codes, Encoder, Named, Observer, fingerprint
 from imi_bench.provenance import sha256_json
 from imi_bench.stats.squash import squash
 from imi_bench.tables import BlindTrials
@@ -131,7 +131,7 @@ class _Joined:
     key: str
 
 
-class LearnedObserver:
+class LearnedObserver(Named):
     """The observer head of a learned measure.
 
     Parameters

@@ -72,6 +72,20 @@ class Observer(Protocol):
         ...
 
 
+class Named:
+    """An observer that prints as its class and its name.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
 @runtime_checkable
 class Encoder(Observer, Protocol):
     """An observer that looks at one image at a time."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from imi_bench.errors import InputError, TrialError
-from imi_bench.observers.protocol import Codes
+from imi_bench.observers.protocol import Codes, Named
 from imi_bench.tables import BlindingKey, BlindTrials, DecisionVariables, Trials
 
 
-class Chance:
+class Chance(Named):
     """Guesses: a standard normal number from a hash of what the trial shows.
 
     The number depends on the seed and on the content of the images alone, each trial in a
@@ -64,7 +64,7 @@ def _order(one: object, other: object) -> int:
     return int(one < other) - int(one > other)  # type: ignore[operator]
 
 
-class OneSide:
+class OneSide(Named):
     """Always chooses the query on one side, whatever is shown.
 
     The control for designs in which the sides are not balanced. Swaps cannot flip its sign:

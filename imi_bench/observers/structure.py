@@ -12,13 +12,13 @@ from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.classical import luminance
 from imi_bench.observers.pooling import OVER_SIMILARITIES, Pooling, Rows, Sides, contrast
-from imi_bench.observers.protocol import Codes
+from imi_bench.observers.protocol import Codes, Named
 from imi_bench.tables import BlindTrials
 
 _TRIALS_AT_ONCE = 64
 
 
-class Ssim:
+class Ssim(Named):
     """Compares images by their structural similarity (Wang et al., IEEE TIP 2004).
 
     Mean over local windows of SSIM with the usual constants and sample covariances, equal to

@@ -39,7 +39,7 @@ from imi_bench.vision.device import device_name
 
 @checked
 def answer(
-    observer: str | Observer | Callable[..., Any],
+    observer: str | Path | Observer | Callable[..., Any],
     trials: str | Path | Trials,
     *,
     seed: int = 0,
@@ -61,7 +61,7 @@ def answer(
 
     Parameters
     ----------
-    observer : str, Observer, function or torch.nn.Module
+    observer : str, Path, Observer, function or torch.nn.Module
         As in `imi_bench.observers.catalogue.load_observer`.
     trials : str, Path or Trials
         As in `imi_bench.stimuli.trial_files.read_trials`.
@@ -111,7 +111,7 @@ def answer(
         store=store,
         executor=executor,
         recipe=ObserverRecipe(
-            observer if isinstance(observer, str) else opened, device, dtype, seed
+            str(observer) if isinstance(observer, str | Path) else opened, device, dtype, seed
         ),
     )
 

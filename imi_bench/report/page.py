@@ -14,6 +14,7 @@ from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
+from imi_bench.replay.run import Run
 from imi_bench.report.browser import Browser, make_browser
 from imi_bench.report.contents import ReportData
 from imi_bench.report.figure_list import draw_figures
@@ -51,7 +52,7 @@ class ReportPage(Brief):
 
 @checked
 def report(
-    folder: str | Path | Sequence[str | Path],
+    folder: str | Path | Run | Sequence[str | Path | Run],
     *,
     responses: AnswersLike | None = None,
     trials: str | Path | None = None,
@@ -65,11 +66,10 @@ def report(
 
     Parameters
     ----------
-    folder : str or Path or sequence of str or Path
-        Str, Path or sequence of them
-        What `imi_bench.answer` wrote to its `out`, or ``imi-bench run`` or ``demo``; several runs
-        on the same trials, or a folder that holds some. Or what ``imi-bench stimuli build``
-        or ``imi-bench mis`` wrote.
+    folder : str or Path or Run or sequence of Path or Run
+        What `imi_bench.answer` gave or wrote to its `out`, or ``imi-bench run`` or ``demo`` wrote;
+        several runs on the same trials, or a folder that holds some. Or what ``imi-bench stimuli
+        build`` or ``imi-bench mis`` wrote.
     responses : optional
         Human answers to these trials, as `imi_bench.score` takes them: the page then shows panel,
         ceilings and calibration, each observer calibrated with units held out.
@@ -96,22 +96,23 @@ def report(
     --------
     ``report("runs/mine").path``
     """
-    folders = [Path(folder)] if isinstance(folder, str | Path) else list(map(Path, folder))
-    if not folders:
+    given = [folder] if isinstance(folder, str | Path | Run) else list(folder)
+    runs = [one if isinstance(one, Run) else Path(one) for one in given]
+    if not runs:
         raise InputError("nothing to report on", found="no folder", wanted="one or more runs")
-    if len(folders) == 1 and (write := _OTHER_PAGES.get(_command(folders[0]))) is not None:
+    place = runs[0] if len(runs) == 1 and isinstance(runs[0], Path) else None
+    if place is not None and (write := _OTHER_PAGES.get(_command(place))) is not None:
         if responses is not None or trials is not None:
             raise InputError(
                 "answers and moved trials belong to runs",
-                where=folders[0],
-                found=f"a folder of `imi-bench {_command(folders[0])}`",
+                where=place,
+                found=f"a folder of `imi-bench {_command(place)}`",
                 do="leave out responses and trials, or name a run's folder",
             )
-        return write(folders[0], out=out)
+        return write(place, out=out)
     moved = None if trials is None else Path(trials)
-    exhibit = read_report_data(folders, responses=responses, trials=moved, seed=seed)
-    place = folders[0] if len(folders) == 1 else Path()
-    path = place / "report.html" if out is None else Path(out)
+    exhibit = read_report_data(runs, responses=responses, trials=moved, seed=seed)
+    path = (place or Path()) / "report.html" if out is None else Path(out)
     return ReportPage(write_page(exhibit, path), exhibit)
 
 

@@ -20,6 +20,7 @@ from imi_bench.errors import InputError, NotComparableError
 from imi_bench.observers.reference import Chance, OneSide, ideal
 from imi_bench.release.study_files import AnswersLike, read_answers, read_responses_table
 from imi_bench.replay.output import read_record, read_run
+from imi_bench.replay.run import Run
 from imi_bench.report.contents import STUDY_FILE, ObserverRun, ReportData
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionVariables, Study, Trials
@@ -40,7 +41,7 @@ _OTHERS = (
 
 
 def read_report_data(
-    folders: Path | Sequence[Path],
+    folders: Path | Sequence[Path | Run],
     *,
     responses: AnswersLike | None = None,
     trials: Path | None = None,
@@ -50,8 +51,8 @@ def read_report_data(
 
     Parameters
     ----------
-    folders : Path or sequence of Path
-        A study's folder, runs' folders, or folders that hold runs' folders.
+    folders : Path or sequence of Path or Run
+        A study's folder, runs' folders, or folders that hold runs' folders; or runs in memory.
     responses : optional
         Human answers to these trials, as `imi_bench.release.study_files.read_answers` takes them:
         each observer is then calibrated to them, units held out.
@@ -67,15 +68,23 @@ def read_report_data(
     NotComparableError
         Runs on different trials; answers to none of these trials.
     """
-    given = [folders] if isinstance(folders, Path) else list(folders)
-    if len(given) == 1 and (given[0] / STUDY_FILE).is_file():
+    given: list[Path | Run] = [folders] if isinstance(folders, Path) else list(folders)
+    if len(given) == 1 and isinstance(given[0], Path) and (given[0] / STUDY_FILE).is_file():
         data = _read_study(given[0])
         return data if responses is None else _with_answers(data, responses, seed=seed)
-    places = [place for folder in given for place in _runs_in(folder)]
-    read = [read_run(place, trials=trials) for place in places]
+    read: list[Run] = []
+    places: list[str] = []
+    for one in given:
+        if isinstance(one, Run):
+            read.append(one)
+            places.append(f"run {len(read)}")
+            continue
+        for place in _runs_in(one):
+            read.append(read_run(place, trials=trials))
+            places.append(place.name)
     own = [ObserverRun(one.decisions, one.record, evidence=one.evidence) for one in read]
     if len({one.name for one in own}) < len(own):
-        named = [f"{one.name} ({p.name})" for one, p in zip(own, places, strict=True)]
+        named = [f"{one.name} ({place})" for one, place in zip(own, places, strict=True)]
         own = [
             replace(one, decisions=replace(one.decisions, observer=name))
             for one, name in zip(own, named, strict=True)

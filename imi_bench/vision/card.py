@@ -57,6 +57,8 @@ class Weights(_Part):
     random : bool
         Ask for random weights (``pretrained=false`` in a reference); not part of the record, which
         names the seed of random weights.
+    seed : int, optional
+        Of the random weights (``seed=3`` in a reference); not part of the record either.
     """
 
     tag: str | None = None
@@ -66,6 +68,7 @@ class Weights(_Part):
     key_prefix: str = ""
     origin: str = ""
     random: bool = Field(default=False, exclude=True)
+    seed: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude=True)
 
 
 class Preprocessing(_Part):
@@ -198,10 +201,11 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     ----------
     reference : str
         See the module's docstring. Options: ``checkpoint``, ``pretrained``
-        (tag, or ``false`` for random weights), ``name``, ``layers`` (pattern) or ``layer`` (names
-        joined by commas, as for observers), ``input_size`` or ``image_size`` (the
-        share of the image that the maker crops away stays; with ``resize`` of the same number
-        nothing is cropped away), ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all
+        (tag, or ``false`` for random weights), ``seed`` of random weights, ``name``, ``layers``
+        (pattern) or ``layer`` (names joined by commas, as for observers), ``input_size`` or
+        ``image_size`` (the share of the image that the maker crops away stays; with ``resize`` of
+        the same number nothing is cropped away),
+        ``resize``, ``mode``, ``interpolation``, ``mean``, ``std``; all
         others go to the model's constructor.
 
     Returns
@@ -233,7 +237,7 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
 def _with_options(card: NetworkCard, asked: NetworkCard) -> NetworkCard:
     """The card with what a reference says otherwise."""
     rule = {"pattern": asked.layers.pattern} if asked.layers.pattern else {}
-    weights: dict[str, Any] = {"random": asked.weights.random}
+    weights: dict[str, Any] = {"random": asked.weights.random, "seed": asked.weights.seed}
     if asked.weights.tag is not None:
         weights |= {"tag": asked.weights.tag, "source": None, "file": None}
     preprocessing = asked.preprocessing.model_dump(exclude_none=True)
@@ -265,6 +269,14 @@ def _from_line(
     tag = options.pop("pretrained", None)
     switch = None if tag is None else option_value(tag)
     checkpoint = options.pop("checkpoint", None)
+    seed = None if source == "python" else options.pop("seed", None)
+    if seed is not None and switch is not False:
+        raise CardError(
+            "a seed draws random weights",
+            where=f"{source}:{rest}",
+            found=f"seed={seed}",
+            do="add pretrained=false, or leave the seed out",
+        )
     size = _either(options, "input_size", "image_size", where=f"{source}:{rest}")
     preprocessing: dict[str, Any] = {
         "crop": size,
@@ -286,7 +298,7 @@ def _from_line(
         "source": source,
         "architecture": f"{file}:{architecture}" if file else architecture,
         "name": options.pop("name", name or (f"{plain}.{named}" if named else plain)),
-        "weights": {"tag": named, "random": switch is False},
+        "weights": {"tag": named, "random": switch is False, "seed": seed},
         "layers": {
             "pattern": pattern or "",
             "inside": tower,

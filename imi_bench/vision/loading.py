@@ -114,7 +114,7 @@ def load_network(
     pretrained : bool
         False: random weights from `seed`, nothing is downloaded.
     seed : int
-        Of the random weights.
+        Of the random weights, unless the reference names one.
     device : str
         ``auto`` takes a GPU where there is one; ``meta`` builds the structure alone.
     name : str, optional
@@ -153,6 +153,7 @@ def load_network(
             chosen = choose_weights(card, for_=card.name, checkpoint=checkpoint)
     else:
         card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
+        seed = seed if card.weights.seed is None else card.weights.seed
         named_in_line = isinstance(network, str) and ".toml" not in network
         chosen = _chosen(
             card,

@@ -77,6 +77,10 @@ def test_transfer_to_another_world_by_name_and_never_to_what_was_seen(
     runs, study = elsewhere(other)
     found = learned.transfer(runs, study)
     turned = learned.transfer(runs[::-1], study)
+    again = type(found).from_json(found.to_json())
+    assert again.to_json() == found.to_json()
+    assert again.summary() == found.summary()
+    assert "best single of the fit" in found.summary()
     assert turned.bits == found.bits
     assert found.bits.value > 0.1
     assert found.best_single["observer"] in learned.observers

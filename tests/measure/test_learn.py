@@ -75,6 +75,9 @@ def test_json_and_files(learned: Learned, tmp_path) -> None:
     assert {"bits", "best_single", "difference"} <= set(told)
     assert {"observer", "bits"} <= set(told["best_single"])
     assert {"value", "low", "high"} <= set(told["difference"])
+    again = Learned.from_json(json.dumps(learned.to_json(), allow_nan=False))
+    assert again.to_json() == learned.to_json()
+    assert again.summary() == learned.summary()
     out = learned.write(tmp_path / "learned")
     assert {p.name for p in out.iterdir()} == {
         "learned.json",

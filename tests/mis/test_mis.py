@@ -6,6 +6,7 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.mis import margins
+from imi_bench.mis.run import MisRun
 from imi_bench.mis.scores import (
     MachineInterpretability,
     image_order,
@@ -296,3 +298,10 @@ def test_too_few_images_say_how_many_are_enough(
     assert pool_size(images, quantile=wider, n_references=references) > references
     with pytest.raises(NotEnoughDataError):
         pool_size(enough - 1, quantile=quantile, n_references=references)
+
+
+def test_layers_of_unknown_depth_stand_in_the_table() -> None:
+    """The only layer of a network has no relative depth; its row is not dropped."""
+    one = {"layer": "0", "type": "convolution", "depth": np.nan, "width": 2}
+    run = MisRun(pd.DataFrame([{**one, "score": v, "hard_score": v} for v in (0.5, 1.0)]), {})
+    assert run.by_layer()[["layer", "scored", "score"]].values.tolist() == [["0", 2, 0.75]]

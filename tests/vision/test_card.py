@@ -169,3 +169,12 @@ def test_networks_and_observers_share_one_language() -> None:
             card.resolve(wrong)
         with pytest.raises(InputError, match=r"options cannot be read|option given twice"):
             load_observer(wrong)
+
+
+def test_random_weights_have_a_seed_in_the_reference_as_observers_have() -> None:
+    found, _ = card.resolve("timm:test_resnet?pretrained=false&seed=3")
+    assert (found.weights.random, found.weights.seed, found.arguments) == (True, 3, {})
+    with pytest.raises(CardError, match="a seed draws random weights: timm:test_resnet"):
+        card.resolve("timm:test_resnet?seed=3")
+    with pytest.raises(CardError, match="network reference is invalid"):
+        card.resolve("timm:test_resnet?pretrained=false&seed=x")

@@ -27,7 +27,7 @@ def by_layer(scored: ScoredUnits) -> pd.DataFrame:
     Intervals are 95 % of the mean over the layer's units (normal).
     """
     keys = ["layer", "type", "depth", "width"]
-    column = scored.scores.groupby(keys, sort=False)[scored.measure]
+    column = scored.scores.groupby(keys, sort=False, dropna=False)[scored.measure]
     table = pd.DataFrame(
         {
             "scored": column.count(),
