@@ -149,7 +149,14 @@ def _draw(axes: Any, data: PaperData, easy: pd.DataFrame) -> None:
     axes.set_yticks(range(len(names)), [network_label(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("reliability of units' proportions (split halves, 95%)")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(
+        frameon=False,
+        fontsize=8,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        handletextpad=0.4,
+        borderaxespad=0.0,
+    )
 
 
 def _of(study: Study, condition: Condition) -> Study:
