@@ -81,8 +81,28 @@ def api_page(room: str) -> str:
         if path.stem.startswith("_"):
             continue
         dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        lines += [f"::: {dotted}", ""]
+        members = own_names(ast.parse(path.read_text()))
+        shown = ["      members:", *(f"        - {name}" for name in members)]
+        shown = shown if members else ["      members: false"]
+        lines += [f"::: {dotted}", "    options:", *shown, ""]
     return "\n".join(lines)
+
+
+def own_names(module: ast.Module) -> list[str]:
+    """Public names that a module itself defines and describes, not those it passes on."""
+    exported: list[str] | None = None
+    found = []
+    for node, following in zip(module.body, [*module.body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found += [node.name] if ast.get_docstring(node) else []
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [one.id for one in targets if isinstance(one, ast.Name)]
+            if names == ["__all__"]:
+                exported = ast.literal_eval(node.value)
+            elif isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                found += names
+    return [n for n in found if not n.startswith("_") and (exported is None or n in exported)]
 
 
 def _parsed(folder: Path) -> ast.Module:
