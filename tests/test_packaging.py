@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+import zlib
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -101,15 +102,28 @@ def test_every_room_is_packed() -> None:
     assert {folder_of(name) for name in SETUPTOOLS["packages"]} == rooms
 
 
-def test_every_file_of_a_room_is_packed() -> None:
-    """What no pattern of package-data takes along would be missing from the wheel alone."""
-    data = SETUPTOOLS["package-data"]
-    packed = {
+def files_of(table: str) -> set[Path]:
+    return {
         path
-        for package, patterns in data.items()
+        for package, patterns in SETUPTOOLS[table].items()
         for pattern in patterns
         for path in folder_of(package).glob(pattern)
+        if path.is_file()
     }
+
+
+def test_the_wheel_is_small() -> None:
+    """Under 3 MB: what is packed, each file deflated, with a tenth for names."""
+    code = {path for name in SETUPTOOLS["packages"] for path in folder_of(name).glob("*.py")}
+    left_out = files_of("exclude-package-data")
+    assert left_out
+    kept = code | files_of("package-data") - left_out
+    assert 1.1 * sum(len(zlib.compress(path.read_bytes())) for path in kept) < 3_000_000
+
+
+def test_every_file_of_a_room_is_packed() -> None:
+    """What no pattern of package-data takes along would be missing from the wheel alone."""
+    packed = files_of("package-data")
     there = {
         path
         for name in ("imi_bench", "observers", "leaderboards")

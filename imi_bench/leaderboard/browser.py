@@ -36,9 +36,9 @@ class Sheet:
 
 @cache
 def read_sheet(folder: Path) -> Sheet | None:
-    """``stimuli.parquet`` of a board, if it has one."""
+    """``stimuli.parquet`` of a board, if it has one and the sheet that it speaks of."""
     path = folder / "stimuli.parquet"
-    if not path.is_file():
+    if not (path.is_file() and (folder / "stimuli.webp").is_file()):
         return None
     frame = read_parquet(path)
     columns = (frame[name].tolist() for name in ("trial_id", "positive", "negative", "queries"))
