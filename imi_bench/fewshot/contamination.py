@@ -44,7 +44,8 @@ class Contamination(Result):
         ``where`` (``shots and tests``, ``query and references``, ``stimuli and FOLDER``),
         ``trial_id``, ``first``, ``second`` (content hashes, or a file's name), ``kind`` (``equal``,
         ``near``, ``near, mirrored``, ``cosine``), ``bits`` that differ (NaN for ``cosine``),
-        ``cosine`` of the codes (NaN for the others).
+        ``cosine`` of the codes (NaN for the others); those by ``cosine`` come last, the closest
+        first.
     clean : mapping of str to bool
         By trial: no pair but by ``cosine`` concerns it.
     checked : tuple of str
@@ -121,7 +122,10 @@ def check(
     if embedding is not None:
         checked.append(f"cosine of {embedding.name} at least {cosine:g}, listed apart")
     columns = ["where", "trial_id", "first", "second", "kind", "bits", "cosine"]
-    pairs = pd.DataFrame(found, columns=columns).drop_duplicates(ignore_index=True)
+    pairs = pd.DataFrame(found, columns=columns).drop_duplicates()
+    # what counts first: pictures that are only alike may be very many
+    by_code = pairs[pairs["kind"] == "cosine"].sort_values("cosine", ascending=False, kind="stable")
+    pairs = pd.concat([pairs[pairs["kind"] != "cosine"], by_code], ignore_index=True)
     touched = set(pairs.loc[pairs["kind"] != "cosine", "trial_id"])
     clean = {str(t): t not in touched for t in trials.index.trial_id}
     return Contamination(pairs, clean, tuple(checked))

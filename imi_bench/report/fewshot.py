@@ -317,7 +317,10 @@ def _tables(found: FewShot) -> list[_Table]:
                 found.on_clean(),
             ),
             _table(
-                "Pairs of pictures", "The first 40 that were found.", found.contamination.pairs[:40]
+                "Pairs of pictures",
+                f"{min(40, len(found.contamination.pairs))} of {len(found.contamination.pairs):,}: "
+                "those by cosine last, the closest first.",
+                found.contamination.pairs[:40],
             ),
         ]
     made.append(_table("Without an answer", "Never wrong, never random.", found.unanswered()))

@@ -235,6 +235,11 @@ def test_crops_are_listed_by_their_codes_and_leave_trials_clean(
     assert (own["cosine"] >= 0.8).all()
     assert made.clean == plain.clean
     assert "listed apart" in made.title
+    query.save(tmp_path / "z.png")
+    pairs = check(apart, folder=tmp_path, embedding=Colours(), cosine=0.3).pairs
+    assert len(pairs) > 40  # so many stand on the page
+    assert pairs["kind"][0] == "equal"
+    assert pairs.loc[pairs["kind"] == "cosine", "cosine"].is_monotonic_decreasing
 
 
 def test_the_given_stimuli_share_one_picture(shared: Path) -> None:
