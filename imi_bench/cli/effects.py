@@ -123,7 +123,8 @@ def effects_command(
     _print_groups(found.groups)
     for one in found.observers:
         _print_effects(one.effects)
-        _print_differences(one)
+        if one.differences:
+            _print_differences(one)
 
 
 def _refuse_beside(option: str, others: Mapping[str, bool]) -> None:

@@ -103,12 +103,17 @@ def effects(
         said.append("bias-reduced estimates (Firth)")
     known = None if ordinal else truth or _truth_beside(answers)
     people = analyse(table, networks=own, truth=known, interest=interest)
+    observers = []
+    for one in machines:
+        found, why_not = _observer(one, study, people, own, layers, interest)
+        observers.append(found)
+        said += why_not
     unused = set() if own is None else set(own["network"]) - set(people.properties.index)
     listed = ", ".join(sorted(map(str, unused)))
     return replace(
         people,
         groups=compare_networks(table, seed=seed),
-        observers=tuple(_observer(one, study, people, own, layers, interest) for one in machines),
+        observers=tuple(observers),
         notes=(
             *depths_by_name(table.frame["network"].unique(), columns=layers),
             *([f"not analysed, though its properties were given: {listed}"] if unused else []),
@@ -208,7 +213,8 @@ def _observer(
     own: pd.DataFrame | None,
     layers: pd.DataFrame | None,
     interest: float,
-) -> ObserverEffects:
+) -> tuple[ObserverEffects, list[str]]:
+    """Effects of an observer, how they differ from people's, and why not where they cannot."""
     if not np.isin(decisions.trial_id, study.trials.trial_id).any():
         raise NotComparableError(
             "the observer answered none of people's trials",
@@ -221,4 +227,8 @@ def _observer(
         decisions, study.trials, columns=layers, simulated=study.responses.simulated
     )
     found = analyse(table, networks=own, interest=interest)
-    return ObserverEffects(found, differences(found, people))
+    try:
+        return ObserverEffects(found, differences(found, people)), []
+    except NotComparableError as error:
+        said = f"{decisions.observer} is not compared with people: {error}"
+        return ObserverEffects(found, ()), [said]

@@ -24,6 +24,7 @@ from imi_bench.effects.export import export, latex_table, r_script
 from imi_bench.effects.groups import compare_networks
 from imi_bench.effects.likeness import differences
 from imi_bench.effects.scale import PROPERTIES, network_table, smallest_effect
+from imi_bench.effects.study import effects
 from imi_bench.effects.table import AnswerTable, observer_table, people_table
 from imi_bench.effects.truth import true_effects
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -31,6 +32,7 @@ from imi_bench.glmm import fit
 from imi_bench.release.published import Condition
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import SimulatedStudy, decisions, simulate_study
+from imi_bench.tables import DecisionVariables
 from imi_bench.vision.layer_names import layer_types, relative_depths
 
 SMALL = SimulationParameters(
@@ -108,14 +110,26 @@ def test_an_observer_with_peoples_evidence_shows_peoples_effects(
     simulated: SimulatedStudy, people: Effects
 ) -> None:
     machine = decisions(simulated.truth, noise=1.5, seed=0)
-    effects = analyse(observer_table(machine, simulated.study.trials))
-    found = {one.key: one for one in differences(effects, people)}
+    shown = analyse(observer_table(machine, simulated.study.trials))
+    found = {one.key: one for one in differences(shown, people)}
     gap = found["synthetic"].test
     assert gap.low < gap.estimate < gap.high
     assert gap.df == 6
     same = {one.key: one for one in differences(people, people)}
     assert np.isnan(same["parameters"].test.p)
     assert same["parameters"].test.reason == "no standard error"
+
+
+@pytest.mark.whole
+def test_an_observer_with_too_few_networks_is_shown_and_not_compared(
+    simulated: SimulatedStudy,
+) -> None:
+    machine = decisions(simulated.truth, noise=1.5, seed=0).to_frame()
+    machine = machine[machine["trial_id"].str.startswith("resnet50/")]
+    found = effects(simulated.study, decisions=[DecisionVariables.from_frame(machine)])
+    assert found.observers[0].effects["synthetic"].networks == 1
+    assert not found.observers[0].differences
+    assert "is not compared with people: too few networks in common" in " ".join(found.notes)
 
 
 def test_exports(people: Effects, table: AnswerTable, tmp_path: Path) -> None:
