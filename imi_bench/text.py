@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "annotation",
-    "annotation_property",
     "html",
     "latex",
     "markdown",
@@ -183,19 +182,6 @@ def annotation(text: str) -> str:
     '50%25%0Aof it'
     """
     return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def annotation_property(text: str) -> str:
-    """Value of a property of a GitHub workflow command (``::error title=value::``).
-
-    Source: ``escapeProperty``, as `annotation`.
-
-    Examples
-    --------
-    >>> annotation_property("gate: a, b")
-    'gate%3A a%2C b'
-    """
-    return annotation(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def xml(text: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.choice.folds import assign_folds, clusters_of
 from imi_bench.errors import NotEnoughDataError
-from imi_bench.leaderboard.board import Board
+from imi_bench.leaderboard.answered_board import AnsweredBoard, unscored
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.observers import (
     all_scores,
@@ -26,15 +26,14 @@ from imi_bench.leaderboard.observers import (
     parts_of,
     predicted_by_others,
 )
-from imi_bench.leaderboard.rows import Row, Scored, facts_of
-from imi_bench.leaderboard.validate import Entry, Expected
+from imi_bench.leaderboard.rows import Scored
+from imi_bench.leaderboard.validate import Entry
 from imi_bench.measure.nested import base_rates, grid_for, out_of_fold
 from imi_bench.measure.table import cells_of, make_table
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
-from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.jackknife import Jackknife, combined
 from imi_bench.stats.sums import Score, Totals
-from imi_bench.tables import DecisionVariables, Study, TrialIndex, shown_first_is_positive
+from imi_bench.tables import DecisionVariables, TrialIndex, shown_first_is_positive
 
 
 def _not_of_sums(totals: Totals) -> Floats:
@@ -45,49 +44,14 @@ GAIN = Score("gain", "bits/trial", _not_of_sums, over_people=True)
 """Bits of a measure less those of the base rate, on the same answers."""
 
 
-@dataclass(frozen=True, eq=False)
-class MeasureScores:
-    """What all rows of a measures board are scored against.
-
-    Attributes
-    ----------
-    board : Board
-    study : Study
-        The board's trials and people.
-    expected : Expected
-        The trials a submission must answer.
-    """
-
-    board: Board
-    study: Study
-    expected: Expected
-
-    @classmethod
-    def of(cls, board: Board) -> Self:
-        """Read the board's trials and people.
-
-        Raises
-        ------
-        NotComparableError
-            If they are not those the board was published with.
-        """
-        study = board.study()
-        return cls(board, study, Expected.of(study.trials, board))
+class MeasureScores(AnsweredBoard):
+    """What all rows of a measures board are scored against."""
 
     def score(self, entry: Entry) -> Scored:
         """The row of a submission, without its share of the ceiling."""
-        declared = entry.declaration
         names = ", ".join(one.observer for one in entry.decisions)
-        row = Row(
-            kind="reference" if entry.reference else "submission",
-            name=declared.name,
-            revision=declared.revision,
-            title=declared.title,
-            score=Estimate.undefined("not scored yet"),
-            coverage=entry.coverage,
-            facts=facts_of(declared) | {"learnt from": names},
-            claims=dict(declared.claims),
-        )
+        row = unscored(entry)
+        row = replace(row, facts=row.facts | {"learnt from": names})
         told, base = self._held_out(entry.decisions)
         matched, plain = self._matched(told), self._matched(base)
         parts = parts_of(matched)

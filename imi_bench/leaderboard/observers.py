@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import replace
 
 import numpy as np
 
 from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
+from imi_bench.leaderboard.answered_board import AnsweredBoard, unscored
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
-from imi_bench.leaderboard.rows import Row, Scored, choice_model, facts_of
-from imi_bench.leaderboard.validate import Entry, Expected
+from imi_bench.leaderboard.rows import Row, Scored, choice_model
+from imi_bench.leaderboard.validate import Entry
 from imi_bench.scores import agreement, ceiling, consistency, likelihood
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.strata import levels, stratum_labels
@@ -34,49 +34,12 @@ _MORE = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class ObserverScores:
-    """What all rows of an observers board are scored against.
-
-    Attributes
-    ----------
-    board : Board
-    study : Study
-        The board's trials and people.
-    expected : Expected
-        The trials a submission must answer.
-    """
-
-    board: Board
-    study: Study
-    expected: Expected
-
-    @classmethod
-    def of(cls, board: Board) -> Self:
-        """Read the board's trials and people.
-
-        Raises
-        ------
-        NotComparableError
-            If they are not those the board was published with.
-        """
-        study = board.study()
-        return cls(board, study, Expected.of(study.trials, board))
+class ObserverScores(AnsweredBoard):
+    """What all rows of an observers board are scored against."""
 
     def score(self, entry: Entry) -> Scored:
         """The row of a submission, without its share of the ceiling."""
-        declared = entry.declaration
-        row = Row(
-            kind="reference" if entry.reference else "submission",
-            name=declared.name,
-            revision=declared.revision,
-            title=declared.title,
-            score=Estimate.undefined("not scored yet"),
-            coverage=entry.coverage,
-            facts=facts_of(declared),
-            claims=dict(declared.claims),
-        )
-        return self._score(entry.decisions[0], row=row)
+        return self._score(entry.decisions[0], row=unscored(entry))
 
     def references(self) -> list[Scored]:
         """Rows that need no submission; the first is the human ceiling, in bits."""

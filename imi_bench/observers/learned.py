@@ -123,14 +123,6 @@ def read_record(source: str | Path) -> dict[str, Any]:
     return record
 
 
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """Where the codes of one encoder lie in the joined code."""
-
-    encoder: Encoder
-    key: str
-
-
 class LearnedObserver(Named):
     """The observer head of a learned measure.
 

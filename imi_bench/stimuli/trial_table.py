@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -96,16 +96,6 @@ def read_table(path: Path, *, image_root: Path | None, findings: Findings) -> Ta
         activations=frame.loc[keep, list(_ACTIVATIONS)].to_numpy(np.float64) if known else None,
         simulated="simulated" in frame.columns and bool(frame["simulated"].any()),
     )
-
-
-@runtime_checkable
-class HasTrials(Protocol):
-    """Anything that carries its trials, such as a run."""
-
-    @property
-    def trials(self) -> Trials:
-        """The trials."""
-        ...
 
 
 TrialsLike: TypeAlias = "str | Path | TrialIndex | Trials"
