@@ -47,7 +47,8 @@ def test_curves_rise_and_end_at_the_whole(learned: Learned) -> None:
     assert learned.curves is not None
     table = learned.curves.table
     whole = table[table["curve"] == "all"].iloc[0]
-    assert whole["bits"] == pytest.approx(learned.bits.value, abs=0.02)  # one shrinkage, no average
+    # the curve is learnt at one shrinkage, the headline averages over several
+    assert learned.bits.low < whole["bits"] < learned.bits.high
     answers = table[table["curve"] == "answers"]
     assert answers["answers_a_unit"].iloc[-1] == 1
     assert answers["bits"].iloc[0] > answers["bits"].iloc[-1]
