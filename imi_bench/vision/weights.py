@@ -160,9 +160,15 @@ def _torchvision(card: NetworkCard, file: Path | None) -> nn.Module:
     builder = models.get_model_builder(card.architecture)
     if "weights_backbone" in inspect.signature(builder).parameters:
         options.setdefault("weights_backbone", None)  # else it would be downloaded
+    members = models.get_model_weights(card.architecture)
+    tag = card.weights.tag or "DEFAULT"
     if file is None:
-        return cast("nn.Module", builder(weights=None, **options))
-    chosen = models.get_model_weights(card.architecture)[card.weights.tag or "DEFAULT"]
+        built = builder(weights=None, **options)
+        side = members[tag].meta.get("min_size", (None,))[0] if tag in members.__members__ else None
+        if side not in (None, getattr(built, "image_size", side)) and "image_size" not in options:
+            built = builder(weights=None, image_size=side, **options)  # as its weights would
+        return cast("nn.Module", built)
+    chosen = members[tag]
     with _tensors_of(chosen, file):
         return cast("nn.Module", builder(weights=chosen, **options))
 

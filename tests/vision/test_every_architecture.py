@@ -324,6 +324,12 @@ def test_networks_of_another_input_get_a_remedy(module: Any, said: str) -> None:
         load_network(module, device="cpu", input_size=8)
 
 
+@pytest.mark.parametrize("tag", ["vit_b_16?pretrained=IMAGENET1K_SWAG_E2E_V1", "vit_h_14"])
+def test_torchvisions_transformers_have_the_size_of_their_weights_without_them(tag: str) -> None:
+    network = load_network(f"torchvision:{tag}", device="meta")
+    assert network.module.image_size == network.preprocess.size[0] > 224
+
+
 def test_a_grey_network_of_the_registry_gets_the_same_remedy() -> None:
     with pytest.raises(ImiBenchError, match=r"takes 1 channel.*wrap it in a module"):
         load_network("timm:test_resnet?in_chans=1", device="meta")
