@@ -186,7 +186,7 @@ def learned() -> Any:
         "final": final,
         "features": ["gap"],
         "features_from": None,
-        "fitted_on": {"units": ["n/l/1"]},
+        "fitted_on": {"units": ["n/l/1"], "networks": ["n"]},
         "columns": [{"name": "pixel-l2", "fingerprint": "x", "kind": "decision"}],
     }
     return record

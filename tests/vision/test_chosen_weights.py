@@ -53,6 +53,7 @@ def state() -> dict[str, torch.Tensor]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)  # a folder that was set hides TORCH_HOME
     monkeypatch.delenv("IMI_BENCH_WEIGHTS", raising=False)
     return tmp_path
 
