@@ -256,6 +256,7 @@ def test_callable_and_chat_give_the_same(few: Trials, server: Server, tmp_path: 
     assert np.allclose(one, two)
 
 
+@pytest.mark.whole
 def test_a_model_that_learns_from_shots(server: Server) -> None:
     """The scripted model's slope grows by a known factor a shot; z shows it."""
     server.mind = brightness_mind(per_shot=0.5)

@@ -237,6 +237,7 @@ def study(server: Server, **options: Any) -> list[str]:
     return [line for line in made.words() if line.startswith("WARNING")]
 
 
+@pytest.mark.whole
 def test_a_server_that_does_what_it_says_raises_no_suspicion(server: Server) -> None:
     assert study(server) == []
 
@@ -266,6 +267,7 @@ def test_a_server_that_cuts_prompts_is_told(server: Server) -> None:
     assert "1 (as 0), 2 (as 1)" in line
 
 
+@pytest.mark.whole
 def test_a_server_that_sees_no_images_is_told(server: Server) -> None:
     server.mind = lambda messages: 0.7
     (line,) = study(server)
@@ -298,6 +300,7 @@ def test_within_a_running_loop_as_in_a_notebook(trials: Trials, server: Server) 
     assert np.isfinite(asyncio.run(cell())).all()
 
 
+@pytest.mark.whole
 def test_a_slow_server_is_waited_for_until_the_time_is_out(trials: Trials, server: Server) -> None:
     import threading
 
