@@ -8,7 +8,6 @@ import pytest
 from imi_bench.vision import card
 from imi_bench.vision.layer_names import TYPES, layer_table, layer_types, relative_depths
 
-
 LARGE = ("convnext_b", "densenet_201")
 
 
