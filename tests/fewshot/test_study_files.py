@@ -56,7 +56,7 @@ def run(command: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> t
     return code, said.out, said.err
 
 
-def test_dry_run_budget_and_page(
+def test_dry_run_and_budget(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, said = run(command, capsys, "--dry-run")
@@ -72,6 +72,18 @@ def test_dry_run_budget_and_page(
     assert code == 3
     assert "budget of requests" in said
     assert len(server.requests) == 20
+    for wrong in (["--seed", "-1"], ["--tokens-per-image", "-3"], ["--parameters", "-5"]):
+        code, _, said = run([*command, *wrong], capsys, "--yes", "--force")
+        assert code == 2
+        assert said.strip().splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.whole
+def test_a_study_and_its_page(
+    command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, _ = run(command, capsys, "--yes", "--max-requests", "20")
+    assert code == 3
     code, out, said = run(command, capsys, "--yes")
     assert code == 0, said
     assert len(server.requests) == 60
@@ -92,10 +104,6 @@ def test_dry_run_budget_and_page(
     code, _, said = run([*command, "--seed", "1"], capsys, "--yes")
     assert code == 2
     assert "holds another run" in said
-    for wrong in (["--seed", "-1"], ["--tokens-per-image", "-3"], ["--parameters", "-5"]):
-        code, _, said = run([*command, *wrong], capsys, "--yes", "--force")
-        assert code == 2
-        assert said.strip().splitlines()[-1].startswith("error: ")
 
 
 @pytest.mark.whole

@@ -71,6 +71,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.whole
 def test_command(runs: Path, tmp_path: Path) -> None:
     def run(new: str, *more: str) -> object:
         return CliRunner().invoke(
@@ -90,6 +91,7 @@ def test_command(runs: Path, tmp_path: Path) -> None:
     assert "difficulty=easy" in text.read_text()
 
 
+@pytest.mark.whole
 def test_annotations_where_a_workflow_runs(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +104,7 @@ def test_annotations_where_a_workflow_runs(
     assert "worse" in (tmp_path / "summary.md").read_text()
 
 
+@pytest.mark.whole
 def test_fixture(runs: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         f"""
@@ -117,12 +120,14 @@ def test_fixture(runs: Path, pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*worse: accuracy of 'coarse' against 'hog'*"])
 
 
+@pytest.mark.whole
 def test_fixture_without_a_baseline_says_what_to_do(runs: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"def test_x(imi_gate): imi_gate({str(runs / 'same')!r})")
     result = pytester.runpytest_inprocess()
     result.stdout.fnmatch_lines(["*needs a baseline*--imi-baseline*"])
 
 
+@pytest.mark.whole
 def test_ini_rootdir_and_wider_fixtures(runs: Path, pytester: pytest.Pytester) -> None:
     """The baseline of the ini file counts from rootdir, wherever pytest is started."""
     (pytester.path / "runs").symlink_to(runs)
@@ -152,6 +157,7 @@ def test_it(verdict, other):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.whole
 def test_a_missing_run_is_one_line(runs: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         f"def test_x(imi_gate): imi_gate('nowhere', against={str(runs / 'main')!r})"
@@ -162,6 +168,7 @@ def test_a_missing_run_is_one_line(runs: Path, pytester: pytest.Pytester) -> Non
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("floors", "says"),
     [
@@ -184,6 +191,7 @@ def test_floors_that_are_refused(runs: Path, floors: list[str], says: str) -> No
     assert says in str(result.exception)
 
 
+@pytest.mark.whole
 def test_a_changed_run_is_refused(runs: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(runs / "broken", changed)
@@ -208,6 +216,7 @@ def test_the_plug_in_imports_nothing_heavy() -> None:
     }
 
 
+@pytest.mark.whole
 def test_a_boards_row_as_baseline_and_bits(tmp_path: Path) -> None:
     """One row of the board of simulated images against another, in bits of held-out likelihood."""
     board = find("observers-mini")

@@ -48,6 +48,7 @@ def test_without_answers_the_page_says_how_to_add_them(work: Path, tmp_path: Pat
     assert "<code>imi-bench report RUN --responses FILE</code>" in text
 
 
+@pytest.mark.whole
 def test_two_versions_of_one_observer_are_named_by_their_folders(
     work: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_two_versions_of_one_observer_are_named_by_their_folders(
     assert [run.name for run in data.machines] == ["pixel-l2 (v1)", "pixel-l2 (v2)"]
 
 
+@pytest.mark.whole
 def test_answers_to_other_trials_are_refused(work: Path) -> None:
     people = imi.read_answers(work / "people")
     index = people.trials
@@ -68,6 +70,7 @@ def test_answers_to_other_trials_are_refused(work: Path) -> None:
         read_report_data(work / "runs" / "chance", responses=Study(other, answers))
 
 
+@pytest.mark.whole
 def test_a_folder_of_another_kind_is_sent_to_its_verb(work: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="imi-bench run --trials"):
         read_report_data(work / "trials")
@@ -77,6 +80,7 @@ def test_a_folder_of_another_kind_is_sent_to_its_verb(work: Path, tmp_path: Path
         read_report_data(tmp_path)
 
 
+@pytest.mark.whole
 def test_a_run_and_its_trials_find_each_other_after_a_move(work: Path, tmp_path: Path) -> None:
     shutil.copytree(work, tmp_path / "before" / "all")
     trials, out = tmp_path / "before" / "all" / "trials", tmp_path / "before" / "all" / "own"
