@@ -40,7 +40,7 @@ def _not_of_sums(totals: Totals) -> Floats:
     raise NotImplementedError("made of two scores")
 
 
-GAIN = Score("gain", "bits/trial", _not_of_sums, over_people=True)
+GAIN = Score("gain", "bits/answer", _not_of_sums, over_people=True)
 """Bits of a measure less those of the base rate, on the same answers."""
 
 
