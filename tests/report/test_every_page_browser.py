@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.built_units import build_units
+from support.scored_units import scored_units
 from support.small_study import small_study
 
 import imi_bench as imi
@@ -92,26 +93,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     site = (folder / "site" / "index.html", board / "index.html", submission)
     made = (alone, several, units, *site, folder / "learned" / "learned.html", scores)
     return dict(zip(LAID_OUT, made, strict=True))
-
-
-def scored_units(folder: Path) -> Path:
-    """Machine interpretability scores of a network with random weights."""
-    folder.mkdir()
-    images = np.random.default_rng(0).integers(0, 255, (80, 32, 32, 3), dtype=np.uint8)
-    np.savez(folder / "images.npz", images=images)
-    imi.machine_interpretability(
-        "timm:test_resnet?num_classes=10&input_size=32",
-        folder / "images.npz",
-        observer="pixel-cosine",
-        tasks=5,
-        references=3,
-        quantile=0.1,
-        pretrained=False,
-        layers="conv1_0|bn1|layer2_0_conv1",
-        device="cpu",
-        out=folder / "out",
-    )
-    return folder / "out"
 
 
 def opened(browser: Any, path: Path, *, width: int, scheme: str) -> Any:

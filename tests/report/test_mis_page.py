@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.scored_units import scored_units
 from typer.testing import CliRunner
 
 import imi_bench as imi
@@ -24,23 +25,7 @@ pytestmark = pytest.mark.vision
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("mis")
-    images = np.random.default_rng(0).integers(0, 255, (80, 32, 32, 3), dtype=np.uint8)
-    images[:, 8:24] //= np.arange(1, 81, dtype=np.uint8)[:, None, None, None] % 7 + 1
-    np.savez(place / "images.npz", images=images)
-    imi.machine_interpretability(
-        "timm:test_resnet?num_classes=10&input_size=32",
-        place / "images.npz",
-        observer="pixel-cosine",
-        tasks=5,
-        references=3,
-        quantile=0.1,
-        pretrained=False,
-        layers="conv1_0|bn1|layer2_0_conv1",
-        device="cpu",
-        out=place / "out",
-    )
-    return place / "out"
+    return scored_units(tmp_path_factory.mktemp("mis"))
 
 
 @pytest.fixture(scope="module")
