@@ -87,8 +87,7 @@ def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) 
 
     Parameters
     ----------
-    evidence : ArrayLike
-        Array_like of float
+    evidence : array_like of float
         Positive = "the first query is the strongly activating one"; NaN stays NaN.
     parameters : PsychometricParameters
 

@@ -95,10 +95,9 @@ class ModelMatrix:
 
     Attributes
     ----------
-    values : ndarray of float64
-        Float64 (n, p).
-    offset : ndarray of float64
-        Float64 (n,), zero where there is none.
+    values : (n, p) float64
+    offset : (n,) float64
+        Zero where there is none.
     recipe : Recipe
         Names, terms, and the way to make it for other rows.
     """

@@ -23,8 +23,8 @@ class Numbers:
 
     Attributes
     ----------
-    values : ndarray of float64
-        Float64 (n,), or (n, k); NaN where missing.
+    values : (n,) float64
+        Or (n, k); NaN where missing.
     labels : tuple of str, optional
         Name of each column, or None.
     logical : bool
@@ -42,8 +42,8 @@ class Factor:
 
     Attributes
     ----------
-    codes : ndarray of intp
-        Intp (n,), -1 where missing.
+    codes : (n,) intp
+        -1 where missing.
     levels : tuple of str
         Labels in order.
     ordered : bool

@@ -60,12 +60,12 @@ def assemble(
         What was fitted.
     minimum : Minimum
         Where the search ended.
-    hessian : ndarray of float64 or None
-        Float64 (k, k) of the deviance there, NaN on the boundary; None if not computed.
+    hessian : (k, k) float64 or None
+        Of the deviance there, NaN on the boundary; None if not computed.
     free : ndarray of bool
         Which parameters were free.
-    change : ndarray of float64
-        Float64 (k, k), d(internal parameters) / d(theta, fixed effects).
+    change : (k, k) float64
+        D(internal parameters) / d(theta, fixed effects).
     began : float
         `time.perf_counter` at the beginning of the work.
     """

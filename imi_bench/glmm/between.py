@@ -59,8 +59,8 @@ class BetweenTerm(Brief):
     base : str
         The column it is a multiple of: ``(Intercept)`` or, for an interaction, a column that
         varies within levels.
-    values : ndarray of float64
-        Float64 (levels,), the multiples; NaN in levels where the base is zero.
+    values : (levels,) float64
+        The multiples; NaN in levels where the base is zero.
     """
 
     name: str
@@ -80,10 +80,8 @@ class LevelEstimates(Brief):
         Column whose coefficient differs between levels; ``(Intercept)`` for the levels' own.
     levels : tuple of str
         Labels of the levels that have it (K).
-    estimate : ndarray of float64
-        Float64 (K,).
-    covariance : ndarray of float64
-        Float64 (K, K).
+    estimate : (K,) float64
+    covariance : (K, K) float64
     fit : GlmmResult
         The whole first-stage model.
     """
@@ -104,10 +102,9 @@ class BetweenFit(Brief):
     ----------
     names : tuple of str
         Of the coefficients, ``(Intercept)`` first.
-    estimate : ndarray of float64
-        Float64 (p,).
-    covariance : ndarray of float64
-        Float64 (p, p), with Knapp and Hartung's scale.
+    estimate : (p,) float64
+    covariance : (p, p) float64
+        With Knapp and Hartung's scale.
     tau : float
         Standard deviation between levels that the properties leave; REML.
     scale : float
@@ -116,8 +113,8 @@ class BetweenFit(Brief):
         Levels minus coefficients.
     levels : int
         Number of levels.
-    residual : ndarray of float64
-        Float64 (levels,), estimate minus fitted.
+    residual : (levels,) float64
+        Estimate minus fitted.
     """
 
     names: tuple[str, ...]
@@ -321,12 +318,11 @@ def regress(
 
     Parameters
     ----------
-    estimates : ndarray of float64
-        Float64 (K,).
-    covariance : ndarray of float64
-        Float64 (K, K), of the estimates.
-    properties : mapping of str to ndarray of float64, optional
-        Float64 (K,) each, by name; none for the mean over levels.
+    estimates : (K,) float64
+    covariance : (K, K) float64
+        Of the estimates.
+    properties : mapping of str to (K,) float64, optional
+        By name; none for the mean over levels.
 
     Raises
     ------

@@ -27,12 +27,11 @@ class Bootstrap(Brief):
     ----------
     names, theta_names : tuple of str
         As in the fit.
-    estimate : ndarray of float64
-        Float64 (B, p), fixed effects of each refit; NaN where it did not converge.
-    theta : ndarray of float64
-        Float64 (B, k).
-    original : ndarray of float64
-        Float64 (p,), the fit's own estimates.
+    estimate : (B, p) float64
+        Fixed effects of each refit; NaN where it did not converge.
+    theta : (B, k) float64
+    original : (p,) float64
+        The fit's own estimates.
     failed : int
         Refits that did not converge.
     seed : int

@@ -112,12 +112,11 @@ def moment_update(template: Template, theta: Floats, modes: Floats, inverse: Flo
     ----------
     template : Template
         Layout of theta.
-    theta : ndarray of float64
-        Float64 (size,).
-    modes : ndarray of float64
-        Float64 (levels, width), conditional modes u over sigma.
-    inverse : ndarray of float64
-        Float64 (levels, width, width), diagonal blocks of A^-1.
+    theta : (size,) float64
+    modes : (levels, width) float64
+        Conditional modes u over sigma.
+    inverse : (levels, width, width) float64
+        Diagonal blocks of A^-1.
 
     Returns
     -------

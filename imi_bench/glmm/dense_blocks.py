@@ -23,15 +23,15 @@ class Tiles(Brief):
     ----------
     stacks : tuple of (int, int, int, int)
         (offset in the matrix store, offset in the vector store, tiles, side) of each stack.
-    row_start : ndarray of intp
-        Intp (q,), where the row of each variable starts in the matrix store.
-    local : ndarray of intp
-        Intp (q,), the position of each variable inside its tile; increasing with the
+    row_start : (q,) intp
+        Where the row of each variable starts in the matrix store.
+    local : (q,) intp
+        The position of each variable inside its tile; increasing with the
         variable's number within a tile.
-    slot : ndarray of intp
-        Intp (q,), the position of each variable in the padded vector store.
-    tile, side : ndarray of intp
-        Intp (q,), the number of each variable's tile and the length of its side.
+    slot : (q,) intp
+        The position of each variable in the padded vector store.
+    tile, side : (q,) intp
+        The number of each variable's tile and the length of its side.
     """
 
     stacks: tuple[tuple[int, int, int, int], ...]
@@ -65,8 +65,8 @@ class Sheets(Brief):
     ----------
     stacks : tuple of (int, int, int, int)
         (offset in the store, sheets, rows, columns) of each stack, in the order of tiles.
-    cells : ndarray of intp
-        Intp (cells, lead width), where each cell stands in the store.
+    cells : (cells, lead width) intp
+        Where each cell stands in the store.
     """
 
     stacks: tuple[tuple[int, int, int, int], ...]

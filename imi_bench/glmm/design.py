@@ -72,15 +72,15 @@ class RandomFactor(Brief):
         Name, such as ``participant`` or ``school:class``.
     levels : tuple of str
         Label of each level, sorted.
-    codes : ndarray of intp
-        Intp (n,), level of each row.
+    codes : (n,) intp
+        Level of each row.
     columns : tuple of str
         Name of each random effect, such as ``(Intercept)``.
     blocks : tuple of int
         How many consecutive columns each term in bars holds; correlations are free within
         a block and zero between blocks.
-    values : ndarray of float64 or None
-        Float64 (n, columns), or None for a lone intercept.
+    values : (n, columns) float64 or None
+        None for a lone intercept.
     recipe : FactorRecipe or None
         How levels and columns are made from a table; None where no formula made them.
     """
@@ -117,15 +117,14 @@ class Design(Brief):
         The formula as given.
     family : FamilyName
         ``binomial``, ``gaussian`` or ``ordinal``.
-    response : ndarray of float64
-        Float64 (n,); successes in a binomial model, positions in `categories` in an
+    response : (n,) float64
+        Successes in a binomial model, positions in `categories` in an
         ordinal one.
-    trials : ndarray of float64
-        Float64 (n,); ones for 0/1 answers; in a Gaussian model the weights of its rows.
-    offset : ndarray of float64
-        Float64 (n,), added to the linear predictor.
-    fixed : ndarray of float64
-        Float64 (n, p).
+    trials : (n,) float64
+        Ones for 0/1 answers; in a Gaussian model the weights of its rows.
+    offset : (n,) float64
+        Added to the linear predictor.
+    fixed : (n, p) float64
     names : tuple of str
         Name of each fixed effect, as lme4 gives it.
     terms : mapping of str to tuple of int
@@ -276,8 +275,8 @@ class Design(Brief):
 
         Parameters
         ----------
-        response : ndarray of float64
-            Float64 (n,); successes out of the same trials in a binomial model.
+        response : (n,) float64
+            Successes out of the same trials in a binomial model.
         """
         if np.shape(response) != (self.n,):
             raise ModelError(
@@ -372,8 +371,7 @@ def dependent_columns(
 
     Parameters
     ----------
-    matrix : ndarray of float64
-        Float64 (n, p).
+    matrix : (n, p) float64
     names : tuple of str
         Of the columns.
     tolerance : float

@@ -206,10 +206,10 @@ def deviance(
     ----------
     design : Design
         The model.
-    theta : ndarray of float64
-        Float64 (k,), in the order of ``design.theta_names``.
-    fixed : ndarray of float64, optional
-        Float64 (p,), for a binomial model; a Gaussian one profiles them out, and the
+    theta : (k,) float64
+        In the order of ``design.theta_names``.
+    fixed : (p,) float64, optional
+        For a binomial model; a Gaussian one profiles them out, and the
         gradient is in theta alone.
     options : Options, optional
         Link, method and number of nodes.

@@ -26,20 +26,20 @@ class Profiled:
 
     Attributes
     ----------
-    fixed : ndarray of float64
-        Float64 (p,), fixed effects in the basis.
-    modes : ndarray of float64
-        Float64 (random effects,), conditional modes u (unscaled by sigma).
-    residual : ndarray of float64
-        Float64 (n,), weight times response minus fitted values.
+    fixed : (p,) float64
+        Fixed effects in the basis.
+    modes : (random effects,) float64
+        Conditional modes u (unscaled by sigma).
+    residual : (n,) float64
+        Weight times response minus fitted values.
     penalised : float
         Penalised residual sum of squares.
     sigma : float
         Residual standard deviation.
-    fixed_covariance : ndarray of float64
-        Float64 (p, p), covariance of `fixed`, in units of sigma squared.
-    fixed_modes : ndarray of float64
-        Float64 (random effects, p), A^-1 Lambda' Z' W Q for the basis Q.
+    fixed_covariance : (p, p) float64
+        Covariance of `fixed`, in units of sigma squared.
+    fixed_modes : (random effects, p) float64
+        A^-1 Lambda' Z' W Q for the basis Q.
     factors, factorisation : list of ndarray of float64 and Factorisation
         Lambda of each factor, and A.
     """

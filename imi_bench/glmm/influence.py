@@ -37,13 +37,13 @@ class Influence(Result):
         Left out, one at a time.
     names : tuple of str
         Of the fixed effects.
-    estimate : ndarray of float64
-        Float64 (levels, p), estimates without the level; NaN where that has none.
-    change : ndarray of float64
-        Float64 (levels, p), those less the fit's own estimates, in its standard errors:
+    estimate : (levels, p) float64
+        Estimates without the level; NaN where that has none.
+    change : (levels, p) float64
+        Those less the fit's own estimates, in its standard errors:
         above zero where leaving the level out raises them. (R's ``dfbetas`` has the other sign.)
-    distance : ndarray of float64
-        Float64 (levels,), Cook's distance: change' covariance^-1 change / p.
+    distance : (levels,) float64
+        Cook's distance: change' covariance^-1 change / p.
     reasons : tuple of str
         Why a row is NaN; empty otherwise.
     """

@@ -39,10 +39,10 @@ class Conditional:
 
     Attributes
     ----------
-    modes : ndarray of float64
-        Float64 (random effects,), the conditional mode of u.
-    eta : ndarray of float64
-        Float64 (n,), the linear predictor there.
+    modes : (random effects,) float64
+        The conditional mode of u.
+    eta : (n,) float64
+        The linear predictor there.
     terms : RowTerms
         Derivatives of the log-likelihood there.
     gram : list of ndarray of float64

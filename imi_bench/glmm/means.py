@@ -57,10 +57,9 @@ class MarginalMeans(Result):
         The variables asked for.
     cells : tuple of mapping of str to Any
         Their values at each mean.
-    estimate, se, low, high : ndarray of float64
-        Float64 (cells,).
-    covariance : ndarray of float64
-        Float64 (cells, cells) of the estimates, for contrasts.
+    estimate, se, low, high : (cells,) float64
+    covariance : (cells, cells) float64
+        Of the estimates, for contrasts.
     level : float
         Of the intervals.
     over, scale : Averaging and Scale

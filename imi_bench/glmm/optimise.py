@@ -180,8 +180,8 @@ def difference_columns(
         Where to differentiate.
     which : ndarray of bool
         Which parameters to differentiate in.
-    scale : ndarray of float64
-        Float64 (k,), the size of one standard error; the step is a thousandth of it.
+    scale : (k,) float64
+        The size of one standard error; the step is a thousandth of it.
     slopes : ndarray of float64
         Slopes of the modes, to start their search.
 

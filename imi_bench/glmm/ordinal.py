@@ -37,8 +37,8 @@ def category_probabilities(link: LinkName, thresholds: Floats, eta: Floats) -> F
     ----------
     link : LinkName
         ``logit`` or ``probit``.
-    thresholds : ndarray of float64
-        Float64 (categories - 1,), increasing.
+    thresholds : (categories - 1,) float64
+        Increasing.
     eta : ndarray of float64
         Linear predictor, any shape.
 

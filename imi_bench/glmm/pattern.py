@@ -37,10 +37,10 @@ class Meeting(Brief):
     ----------
     first, second : int
         Positions of the two factors, first <= second.
-    first_level, second_level : ndarray of intp
-        Intp (pairs,), the levels that meet.
-    of_row : ndarray of intp
-        Intp (n,), which pair each row of the data belongs to.
+    first_level, second_level : (pairs,) intp
+        The levels that meet.
+    of_row : (n,) intp
+        Which pair each row of the data belongs to.
     """
 
     first: int

@@ -60,8 +60,8 @@ class PostHoc(Result):
         One for each group, in that order.
     statistic, p : float
         Kruskal-Wallis H and its p-value.
-    pairs : ndarray of float64
-        Float64 (groups, groups), Holm-adjusted p-values of Conover's test; 1 on the diagonal.
+    pairs : (groups, groups) float64
+        Holm-adjusted p-values of Conover's test; 1 on the diagonal.
     alpha : float
         Level at which pairs are called different.
     """

@@ -41,18 +41,16 @@ class Rows:
 
     Attributes
     ----------
-    fixed : ndarray of float64
-        Float64 (n, p).
-    offset : ndarray of float64
-        Float64 (n,).
+    fixed : (n, p) float64
+    offset : (n,) float64
     random : tuple of ndarray of float64
         For each grouping factor, its columns float64 (n, effects).
-    shift : ndarray of float64
-        Float64 (n,), the random effects of each row's own levels; zeros where not wanted.
-    shift_variance : ndarray of float64
-        Float64 (n,), variance of `shift` given the data.
-    unknown : ndarray of bool
-        Bool (n,), rows with a level that the fit did not see.
+    shift : (n,) float64
+        The random effects of each row's own levels; zeros where not wanted.
+    shift_variance : (n,) float64
+        Variance of `shift` given the data.
+    unknown : (n,) bool
+        Rows with a level that the fit did not see.
     """
 
     fixed: Floats
@@ -220,16 +218,15 @@ class Prediction(Result):
 
     Attributes
     ----------
-    estimate, low, high : ndarray of float64
-        Float64 (n,).
-    se : ndarray of float64
-        Float64 (n,), on the same scale.
+    estimate, low, high : (n,) float64
+    se : (n,) float64
+        On the same scale.
     level : float
         Of the intervals.
     over, scale : Averaging and Scale
         How the random effects were treated; the scale.
-    unknown : ndarray of bool
-        Bool (n,), rows with a level the fit had not seen, whose effect is taken as zero.
+    unknown : (n,) bool
+        Rows with a level the fit had not seen, whose effect is taken as zero.
     """
 
     estimate: Floats

@@ -25,14 +25,12 @@ class Point(Brief):
 
     Attributes
     ----------
-    parameters : ndarray of float64
-        Float64 (k,).
+    parameters : (k,) float64
     value : float
         The deviance, minus twice the log-likelihood.
-    gradient : ndarray of float64
-        Float64 (k,).
-    modes : ndarray of float64
-        Float64 (random effects,), the conditional modes u.
+    gradient : (k,) float64
+    modes : (random effects,) float64
+        The conditional modes u.
     """
 
     parameters: Floats
@@ -52,14 +50,13 @@ class Problem(Brief):
 
     Attributes
     ----------
-    response : ndarray of float64
-        Float64 (n,); successes in a binomial model.
-    trials : ndarray of float64
-        Float64 (n,); in a Gaussian model the weights of its rows.
-    offset : ndarray of float64
-        Float64 (n,).
-    basis : ndarray of float64
-        Float64 (n, p), the fixed-effects design with columns made orthogonal.
+    response : (n,) float64
+        Successes in a binomial model.
+    trials : (n,) float64
+        In a Gaussian model the weights of its rows.
+    offset : (n,) float64
+    basis : (n, p) float64
+        The fixed-effects design with columns made orthogonal.
     random : RandomDesign
         Z, factor by factor.
     templates : tuple of Template
@@ -212,10 +209,10 @@ class Problem(Brief):
 
         Parameters
         ----------
-        rows : ndarray of float64
-            Float64 (n, k), the columns F, best stored column by column.
-        weight : ndarray of float64
-            Float64 (n,), the diagonal of W.
+        rows : (n, k) float64
+            The columns F, best stored column by column.
+        weight : (n,) float64
+            The diagonal of W.
         factors, factorisation : sequence of ndarray of float64 and Factorisation
             Lambda of each factor, and A.
 

@@ -22,16 +22,16 @@ class RandomEffects(Brief):
         Name of each random effect, such as ``(Intercept)``.
     blocks : tuple of int
         How many consecutive effects are correlated with each other.
-    sd : ndarray of float64
-        Float64 (r,), standard deviations.
-    corr : ndarray of float64
-        Float64 (r, r), correlations; NaN where a standard deviation is zero.
+    sd : (r,) float64
+        Standard deviations.
+    corr : (r, r) float64
+        Correlations; NaN where a standard deviation is zero.
     levels : tuple of str
         Label of each level.
-    modes : ndarray of float64
-        Float64 (levels, r), conditional modes on the scale of the linear predictor.
-    conditional_sd : ndarray of float64
-        Float64 (levels, r), standard deviations of the effects given the data.
+    modes : (levels, r) float64
+        Conditional modes on the scale of the linear predictor.
+    conditional_sd : (levels, r) float64
+        Standard deviations of the effects given the data.
     """
 
     group: str

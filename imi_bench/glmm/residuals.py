@@ -41,10 +41,9 @@ class SimulatedResiduals(Result):
 
     Attributes
     ----------
-    residual : ndarray of float64
-        Float64 (n,).
-    fitted : ndarray of float64
-        Float64 (n,), mean of the simulated answers.
+    residual : (n,) float64
+    fitted : (n,) float64
+        Mean of the simulated answers.
     tests : tuple of Inference
         ``uniformity``, ``dispersion``, ``outliers`` and ``trend``, each ranked among the
         simulations.

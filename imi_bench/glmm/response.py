@@ -27,10 +27,10 @@ class Response:
 
     Attributes
     ----------
-    values : ndarray of float64
-        Float64 (n,); successes in a binomial model.
-    trials : ndarray of float64
-        Float64 (n,); ones for single answers and in a Gaussian model.
+    values : (n,) float64
+        Successes in a binomial model.
+    trials : (n,) float64
+        Ones for single answers and in a Gaussian model.
     remark : str
         Which answer counts as a success, where that is not plain; else empty.
     """

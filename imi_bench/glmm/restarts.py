@@ -33,10 +33,10 @@ class Restarts(Result):
 
     Attributes
     ----------
-    log_likelihood : ndarray of float64
-        Float64 (starts,); NaN where a fit did not converge.
-    distance : ndarray of float64
-        Float64 (starts,), the largest difference of a fixed effect from the fit's own, in
+    log_likelihood : (starts,) float64
+        NaN where a fit did not converge.
+    distance : (starts,) float64
+        The largest difference of a fixed effect from the fit's own, in
         its standard errors.
     original : float
         The fit's own log-likelihood.

@@ -52,17 +52,17 @@ class GlmmResult(Result):
         What was fitted; ``nagq`` 1 is Laplace.
     names : tuple of str
         Name of each fixed effect, as lme4 gives it.
-    estimate : ndarray of float64
-        Float64 (p,), fixed effects on the scale of the linear predictor.
-    covariance : ndarray of float64
-        Float64 (p, p), their covariance. Binomial: from the Hessian of the deviance in
+    estimate : (p,) float64
+        Fixed effects on the scale of the linear predictor.
+    covariance : (p, p) float64
+        Their covariance. Binomial: from the Hessian of the deviance in
         (theta, fixed effects); Gaussian: sigma squared times the profiled information, as lme4.
     theta_names : tuple of str
         Lme4's names of the relative covariance parameters.
-    theta : ndarray of float64
-        Float64 (k,), the lower triangles of the relative covariance factors.
-    theta_covariance : ndarray of float64
-        Float64 (k, k); NaN where theta is held or on the boundary.
+    theta : (k,) float64
+        The lower triangles of the relative covariance factors.
+    theta_covariance : (k, k) float64
+        NaN where theta is held or on the boundary.
     sigma : float
         Residual standard deviation, of a row of weight 1; NaN in a binomial model.
     random : tuple of RandomEffects
@@ -94,8 +94,8 @@ class GlmmResult(Result):
     shape_names, shape : tuple of str and ndarray of float64
         What the likelihood has of its own, estimated: thresholds (``1|2``), or
         the lapse rate; float64 (s,).
-    joint_covariance : ndarray of float64
-        Float64 (k + p + s, k + p + s), of theta, fixed effects and shape together;
+    joint_covariance : (k + p + s, k + p + s) float64
+        Of theta, fixed effects and shape together;
         NaN where one of them is held or on the boundary.
     remarks : tuple of str
         How the table was read: rows dropped, what counts as a success.

@@ -26,16 +26,16 @@ class Route(Brief):
 
     Attributes
     ----------
-    of_row : ndarray of intp
-        Intp (n,), class of each row.
+    of_row : (n,) intp
+        Class of each row.
     size : int
         Number of classes.
     starts : ndarray of intp or None
         Where each class begins, if the rows stand in the order of their classes.
     finer : int or None
         Position of a finer classing among the routes, or None.
-    step : ndarray of intp or None
-        Intp (classes of the finer one,), the class here of each class there.
+    step : (classes of the finer one,) intp or None
+        The class here of each class there.
     """
 
     of_row: Indices

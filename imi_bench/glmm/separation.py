@@ -63,10 +63,8 @@ def separating(fixed: Floats, successes: Floats, trials: Floats) -> NDArray[np.b
 
     Parameters
     ----------
-    fixed : ndarray of float64
-        Float64 (n, p).
-    successes, trials : ndarray of float64
-        Float64 (n,).
+    fixed : (n, p) float64
+    successes, trials : (n,) float64
 
     Returns
     -------

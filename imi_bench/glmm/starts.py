@@ -38,14 +38,12 @@ class WarmStart(Brief):
 
     Attributes
     ----------
-    theta : ndarray of float64
-        Float64 (k,).
-    fixed : ndarray of float64
-        Float64 (p,), fixed effects of the design's own columns.
-    modes : ndarray of float64, optional
-        Float64 (random effects,) or None.
-    shape : ndarray of float64, optional
-        Float64 (s,), internal parameters of a lapse rate or of thresholds; None to begin anew.
+    theta : (k,) float64
+    fixed : (p,) float64
+        Fixed effects of the design's own columns.
+    modes : (random effects,) float64, optional
+    shape : (s,) float64, optional
+        Internal parameters of a lapse rate or of thresholds; None to begin anew.
     """
 
     theta: Floats

@@ -85,8 +85,7 @@ def learn(
         share. Without them neither is known, and a note says so.
     features_from : str or Observer, optional
         The encoder that features of the sets are taken from; none by default.
-    covariates : Covariates
-        Mapping of str to function of trials, or DataFrame, optional
+    covariates : mapping of str to function of Trials, or DataFrame, optional
         For the measure head: what can be seen or looked up.
     baseline : sequence of str, optional
         Observers that the best single one is chosen among (in training folds); all by default.

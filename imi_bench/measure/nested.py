@@ -55,7 +55,6 @@ class Fitted:
     ----------
     head : Head, Mixture or Boosted
     seen : frozenset of str
-        Frozenset of str.
     columns : tuple of int, optional
         The observers it looks at; all of them if None.
     """

@@ -48,7 +48,6 @@ class Table:
     left_out : int
         Main trials with answers that some observer was not shown.
     pictures : tuple of frozenset of str or None
-        Tuple of frozenset of str, or None
         Content hashes of the pictures each trial shows.
     """
 

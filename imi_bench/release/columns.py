@@ -63,13 +63,10 @@ def criteria_columns(
     Parameters
     ----------
     catch : sequence of sequence of bool
-        Sequence of sequences of bool
         By assignment: which attention checks were answered right. None of them: met.
     upper, lower : sequence of int
-        Sequences of int
         Answers with either row of buttons, attention checks included.
     total_time, instruction_time : sequence of float
-        Sequences of float
         Seconds.
     attempts : sequence of int
         Rounds of practice.

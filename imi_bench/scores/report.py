@@ -314,7 +314,6 @@ def score(
     by : sequence of str
         Strata: ``mode``, ``difficulty``, ``network``, or columns of `columns`.
     columns : str or Path or DataFrame, optional
-        DataFrame, or path of a CSV table, optional
         What is known of layers or units, such as ``type`` and ``depth``; see
         `imi_bench.scores.strata.stratum_labels`.
     seed : int

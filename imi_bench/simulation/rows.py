@@ -45,11 +45,9 @@ def released_rows(
         `failure`, `model`, `mode`.
     shown : (A, 45) int64
         Row of `truth.trials` in each slot, or -1 - i for catch unit i.
-    answers : dict of str to Any
-        Dict of (A, 45) arrays
+    answers : dict of str to (A, 45) ndarray
         `switched`, `correct`, `confidence`.
-    times : dict of str to Any
-        Dict of arrays
+    times : dict of str to ndarray
         Milliseconds `rt`, `elapsed` (A, 45), `start` and `practice` (A,); seconds `instruction`
         and `total` (A,); `attempts` (A,) at the practice trials.
     seed : int

@@ -33,17 +33,13 @@ class Derivatives(NamedTuple):
     Attributes
     ----------
     value : ndarray of float64
-        Numpy.ndarray
-        float64, as the points. Right to rounding in the lower tail.
+        Of the shape of the points. Right to rounding in the lower tail.
     first : ndarray of float64
-        Numpy.ndarray
-        float64, first derivative.
+        First derivative.
     bend : ndarray of float64
-        Numpy.ndarray
-        float64, second derivative over the first: the slope of its logarithm.
+        Second derivative over the first: the slope of its logarithm.
     turn : ndarray of float64
-        Numpy.ndarray
-        float64, slope of `bend`.
+        Slope of `bend`.
     """
 
     value: Floats

@@ -16,8 +16,7 @@ def holm(p: Sequence[float] | Array, families: Sequence[str] | None = None) -> F
 
     Parameters
     ----------
-    p : sequence of float or ndarray
-        (m,) array_like of float
+    p : (m,) array_like of float
         Unadjusted p-values.
     families : (m,) sequence of str, optional
         Label of each; adjusted for the number inside a family. One family by default.
@@ -59,8 +58,7 @@ def holm_shared(p: Sequence[float] | Array, families: Sequence[str] | Array) -> 
 
     Parameters
     ----------
-    p : sequence of float or ndarray
-        (m,) array_like of float
+    p : (m,) array_like of float
         Unadjusted p-values; NaN stays and does not count.
     families : (m,) sequence of str
         Label of each.

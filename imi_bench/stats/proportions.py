@@ -17,11 +17,9 @@ def wilson(hits: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> tuple[F
 
     Parameters
     ----------
-    hits : ArrayLike
-        Array_like of float
+    hits : array_like of float
         Correct answers; halves are fine.
-    count : ArrayLike
-        Array_like of float
+    count : array_like of float
         Answers. Where it is 0 both ends are NaN.
     level : float
         Nominal coverage.

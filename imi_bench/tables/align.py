@@ -19,11 +19,9 @@ def rows_of(wanted: ArrayLike | pd.Series[Any], *, among: ArrayLike | pd.Series[
 
     Parameters
     ----------
-    wanted : ArrayLike or pd.Series[Any]
-        (n,) array_like of str
+    wanted : (n,) array_like of str
         Trial ids; repeats are fine, as people answer a trial many times.
-    among : ArrayLike or pd.Series[Any]
-        (m,) array_like of str
+    among : (m,) array_like of str
         Trial ids of the table to look in, each once.
 
     Returns

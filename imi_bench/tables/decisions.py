@@ -240,8 +240,7 @@ class DecisionVariables(Shown):
 
         Parameters
         ----------
-        source : DecisionsLike
-            Str, Path, DataFrame, DecisionVariables, or a run
+        source : str or Path or DataFrame or DecisionVariables
             ``decisions.parquet`` or the folder that holds it; a table as `to_frame` gives it;
             anything with an attribute `decisions`, such as what `imi_bench.answer` gives.
 

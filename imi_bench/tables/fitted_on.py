@@ -25,13 +25,10 @@ class FittedOn:
     study : str
         Hash of the study.
     units, networks : frozenset of str
-        Frozenset of str
         ``network/layer/unit``, and networks.
     images : frozenset of str
-        Frozenset of str
         First 16 hexadecimal digits of the content hash of each picture shown; empty if unknown.
     trials : frozenset of str
-        Frozenset of str
         Ids of trials, of those a run answered, that show such a picture.
     """
 
