@@ -185,8 +185,6 @@ def _times(
 
 
 def _print_effects(effects: Effects) -> None:
-    from imi_bench.effects.effect import DEFAULT_METHOD
-
     made_up = ", simulated" if effects.simulated else ""
     truths = any(effect.truth == effect.truth for effect in effects.effects)
     header = ["effect", "log-odds", "95% interval", "test", "p", "p (Holm)", "networks"]
@@ -215,7 +213,7 @@ def _print_effects(effects: Effects) -> None:
     for gone in effects.left_out:
         typer.echo(f"Left out: {gone}.")
     typer.echo(
-        f"\nmodel: {effects.formula}\ninference: {DEFAULT_METHOD}\n"
+        f"\nmodel: {effects.formula}\ninference: {effects.method}\n"
         "p (Holm): adjusted for all questions; scale and family, interactions with scale, and all "
         "others share the level equally; a sentence claims only what survives that\n"
     )

@@ -30,6 +30,7 @@ from imi_bench.effects.scale import (
     network_table,
     smallest_effect,
 )
+from imi_bench.effects.sentences import beyond_logit
 from imi_bench.effects.table import ENOUGH_NETWORKS, HARDER, AnswerTable
 from imi_bench.effects.truth import TrueEffects
 from imi_bench.errors import InputError, ModelError
@@ -185,7 +186,7 @@ def analyse(
     fit = stages[INTERCEPT].fit
     properties = network_table(list(stages[INTERCEPT].levels), own=networks)
     known = None if truth is None else truth.found_with(lapse=bool(table.lapse))
-    make = _Maker(stages, properties, known, interest, level, table.modes[0], table.frame)
+    make = _Maker(stages, properties, known, interest, level, table)
     effects = [make.of_property(one.name, INTERCEPT) for one in PROPERTIES]
     if ON_SYNTHETIC in stages:
         effects += [make.of_property(one.name, ON_SYNTHETIC) for one in PROPERTIES]
@@ -196,9 +197,9 @@ def analyse(
     compared = [base for base in slopes if base not in HARDER or make.enough(base)]
     effects += [make.of_property(one.name, base) for base in compared for one in PROPERTIES]
     if not set(compared) & set(HARDER):
-        effects.append(make.difficulty_by_scale(table))
-    effects += make.unasked(table)
-    effects = [replace(one, model=_in_words(table, fit)) for one in _adjusted(effects)]
+        effects.append(make.difficulty_by_scale())
+    effects += make.unasked()
+    effects = [replace(one, model=beyond_logit(table, fit)) for one in _adjusted(effects)]
     return Effects(
         who=table.who,
         simulated=table.simulated,
@@ -213,17 +214,6 @@ def analyse(
         properties=properties,
         left_out=left_out,
     )
-
-
-def _in_words(table: AnswerTable, fit: GlmmResult) -> str:
-    """Say what the model has beyond a plain logit."""
-    if table.ordinal:
-        return "log-odds of a better one of six ordered answers"
-    if table.firth:
-        return "bias-reduced estimates (Firth)"
-    if table.lapse == "estimate":
-        return f"with a lapse rate, estimated at {fit.lapse:.3f}, in the link"
-    return f"with a lapse rate of {table.lapse:g} in the link" if table.lapse else ""
 
 
 def _adjusted(effects: list[Effect]) -> list[Effect]:
@@ -247,8 +237,12 @@ class _Maker:
     truth: TrueEffects | None
     interest: float
     level: float
-    exemplars: str
-    frame: pd.DataFrame
+    table: AnswerTable
+
+    @property
+    def exemplars(self) -> str:
+        """Kind of exemplars that the networks' own levels are with."""
+        return self.table.modes[0]
 
     @property
     def single(self) -> bool:
@@ -284,7 +278,7 @@ class _Maker:
         """Average one coefficient over the networks that have it, as if there were no others."""
         stage = self.stages[base]
         count = len(stage.levels)
-        df = draws_left(self.frame, base, networks=list(stage.levels))
+        df = draws_left(self.table.frame, base, networks=list(stage.levels))
         test = Inference.from_t(
             base,
             estimate=float(stage.estimate.mean()),
@@ -325,7 +319,7 @@ class _Maker:
         bounded: Equivalence | None = None
         if not test.reason:
             bounded = equivalence(test, bound=smallest_effect(one, interest=self.interest))
-        words = of_property(base, one.label, one.step, exemplars=self.exemplars)
+        words = of_property(base, one.label, one.step, table=self.table)
         return Effect(
             key=name if base == INTERCEPT else f"{base}:{name}",
             topic=words.topic,
@@ -431,22 +425,22 @@ class _Maker:
         """
         left = _layers_left(fit, name)
         if math.isinf(left):
-            return draws_left(self.frame, name), 0
+            return draws_left(self.table.frame, name), 0
         return left, next(len(part.levels) for part in fit.random if part.group == "layer")
 
-    def unasked(self, table: AnswerTable) -> list[Effect]:
+    def unasked(self) -> list[Effect]:
         """Say which questions the trials cannot answer since they show one side of them only."""
-        types = [name for name in table.frame.columns if name.startswith("type_")]
-        asked = {"type" if name in types else name for name in table.within}
+        types = [name for name in self.table.frame.columns if name.startswith("type_")]
+        asked = {"type" if name in types else name for name in self.table.within}
         reasons = {
-            "synthetic": f"only {table.modes[0]} exemplars were shown"
-            if len(table.modes) < len(MODES)
+            "synthetic": f"only {self.table.modes[0]} exemplars were shown"
+            if len(self.table.modes) < len(MODES)
             else "no network was shown both kinds of exemplars",
             "depth": "no network's layers differ in depth",
             "type": "no network's layers differ in type",
         }
         for name in ("depth", "type"):
-            if any(table.shown(types if name == "type" else [name]).values()):
+            if any(self.table.shown(types if name == "type" else [name]).values()):
                 reasons[name] = "these layers differ in nothing else than what is asked before it"
         found = []
         for name in [one for one in reasons if one not in asked]:
@@ -463,9 +457,9 @@ class _Maker:
             )
         return found
 
-    def difficulty_by_scale(self, table: AnswerTable) -> Effect:
+    def difficulty_by_scale(self) -> Effect:
         """Say why it cannot be asked how difficulty changes with scale."""
-        count = max(table.shown(HARDER).values())
+        count = max(self.table.shown(HARDER).values())
         reason = (
             f"{count} network{'s were' if count != 1 else ' was'} shown harder queries of one "
             f"percentile as well as the most extreme ones; at least {ENOUGH_NETWORKS} are needed"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from imi_bench.documents import parse_json, reading
 from imi_bench.effects.left_out import LeftOut
+from imi_bench.effects.questions import outcome
 from imi_bench.effects.sentences import sentence
 from imi_bench.effects.table import AnswerTable
 from imi_bench.errors import InputError, UnknownNameError
@@ -26,11 +27,9 @@ from imi_bench.results import Brief, Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DEFAULT_METHOD", "Difference", "Effect", "Effects", "ObserverEffects"]
+__all__ = ["Difference", "Effect", "Effects", "ObserverEffects"]
 
-DEFAULT_METHOD = (
-    "two-stage t between networks (REML, Knapp-Hartung), Wald t within networks; logit link"
-)
+_METHOD = "two-stage t between networks (REML, Knapp-Hartung), Wald t within networks"
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,6 +216,11 @@ class Effects(Result):
         return f"Effects in log-odds: {self.who} ({self.n:,} answers{made_up})"
 
     @property
+    def method(self) -> str:
+        """How effects are tested, and the link by which they are log-odds of what."""
+        return f"{_METHOD}; logit link, log-odds of {outcome(self.formula)}"
+
+    @property
     def answers(self) -> pd.DataFrame:
         """The table that the model was fitted to, one row an answer; for models of one's own.
 
@@ -283,7 +287,7 @@ class Effects(Result):
             "answers": self.n,
             "networks": len(self.properties),
             "formula": self.formula,
-            "method": DEFAULT_METHOD,
+            "method": self.method,
             "left_out": [one.to_json() for one in self.left_out],
             "converged": self.converged,
             "singular": self.singular,

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.effects.effect import Effect, Effects
+from imi_bench.effects.questions import outcome
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
+from imi_bench.effects.table import RATING
 from imi_bench.provenance import atomic_path, plain, write_json
 from imi_bench.text import latex, one_line
 
@@ -95,7 +97,8 @@ def latex_table(effects: Effects) -> str:
     """
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
-        f"% {made_up}{one_line(effects.who)}, {effects.n} answers",
+        f"% {made_up}{one_line(effects.who)}, {effects.n} answers; "
+        f"log-odds of {outcome(effects.formula)}",
         *(f"% left out: {one_line(str(gone))}" for gone in effects.left_out),
         r"\begin{tabular}{llrrrll}",
         r"\toprule",
@@ -134,9 +137,9 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     response, _, right = effects.formula.partition(" ~ ")
     package, call, family = "lme4", "glmer", "family = binomial"
     control = 'glmerControl(optimizer = "bobyqa", optCtrl = list(maxfun = 1e5))'
-    if response == "rating":
+    if response == RATING:
         package, call, family = "ordinal", "clmm", 'link = "logit"'
-        response, control = "factor(rating, ordered = TRUE)", "clmm.control()"
+        response, control = f"factor({RATING}, ordered = TRUE)", "clmm.control()"
     apart = [one for one in properties if _differs(effects, one)]
     who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
@@ -150,7 +153,7 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
 # Run in this folder: Rscript refit.R
 {made_up}{gone}{lapses}# Properties of networks are log10 of parameters and of training images,
 # accuracy in steps of 10 points and the year, each minus its mean over networks. R's z for
-# them treats nine networks as many; effects.csv has the t on networks minus two degrees of freedom.
+# them treats networks as many; effects.csv has the t on networks minus two degrees of freedom.
 suppressPackageStartupMessages(library({package}))
 answers <- read.csv("answers.csv", colClasses = c(network = "factor", unit = "factor"))
 model <- {call}(

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imi_bench.effects.table import HARDER
+from imi_bench.effects.table import HARDER, RATING, AnswerTable
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.text import plural
 
-__all__ = ["ON_SYNTHETIC", "Wording", "of_common", "of_mean", "of_property", "too_few_networks"]
+__all__ = [
+    "ON_SYNTHETIC",
+    "Wording",
+    "of_common",
+    "of_mean",
+    "of_property",
+    "outcome",
+    "too_few_networks",
+]
 
 ON_SYNTHETIC = "synthetic exemplars"
 """Name of the networks' levels on synthetic exemplars, beside those on natural ones."""
 
 _PERCENTILES = {name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER}
 _BASES = {
-    ON_SYNTHETIC: "the log-odds of a correct answer with synthetic exemplars",
     "synthetic": "the effect of synthetic exemplars",
     "depth": "the effect of depth",
     **{name: f"the effect of {said}" for name, said in _PERCENTILES.items()},
 }
+
+
+def outcome(formula: str) -> str:
+    """What a model's log-odds are log-odds of, in words.
+
+    Examples
+    --------
+    >>> outcome("correct ~ depth + (1 | unit)"), outcome("rating ~ depth + (1 | unit)")
+    ('a correct answer', 'a better one of six ordered answers')
+    """
+    ordered = formula.startswith(f"{RATING} ~")
+    return "a better one of six ordered answers" if ordered else "a correct answer"
 
 
 @dataclass(frozen=True)
@@ -41,13 +60,11 @@ class Wording:
     step: str
 
 
-def of_property(base: str, label: str, step: str, *, exemplars: str = "natural") -> Wording:
-    """Whether a coefficient of the networks changes with one of their properties.
-
-    The networks' own levels are those with `exemplars`.
-    """
+def of_property(base: str, label: str, step: str, *, table: AnswerTable) -> Wording:
+    """Whether a coefficient of the networks changes with one of their properties."""
     topic = "scale" if base in (INTERCEPT, ON_SYNTHETIC) else "interaction with scale"
-    own = f"the log-odds of a correct answer with {exemplars} exemplars"
+    exemplars = "synthetic" if base == ON_SYNTHETIC else table.modes[0]
+    own = f"the log-odds of {outcome(table.formula)} with {exemplars} exemplars"
     return Wording(topic, f"Does {_BASES.get(base, own)} change with {label}?", step)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from imi_bench.effects.questions import outcome
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.effects.effect import Effect
+    from imi_bench.effects.table import AnswerTable
+    from imi_bench.glmm import GlmmResult
 
-__all__ = ["p_text", "sentence"]
+__all__ = ["beyond_logit", "p_text", "sentence"]
 
 
 def p_text(p: float) -> str:
@@ -41,10 +44,21 @@ def sentence(effect: Effect) -> str:
     if math.isnan(test.estimate):
         shown = "differ" if effect.shown else "are not shown to differ"
         return f"Networks {shown} by {effect.key}{about} ({tested})."
-    interval = f"[{test.low:+.3f}, {test.high:+.3f}]"
-    numbers = f"{test.estimate:+.3f} log-odds for {effect.step}{about} {interval}"
+    interval = f"[{test.low:+z.3f}, {test.high:+z.3f}]"
+    numbers = f"{test.estimate:+z.3f} log-odds for {effect.step}{about} {interval}"
     verdict = "An effect" if effect.shown else "No effect shown"
     return f"{verdict}: {numbers}, {tested}.{_equivalence(effect)}"
+
+
+def beyond_logit(table: AnswerTable, fit: GlmmResult) -> str:
+    """Say what the model has beyond a plain logit."""
+    if table.ordinal:
+        return f"log-odds of {outcome(table.formula)}"
+    if table.firth:
+        return "bias-reduced estimates (Firth)"
+    if table.lapse == "estimate":
+        return f"with a lapse rate, estimated at {fit.lapse:.3f}, in the link"
+    return f"with a lapse rate of {table.lapse:g} in the link" if table.lapse else ""
 
 
 def _equivalence(effect: Effect) -> str:

@@ -19,6 +19,7 @@ from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 __all__ = [
     "ENOUGH_NETWORKS",
     "HARDER",
+    "RATING",
     "AnswerTable",
     "depths_by_name",
     "observer_table",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 HARDER = ("hard99", "hard95", "hard85")
+RATING = "rating"
+"""Response of a model of six ordered answers."""
+
 ENOUGH_NETWORKS = 4
 """Networks that must have been shown a difficulty for its effect to be compared between them."""
 
@@ -131,7 +135,7 @@ class AnswerTable:
     @property
     def response(self) -> str:
         """The column that the model explains."""
-        return "rating" if self.ordinal else "correct"
+        return RATING if self.ordinal else "correct"
 
     def with_ratings(self) -> AnswerTable:
         """Return the table of six ordered answers, without those that have no confidence.

@@ -12,6 +12,7 @@ from imi_bench.arrays import Floats
 from imi_bench.effects.cells import cell_means
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.export import export
+from imi_bench.effects.questions import outcome
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import atomic_path, plain, write_json
@@ -69,7 +70,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         _legend(forest, list(map(str, effects.stages[INTERCEPT].levels)) if known else [])
         made_up = "simulated " if effects.simulated else ""
         canvas.suptitle(
-            f"Effects on the log-odds of a correct answer: {effects.who} "
+            f"Effects on the log-odds of {outcome(effects.formula)}: {effects.who} "
             f"({effects.n:,} {made_up}answers, {len(effects.properties)} networks)",
             x=0.01,
             ha="left",

@@ -485,6 +485,9 @@ def test_ratings_need_a_confidence_and_keep_the_questions(table: AnswerTable) ->
     assert set(rated.frame.loc[sure & (rated.frame["correct"] < 0.5), "rating"]) == {1.0}
     found = analyse(rated)
     assert "six ordered answers" in found["synthetic"].sentence
+    said = [*map(str, found.effects), found.method, latex_table(found)]
+    assert not any("correct answer" in one for one in said)
+    assert all("better one of six" in one for one in (*said[:8], *said[-2:]))
     assert found.formula.startswith("rating ~ ")
     assert {"synthetic", "parameters", "hard85"} <= {effect.key for effect in found.effects}
     assert "clmm(" in r_script(found)
