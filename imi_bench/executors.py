@@ -167,12 +167,14 @@ class Ray:
         if started:
             try:
                 ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            except Exception as error:  # a start that takes too long is a plain Exception of Ray's
+                slow = "timed out" in str(error)
                 raise InputError(
                     "Ray does not start",
                     where=self.address or "this machine",
                     found=f"{type(error).__name__}: {shorten(str(error), 160)}",
-                    do="check the address, or run with --executor local",
+                    do=f"{'try again when it is less busy' if slow else 'check the address'}, "
+                    "or run with --executor local",
                 ) from error
         try:
             self._run(ray, [piece for piece in pieces if not piece.finished], label)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from support.made_submissions import made_board
+from support.ray_cluster import cluster
 from typer.testing import CliRunner
 
 from imi_bench.errors import InputError
@@ -54,12 +55,8 @@ def test_the_verb_says_what_is_missing(board):
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
 def test_ray_gives_the_rows_of_one_run(board, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+    pytest.importorskip("ray")
+    with cluster():
         shared = rows(board, executor=Ray())
-    finally:
-        ray.shutdown()
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path / "other"))
     assert rows(board) == shared

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from support.ray_cluster import cluster
 from typer.testing import CliRunner
 
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -347,11 +350,10 @@ def test_the_printout_says_why_units_are_not_scored(whole, capsys):
 @pytest.mark.cluster
 @pytest.mark.vision
 @pytest.mark.filterwarnings("default")
-def test_ray_with_a_killed_worker_gives_the_same(job, whole, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
+def test_ray_with_a_killed_worker_gives_the_same(job, whole, tmp_path):
+    pytest.importorskip("ray")
     from imi_bench.mis import run as mis_run
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     again = replace(job, out=tmp_path / "ray")
     deaths = tmp_path / "deaths"
     deaths.mkdir()
@@ -372,11 +374,8 @@ def test_ray_with_a_killed_worker_gives_the_same(job, whole, tmp_path, monkeypat
             chosen = [dying_once(p) if i in (1, 6) else p for i, p in enumerate(pieces)]
             Ray().run(chosen, label=label)
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+    with cluster():
         mis_run.run_job(again, executor=Cluster())
-    finally:
-        ray.shutdown()
     assert len(list(deaths.iterdir())) == 2
     assert scores_of(again.out) == scores_of(job.out)
 
@@ -391,3 +390,22 @@ def test_ray_that_does_not_start_is_one_line(tmp_path, monkeypatch):
         Ray("not-an-address").run([piece], label="work")
     assert "\n" not in str(caught.value)
     assert "--executor local" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "do"),
+    [
+        (Exception("The current node timed out during startup.\nOverloaded."), "less busy"),
+        (ConnectionError("nobody at 10.0.0.1"), "check the address"),
+    ],
+)
+def test_a_start_of_ray_that_fails_in_any_way_is_one_line(said, do, tmp_path, monkeypatch):
+    def init(**_: object) -> None:
+        raise said
+
+    monkeypatch.setitem(
+        sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init)
+    )
+    with pytest.raises(InputError, match=do) as caught:
+        Ray().run([Piece("one", tmp_path / "one", lambda: None)], label="work")
+    assert "\n" not in str(caught.value)

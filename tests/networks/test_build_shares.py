@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ray_cluster import cluster
 
 pytest.importorskip("timm")
 from imi_bench.executors import Local, Ray, Shard, SharesMissingError
@@ -97,13 +98,9 @@ def test_overwritten_pictures_are_read_again_in_the_same_process(pictures, tmp_p
 
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
-def test_ray_gives_the_same_files(pictures, whole, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+def test_ray_gives_the_same_files(pictures, whole, tmp_path):
+    pytest.importorskip("ray")
+    with cluster():
         trials = built(pictures, tmp_path / "ray", Ray())
-    finally:
-        ray.shutdown()
     assert trials.hash == whole[1].hash
     assert contents(tmp_path / "ray") == contents(whole[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.bright_trials import bright_trials
+from support.ray_cluster import cluster
 from typer.testing import CliRunner
 
 from imi_bench.errors import InputError
@@ -137,13 +138,9 @@ def test_float16_leaves_whole_numbers_and_gives_back_single_precision(tmp_path, 
 
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
-def test_ray_gives_the_same_bytes(trials, whole, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+def test_ray_gives_the_same_bytes(trials, whole, tmp_path):
+    pytest.importorskip("ray")
+    with cluster():
         found = answer(NAME, trials, cache=tmp_path, batch_size=8, executor=Ray())
-    finally:
-        ray.shutdown()
     assert found.record["images"]["embedded"] == 0
     assert same_bytes(found, whole)
