@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
@@ -146,6 +147,21 @@ def _named(error: OSError, path: Path) -> OSError:
     return OSError(number, os.strerror(number), str(path))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table atomically and without its index: Parquet by that suffix, else CSV."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            frame.to_csv(temporary, index=False)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a JSON value atomically, indented, with a final newline.
 
@@ -154,9 +170,7 @@ def write_json(path: Path, value: object) -> None:
     ValueError
         For NaN or infinity, which JSON does not have: turn them into ``None`` and a reason first.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def generator(seed: int, *stream: str | int) -> np.random.Generator:

@@ -17,30 +17,31 @@ from imi_bench.cli.metavars import name_values
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.text import printable
 
-GROUPS: tuple[str, ...] = (
-    "demo",
-    "run",
-    "fewshot",
-    "report",
-    "paper",
-    "observers",
-    "cache",
-    "doctor",
-    "data",
-    "score",
-    "learn",
-    "fit",
-    "model",
-    "effects",
-    "power",
-    "networks",
-    "stimuli",
-    "mis",
-    "collect",
-    "submit",
-    "leaderboard",
-    "gate",
-)
+# Modules with the verbs that each has; one without verbs here has a `group` of its own name.
+VERBS: dict[str, tuple[str, ...]] = {
+    "demo": ("demo",),
+    "run": ("run",),
+    "fewshot": ("fewshot",),
+    "report": ("report",),
+    "paper": ("paper",),
+    "observers": (),
+    "cache": (),
+    "doctor": ("doctor",),
+    "data": (),
+    "score": ("calibrate", "score", "compare"),
+    "learn": ("learn",),
+    "fit": ("fit",),
+    "model": (),
+    "effects": ("effects",),
+    "power": ("power",),
+    "networks": (),
+    "stimuli": (),
+    "mis": ("mis",),
+    "collect": (),
+    "submit": (),
+    "leaderboard": (),
+    "gate": ("gate",),
+}
 
 _FAULT = 70  # sysexits.h: not 1, which means that a check failed
 _STOPPED = 130  # 128 + SIGINT: Ctrl-C
@@ -73,8 +74,12 @@ def _root(
     """Carry the options of the whole program."""
 
 
-for group in GROUPS:
-    importlib.import_module(f"imi_bench.cli.{group}").register(app)
+for place, verbs in VERBS.items():
+    module = importlib.import_module(f"imi_bench.cli.{place}")
+    for verb in verbs:
+        app.command(verb)(getattr(module, f"{verb}_command"))
+    if not verbs:
+        app.add_typer(module.group, name=place)
 name_values(app)
 guard(app)
 

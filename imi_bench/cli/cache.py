@@ -14,15 +14,10 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path | None, typer.Option("--cache", help="Another cache than the user's own.")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the group to the program."""
-    group = typer.Typer(no_args_is_help=True, help="What is kept on disk, and emptying it.")
-    group.command()(info)
-    group.command()(prune)
-    app.add_typer(group, name="cache")
+group = typer.Typer(no_args_is_help=True, help="What is kept on disk, and emptying it.")
 
 
+@group.command()
 def info(cache: Folder = None, as_json: AsJson = False) -> None:
     """List what the cache holds, largest first."""
     from imi_bench.replay.cache import default_folder
@@ -35,6 +30,7 @@ def info(cache: Folder = None, as_json: AsJson = False) -> None:
     _show(found, title=str(cache or default_folder()))
 
 
+@group.command()
 def prune(
     kind: Annotated[
         list[str] | None,

@@ -12,34 +12,25 @@ from imi_bench.cli.output import AsJson, note, print_json
 Database = Annotated[Path, typer.Option("--db", help="The database that `collect serve` keeps.")]
 OneMode = Annotated[str | None, typer.Option(help="natural or synthetic; both if not given.")]
 TrialsFolder = Annotated[Path, typer.Option("--trials", help="Folder or table of trials.")]
+NetworkName = Annotated[
+    str, typer.Option(help="Name of the network where the folder does not tell it.")
+]
+PerTask = Annotated[int, typer.Option(help="Main trials of one person.")]
+
+group = typer.Typer(no_args_is_help=True, help="People answer the same trials in a browser.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(no_args_is_help=True, help="People answer the same trials in a browser.")
-    group.command("serve")(serve_command)
-    group.command("status")(status_command)
-    group.command("links")(links_command)
-    group.command("export")(export_command)
-    group.command("static")(static_command)
-    group.command("import")(import_command)
-    app.add_typer(group, name="collect")
-
-
+@group.command("serve")
 def serve_command(
     trials: TrialsFolder,
     db: Database,
     practice: Annotated[
         Path | None, typer.Option(help="Practice trials of your own; else made from references.")
     ] = None,
-    network: Annotated[
-        str, typer.Option(help="Name of the network where the folder does not tell it.")
-    ] = "unnamed",
+    network: NetworkName = "unnamed",
     kind: Annotated[str, typer.Option(help="choice, rating or intruder.")] = "choice",
-    mode: Annotated[
-        str | None, typer.Option(help="natural or synthetic; both if not given.")
-    ] = None,
-    per_task: Annotated[int, typer.Option(help="Main trials of one person.")] = 40,
+    mode: OneMode = None,
+    per_task: PerTask = 40,
     per_unit: Annotated[int, typer.Option(help="Answers wanted for each unit and condition.")] = 30,
     assignments: Annotated[int, typer.Option(help="People a task is given to.")] = 3,
     catch: Annotated[int, typer.Option(help="Attention checks among the main trials.")] = 5,
@@ -103,6 +94,7 @@ def serve_command(
     running.wait()
 
 
+@group.command("status")
 def status_command(db: Database, as_json: AsJson = False) -> None:
     """Say how far a collection is."""
     from imi_bench.collect.progress_report import status
@@ -115,6 +107,7 @@ def status_command(db: Database, as_json: AsJson = False) -> None:
         typer.echo(found.summary())
 
 
+@group.command("links")
 def links_command(
     count: Annotated[int, typer.Argument(metavar="N", help="How many.")],
     db: Database,
@@ -131,6 +124,7 @@ def links_command(
     print_json({"links": list(made)}) if as_json else typer.echo("\n".join(made))
 
 
+@group.command("export")
 def export_command(
     db: Database,
     out: Annotated[Path, typer.Option(help="The CSV table to write.")] = Path("responses.csv"),
@@ -157,16 +151,13 @@ def export_command(
     )
 
 
+@group.command("static")
 def static_command(
     trials: TrialsFolder,
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    network: Annotated[
-        str, typer.Option(help="Name of the network where the folder does not tell it.")
-    ] = "unnamed",
-    mode: Annotated[
-        str | None, typer.Option(help="natural or synthetic; both if not given.")
-    ] = None,
-    per_task: Annotated[int, typer.Option(help="Main trials of one person.")] = 40,
+    network: NetworkName = "unnamed",
+    mode: OneMode = None,
+    per_task: PerTask = 40,
     task: Annotated[int, typer.Option(help="Which task, from 1.")] = 1,
     feedback: Annotated[
         bool, typer.Option(help="Tell people if they were right; the page then holds the key.")
@@ -190,6 +181,7 @@ def static_command(
     note(f"{out / 'index.html'}")
 
 
+@group.command("import")
 def import_command(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="JSON files.")],
     key: Annotated[Path, typer.Option(help="The key that `collect static` left.")],

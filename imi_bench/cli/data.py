@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ from imi_bench.cli.output import AsJson, drawable, print_json, print_table
 from imi_bench.documents import read_json
 from imi_bench.errors import CheckFailedError, InputError, UnknownNameError
 
-data = typer.Typer(no_args_is_help=True, help="Fetch, check, describe and simulate human answers.")
+group = typer.Typer(no_args_is_help=True, help="Fetch, check, describe and simulate human answers.")
 
 File = Annotated[
     Path | None,
@@ -34,12 +34,7 @@ SkipBad = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group to the program."""
-    app.add_typer(data, name="data")
-
-
-@data.command()
+@group.command()
 def fetch(
     dataset: Annotated[
         str, typer.Argument(help="imi, or borowski2021 (the forerunner, 33 people).")
@@ -76,7 +71,7 @@ def fetch(
     show_files(found, as_json=as_json)
 
 
-@data.command()
+@group.command()
 def verify(
     file: File = None,
     record: Annotated[
@@ -113,7 +108,7 @@ def verify(
         raise CheckFailedError("the tables are not as they should be", found="; ".join(failed))
 
 
-@data.command()
+@group.command()
 def info(
     file: File = None,
     skip_bad: SkipBad = False,
@@ -139,7 +134,7 @@ def info(
     show_means(found.means, simulated=found.table.simulated)
 
 
-@data.command()
+@group.command()
 def simulate(
     out: Annotated[
         Path, typer.Option(help="CSV table to write; its truth goes to NAME.truth.json beside it.")
@@ -161,7 +156,9 @@ def simulate(
         raise InputError(
             "file exists", where=out, do="choose another --out, or replace it with --force"
         )
-    record = _json_object(parameters) if parameters else {}
+    record = read_json(parameters) if parameters else {}
+    if not isinstance(record, dict):
+        raise InputError("not a JSON object", where=parameters, found=type(record).__name__)
     release = simulate_release(ReleaseParameters.from_json(record), seed=seed)
     table, truth = write_release(release, out)
     facts = {
@@ -181,7 +178,7 @@ def simulate(
         print_table(["fact", "value"], rows, title="SIMULATED answers")
 
 
-@data.command()
+@group.command()
 def multiverse(
     file: File = None,
     analysis: Annotated[
@@ -203,7 +200,7 @@ def multiverse(
     as_json: AsJson = False,
 ) -> None:
     """Re-run an analysis under all combinations of stricter, published and laxer rules."""
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_table
     from imi_bench.release.description import fetched_table
     from imi_bench.release.multiverse import CHOICES, run_multiverse, universes
     from imi_bench.release.table import read_release
@@ -220,8 +217,7 @@ def multiverse(
         table = read_release(file or fetched_table(), skip_bad=skip_bad)
         found = run_multiverse(table, analysis, among=among)
     if out is not None:
-        with atomic_path(out) as temporary:
-            found.frame.to_csv(temporary, index=False)
+        write_table(out, found.frame)
     if figure is not None:
         from imi_bench.report.multiverse import draw_multiverse
 
@@ -230,13 +226,6 @@ def multiverse(
         print_json({**found.to_json(), "figure": figure, "table": out})
     else:
         show_multiverse(found)
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError("not a JSON object", where=path, found=type(record).__name__)
-    return record
 
 
 def _for_maintainers(file: Path | None, report: Path | None) -> None:

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from imi_bench.study import StudySoFar
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command()(demo)
-
-
-def demo(
+def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for trials, runs and report.html.")],
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace other runs in --out.")] = False,

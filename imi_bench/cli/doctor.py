@@ -13,12 +13,7 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError, InputError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command()(doctor)
-
-
-def doctor(
+def doctor_command(
     observer: Annotated[
         str | None,
         typer.Option("--observer", help="A name of `imi-bench observers list`, or file.py:Class."),

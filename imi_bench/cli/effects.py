@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.lapse import lapse_rate
+from imi_bench.cli.model_shown import p_value
 from imi_bench.cli.output import AsJson, note, print_json, print_prose, print_table
 from imi_bench.errors import InputError
 
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from imi_bench.glmm.posthoc import PostHoc
 
 _INTEREST = 0.35
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("effects")(effects_command)
 
 
 def effects_command(
@@ -81,18 +77,19 @@ def effects_command(
     from imi_bench.effects.study import effects
 
     if times:
-        _refuse_beside(
-            "--times",
-            {
-                "--decisions": bool(decisions),
-                "--networks": networks is not None,
-                "--interest": interest != _INTEREST,
-                "--lapse": lapse != "0",
-                "--ordinal": ordinal,
-                "--firth": firth,
-                "--out": out is not None,
-            },
-        )
+        beside = {
+            "--decisions": bool(decisions),
+            "--networks": networks is not None,
+            "--interest": interest != _INTEREST,
+            "--lapse": lapse != "0",
+            "--ordinal": ordinal,
+            "--firth": firth,
+            "--out": out is not None,
+        }
+        if given := [name for name, is_given in beside.items() if is_given]:
+            raise InputError(
+                f"--times takes no {' and no '.join(given)}", do="ask for one of them at a time"
+            )
     elif slowest is not None:
         raise InputError("--slowest is about response times", do="give --times too")
     say_which(responses)
@@ -127,21 +124,6 @@ def effects_command(
             _print_differences(one)
 
 
-def _refuse_beside(option: str, others: Mapping[str, bool]) -> None:
-    """Refuse options that would say nothing beside another.
-
-    Raises
-    ------
-    InputError
-        If any of `others` is given.
-    """
-    if given := [name for name, is_given in others.items() if is_given]:
-        raise InputError(
-            f"{option} takes no {' and no '.join(given)}",
-            do="ask for one of them at a time",
-        )
-
-
 def _times(
     responses: Answers, columns: Path | None, slowest: float | None, *, as_json: bool
 ) -> None:
@@ -171,8 +153,8 @@ def _times(
                 f"{row['ratio']:.3f}",
                 f"[{row['low']:.3f}, {row['high']:.3f}]",
                 row["method"],
-                _p(row["p"]),
-                _p(row["p_holm"]),
+                p_value(row["p"]),
+                p_value(row["p_holm"]),
             ]
             for row in found.to_frame().to_dict("records")
         ],
@@ -196,8 +178,8 @@ def _print_effects(effects: Effects) -> None:
             _number(test.estimate),
             _interval(test.low, test.high),
             test.method,
-            _p(test.p),
-            _p(effect.p_holm),
+            p_value(test.p),
+            p_value(effect.p_holm),
             effect.networks,
         ]
         rows.append([*row, _number(effect.truth)] if truths else row)
@@ -217,12 +199,6 @@ def _print_effects(effects: Effects) -> None:
         "p (Holm): adjusted for all questions; scale and family, interactions with scale, and all "
         "others share the level equally; a sentence claims only what survives that\n"
     )
-
-
-def _p(value: float) -> str:
-    if value != value:
-        return "-"
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _interval(low: float, high: float) -> str:
@@ -260,8 +236,8 @@ def _print_differences(found: ObserverEffects) -> None:
                 _number(one.people),
                 _number(one.test.estimate),
                 _interval(one.test.low, one.test.high),
-                _p(one.test.p),
-                _p(one.p_holm),
+                p_value(one.test.p),
+                p_value(one.p_holm),
             ]
             for one in found.differences
         ],

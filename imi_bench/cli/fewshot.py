@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from imi_bench.fewshot.curves import FewShot
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("fewshot")(fewshot_command)
-
-
 def fewshot_command(
     observer: Annotated[
         list[str], typer.Option(help="vlm:openai/MODEL?…, vlm:hf/PATH-OR-ID?…; several: a family.")

@@ -12,12 +12,7 @@ from imi_bench.cli.output import AsJson, note, print_json
 from imi_bench.provenance import plain
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("fit")(fit)
-
-
-def fit(
+def fit_command(
     formula: Annotated[
         str, typer.Argument(help='lme4 formula, such as "correct ~ mode + (1|unit)".')
     ],

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from imi_bench.gate.verdict import GateResult
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("gate")(gate_command)
-
-
 def gate_command(
     new: Annotated[str, typer.Argument(help="Output folder of the new run.")],
     against: Annotated[
@@ -81,12 +76,11 @@ def gate_command(
 
 def _write(result: GateResult, junit: Path | None, markdown: Path | None) -> None:
     from imi_bench.gate import outputs
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_text
 
     for path, render in ((junit, outputs.junit), (markdown, outputs.markdown)):
         if path is not None:
-            with atomic_path(path) as temporary:
-                temporary.write_text(render(result), encoding="utf-8")
+            write_text(path, render(result))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         typer.echo(outputs.annotation(result), err=True)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -10,23 +10,19 @@ from typing import Any
 
 import typer
 
+from imi_bench.cli.metavars import verbs
+
 # options that name what is written; every other path, or name of something on disk, is read
 OUTPUTS = ("out", "save", "junit", "markdown", "site", "figure", "plot", "text", "to")
 # verbs whose very purpose is to write into the folder they are given
 _INSIDE = ("report", "submit pack", "submit pr", "submit new", "leaderboard build")
 
 
-def guard(app: typer.Typer, *, within: str = "") -> None:
+def guard(app: typer.Typer) -> None:
     """Let every verb of the program refuse an output that is, or lies within, an input."""
-    for command in app.registered_commands:
-        if command.callback is None:
-            continue
-        name = f"{within} {command.name or command.callback.__name__}".strip()
+    for name, command, callback in verbs(app):
         if name not in _INSIDE:
-            command.callback = guarded(command.callback)
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            guard(group.typer_instance, within=f"{within} {group.name}".strip())
+            command.callback = guarded(callback)
 
 
 def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from imi_bench.cli.network_options import ExecutorName, Shard
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import ImiBenchError, InputError
 
-leaderboard = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
+group = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
 
 _BoardName = Annotated[str, typer.Argument(help="A shipped board's name, or a folder.")]
 Boards = Annotated[
@@ -22,12 +22,7 @@ _Fresh = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.add_typer(leaderboard, name="leaderboard")
-
-
-@leaderboard.command("list")
+@group.command("list")
 def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
     """Show the boards that come with the package, or those of a folder."""
     from imi_bench.leaderboard.board import listed
@@ -50,7 +45,7 @@ def list_command(boards: Boards = None, as_json: AsJson = False) -> None:
     print_table(("board", "kind", "version", "submissions", "data", "title"), rows)
 
 
-@leaderboard.command("verify")
+@group.command("verify")
 def verify_command(
     board: _BoardName,
     boards: Boards = None,
@@ -117,7 +112,7 @@ def _share_done(shard: str | None, error: ImiBenchError, *, as_json: bool) -> No
         print_json({"finished": False})
 
 
-@leaderboard.command("build")
+@group.command("build")
 def build_command(
     names: Annotated[
         list[str] | None, typer.Argument(help="Boards' names, or folders; with --site all.")
@@ -179,7 +174,7 @@ def build_command(
         print_json({"boards": built})
 
 
-@leaderboard.command("add")
+@group.command("add")
 def add_command(
     submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
     board: _BoardName,
@@ -199,7 +194,7 @@ def add_command(
     typer.echo(added.folder)
 
 
-@leaderboard.command("check")
+@group.command("check")
 def check_command(
     board: _BoardName, boards: Boards = None, fresh: _Fresh = False, as_json: AsJson = False
 ) -> None:

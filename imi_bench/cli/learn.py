@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from imi_bench.measure.result import Learned
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("learn")(learn_command)
-
-
 def learn_command(
     decisions: Annotated[list[Path], typer.Option(help="Output folder of a run; repeat it.")],
     responses: Answers,

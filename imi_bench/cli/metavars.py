@@ -10,9 +10,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.models import ArgumentInfo, OptionInfo
+from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
-__all__ = ["name_values"]
+__all__ = ["name_values", "verbs"]
 
 _WORDS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT", bool: ""}
 
@@ -22,12 +22,28 @@ def name_values(app: typer.Typer) -> None:
 
     One that states its own is left alone, and so are switches and closed choices.
     """
-    _without_types(app)
-    for callback in _callbacks(app):
+    app.info.cls = _Group
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            group.typer_instance.info.cls = _Group
+    for _, command, callback in verbs(app):
+        command.cls = _Verb
         hints = get_type_hints(callback, include_extras=True)
         for name in inspect.signature(callback).parameters:
             _name_value(name, hints[name])
         callback.__annotations__ = hints  # else they would be read from their text again
+
+
+def verbs(
+    app: typer.Typer, *, within: str = ""
+) -> Iterator[tuple[str, CommandInfo, Callable[..., Any]]]:
+    """Every verb of a program, those of its groups too: full name, what typer holds, function."""
+    for command in app.registered_commands:
+        if (callback := command.callback) is not None:
+            yield f"{within} {command.name or callback.__name__}".strip(), command, callback
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            yield from verbs(group.typer_instance, within=f"{within} {group.name}".strip())
 
 
 class _Verb(TyperCommand):
@@ -57,24 +73,6 @@ def _pieces(argument: Any, ctx: Any) -> list[str]:
     """How usage writes an argument: ``RUN``, ``[BOARD]``, ``DECISIONS...``."""
     name = argument.metavar if argument.required else f"[{argument.metavar}]"
     return [f"{name}..." if argument.nargs != 1 else name]
-
-
-def _without_types(app: typer.Typer) -> None:
-    app.info.cls = _Group
-    for command in app.registered_commands:
-        command.cls = _Verb
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            _without_types(group.typer_instance)
-
-
-def _callbacks(app: typer.Typer) -> Iterator[Callable[..., Any]]:
-    for command in app.registered_commands:
-        if command.callback is not None:
-            yield command.callback
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            yield from _callbacks(group.typer_instance)
 
 
 def _name_value(name: str, hint: Any) -> None:

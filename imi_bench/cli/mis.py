@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.network_options import (
-    Checkpoint,
-    Device,
-    ExecutorName,
-    Gpus,
-    InputSize,
-    Layers,
-    NetworkOption,
-    Precision,
-    Random,
-    Shard,
-    Unique,
-    Workers,
-)
+from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import InputError
@@ -30,14 +17,9 @@ if TYPE_CHECKING:
     from imi_bench.mis.run import MisRun
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command()(mis)
-
-
-def mis(
-    network: NetworkOption,
-    images: Annotated[Path, typer.Option(help="Folder of images, or .npz with an array `images`.")],
+def mis_command(
+    network: options.NetworkOption,
+    images: options.Images,
     observer: Annotated[str, typer.Option(help="A name of `imi-bench observers list`.")],
     out: Annotated[Path, typer.Option(help="Folder for scores.parquet and run.json.")],
     slope: Annotated[
@@ -55,32 +37,32 @@ def mis(
         typer.Option(help="Folder for the observer's embeddings, shared by runs on these images."),
     ] = None,
     tasks: Annotated[int, typer.Option(help="Tasks a unit.")] = 20,
-    references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
+    references: options.References = 9,
     quantile: Annotated[
         float, typer.Option(help="Share of the images at each end that tasks are drawn from.")
     ] = 0.02,
-    shard: Shard = None,
-    executor: ExecutorName = "local",
-    gpus: Gpus = 0.0,
-    checkpoint: Checkpoint = None,
-    random: Random = False,
-    layers: Layers = None,
-    input_size: InputSize = None,
-    batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
+    shard: options.Shard = None,
+    executor: options.ExecutorName = "local",
+    gpus: options.Gpus = 0.0,
+    checkpoint: options.Checkpoint = None,
+    random: options.Random = False,
+    layers: options.Layers = None,
+    input_size: options.InputSize = None,
+    batch_size: options.BatchSize = 64,
     shard_size: Annotated[
         int | None,
         typer.Option(help="Images a piece; about 64 pieces of 2,048 or more if left out."),
     ] = None,
-    precision: Precision = "float32",
+    precision: options.Precision = "float32",
     memory: Annotated[
         float | None,
         typer.Option(help="Gigabytes for units' extremes; more passes where they are too few."),
     ] = None,
-    workers: Workers = None,
-    device: Device = "auto",
+    workers: options.Workers = None,
+    device: options.Device = "auto",
     weights: WeightsFolder = None,
     seed: Annotated[int, typer.Option(help="Of the tasks' draws and of random weights.")] = 0,
-    unique: Unique = False,
+    unique: options.Unique = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace another run that --out holds.")
     ] = False,

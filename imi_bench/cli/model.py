@@ -13,7 +13,7 @@ from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
 
-model = typer.Typer(
+group = typer.Typer(
     no_args_is_help=True,
     help="Tests, means, predictions and checks of a model saved by `imi-bench fit --save`.",
 )
@@ -38,11 +38,6 @@ Above = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.add_typer(model, name="model")
-
-
 def _load(path: Path, data: Path | None) -> GlmmResult:
     from imi_bench.glmm.saved import load_model
     from imi_bench.glmm.tables import SIMULATED
@@ -56,7 +51,7 @@ def _load(path: Path, data: Path | None) -> GlmmResult:
     return result
 
 
-@model.command("anova")
+@group.command("anova")
 def anova_command(
     models: Annotated[list[Path], typer.Argument(help="Two or more saved models.")],
     data: Data = None,
@@ -100,7 +95,7 @@ def anova_command(
     )
 
 
-@model.command("drop1")
+@group.command("drop1")
 def drop_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> None:
     """Likelihood ratio of every fixed term that no interaction contains."""
     from imi_bench.glmm.comparison import drop_one
@@ -112,7 +107,7 @@ def drop_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> No
         print_tests(tests, title="Without one term")
 
 
-@model.command("intervals")
+@group.command("intervals")
 def intervals_command(
     saved: Saved,
     method: Annotated[str, typer.Option(help="wald, profile or bootstrap.")] = "profile",
@@ -139,7 +134,7 @@ def intervals_command(
         print_tests(found.tests, title=f"{level:.0%} intervals")
 
 
-@model.command("variance")
+@group.command("variance")
 def variance_command(
     saved: Saved,
     tests: Annotated[bool, typer.Option(help="Test each variance against zero.")] = True,
@@ -174,7 +169,7 @@ def variance_command(
         print_tests(found, title="Against a variance of zero", value="SD")
 
 
-@model.command("starts")
+@group.command("starts")
 def starts_command(
     saved: Saved,
     n: Annotated[int, typer.Option(help="Starts.")] = 8,
@@ -202,7 +197,7 @@ def starts_command(
         raise typer.Exit(1)
 
 
-@model.command("correlation")
+@group.command("correlation")
 def correlation_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> None:
     """Correlations of the fixed effects' estimates."""
     from imi_bench.glmm.variation import fixed_correlation
@@ -214,7 +209,7 @@ def correlation_command(saved: Saved, data: Data = None, as_json: AsJson = False
     typer.echo(frame.round(2).to_string())
 
 
-@model.command("ranef")
+@group.command("ranef")
 def ranef_command(
     saved: Saved,
     group: Annotated[str | None, typer.Option(help="Only this grouping factor.")] = None,
@@ -243,7 +238,7 @@ def ranef_command(
     )
 
 
-@model.command("means")
+@group.command("means")
 def means_command(
     saved: Saved,
     variables: Annotated[list[str], typer.Argument(help="Variables of the fixed effects.")],
@@ -319,7 +314,7 @@ def _values(text: str) -> tuple[str, list[str]]:
     return name.strip(), [value.strip() for value in values.split(",")]
 
 
-@model.command("predict")
+@group.command("predict")
 def predict_command(
     saved: Saved,
     rows: Annotated[
@@ -340,7 +335,7 @@ def predict_command(
     """Say what the model expects of rows, with intervals for the expectation."""
     from imi_bench.glmm.prediction import predict
     from imi_bench.glmm.tables import read_table
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_table
 
     result = _load(saved, data)
     table = None if rows is None else read_table(rows)
@@ -361,8 +356,7 @@ def predict_command(
         if source is None and result.design is not None:
             source = result.design.table
         whole = frame if source is None else _beside(source, frame)
-        with atomic_path(out) as temporary:
-            whole.to_csv(temporary, index=False)
+        write_table(out, whole)
         note(f"written to {out}")
     if as_json:
         print_json(found.to_json())
@@ -375,7 +369,7 @@ def _beside(source: Any, frame: Any) -> Any:
     return source.reset_index(drop=True).join(frame.rename(columns=clash))
 
 
-@model.command("simulate")
+@group.command("simulate")
 def simulate_command(
     saved: Saved,
     out: Annotated[Path, typer.Option(help="CSV of the model's rows with simulated answers.")],
@@ -386,11 +380,10 @@ def simulate_command(
 ) -> None:
     """Draw random effects and answers from the model, in columns simulated_1 and so on."""
     from imi_bench.glmm.simulated import simulated_table
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_table
 
     found = simulated_table(_load(saved, data), n=n, seed=seed)
-    with atomic_path(out) as temporary:
-        found.to_csv(temporary, index=False)
+    write_table(out, found)
     if as_json:
         columns = [name for name in found if str(name).startswith("simulated_")]
         print_json({"table": out, "rows": len(found), "columns": columns, "seed": seed})
@@ -398,7 +391,7 @@ def simulate_command(
     note(f"{len(found)} rows, simulated, written to {out}")
 
 
-@model.command("residuals")
+@group.command("residuals")
 def residuals_command(
     saved: Saved,
     n: Annotated[int, typer.Option(help="Simulated data sets.")] = 250,
@@ -410,14 +403,13 @@ def residuals_command(
 ) -> None:
     """Residuals by simulation with their tests; --plot draws the four figures."""
     from imi_bench.glmm.residuals import simulated_residuals
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_table
 
     found = simulated_residuals(_load(saved, data), n=n, seed=seed)
     if plot is not None:
         draw(found.plot()[0].figure, plot)
     if out is not None:
-        with atomic_path(out) as temporary:
-            found.to_frame().to_csv(temporary, index=False)
+        write_table(out, found.to_frame())
         note(f"written to {out}")
     if as_json:
         print_json(found.to_json())
@@ -430,7 +422,7 @@ def residuals_command(
     )
 
 
-@model.command("influence")
+@group.command("influence")
 def influence_command(
     saved: Saved,
     group: Annotated[str, typer.Argument(help="Grouping factor or column, such as network.")],

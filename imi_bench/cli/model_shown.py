@@ -61,10 +61,8 @@ def print_tests(tests: Iterable[Inference], *, title: str, value: str = "estimat
     )
 
 
-def draw(canvas: Any, path: Path | None) -> None:
-    """Draw to a file, if one is asked for."""
-    if path is None:
-        return
+def draw(canvas: Any, path: Path) -> None:
+    """Draw to a file."""
     from imi_bench.provenance import atomic_path
 
     with atomic_path(path) as temporary:

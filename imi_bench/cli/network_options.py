@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from imi_bench.vision.loading import LoadedNetwork
 
 Network = Annotated[
     str,
@@ -35,8 +32,6 @@ Workers = Annotated[
     int | None,
     typer.Option(help="Processes that decode images; on a GPU one a core if left out, else none."),
 ]
-
-
 Unique = Annotated[
     bool,
     typer.Option("--unique", help="Keep one image of each content; repeated ones are counted."),
@@ -47,8 +42,9 @@ Precision = Annotated[
         help="float32, bfloat16 or float16; below float32 single units' scores move (docs/mis.md)."
     ),
 ]
-
-
+Images = Annotated[Path, typer.Option(help="Folder of images, or .npz with an array `images`.")]
+References = Annotated[int, typer.Option(help="Reference images a side.")]
+BatchSize = Annotated[int, typer.Option(help="Images a forward pass.")]
 Shard = Annotated[
     str | None, typer.Option(help="i/n: run every n-th piece, from i = 0 (job arrays).")
 ]
@@ -56,27 +52,3 @@ ExecutorName = Annotated[
     str, typer.Option("--executor", help="Who runs the pieces: local, ray or ray:ADDRESS.")
 ]
 Gpus = Annotated[float, typer.Option(help="GPUs a piece needs on a Ray cluster.")]
-
-
-def load(
-    network: str,
-    *,
-    checkpoint: Path | None,
-    random: bool,
-    layers: str | None,
-    input_size: int | None,
-    seed: int,
-    device: str,
-) -> LoadedNetwork:
-    """Load the network that the options describe; on ``meta`` its structure alone."""
-    from imi_bench.vision.loading import load_network
-
-    return load_network(
-        network,
-        checkpoint=checkpoint,
-        pretrained=not random,
-        layers=layers,
-        input_size=input_size,
-        seed=seed,
-        device=device,
-    )

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.network_options import (
-    Checkpoint,
-    InputSize,
-    Layers,
-    Network,
-    Random,
-    Seed,
-    load,
-)
+from imi_bench.cli import network_options as options
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.text import plural
 
@@ -23,11 +15,6 @@ if TYPE_CHECKING:
     from imi_bench.vision.layers import Layer
 
 group = typer.Typer(no_args_is_help=True, help="Networks whose units are judged.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group to the program."""
-    app.add_typer(group, name="networks")
 
 
 @group.command("list")
@@ -95,15 +82,15 @@ def _map(layer: Layer) -> str:
 
 @group.command()
 def units(
-    network: Network,
-    checkpoint: Checkpoint = None,
-    random: Random = False,
-    layers: Layers = None,
-    input_size: InputSize = None,
+    network: options.Network,
+    checkpoint: options.Checkpoint = None,
+    random: options.Random = False,
+    layers: options.Layers = None,
+    input_size: options.InputSize = None,
     sample: Annotated[
         int, typer.Option(help="Draw this many units: a layer uniformly, then a channel.")
     ] = 0,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """List a network's layers with type, depth and width, or draw units from them.
@@ -111,11 +98,12 @@ def units(
     Weights are neither needed nor fetched: only the architecture is built.
     """
     from imi_bench.networks.units import sample_units
+    from imi_bench.vision.loading import load_network
 
-    loaded = load(
+    loaded = load_network(
         network,
         checkpoint=checkpoint,
-        random=random,
+        pretrained=not random,
         layers=layers,
         input_size=input_size,
         seed=seed,

@@ -13,16 +13,10 @@ from imi_bench.cli.output import AsJson, note, print_json, print_table
 if TYPE_CHECKING:
     from imi_bench.observers.card import ObserverCard
 
-
-def register(app: typer.Typer) -> None:
-    """Add the group to the program."""
-    group = typer.Typer(no_args_is_help=True, help="The observers and their cards.")
-    group.command("list")(list_)
-    group.command()(show)
-    group.command()(fetch)
-    app.add_typer(group, name="observers")
+group = typer.Typer(no_args_is_help=True, help="The observers and their cards.")
 
 
+@group.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List every observer by name."""
     from imi_bench.observers.card import cards
@@ -46,6 +40,7 @@ def list_(as_json: AsJson = False) -> None:
         note(f"the plug-in '{name}' is not used: a shipped observer has its name")
 
 
+@group.command()
 def show(
     name: Annotated[
         str,
@@ -71,6 +66,7 @@ def show(
     print_table(["field", "value"], [(field.rstrip("."), value) for field, value in rows])
 
 
+@group.command()
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Names of `imi-bench observers list`.")],
     to: Annotated[

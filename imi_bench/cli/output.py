@@ -81,21 +81,14 @@ def print_table(
     typer.echo("\n".join([*lines, ""]))
 
 
-def interval_plot(
-    estimates: Sequence[Estimate], *, reference: float, within: tuple[float, float] | None = None
-) -> tuple[str, list[str]]:
+def interval_plot(estimates: Sequence[Estimate], *, reference: float) -> tuple[str, list[str]]:
     """A heading with the ends of the axis, and each number with its interval as a tiny plot.
 
-    Parameters
-    ----------
-    estimates : sequence of Estimate
-    reference : float
-        Drawn as a line: chance, or zero.
-    within : (float, float), optional
-        The axis; from the lowest to the highest bound, and the reference, by default.
+    The axis goes from the lowest to the highest bound; `reference`, chance or zero, lies within it
+    and is drawn as a line.
     """
     ends = [x for e in estimates for x in (e.value, e.low, e.high) if math.isfinite(x)]
-    start, end = within or (min([*ends, reference]), max([*ends, reference]))
+    start, end = min([*ends, reference]), max([*ends, reference])
     end = end if end > start else start + 1.0
     plain_text = not _knows_unicode()
     drawn = [

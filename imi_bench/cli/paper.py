@@ -11,11 +11,6 @@ from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, print_json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("paper")(paper_command)
-
-
 def paper_command(
     responses: Answers,
     out: Annotated[Path, typer.Option(help="Folder: page, figures, tables, record.")],

@@ -9,11 +9,6 @@ import typer
 from imi_bench.cli.output import AsJson, print_json, print_table
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("power")(power_command)
-
-
 def power_command(
     slope: Annotated[
         float, typer.Option(help="Log-odds for one unit of the covariate (tenfold parameters).")

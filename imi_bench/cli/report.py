@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,16 +12,12 @@ from imi_bench.cli.output import AsJson, note, print_json
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
+    from imi_bench.report.contents import ReportData
     from imi_bench.report.mis.page import MisPage
     from imi_bench.report.units.page import UnitsPage
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command()(report)
-
-
-def report(
+def report_command(
     folder: Annotated[
         list[Path],
         typer.Argument(
@@ -59,85 +55,77 @@ def report(
     answers = None if responses is None else say_which(responses)
     page = write_report(folder, responses=answers, trials=trials, out=out, seed=seed)
     if isinstance(page, UnitsPage):
-        _say_units(page, as_json=as_json)
-        return
-    if isinstance(page, MisPage):
-        _say_scores(page, as_json=as_json)
-        return
-    data = page.exhibit
+        record, notes = _of_units(page)
+    elif isinstance(page, MisPage):
+        record, notes = _of_scores(page)
+    else:
+        record, notes = _of_runs(page.exhibit)
     if as_json:
-        print_json(
-            {
-                "report": page.path,
-                "bytes": page.path.stat().st_size,
-                "simulated": data.simulated,
-                "observers": [run.name for run in data.runs],
-                "trials": len(data.trials),
-                "answers": 0 if data.study is None else len(data.study.responses),
-                "unanswered": {run.name: int((~run.decisions.answered).sum()) for run in data.runs},
-            }
-        )
+        print_json({"report": page.path, "bytes": page.path.stat().st_size, **record})
         return
-    if data.simulated:
-        note("SIMULATED data: images, units or answers were made up")
+    for line in notes:
+        note(line)
+    typer.echo(page.path)
+
+
+Told = tuple[dict[str, Any], list[str]]
+"""What a page says as JSON, and in lines."""
+
+
+def _of_runs(data: ReportData) -> Told:
+    missing = {run.name: int((~run.decisions.answered).sum()) for run in data.runs}
+    record = {
+        "simulated": data.simulated,
+        "observers": [run.name for run in data.runs],
+        "trials": len(data.trials),
+        "answers": 0 if data.study is None else len(data.study.responses),
+        "unanswered": missing,
+    }
     people = "no human answers (--responses FILE adds them)"
     if data.study is not None:
         people = f"{len(data.study.responses):,} answers of the {data.panel_name.lower()}"
+    made_up = "SIMULATED data: images, units or answers were made up"
+    notes = [made_up] if data.simulated else []
     count = len(data.machines)
-    note(f"{plural(count, 'observer')} on {len(data.trials):,} trials; {people}")
-    for run in data.runs:
-        if missing := int((~run.decisions.answered).sum()):
-            note(f"warning: {run.name}: {missing} of {len(data.trials)} trials have no answer")
-    typer.echo(page.path)
+    notes.append(f"{plural(count, 'observer')} on {len(data.trials):,} trials; {people}")
+    for name, lost in missing.items():
+        if lost:
+            notes.append(f"warning: {name}: {lost} of {len(data.trials)} trials have no answer")
+    return record, notes
 
 
-def _say_units(page: UnitsPage, *, as_json: bool) -> None:
+def _of_units(page: UnitsPage) -> Told:
     built = page.built
-    if as_json:
-        print_json(
-            {
-                "report": page.path,
-                "bytes": page.path.stat().st_size,
-                "simulated": built.trials.simulated,
-                "random_weights": built.random,
-                "units": len(built.units),
-                "trials": len(built.trials),
-                "trials_drawn": page.sheets,
-            }
-        )
-        return
-    if built.trials.simulated:
-        note("SIMULATED data: the images were made up")
+    record = {
+        "simulated": built.trials.simulated,
+        "random_weights": built.random,
+        "units": len(built.units),
+        "trials": len(built.trials),
+        "trials_drawn": page.sheets,
+    }
+    notes = ["SIMULATED data: the images were made up"] if built.trials.simulated else []
     if built.random:
-        note("RANDOM weights: nothing here says anything of a trained network")
-    note(
-        f"{built.network}: {len(built.units)} units, {page.sheets} of {len(built.trials):,} "
-        "trials drawn"
-    )
-    typer.echo(page.path)
+        notes.append("RANDOM weights: nothing here says anything of a trained network")
+    drawn = f"{page.sheets} of {len(built.trials):,} trials drawn"
+    return record, [*notes, f"{built.network}: {len(built.units)} units, {drawn}"]
 
 
-def _say_scores(page: MisPage, *, as_json: bool) -> None:
+def _of_scores(page: MisPage) -> Told:
     scored = page.scored
-    known = int(scored.scores[scored.measure].notna().sum())
-    if as_json:
-        print_json(
-            {
-                "report": page.path,
-                "bytes": page.path.stat().st_size,
-                "random_weights": scored.random,
-                "observer_random": scored.observer_random,
-                "units": len(scored.scores),
-                "scored": known,
-                "units_drawn": page.sheets,
-                "without_images": scored.without_images or None,
-            }
-        )
-        return
+    count, known = len(scored.scores), int(scored.scores[scored.measure].notna().sum())
+    record = {
+        "random_weights": scored.random,
+        "observer_random": scored.observer_random,
+        "units": count,
+        "scored": known,
+        "units_drawn": page.sheets,
+        "without_images": scored.without_images or None,
+    }
+    notes = []
     if scored.random or scored.observer_random:
         whose = "network" if scored.random else "observer"
-        note(f"RANDOM weights of the {whose}: nothing here says anything of a trained one")
+        notes.append(f"RANDOM weights of the {whose}: nothing here says anything of a trained one")
     if scored.without_images:
-        note(f"no images on the page: {scored.without_images}")
-    note(f"{scored.network}: {known:,} of {len(scored.scores):,} units scored, {page.sheets} drawn")
-    typer.echo(page.path)
+        notes.append(f"no images on the page: {scored.without_images}")
+    line = f"{scored.network}: {known:,} of {count:,} units scored, {page.sheets} drawn"
+    return record, [*notes, line]

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 _MOST_LINES = 20
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command()(run)
-
-
-def run(
+def run_command(
     observer: Annotated[
         list[str],
         typer.Option(

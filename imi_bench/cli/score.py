@@ -39,13 +39,6 @@ Uncalibrated = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("calibrate")(calibrate_command)
-    app.command("score")(score_command)
-    app.command("compare")(compare_command)
-
-
 def calibrate_command(
     decisions: Decisions,
     responses: Answers,

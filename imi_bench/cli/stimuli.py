@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imi_bench.cli.network_options import (
-    Checkpoint,
-    Device,
-    ExecutorName,
-    Gpus,
-    InputSize,
-    Layers,
-    NetworkOption,
-    Precision,
-    Random,
-    Seed,
-    Shard,
-    Unique,
-    Workers,
-)
+from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
@@ -31,15 +16,10 @@ from imi_bench.text import plural
 group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group to the program."""
-    app.add_typer(group, name="stimuli")
-
-
 @group.command()
 def build(
-    network: NetworkOption,
-    images: Annotated[Path, typer.Option(help="Folder of images, or .npz with an array `images`.")],
+    network: options.NetworkOption,
+    images: options.Images,
     out: Annotated[Path, typer.Option(help="Folder for stimuli, trials.parquet and run.json.")],
     units: Annotated[int, typer.Option(help="Units to sample; the paper's 84.")] = 84,
     unit: Annotated[
@@ -49,7 +29,7 @@ def build(
         list[str] | None, typer.Option(help="easy, hard99, hard95, hard85; may be repeated.")
     ] = None,
     batches: Annotated[int, typer.Option(help="Main trials a unit.")] = 10,
-    references: Annotated[int, typer.Option(help="Reference images a side.")] = 9,
+    references: options.References = 9,
     crop: Annotated[
         int | None,
         typer.Option(
@@ -69,20 +49,20 @@ def build(
     group: Annotated[
         int | None, typer.Option(help="Units visualised at a time; bounds memory.")
     ] = None,
-    unique: Unique = False,
-    checkpoint: Checkpoint = None,
+    unique: options.Unique = False,
+    checkpoint: options.Checkpoint = None,
     weights: WeightsFolder = None,
-    random: Random = False,
-    layers: Layers = None,
-    input_size: InputSize = None,
-    batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
-    precision: Precision = "float32",
-    workers: Workers = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-    shard: Shard = None,
-    executor: ExecutorName = "local",
-    gpus: Gpus = 0.0,
+    random: options.Random = False,
+    layers: options.Layers = None,
+    input_size: options.InputSize = None,
+    batch_size: options.BatchSize = 64,
+    precision: options.Precision = "float32",
+    workers: options.Workers = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    shard: options.Shard = None,
+    executor: options.ExecutorName = "local",
+    gpus: options.Gpus = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and build natural trials of its units.
@@ -95,34 +75,32 @@ def build(
     from imi_bench.executors import SharesMissingError, choose
     from imi_bench.networks.build import build_trials
 
-    make = partial(
-        build_trials,
-        network,
-        images,
-        units=unit or units,
-        difficulties=difficulty or ("easy",),
-        batches=batches,
-        references=references,
-        crop="seen" if crop is None else crop or None,
-        design=design,
-        unique=unique,
-        group=group,
-        synthetic=synthetic,
-        steps=steps,
-        checkpoint=checkpoint,
-        pretrained=not random,
-        layers=layers,
-        input_size=input_size,
-        batch_size=batch_size,
-        precision=precision,
-        workers=workers,
-        device=device,
-        seed=seed,
-        out=out,
-        executor=choose(executor, shard=shard, gpus=gpus),
-    )
     try:
-        trials = make()
+        trials = build_trials(
+            network,
+            images,
+            units=unit or units,
+            difficulties=difficulty or ("easy",),
+            batches=batches,
+            references=references,
+            crop="seen" if crop is None else crop or None,
+            design=design,
+            unique=unique,
+            group=group,
+            synthetic=synthetic,
+            steps=steps,
+            checkpoint=checkpoint,
+            pretrained=not random,
+            layers=layers,
+            input_size=input_size,
+            batch_size=batch_size,
+            precision=precision,
+            workers=workers,
+            device=device,
+            seed=seed,
+            out=out,
+            executor=choose(executor, shard=shard, gpus=gpus),
+        )
     except SharesMissingError as error:
         note(f"share {shard} is done; {error.found} in {error.where}; the others are missing")
         if as_json:

@@ -14,14 +14,9 @@ from imi_bench.errors import InputError
 if TYPE_CHECKING:
     from imi_bench.leaderboard.board import Board
 
-submit = typer.Typer(no_args_is_help=True, help="Make, check and pack a submission to a board.")
+group = typer.Typer(no_args_is_help=True, help="Make, check and pack a submission to a board.")
 
 _BoardName = Annotated[str, typer.Option("--board", help="A shipped board's name, or a folder.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.add_typer(submit, name="submit")
 
 
 def _answers(given: dict[str, str | None]) -> dict[str, str]:
@@ -56,7 +51,7 @@ _QUESTIONS: dict[str, tuple[str, str | None]] = {
 }
 
 
-@submit.command("new")
+@group.command("new")
 def new_command(
     run: Annotated[
         list[Path],
@@ -116,10 +111,7 @@ def new_command(
         "preprocessing": asked["--preprocessing"],
         "parameters": parameters,
         "link": link,
-        "weights": {
-            "source": asked["--weights"],
-            "sha256": weights_sha256,
-        },
+        "weights": {"source": asked["--weights"], "sha256": weights_sha256},
         "training": {
             "data": trained_on,
             "human_similarity_judgements": human_judgements,
@@ -157,7 +149,7 @@ def _show_place(folder: Path, board: Board) -> None:
     note(place(folder, board=board).sentence)
 
 
-@submit.command("validate")
+@group.command("validate")
 def validate_command(
     path: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
     board: _BoardName,
@@ -181,7 +173,7 @@ def validate_command(
     raise typer.Exit(0 if found.valid else 1)
 
 
-@submit.command("pack")
+@group.command("pack")
 def pack_command(
     folder: Annotated[Path, typer.Argument(help="Submission folder.")],
     out: Annotated[Path | None, typer.Option(help="Zip to write; by default beside it.")] = None,
@@ -197,7 +189,7 @@ def pack_command(
     print_json({"zip": packed}) if as_json else typer.echo(packed)
 
 
-@submit.command("pr")
+@group.command("pr")
 def pr_command(
     path: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
     board: _BoardName,
@@ -210,21 +202,20 @@ def pr_command(
     """Put a submission and the board's new files in place, and write the pull request's text."""
     from imi_bench.leaderboard.board import find
     from imi_bench.leaderboard.entry import add
-    from imi_bench.provenance import atomic_path
+    from imi_bench.provenance import write_text
 
     added = add(path, board=find(board, boards=boards))
     note(added.sentence)
     note(f"next: commit {added.table.board}/ on a branch and open a pull request with this text")
     if text is not None:
-        with atomic_path(text) as temporary:
-            temporary.write_text(added.pull_request, "utf-8")
+        write_text(text, added.pull_request)
     if as_json:
         print_json({"folder": added.folder, "text": added.pull_request, "file": text})
     else:
         typer.echo(added.pull_request if text is None else text)
 
 
-@submit.command("schema")
+@group.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of submission.toml."""
     from imi_bench.leaderboard.submission import json_schema

@@ -17,13 +17,13 @@ from imi_bench.fewshot.curves import FewShot
 from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.provenance import (
-    atomic_path,
     git_state,
     package_versions,
     plain,
     sha256_file,
     sha256_json,
     write_json,
+    write_table,
 )
 from imi_bench.tables import Trials
 
@@ -84,10 +84,8 @@ def write(found: FewShot, out: Path, facts: Mapping[str, Any]) -> None:
         tables["contamination"] = found.contamination.pairs
     (out / RECORD).unlink(missing_ok=True)
     for name, table in tables.items():
-        with atomic_path(out / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
-    with atomic_path(out / "answers.parquet") as temporary:
-        found.answers.to_parquet(temporary, index=False)
+        write_table(out / f"{name}.csv", table)
+    write_table(out / "answers.parquet", found.answers)
     write_json(out / "fewshot.json", found.to_json())
     record = {
         **facts,

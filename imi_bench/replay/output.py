@@ -14,7 +14,7 @@ import numpy as np
 
 from imi_bench.documents import read_json
 from imi_bench.errors import ImageError, InputError
-from imi_bench.provenance import atomic_path, sha256_file, write_json
+from imi_bench.provenance import sha256_file, write_json, write_table
 from imi_bench.replay.evidence import FILE as EVIDENCE_FILE
 from imi_bench.replay.evidence import Evidence, read_evidence
 from imi_bench.replay.run import Run
@@ -45,8 +45,7 @@ def write_run(
     (out / _UNFINISHED).touch()
     image_root = _write_table(out, trials)
     (out / "run.json").unlink(missing_ok=True)
-    with atomic_path(out / "decisions.parquet") as temporary:
-        decisions.to_frame().to_parquet(temporary, index=False)
+    write_table(out / "decisions.parquet", decisions.to_frame())
     (out / EVIDENCE_FILE).unlink(missing_ok=True)
     if evidence is not None:
         evidence.write(out)
@@ -108,8 +107,7 @@ def _write_table(out: Path, trials: Trials) -> str:
     names = [""] * len(trials.images)
     for row, file in zip(rows, files, strict=True):
         names[row] = file.relative_to(root).as_posix()
-    with atomic_path(out / "trials.parquet") as temporary:
-        to_table(trials, names).to_parquet(temporary, index=False)
+    write_table(out / "trials.parquet", to_table(trials, names))
     return root
 
 

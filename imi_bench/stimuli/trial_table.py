@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, TrialError
-from imi_bench.provenance import atomic_path
+from imi_bench.provenance import atomic_path, write_table
 from imi_bench.stimuli.folders import Findings, path_inside
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.parquet import read_parquet
@@ -265,8 +265,7 @@ def write_trials(trials: Trials, folder: Path) -> Path:
             with atomic_path(target) as temporary:
                 temporary.write_bytes(trials.images.file_bytes(row))
     table = folder / NAMES[0]
-    with atomic_path(table) as temporary:
-        to_table(trials, names).to_parquet(temporary, index=False)
+    write_table(table, to_table(trials, names))
     return table
 
 
