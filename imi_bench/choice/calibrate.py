@@ -88,7 +88,6 @@ def calibrate(
     seed : int
         Of the assignment to folds.
     level : float
-        Of the intervals.
     robust : bool
         Guard against faults of the observer: decision variables out of scale
         (`imi_bench.stats.squash.out_of_scale`) count as nothing said, in the fits and in what is

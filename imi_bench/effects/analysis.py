@@ -165,7 +165,6 @@ def analyse(
         Smallest effect of interest, in log-odds for ten times as many parameters or images,
         ten points of accuracy, or ten years.
     level : float
-        Of the intervals.
 
     Raises
     ------

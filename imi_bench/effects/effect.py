@@ -158,7 +158,6 @@ class Effects(Result):
     who : str
         ``people`` or an observer's name.
     simulated : bool
-        Whether the answers are made up.
     effects : tuple of Effect
         In the order of the questions.
     stages : mapping of str to LevelEstimates
@@ -166,11 +165,9 @@ class Effects(Result):
     fit : GlmmResult or None
         The first-stage model; None where read from JSON.
     converged, singular : bool
-        Of that model.
     formula : str
         Of the full model, network random; the R script refits it.
     n : int
-        Number of answers.
     table : AnswerTable or None
         The model's table; None where read from JSON.
     properties : DataFrame
@@ -326,7 +323,6 @@ class Difference(Brief):
     Attributes
     ----------
     key : str
-        Of the effect.
     observer, people : float
         The two estimates, log-odds.
     test : Inference

@@ -33,7 +33,6 @@ def export(effects: Effects, folder: Path) -> dict[str, Path]:
     Parameters
     ----------
     effects : Effects
-        The analysis.
     folder : Path
         Made if missing.
 
@@ -129,7 +128,6 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     Parameters
     ----------
     effects : Effects
-        The analysis.
     properties : tuple of str
         Of networks, added to the fixed effects: one, as a rule, with nine networks. Those by which
         these networks do not differ, or that are not known of each, are left out.

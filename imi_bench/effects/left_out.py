@@ -35,9 +35,7 @@ class LeftOut:
     what : str
         The network, with the condition where only that is left out.
     answers : int
-        How many.
     reason : str
-        Why, in words.
     """
 
     what: str
@@ -58,7 +56,6 @@ def estimable(table: AnswerTable) -> tuple[AnswerTable, tuple[LeftOut, ...]]:
     Parameters
     ----------
     table : AnswerTable
-        All answers.
 
     Returns
     -------

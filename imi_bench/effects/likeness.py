@@ -40,7 +40,6 @@ def differences(
     observer, people : Effects
         Of `analyse`, on trials of the same networks.
     level : float
-        Of the intervals.
 
     Raises
     ------

@@ -45,7 +45,6 @@ class AnswerTable:
     who : str
         ``people`` or the observer's name.
     simulated : bool
-        Whether these are made-up answers.
     frame : DataFrame
         One row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`, `layer`,
         `condition` (unit shown in a mode at a difficulty), `participant`, `confidence` and
@@ -165,7 +164,6 @@ def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> Answer
     Parameters
     ----------
     study : Study
-        People's answers.
     columns : DataFrame, optional
         `network`, `layer` and optionally `unit`, with any of ``depth`` (0 to 1), ``type``
         and ``width``: taken instead of what the layers' names say.

@@ -42,17 +42,14 @@ class ResponseTimes(Result):
     medians : mapping of str to float
         Median seconds of correct and wrong answers, and by confidence where it was asked.
     formula : str
-        Of the model.
     n : int
         Answers in the model.
     excluded : mapping of str to int
         Answers left out, by reason.
     simulated : bool
-        Whether the answers are made up.
     notes : tuple of str
         What else a reader must know, such as where the depth of layers is from.
     fit : GlmmResult
-        The model.
     """
 
     tests: tuple[Inference, ...]
@@ -112,7 +109,6 @@ def response_times(
     slowest : float, optional
         Leave out answers that took longer, in seconds; none by default.
     level : float
-        Of the intervals.
 
     Returns
     -------

@@ -74,7 +74,6 @@ class Evaluation:
     Parameters
     ----------
     data : DataFrame
-        The table.
     text : str
         The formula, for messages.
     memory : dict of Node to Any

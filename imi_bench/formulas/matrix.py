@@ -33,7 +33,6 @@ class Recipe:
     Attributes
     ----------
     terms : Terms
-        The expanded formula.
     names : tuple of str
         Of the columns, as R gives them.
     members : mapping of str to tuple of int

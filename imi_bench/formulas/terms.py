@@ -87,7 +87,6 @@ def expand(node: Node | None, text: str, *, response: Node | None = None) -> Ter
     Parameters
     ----------
     node : Node or None
-        The tree.
     text : str
         The formula, for messages.
     response : Node, optional

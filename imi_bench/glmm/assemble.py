@@ -245,13 +245,7 @@ def _random_effects(
     problem = design.problem
     scale = sigma if design.family == "gaussian" else 1.0
     factors = problem.factors(theta)
-    own = [
-        block
-        for meeting, block in zip(
-            design.pattern.meetings, factorisation.inverse_blocks, strict=True
-        )
-        if meeting.first == meeting.second
-    ]
+    own = [factorisation.inverse_blocks[meeting] for meeting in design.pattern.own]
     effects = []
     for factor, root, part, inverse in zip(
         design.factors, factors, problem.scale(modes, factors), own, strict=True

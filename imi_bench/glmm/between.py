@@ -75,7 +75,6 @@ class LevelEstimates(Brief):
     Attributes
     ----------
     group : str
-        The grouping factor.
     base : str
         Column whose coefficient differs between levels; ``(Intercept)`` for the levels' own.
     levels : tuple of str
@@ -145,17 +144,12 @@ class BetweenFit(Brief):
         index = [self.names.index(name) for name in names]
         part, cov = self.estimate[index], self.covariance[np.ix_(index, index)]
         value = float(part @ np.linalg.solve(cov, part)) / len(index)
-        nan = math.nan
-        return Inference(
-            name=", ".join(names),
+        return Inference.without_interval(
+            ", ".join(names),
             method=f"two-stage F({len(index)}, {self.df})",
-            estimate=nan,
-            se=nan,
             statistic=value,
             df=float(self.df),
             p=float(stats.f.sf(value, len(index), self.df)),
-            low=nan,
-            high=nan,
             reason="a joint test has no single estimate",
         )
 
@@ -184,7 +178,6 @@ def between_terms(design: Design, *, group: str) -> tuple[BetweenTerm, ...]:
     Parameters
     ----------
     design : Design
-        The model.
     group : str
         The grouping factor, such as ``network``.
     """
@@ -399,7 +392,6 @@ def two_stage(
     group : str
         The grouping factor, such as ``network``.
     level : float
-        Of the intervals.
     options : Options, optional
         Link and quadrature.
 

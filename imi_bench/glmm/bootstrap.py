@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import InputError, ModelError, UnknownNameError
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.glmm.design import Design
 from imi_bench.glmm.fitting import fit_design
-from imi_bench.glmm.inference import Inference, quick_options, restricted_start
+from imi_bench.glmm.inference import Inference, quick_options, refit_without
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Brief
 
@@ -101,7 +102,7 @@ def bootstrap(
     ModelError
         If the result has no data or did not converge.
     """
-    _check(result, n)
+    _checked(result, n)
     rows = _spread(_Refit(result), n=n, seed=seed, workers=workers)
     p = len(result.names)
     return Bootstrap(
@@ -129,14 +130,7 @@ def bootstrap_likelihood_ratio(
     n, seed, workers : int and int, optional
         As `bootstrap`.
     """
-    _check(result, n)
-    if result.design is None:
-        raise ModelError("cannot refit", found="a result without its data")
-    restricted = result.design.without(*names)
-    dropped = tuple(name for name in result.names if name not in restricted.names)
-    null = fit_design(
-        restricted, options=quick_options(result), start=restricted_start(result, dropped)
-    )
+    dropped, null = refit_without(result, _checked(result, n), names)
     label, method = ", ".join(dropped), f"bootstrap likelihood ratio ({n})"
     if not null.converged:
         return Inference.undefined(label, method=method, reason="the null fit did not converge")
@@ -144,38 +138,25 @@ def bootstrap_likelihood_ratio(
     drawn = _spread(_Drop(result, null), n=n, seed=seed, workers=workers)[:, 0]
     drawn = drawn[np.isfinite(drawn)]
     p = (1 + (drawn >= drop).sum()) / (1 + len(drawn))
-    return Inference(
-        name=label,
+    return Inference.without_interval(
+        label,
         method=method,
-        estimate=math.nan,
-        se=math.nan,
         statistic=drop,
         df=float(len(dropped)),
         p=float(p),
-        low=math.nan,
-        high=math.nan,
         reason="a test without interval",
     )
 
 
-def _check(result: GlmmResult, n: int) -> None:
+def _checked(result: GlmmResult, n: int) -> Design:
     if n < 1:
         raise InputError("no bootstrap", found=f"n={n}", wanted="n >= 1")
-    if result.design is None or not result.converged:
-        raise ModelError(
-            "cannot simulate and refit",
-            found="a result without its data" if result.design is None else "an unconverged fit",
-        )
+    return result.with_data("cannot simulate and refit", converged=True)
 
 
 def _refit(model: GlmmResult, response: Floats) -> GlmmResult:
-    if model.design is None:
-        raise ModelError("cannot refit", found="a result without its data")
-    return fit_design(
-        model.design.with_response(response),
-        options=quick_options(model),
-        start=model,
-    )
+    design = model.with_data("cannot refit").with_response(response)
+    return fit_design(design, options=quick_options(model), start=model)
 
 
 @dataclass(frozen=True)

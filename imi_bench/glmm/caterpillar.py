@@ -30,7 +30,6 @@ def conditional_effects(
     Parameters
     ----------
     result : GlmmResult
-        A fit.
     group : str, optional
         Only this grouping factor.
     level : float

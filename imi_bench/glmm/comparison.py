@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import ModelError, NotComparableError
+from imi_bench.errors import NotComparableError
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, likelihood_ratio, quick_options
@@ -128,29 +128,19 @@ def _against(small: GlmmResult, large: GlmmResult) -> Inference:
         method = "likelihood ratio"
         if variances:
             method += ", too cautious: variances on their boundary"
-    return Inference(
-        name=large.formula,
+    return Inference.without_interval(
+        large.formula,
         method=method,
-        estimate=math.nan,
-        se=math.nan,
         statistic=drop,
         df=float(df),
         p=p,
-        low=math.nan,
-        high=math.nan,
         reason="a comparison of models has no interval",
     )
 
 
 def _check_same_rows(small: GlmmResult, large: GlmmResult) -> None:
     where = f"{small.formula!r} and {large.formula!r}"
-    for one in (small, large):
-        if one.design is None or not one.converged:
-            raise ModelError(
-                "no comparison",
-                where=repr(one.formula),
-                found="a result without its data" if one.design is None else one.reason,
-            )
+    designs = [one.with_data("no comparison", converged=True) for one in (small, large)]
     for name in ("family", "link", "method", "nagq", "thresholds", "categories"):
         if getattr(small, name) != getattr(large, name):
             raise NotComparableError(
@@ -164,7 +154,7 @@ def _check_same_rows(small: GlmmResult, large: GlmmResult) -> None:
             where=where,
             found=f"{small.lapse:g} and {large.lapse:g}",
         )
-    rows = [(one.design.response, one.design.trials) for one in (small, large) if one.design]
+    rows = [(one.response, one.trials) for one in designs]
     if small.n != large.n or not all(
         np.array_equal(a, b) for a, b in zip(rows[0], rows[1], strict=True)
     ):
@@ -180,9 +170,7 @@ def _check_same_rows(small: GlmmResult, large: GlmmResult) -> None:
 
 def _nested(small: GlmmResult, large: GlmmResult) -> dict[str, int]:
     """Count what the larger model has more of: fixed effects, variances, a lapse rate."""
-    inner, outer = small.design, large.design
-    if inner is None or outer is None:
-        raise ModelError("no comparison", found="a result without its data")
+    inner, outer = (one.with_data("no comparison") for one in (small, large))
     where = f"{small.formula!r} and {large.formula!r}"
     if not _spanned(inner.fixed, outer.fixed) or not np.allclose(inner.offset, outer.offset):
         raise NotComparableError(
@@ -260,9 +248,8 @@ def drop_one(result: GlmmResult) -> list[Inference]:
     ModelError
         If the fit is REML or has no data.
     """
-    if result.design is None:
-        raise ModelError("no terms to drop", found="a result without its data")
-    terms = [name for name in result.design.terms if name not in ("Intercept", "(Intercept)", "1")]
+    every = result.with_data("no terms to drop").terms
+    terms = [name for name in every if name not in ("Intercept", "(Intercept)", "1")]
     parts = {name: frozenset(name.split(":")) for name in terms}
     free = [name for name in terms if not any(parts[name] < other for other in parts.values())]
     return [likelihood_ratio(result, name) for name in free]
@@ -286,9 +273,7 @@ def variance_tests(result: GlmmResult) -> list[Inference]:
     The p-value is of the half-and-half mixture of chi-squared with q and q + 1 degrees of
     freedom, q the number of covariances that go with the variance.
     """
-    design = result.design
-    if design is None:
-        raise ModelError("no variance to test", found="a result without its data")
+    design = result.with_data("no variance to test")
     tests = []
     for effect, factor in zip(result.random, design.factors, strict=True):
         owner = np.repeat(np.arange(len(factor.blocks)), factor.blocks)
@@ -330,15 +315,12 @@ def _variance_test(
     if not (result.converged and other.converged):
         return Inference.undefined(name, method=method, reason="a fit did not converge")
     drop = max(other.deviance - result.deviance, 0.0)
-    return Inference(
-        name=name,
+    return Inference.without_interval(
+        name,
         method=method,
         estimate=sd,
-        se=math.nan,
         statistic=drop,
         df=float(covariances + 1),
         p=boundary_p(drop, covariances),
-        low=math.nan,
-        high=math.nan,
         reason="a test without interval",
     )

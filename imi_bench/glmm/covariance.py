@@ -111,7 +111,6 @@ def moment_update(template: Template, theta: Floats, modes: Floats, inverse: Flo
     Parameters
     ----------
     template : Template
-        Layout of theta.
     theta : (size,) float64
     modes : (levels, width) float64
         Conditional modes u over sigma.

@@ -114,7 +114,6 @@ class Design(Brief):
     Attributes
     ----------
     formula : str
-        The formula as given.
     family : FamilyName
         ``binomial``, ``gaussian`` or ``ordinal``.
     response : (n,) float64
@@ -373,7 +372,6 @@ def dependent_columns(
     ----------
     matrix : (n, p) float64
     names : tuple of str
-        Of the columns.
     tolerance : float
         Largest residual, relative to the column's length, of a dependent column.
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["from_json", "random_rows", "to_json"]
 
+_HEADLINE = ("converged", "singular", "n", "seconds")
+_AS_THEY_ARE = (
+    *("formula", "family", "link", "method", "nagq", "parameters", "dropped"),
+    *("iterations", "evaluations", "reason"),
+)
+
 
 def to_json(result: GlmmResult) -> dict[str, Any]:
     """Return a JSON object; the keys of the command line come first."""
@@ -38,22 +44,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "AIC": result.aic,
         "BIC": result.bic,
-        **{
-            name: getattr(result, name)
-            for name in (
-                "formula",
-                "family",
-                "link",
-                "method",
-                "nagq",
-                "parameters",
-                "dropped",
-                "gradient_norm",
-                "iterations",
-                "evaluations",
-                "reason",
-            )
-        },
+        **{name: getattr(result, name) for name in _AS_THEY_ARE},
         "gradient_norm": plain(result.gradient_norm),
         "sigma": plain(result.sigma),
         "lapse": result.lapse,
@@ -128,25 +119,7 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
             warnings=tuple(source["warnings"]),
             separated=tuple(source["separated"]),
             remarks=tuple(source.get("remarks", ())),
-            **{
-                name: source[name]
-                for name in (
-                    "formula",
-                    "family",
-                    "link",
-                    "method",
-                    "nagq",
-                    "parameters",
-                    "n",
-                    "dropped",
-                    "iterations",
-                    "evaluations",
-                    "seconds",
-                    "converged",
-                    "reason",
-                    "singular",
-                )
-            },
+            **{name: source[name] for name in (*_HEADLINE, *_AS_THEY_ARE)},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -70,7 +70,6 @@ class Likelihood:
     Attributes
     ----------
     name : LinkName
-        The link's name.
     canonical : bool
         Whether expected and observed information agree.
     probability : callable

@@ -84,7 +84,6 @@ def fit(
     start : GlmmResult or WarmStart, optional
         A previous fit to start from.
     hessian : bool
-        See `Options`.
     max_iterations : int
         Give up, unconverged, after this many steps.
     lapse : float or {"estimate"}
@@ -155,7 +154,6 @@ def fit_design(
     design : Design
         From `build_design`, or one of its restrictions.
     options : Options, optional
-        How to fit.
     start : GlmmResult or WarmStart, optional
         A previous fit (of the same columns) to start from.
     hold : mapping of str to float, optional
@@ -205,7 +203,6 @@ def deviance(
     Parameters
     ----------
     design : Design
-        The model.
     theta : (k,) float64
         In the order of ``design.theta_names``.
     fixed : (p,) float64, optional

@@ -66,7 +66,6 @@ class ParsedFormula:
     Attributes
     ----------
     text : str
-        The formula as given.
     response : Node
         Left of the tilde.
     counts : (Node, Node) or None

@@ -61,7 +61,6 @@ class GaussianObjective:
     Parameters
     ----------
     problem : Problem
-        The model's arrays.
     reml : bool
         Restricted likelihood instead of the likelihood.
     log_basis_scale : float

@@ -23,7 +23,6 @@ def grouping_factors(parsed: ParsedFormula, data: pd.DataFrame) -> tuple[RandomF
     Parameters
     ----------
     parsed : ParsedFormula
-        The formula.
     data : DataFrame
         No missing value in the columns it names.
 

@@ -7,7 +7,7 @@ grouping factor, `profile` and `bootstrap` the intervals that need further fits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.errors import InputError, ModelError
+from imi_bench.glmm.design import Design
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
@@ -31,6 +32,7 @@ __all__ = [
     "equivalence",
     "likelihood_ratio",
     "quick_options",
+    "refit_without",
     "restricted_start",
     "wald",
 ]
@@ -59,7 +61,6 @@ class Inference(Brief):
     low, high : float
         Interval; NaN where the method has none.
     level : float
-        Coverage of the interval.
     reason : str
         Why numbers are NaN; empty otherwise.
     """
@@ -112,17 +113,34 @@ class Inference(Brief):
     def undefined(cls, name: str, *, method: str, reason: str, level: float = 0.95) -> Inference:
         """Say why there is no number."""
         nan = math.nan
+        found = cls.without_interval(
+            name, method=method, statistic=nan, df=nan, p=nan, reason=reason
+        )
+        return replace(found, level=level)
+
+    @classmethod
+    def without_interval(
+        cls,
+        name: str,
+        *,
+        method: str,
+        statistic: float,
+        df: float,
+        p: float,
+        reason: str,
+        estimate: float = math.nan,
+    ) -> Inference:
+        """Make a test that gives a p-value, and neither a standard error nor an interval."""
         return cls(
             name=name,
             method=method,
-            estimate=nan,
-            se=nan,
-            statistic=nan,
-            df=nan,
-            p=nan,
-            low=nan,
-            high=nan,
-            level=level,
+            estimate=estimate,
+            se=math.nan,
+            statistic=statistic,
+            df=df,
+            p=p,
+            low=math.nan,
+            high=math.nan,
             reason=reason,
         )
 
@@ -152,7 +170,6 @@ class Equivalence(Brief):
     Attributes
     ----------
     name : str
-        The effect.
     bound : float
         Smallest effect of interest, > 0, on the effect's scale.
     alpha : float
@@ -193,11 +210,9 @@ def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 
     result : GlmmResult
         A converged fit.
     name : str
-        Of the fixed effect.
     df : float
         Infinite for Wald's z; finite for a t with these degrees of freedom.
     level : float
-        Of the interval.
 
     Raises
     ------
@@ -226,6 +241,16 @@ def restricted_start(result: GlmmResult, dropped: tuple[str, ...]) -> WarmStart:
     return WarmStart(theta=result.theta, fixed=result.estimate[kept], modes=modes, shape=shape)
 
 
+def refit_without(
+    result: GlmmResult, design: Design, names: Sequence[str]
+) -> tuple[tuple[str, ...], GlmmResult]:
+    """Return the columns that terms or columns stand for, and the fit without them."""
+    restricted = design.without(*names)
+    dropped = tuple(name for name in result.names if name not in restricted.names)
+    start = restricted_start(result, dropped)
+    return dropped, fit_design(restricted, options=quick_options(result), start=start)
+
+
 def quick_options(result: GlmmResult) -> Options:
     """Return the result's own link and quadrature, without standard errors."""
     return replace(result.options, hessian=False)
@@ -247,33 +272,23 @@ def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
         If the fit is REML (its likelihoods with other fixed effects do not compare), or came
         from JSON without its data.
     """
-    if result.design is None or result.method == "REML":
-        raise ModelError(
-            "no likelihood ratio of fixed effects",
-            found="REML" if result.method == "REML" else "a result without its data",
-            do="fit by ML",
-        )
-    restricted = result.design.without(*names)
-    dropped = tuple(name for name in result.names if name not in restricted.names)
-    other = fit_design(
-        restricted, options=quick_options(result), start=restricted_start(result, dropped)
-    )
+    refused = "no likelihood ratio of fixed effects"
+    if result.method == "REML":
+        raise ModelError(refused, found="REML", do="fit by ML")
+    dropped, other = refit_without(result, result.with_data(refused), names)
     label, method = ", ".join(dropped), "likelihood ratio"
     if not (result.converged and other.converged):
         return Inference.undefined(label, method=method, reason="a fit did not converge")
     drop, df = max(other.deviance - result.deviance, 0.0), float(len(dropped))
     one = len(dropped) == 1
     estimate = float(result.estimate[result.index(dropped[0])]) if one else math.nan
-    return Inference(
-        name=label,
+    return Inference.without_interval(
+        label,
         method=method,
         estimate=estimate,
-        se=math.nan,
         statistic=drop,
         df=df,
         p=float(stats.chi2.sf(drop, df)),
-        low=math.nan,
-        high=math.nan,
         reason="a likelihood ratio has no interval; use the profile",
     )
 

@@ -32,11 +32,9 @@ class Influence(Result):
     Attributes
     ----------
     group : str
-        The factor.
     levels : tuple of str
         Left out, one at a time.
     names : tuple of str
-        Of the fixed effects.
     estimate : (levels, p) float64
         Estimates without the level; NaN where that has none.
     change : (levels, p) float64
@@ -171,9 +169,7 @@ def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = 
     UnknownNameError
         If there is no such factor or level.
     """
-    design = result.design
-    if design is None:
-        raise ModelError("cannot fit again", found="a result without its data")
+    design = result.with_data("cannot fit again")
     names, codes = _levels(design, group)
     wanted = list(names) if levels is None else [str(level) for level in levels]
     for level in wanted:

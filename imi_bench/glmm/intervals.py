@@ -30,7 +30,6 @@ class Intervals(Result):
     ----------
     method : {"wald", "profile", "bootstrap"}
     level : float
-        Coverage.
     tests : tuple of Inference
     failed : int
         Refits of the bootstrap that did not converge and are left out.
@@ -73,7 +72,6 @@ def intervals(
     effects : sequence of str, optional
         Only these; by default all fixed effects, and in a profile an estimated ``lapse``.
     level : float
-        Coverage.
     n, seed : int
         Refits of the bootstrap, and their seed.
 

@@ -74,9 +74,7 @@ class LaplaceObjective:
     Parameters
     ----------
     problem : Problem
-        The model's arrays.
     link : Likelihood
-        The binomial link.
     """
 
     def __init__(self, problem: Problem, link: Likelihood) -> None:

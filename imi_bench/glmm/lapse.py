@@ -12,7 +12,7 @@ expected information, as for any link that is not canonical.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -192,7 +192,6 @@ class LapseShape:
         """Return the link at phi; its slopes are in phi."""
         (lapse,), ((slope,),) = self.reported(internal)
         at = _Lapsing(self.plain, float(lapse))
-        inner = at.link()
 
         def shape_slope(*rows: Floats) -> Floats:
             return np.asarray(slope * at.shape_slope(*rows))
@@ -201,16 +200,7 @@ class LapseShape:
             cross, within = at.shape_information(*rows)
             return slope * cross, slope**2 * within
 
-        return ShapedLink(
-            name=inner.name,
-            canonical=False,
-            probability=inner.probability,
-            log_likelihood=inner.log_likelihood,
-            terms=inner.terms,
-            quantile=inner.quantile,
-            shape_slope=shape_slope,
-            shape_information=shape_information,
-        )
+        return replace(at.link(), shape_slope=shape_slope, shape_information=shape_information)
 
     def first_look(self, problem: Problem) -> tuple[Problem, Likelihood]:
         """Return the same problem with two lapses in a hundred."""

@@ -61,7 +61,6 @@ class MarginalMeans(Result):
     covariance : (cells, cells) float64
         Of the estimates, for contrasts.
     level : float
-        Of the intervals.
     over, scale : Averaging and Scale
         How the random effects were treated; the scale.
     held : mapping of str to float
@@ -217,7 +216,6 @@ def marginal_means(
         Of ordered answers: the probability of a higher one than this, instead of the mean
         place of the answer.
     level : float
-        Of the intervals.
 
     Raises
     ------
@@ -348,10 +346,7 @@ def _grid(
     import pandas as pd
 
     grid = pd.DataFrame(cells, columns=list(order)).assign(**held)
-    design = result.design
-    if design is None:
-        raise ModelError("no variables", found="a result without its data")
-    for factor in design.factors:
+    for factor in result.with_data("no variables").factors:
         needed = () if factor.recipe is None or factor.values is None else factor.recipe.columns
         for name in needed:
             if name not in grid:
@@ -376,9 +371,7 @@ def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
     means : the cells' values, the level, and ``mean``: proportion, value, or mean place of an
         ordered answer counted from one.
     """
-    design, table = result.design, _table(result)
-    if design is None:
-        raise ModelError("no rows", found="a result without its data")
+    design, table = result.with_data("no rows"), _table(result)
     share = design.trials if result.family == "gaussian" else 1.0
     frame = table[list(names)].assign(
         _response=design.response * share + (1.0 if result.family == "ordinal" else 0.0),

@@ -48,7 +48,6 @@ class Minimum:
     converged : bool
         Whether the expected improvement fell below the tolerance.
     reason : str
-        Why it stopped.
     """
 
     point: Point

@@ -32,7 +32,6 @@ class GroupMean:
     Attributes
     ----------
     name : str
-        Of the group.
     mean : float
         Of the values.
     low, high : float

@@ -17,7 +17,7 @@ and the power is the mean over that.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
@@ -54,7 +54,6 @@ class Plan:
     Attributes
     ----------
     networks : int
-        How many.
     units : int
         Of each network.
     answers_per_unit : int
@@ -158,7 +157,6 @@ class Power(Result):
     Attributes
     ----------
     plan : Plan
-        The study.
     slope : float
         In log-odds for one unit of the covariate.
     alpha : float
@@ -321,11 +319,9 @@ def power(plan: Plan, *, slope: float, alpha: float = 0.05) -> Power:
     Parameters
     ----------
     plan : Plan
-        The study.
     slope : float
         In log-odds for one unit of the covariate, such as tenfold parameters.
     alpha : float
-        Level.
 
     Examples
     --------
@@ -382,24 +378,14 @@ def needed_networks(
     plan: Plan, *, slope: float, wanted: float = 0.8, alpha: float = 0.05, most: int = 10_000
 ) -> int | None:
     """Count the networks it takes, other things equal; None where `most` are not enough."""
-    _check_wanted(wanted, alpha)
-
-    def reached(count: int) -> bool:
-        return power(replace(plan, networks=count), slope=slope, alpha=alpha).power >= wanted
-
-    return _first(reached, low=3, high=most)
+    return _needed(plan, "networks", 3, most, slope=slope, wanted=wanted, alpha=alpha)
 
 
 def needed_units(
     plan: Plan, *, slope: float, wanted: float = 0.8, alpha: float = 0.05, most: int = 100_000
 ) -> int | None:
     """Count the units of each network it takes; None where no number of units is enough."""
-    _check_wanted(wanted, alpha)
-
-    def reached(count: int) -> bool:
-        return power(replace(plan, units=count), slope=slope, alpha=alpha).power >= wanted
-
-    return _first(reached, low=1, high=most)
+    return _needed(plan, "units", 1, most, slope=slope, wanted=wanted, alpha=alpha)
 
 
 def _check_wanted(wanted: float, alpha: float) -> None:
@@ -407,7 +393,16 @@ def _check_wanted(wanted: float, alpha: float) -> None:
         raise InputError("no such power", found=wanted, wanted=f"between {alpha} and 1")
 
 
-def _first(reached: Callable[[int], bool], *, low: int, high: int) -> int | None:
+def _needed(
+    plan: Plan, what: str, low: int, high: int, *, slope: float, wanted: float, alpha: float
+) -> int | None:
+    """Find the least of a count from `low` to `high` that gives the power; None for none."""
+    _check_wanted(wanted, alpha)
+
+    def reached(count: int) -> bool:
+        study = replace(plan, **{what: count})  # type: ignore[arg-type]
+        return power(study, slope=slope, alpha=alpha).power >= wanted
+
     if not reached(high):
         return None
     while low < high:

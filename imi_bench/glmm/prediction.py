@@ -9,7 +9,7 @@ of F(eta + b) is nearer to one half than F(eta).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -82,9 +82,7 @@ def rows_of(
     InputError
         If a row misses a value.
     """
-    design = result.design
-    if design is None:
-        raise ModelError("no rows", found="a result without its data")
+    design = result.with_data("no rows")
     if data is None:
         fixed, offset, count = design.fixed, design.offset, design.n
         random = tuple(
@@ -156,9 +154,7 @@ class _Parameters:
 
     def spread(self, vector: Floats, rows: Rows) -> Floats:
         """Return the standard deviation of each row's random part."""
-        result, design = self.result, self.result.design
-        if design is None:
-            raise ModelError("no random effects", found="a result without its data")
+        result, design = self.result, self.result.with_data("no random effects")
         scale = result.sigma if result.family == "gaussian" else 1.0
         total = np.zeros(len(rows.fixed))
         factors = design.problem.factors(vector[: len(result.theta)])
@@ -222,7 +218,6 @@ class Prediction(Result):
     se : (n,) float64
         On the same scale.
     level : float
-        Of the intervals.
     over, scale : Averaging and Scale
         How the random effects were treated; the scale.
     unknown : (n,) bool
@@ -293,7 +288,6 @@ def predict(
     above : str, optional
         See `parameters_of`.
     level : float
-        Of the intervals.
 
     Returns
     -------
@@ -324,7 +318,8 @@ def predict(
     estimate = expected(at)
     variance = delta_variance(result, joint_jacobian(expected, at))
     if over == "conditional":
-        moved = own.expected(at, _moved(rows), over=over, scale=scale) - estimate
+        further = replace(rows, shift=rows.shift + _STEP)
+        moved = own.expected(at, further, over=over, scale=scale) - estimate
         variance = variance + (moved / _STEP) ** 2 * rows.shift_variance
     se = np.sqrt(np.maximum(variance, 0.0))
     low, high = bounded_interval(estimate, se, level=level, bounds=bounds_of(result, scale, above))
@@ -338,12 +333,6 @@ def predict(
         scale=scale,
         unknown=rows.unknown,
     )
-
-
-def _moved(rows: Rows) -> Rows:
-    from dataclasses import replace
-
-    return replace(rows, shift=rows.shift + _STEP)
 
 
 def _check_words(over: str, scale: str) -> None:

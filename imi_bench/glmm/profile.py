@@ -34,9 +34,7 @@ class _Curve:
         self.top = float(self.result.estimate[self.result.index(self.name)])
 
     def at(self, value: float) -> float:
-        if self.result.design is None:
-            raise ModelError("no profile", found="a result without its data")
-        held = self.result.design.fixing({self.name: value})
+        held = self.result.with_data("no profile").fixing({self.name: value})
         fit = fit_design(held, options=self.options, start=self.start)
         if not fit.converged:
             return math.nan
@@ -74,7 +72,6 @@ def profile_lapse(result: GlmmResult, *, level: float = 0.95) -> Inference:
     result : GlmmResult
         A converged fit with `lapse="estimate"` and its design.
     level : float
-        Of the interval.
 
     Returns
     -------
@@ -88,13 +85,13 @@ def profile_lapse(result: GlmmResult, *, level: float = 0.95) -> Inference:
     ModelError
         If no lapse rate was estimated, or the fit has no data.
     """
-    if result.design is None or "lapse" not in result.shape_names:
-        found = "a result without its data" if result.design is None else "none"
-        raise ModelError("no estimated lapse rate", found=found, do="fit with lapse='estimate'")
+    design = result.with_data("no estimated lapse rate")
+    if "lapse" not in result.shape_names:
+        raise ModelError("no estimated lapse rate", found="none", do="fit with lapse='estimate'")
     if not result.converged:
         why = "fit not converged"
         return Inference.undefined("lapse", method="profile", reason=why, level=level)
-    design, top = result.design, result.lapse
+    top = result.lapse
     warm = None if result.warm is None else replace(result.warm, shape=None)
 
     def rise(lapse: float) -> float:
@@ -139,9 +136,7 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
     result : GlmmResult
         A converged maximum-likelihood fit with its design.
     name : str
-        Of the fixed effect.
     level : float
-        Of the interval.
 
     Raises
     ------
@@ -154,8 +149,9 @@ def profile(result: GlmmResult, name: str, *, level: float = 0.95) -> Inference:
     from the one before. An end that is not found (a refit fails, or the deviance is flat) is NaN,
     with the reason.
     """
-    if result.design is None or result.method == "REML":
-        raise ModelError("no profile of fixed effects", found=result.method, do="fit by ML")
+    if result.method == "REML":
+        raise ModelError("no profile of fixed effects", found="REML", do="fit by ML")
+    result.with_data("no profile of fixed effects")
     if not result.converged:
         return Inference.undefined(name, method="profile", reason="fit not converged", level=level)
     index = result.index(name)

@@ -21,7 +21,6 @@ class RandomDesign(Brief):
     Attributes
     ----------
     pattern : Pattern
-        Symbolic structure.
     values : tuple of ndarray of float64 or None
         For each factor, float64 (n, width), or None for a lone intercept.
     """

@@ -17,13 +17,11 @@ class RandomEffects(Brief):
     Attributes
     ----------
     group : str
-        Name of the factor.
     names : tuple of str
         Name of each random effect, such as ``(Intercept)``.
     blocks : tuple of int
         How many consecutive effects are correlated with each other.
     sd : (r,) float64
-        Standard deviations.
     corr : (r, r) float64
         Correlations; NaN where a standard deviation is zero.
     levels : tuple of str

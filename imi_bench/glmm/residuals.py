@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import InputError, ModelError
+from imi_bench.errors import InputError
 from imi_bench.glmm.inference import Inference
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
@@ -102,12 +102,7 @@ def simulated_residuals(result: GlmmResult, *, n: int = 250, seed: int = 0) -> S
     ModelError
         If the fit has no data or did not converge.
     """
-    design = result.design
-    if design is None or not result.converged:
-        raise ModelError(
-            "no residuals",
-            found="a result without its data" if design is None else "an unconverged fit",
-        )
+    design = result.with_data("no residuals", converged=True)
     if n < 50:
         raise InputError("too few simulations", found=n, wanted="50 or more")
     rng = np.random.default_rng(seed)
@@ -165,15 +160,12 @@ def _ranked(name: str, values: Floats, *, two_sided: bool) -> Inference:
     below = float((values <= values[0]).mean())
     p = min(1.0, 2.0 * min(above, below)) if two_sided else above
     rest = values[1:]
-    return Inference(
-        name=name,
+    return Inference.without_interval(
+        name,
         method=f"rank among {len(rest)} simulations",
         estimate=float(values[0] / rest.mean()) if rest.mean() > 0 else math.nan,
-        se=math.nan,
         statistic=float(values[0]),
         df=math.nan,
         p=p,
-        low=math.nan,
-        high=math.nan,
         reason="a test without interval",
     )

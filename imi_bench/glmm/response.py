@@ -48,7 +48,6 @@ def read_response(
     Parameters
     ----------
     parsed : ParsedFormula
-        The formula.
     data : DataFrame
         No missing value in the columns it names.
     family : FamilyName

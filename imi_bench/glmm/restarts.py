@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import ImiBenchError, InputError, ModelError
+from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import quick_options
 from imi_bench.glmm.result import GlmmResult
@@ -114,9 +114,7 @@ def restarts(result: GlmmResult, *, n: int = 8, seed: int = 0) -> Restarts:
     seed : int
         Of the places.
     """
-    design = result.design
-    if design is None:
-        raise ModelError("cannot fit again", found="a result without its data")
+    design = result.with_data("cannot fit again")
     if n < 1:
         raise InputError("no start", found=f"n={n}", wanted="n >= 1")
     rng = np.random.default_rng(seed)

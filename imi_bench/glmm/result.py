@@ -201,6 +201,28 @@ class GlmmResult(Result):
         """The link of a binomial model, with its lapse rate."""
         return lapsing(binomial_link(self.link), self.lapse)
 
+    def with_data(self, refused: str, *, converged: bool = False) -> Design:
+        """Return the design of a fit that still has it.
+
+        Parameters
+        ----------
+        refused : str
+            What cannot be done without it, for the message.
+        converged : bool
+            Refuse an unconverged fit as well.
+
+        Raises
+        ------
+        ModelError
+            If the result was read from JSON, without its data.
+        """
+        if self.design is None:
+            raise ModelError(refused, where=repr(self.formula), found="a result without its data")
+        if converged and not self.converged:
+            found = f"an unconverged fit: {self.reason}"
+            raise ModelError(refused, where=repr(self.formula), found=found)
+        return self.design
+
     def shape_interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of thresholds or lapse rate, float64 (s, 2)."""
         half = special.ndtri(0.5 + 0.5 * checked_level(level)) * np.sqrt(
@@ -305,7 +327,6 @@ class GlmmResult(Result):
         Parameters
         ----------
         rng : numpy.random.Generator
-            Source of chance.
 
         Returns
         -------
@@ -316,19 +337,18 @@ class GlmmResult(Result):
         ModelError
             If the result came from JSON and has no design.
         """
-        if self.design is None:
-            raise ModelError("cannot simulate", found="a result read from JSON, without its data")
-        problem = self.design.problem
+        design = self.with_data("cannot simulate")
+        problem = design.problem
         factors = problem.factors(self.theta)
         draws = rng.standard_normal(problem.random.pattern.size)
         scale = self.sigma if self.family == "gaussian" else 1.0
-        eta = self.design.offset + self.design.fixed @ self.estimate
+        eta = design.offset + design.fixed @ self.estimate
         eta = eta + scale * problem.spread(draws, factors)
         if self.family == "gaussian":
-            noise = rng.standard_normal(self.n) / np.sqrt(self.design.trials)
+            noise = rng.standard_normal(self.n) / np.sqrt(design.trials)
             return np.asarray(eta + scale * noise)
         if self.family == "ordinal":
-            if not (self.design.trials == 1.0).all():
+            if not (design.trials == 1.0).all():
                 raise ModelError(
                     "rows that were seen several times cannot be drawn",
                     found="an ordinal model with weights",
@@ -337,7 +357,7 @@ class GlmmResult(Result):
             shares = category_probabilities(self.link, self.shape, eta).cumsum(axis=1)
             return np.asarray((rng.random((self.n, 1)) > shares[:, :-1]).sum(axis=1), dtype=float)
         probability = self.response_link.probability(eta)
-        return rng.binomial(self.design.trials.astype(np.int64), probability).astype(float)
+        return rng.binomial(design.trials.astype(np.int64), probability).astype(float)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; the keys of the command line come first."""

@@ -40,11 +40,9 @@ def save_model(
     Parameters
     ----------
     result : GlmmResult
-        The fit.
     path : Path
         Of the JSON file.
     data : Path
-        The table.
     levels, weights : sequence of str, optional and str, optional
         As they were given to `imi_bench.glmm.fit`.
 

@@ -42,7 +42,6 @@ class Factorisation:
     Parameters
     ----------
     pattern : Pattern
-        Symbolic structure.
     gram : sequence of ndarray of float64
         Z' W Z, one block for each meeting.
     factors : sequence of ndarray of float64

@@ -79,9 +79,7 @@ class ShapedLaplace(LaplaceObjective):
     Parameters
     ----------
     problem : Problem
-        The model's arrays.
     shape : Shape
-        The family of likelihoods.
     """
 
     def __init__(self, problem: Problem, shape: Shape) -> None:

@@ -65,16 +65,14 @@ def _identity(problem: Problem) -> Floats:
 
 
 def _moments(problem: Problem, theta: Floats, modes: Floats, inverse: list[Floats]) -> Floats:
-    pattern = problem.random.pattern
-    own = [m.first for m in pattern.meetings if m.first == m.second]
-    diagonal = [
-        block for m, block in zip(pattern.meetings, inverse, strict=True) if m.first == m.second
-    ]
+    own = [inverse[meeting] for meeting in problem.random.pattern.own]
     parts = problem.random.split(modes)
     return np.concatenate(
         [
-            moment_update(problem.templates[k], theta[problem.theta_slices[k]], parts[k], block)
-            for k, block in zip(own, diagonal, strict=True)
+            moment_update(template, theta[place], part, block)
+            for template, place, part, block in zip(
+                problem.templates, problem.theta_slices, parts, own, strict=True
+            )
         ]
     )
 
@@ -164,9 +162,8 @@ def _sweep(objective: LaplaceObjective, parameters: Floats) -> Floats:
     base = problem.offset + problem.basis @ parameters[problem.theta_size :]
     modes = np.zeros(problem.random.pattern.size)
     parts = problem.random.split(modes)
-    own = [m.first for m in problem.random.pattern.meetings if m.first == m.second]
     for _ in range(_SWEEPS):
-        for factor in own:
+        for factor in range(len(factors)):
             eta = base + problem.spread(modes, factors)
             terms = link.terms(problem.response, problem.trials, eta)
             slope = problem.random.split(problem.collect(terms.score, factors) - modes)[factor]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import ModelError
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
 
@@ -95,7 +94,6 @@ def random_variances(result: GlmmResult, rows: tuple[Floats | None, ...]) -> lis
     Parameters
     ----------
     result : GlmmResult
-        A fit.
     rows : tuple of ndarray of float64 or None
         For each factor, its columns float64 (rows, effects); None for a lone intercept.
 
@@ -125,9 +123,7 @@ def variation(result: GlmmResult) -> Variation:
     ModelError
         If the result has no data.
     """
-    design = result.design
-    if design is None:
-        raise ModelError("no variance to split", found="a result without its data")
+    design = result.with_data("no variance to split")
     spread = random_variances(result, tuple(factor.values for factor in design.factors))
     own = {"logit": math.pi**2 / 3.0, "probit": 1.0}
     line = design.fixed @ result.estimate

@@ -109,7 +109,6 @@ def stacked_shares(told: Floats, rows: HeadRows, units: Strings) -> Floats:
     told : (K, T) float64
         Probability of a correct answer.
     rows : HeadRows
-        The T trials.
     units : (T,) str
 
     Returns

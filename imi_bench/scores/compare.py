@@ -221,7 +221,6 @@ def compare(
     seed, n_resamples : int
         Of folds, split halves and draws, as in `imi_bench.scores.report.score`.
     level : float
-        Of the intervals.
 
     Raises
     ------

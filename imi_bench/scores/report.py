@@ -126,7 +126,6 @@ class ScoreReport(Result):
     calibration_hash, study_hash : str
         What was used, and on which humans.
     simulated : bool
-        The answers are not of people.
     source : str
         Of the answers.
     trials, answers, units : int

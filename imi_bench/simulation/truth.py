@@ -48,7 +48,6 @@ class WorldTruth:
     panel : PanelTruth
         The participants' choice model with all its effects.
     index : TrialIndex
-        The T trials.
     salience : mapping of str to float
         How much each attribute counts for people.
     by_attribute : (T, 5) float64

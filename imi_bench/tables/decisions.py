@@ -58,7 +58,6 @@ class DecisionVariables(Shown):
     Attributes
     ----------
     observer : str
-        Name of the observer.
     trial_id : (T,) str
         Unique.
     decision_variable : (T,) float64
