@@ -13,6 +13,7 @@ reads it) and lone surrogates become U+FFFD, the replacement character. Source: 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ __all__ = [
     "one_line",
     "plural",
     "printable",
+    "torn",
     "xml",
 ]
 
 REPLACEMENT = "\ufffd"
 _JOINERS = "\u200c\u200d"  # within words of Persian and Hindi, and within emoji
 _NO_WIDTH = "\u200b"
+_TORN = re.compile("[\0\ud800-\udfff]")
 
 _MARKDOWN = str.maketrans(
     {c: "\\" + c for c in "\\`*_{}[]|#!~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -93,6 +96,34 @@ def _visible(character: str) -> str:
     if character.isprintable() or character in "\n\t" or character in _JOINERS:
         return character
     return " " if character.isspace() else REPLACEMENT
+
+
+def torn(texts: Iterable[object]) -> str | None:
+    r"""Return the first text with a NUL or half a character, which libraries take for another.
+
+    In tables of pandas before 3.1 a text ends at a NUL and every lone surrogate is the same, so
+    that two units or people become one; NumPy cuts NULs off the end.
+
+    Parameters
+    ----------
+    texts : iterable of object
+        What is no text is passed over.
+
+    Returns
+    -------
+    str or None
+        None if all are whole.
+
+    Examples
+    --------
+    >>> torn(["unit", "unit\0", 3.0]), torn(["\u00fcnit", None])
+    ('unit\x00', None)
+    """
+    present = [one for one in texts if isinstance(one, str)]
+    joined = "".join(present)
+    if (joined.isascii() and "\0" not in joined) or not _TORN.search(joined):
+        return None
+    return next(one for one in present if _TORN.search(one))
 
 
 def one_line(text: str) -> str:

@@ -70,11 +70,10 @@ def learn_command(
     as_json: AsJson = False,
 ) -> None:
     """Learn a measure of several observers from people; score it on units it never saw."""
-    import pandas as pd
-
     from imi_bench.measure.learned import learn
     from imi_bench.provenance import plain
     from imi_bench.stimuli.trial_files import read_trials
+    from imi_bench.tables.csv_files import read_csv
 
     found = learn(
         decisions,
@@ -83,7 +82,7 @@ def learn_command(
         head=head,
         trials=None if trials is None else read_trials(trials),
         features_from=features_from,
-        covariates=None if columns is None else pd.read_csv(columns),
+        covariates=None if columns is None else read_csv(columns),
         baseline=baseline,
         drop_shared=drop_shared,
         linear=linear,

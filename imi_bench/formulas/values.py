@@ -13,8 +13,17 @@ import pandas as pd
 from imi_bench.arrays import Array, Floats, Indices
 from imi_bench.errors import ModelError
 from imi_bench.formulas.syntax import number_label
+from imi_bench.text import torn
 
-__all__ = ["Factor", "Numbers", "Value", "column_value", "factor_of", "level_label"]
+__all__ = [
+    "Factor",
+    "Numbers",
+    "Value",
+    "column_value",
+    "factor_of",
+    "level_label",
+    "require_whole",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +121,27 @@ def column_value(column: pd.Series[Any]) -> Value:
     )
 
 
+def require_whole(column: pd.Series[Any]) -> None:
+    """Refuse labels that pandas would take for one another; see `imi_bench.text.torn`.
+
+    Raises
+    ------
+    ModelError
+        If there is one.
+    """
+    labels = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if (bad := torn(labels.to_numpy(dtype=object))) is not None:
+        raise ModelError(
+            "a label with a NUL or half a character",
+            where=str(column.name),
+            found=ascii(bad[:80]),
+            wanted="whole text",
+        )
+
+
 def _mixed(column: pd.Series[Any]) -> Value:
     """Text, or Python objects: numbers where all are numbers, else labels."""
+    require_whole(column)
     missing = column.isna().to_numpy()
     codes, found = pd.factorize(column)
     present = list(found)

@@ -9,6 +9,7 @@ from imi_bench.formulas.evaluate import missing_column
 from imi_bench.formulas.matrix import model_matrix
 from imi_bench.formulas.parse import parse
 from imi_bench.formulas.syntax import Name, Node, column_names
+from imi_bench.formulas.values import require_whole
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.formula import ParsedFormula, parse_formula
@@ -131,6 +132,8 @@ def _check_column(name: Name, data: pd.DataFrame, text: str) -> None:
         )
     if not count and name.text != "pi":
         raise missing_column(name, data.columns, text)
+    if count:
+        require_whole(data[name.text])
 
 
 def _check_residual(factors: tuple[RandomFactor, ...], rows: int) -> None:

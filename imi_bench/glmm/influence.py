@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imi_bench.arrays import Floats
+from imi_bench.arrays import Floats, Indices
 from imi_bench.documents import parse_json, reading
 from imi_bench.errors import ImiBenchError, ModelError, UnknownNameError
+from imi_bench.formulas.syntax import Name
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import quick_options
+from imi_bench.glmm.levels import joint_levels
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import from_null
@@ -198,11 +200,7 @@ def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = 
     )
 
 
-def _levels(
-    design: Design, group: str
-) -> tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.intp]]]:
-    import pandas as pd
-
+def _levels(design: Design, group: str) -> tuple[tuple[str, ...], Indices]:
     for factor in design.factors:
         if factor.group == group:
             return factor.levels, factor.codes
@@ -212,8 +210,8 @@ def _levels(
         columns = [] if table is None else list(map(str, table.columns))
         names = dict.fromkeys([*known, *columns])
         raise UnknownNameError.among(group, names, kind="grouping factor or column")
-    codes, found = pd.factorize(table[group], sort=True)
-    return tuple(map(str, found)), codes.astype(np.intp)
+    codes, found = joint_levels((Name(group),), table)
+    return found, codes
 
 
 def _start(result: GlmmResult, part: Design) -> WarmStart:

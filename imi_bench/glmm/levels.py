@@ -10,7 +10,7 @@ import pandas as pd
 from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
 from imi_bench.formulas.syntax import Call, Name, Node, column_names
-from imi_bench.formulas.values import level_label
+from imi_bench.formulas.values import level_label, require_whole
 
 __all__ = ["joint_levels"]
 
@@ -52,6 +52,7 @@ def _levels(node: Node, data: pd.DataFrame) -> tuple[Indices, list[str]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes, found = column.cat.codes.to_numpy(), list(column.cat.categories)
     else:
+        require_whole(column)
         try:
             codes, present = pd.factorize(column, sort=True)
         except TypeError:

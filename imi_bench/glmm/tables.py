@@ -12,6 +12,7 @@ from typing import IO
 import pandas as pd
 
 from imi_bench.errors import InputError
+from imi_bench.tables.csv_files import refuse_nul
 from imi_bench.tables.parquet import read_parquet
 
 __all__ = ["MISSING", "SIMULATED", "made_up", "read_table", "reading_remarks"]
@@ -51,6 +52,7 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return read_parquet(path)
+        refuse_nul(path)
         return _read_text(path)
     except InputError:
         raise

@@ -25,6 +25,7 @@ from imi_bench.provenance import sha256_file
 from imi_bench.release.checks import Report, Violation
 from imi_bench.results import Shown
 from imi_bench.tables import Responses, Study, TrialIndex
+from imi_bench.tables.csv_files import read_csv
 
 __all__ = [
     "BRANCHES",
@@ -218,10 +219,8 @@ def read_borowski(path: str | Path) -> BorowskiTable:
     ``read_borowski("experiment_I_….csv").study()``
     """
     path = Path(path)
-    try:
-        raw = pd.read_csv(path, index_col=0, dtype={"kernel_size": str, "channel": str})
-    except (OSError, ValueError) as error:
-        raise ResponseError("not a CSV table", where=path, found=error) from error
+    text = {"kernel_size": str, "channel": str}
+    raw = read_csv(path, error=ResponseError, index_col=0, dtype=text)
     experiment: Experiment = "II" if "expert_level" in raw else "I"
     wanted = (*_NEEDED, *(_NEEDED_II if experiment == "II" else ()))
     if missing := [name for name in wanted if name not in raw]:
@@ -386,7 +385,7 @@ def read_ratings(folder: str | Path) -> pd.DataFrame:
                 do="`imi-bench data fetch borowski2021`",
             )
         experiment, moment = name.split("-")
-        raw = pd.read_csv(path, index_col=0)
+        raw = read_csv(path, index_col=0)
         tables.append(
             pd.DataFrame(
                 {

@@ -24,6 +24,7 @@ from imi_bench.release.checks import (
     Report,
     Violation,
 )
+from imi_bench.tables.csv_files import refuse_nul
 
 CRITERIA = (
     "catch_trials",
@@ -176,6 +177,7 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, Report]:
         If there is no table to check: see `header`, or the file is no CSV table.
     """
     names = header(path)
+    refuse_nul(path, error=ResponseError)
     text, row_numbers, ragged = _read_text(path, [n for n in REQUIRED + OPTIONAL if n in names])
     report = Report(row_numbers)
     if len(ragged):

@@ -21,6 +21,8 @@ from imi_bench.release.pinned import BOROWSKI, table_path
 from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
+from imi_bench.tables.columns import column
+from imi_bench.tables.csv_files import read_csv
 from imi_bench.tables.parquet import read_parquet
 
 __all__ = [
@@ -123,10 +125,11 @@ def _from_frame(frame: pd.DataFrame) -> Study:
         for name in optional
     }
     simulated = "simulated" in frame and bool(frame["simulated"].any())
-    shown = frame[list(TrialIndex._KINDS)].drop_duplicates()
+    shown = {name: column(frame[name].to_numpy(), kind) for name, kind in TrialIndex._KINDS.items()}
+    index = TrialIndex.from_frame(pd.DataFrame(shown).drop_duplicates())
     made_up = "simulated answers" if simulated else "answers"
     responses = Responses(**columns, simulated=simulated, source=f"{made_up} of a table in memory")
-    return Study(TrialIndex.from_frame(shown), responses)
+    return Study(index, responses)
 
 
 def read_study(path: Path) -> Study:
@@ -222,12 +225,7 @@ def _write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    if path.suffix != ".csv":
-        return read_parquet(path)
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError("not a table", where=path, found=error) from error
+    return read_csv(path) if path.suffix == ".csv" else read_parquet(path)
 
 
 def _about(table: Path) -> dict[str, Any]:

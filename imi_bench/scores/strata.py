@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
+from imi_bench.tables.csv_files import read_csv
 
 __all__ = ["DEPTHS", "levels", "read_columns", "stratum_labels"]
 
@@ -27,12 +28,7 @@ def read_columns(columns: str | Path | pd.DataFrame) -> pd.DataFrame:
     InputError
         If the file is no CSV table.
     """
-    if isinstance(columns, pd.DataFrame):
-        return columns
-    try:
-        return pd.read_csv(columns)
-    except ValueError as error:
-        raise InputError("not a CSV table", where=columns, found=error) from error
+    return columns if isinstance(columns, pd.DataFrame) else read_csv(columns)
 
 
 def stratum_labels(

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Ints, Strings
 from imi_bench.errors import InputError
+from imi_bench.text import torn
 
 
 def column(values: object, kind: type) -> NDArray[Any]:
-    """A read-only copy of a kind; refused where the conversion would change a value."""
+    """A read-only copy of a kind; refused where the conversion would change a value.
+
+    A missing value is no text, and text must be whole (see `imi_bench.text.torn`).
+    """
     array = np.asarray(values)
     if kind is str:
-        column = np.array(list(map(str, array.tolist())), dtype=object)
+        column = _text(array)
     else:
         try:
             with np.errstate(invalid="ignore"):
@@ -32,6 +36,23 @@ def column(values: object, kind: type) -> NDArray[Any]:
             )
     column.setflags(write=False)
     return column
+
+
+def _text(array: NDArray[Any]) -> Strings:
+    texts = list(map(str, array.tolist()))
+    if (bad := torn(texts)) is not None:
+        raise InputError(
+            "text with a NUL or half a character", found=ascii(bad[:80]), wanted="whole text"
+        )
+    if (missing := pd.isna(array)).any():
+        rows = np.flatnonzero(missing)
+        raise InputError(
+            "empty cells in a column of text",
+            where=f"row {rows[0]} ({len(rows)} such rows)",
+            found=texts[rows[0]],
+            wanted="a name in each",
+        )
+    return np.array(texts, dtype=object)
 
 
 def codes(names: Strings) -> Ints:
