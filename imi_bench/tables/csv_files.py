@@ -22,7 +22,7 @@ def read_csv(path: str | Path, *, error: type[InputError] = InputError, **how: A
     path : str or Path
     error : type
         Which `InputError`.
-    **how
+    **how : Any
         For `pandas.read_csv`.
 
     Raises
