@@ -208,9 +208,9 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def git_state(folder: Path | None = None) -> dict[str, str | bool] | None:
-    """Commit and cleanness of the checkout that holds `folder`; None outside a checkout."""
-    folder = folder or Path(__file__).resolve().parent
+def git_state() -> dict[str, str | bool] | None:
+    """Commit and cleanness of the checkout that holds this package; None outside one."""
+    folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
         return subprocess.run(

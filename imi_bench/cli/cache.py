@@ -20,14 +20,14 @@ group = typer.Typer(no_args_is_help=True, help="What is kept on disk, and emptyi
 @group.command()
 def info(cache: Folder = None, as_json: AsJson = False) -> None:
     """List what the cache holds, largest first."""
-    from imi_bench.replay.cache import default_folder
+    from imi_bench.places import cache_folder
     from imi_bench.replay.cache_folder import cache_info
 
     found = cache_info(cache)
     if as_json:
         print_json(found.to_dict("records"))
         return
-    _show(found, title=str(cache or default_folder()))
+    _show(found, title=str(cache or cache_folder()))
 
 
 @group.command()

@@ -80,7 +80,7 @@ def run_command(
     """
     from imi_bench.executors import SharesMissingError, choose
     from imi_bench.observers.catalogue import load_observer
-    from imi_bench.replay.encoding_pieces import ObserverRecipe
+    from imi_bench.observers.instances import Recipe
     from imi_bench.replay.runner import replay
 
     workers = choose(executor, shard=shard, gpus=gpus)
@@ -102,7 +102,7 @@ def run_command(
                 about={"source": dict(read.source)} if read.source else None,
                 store=store,
                 executor=workers,
-                recipe=ObserverRecipe(name, device, dtype, seed),
+                recipe=Recipe(name, device, dtype, seed),
             )
         except SharesMissingError as error:
             note(f"{one.name}: share {shard} is done; {error.found}; the others are missing")

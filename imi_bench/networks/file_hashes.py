@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from imi_bench.errors import ImageError
+from imi_bench.places import cache_folder
 from imi_bench.provenance import sha256_bytes, sha256_file, write_json
-from imi_bench.replay.cache import default_folder
 
 _TICK_NS = 2_000_000_000
 _FEW = 1000  # files that are read again sooner than remembered
@@ -35,7 +35,7 @@ class FileHashes:
 
     def __init__(self, folder: Path, *, memory: Path | None = None) -> None:
         name = f"{sha256_bytes(os.fsencode(folder.resolve()))}.json"
-        self.memory = memory or default_folder() / "file-hashes" / name
+        self.memory = memory or cache_folder() / "file-hashes" / name
         self._before: dict[str, list[int | str]] = {}
         self._now: dict[str, list[int | str]] = {}
         self.read = 0

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Answers, Codes, Encoder
+from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.images import Images
 
@@ -38,18 +39,33 @@ _LIMIT_SECONDS = 600
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build an observer again, elsewhere.
+    """How another process opens an observer: by name, or the object itself if it can be sent.
 
     Attributes
     ----------
-    name, device, dtype, seed
+    observer : str or Observer
+    device, dtype : str
+    seed : int
         As in `imi_bench.observers.catalogue.load_observer`.
     """
 
-    name: str
+    observer: str | Observer
     device: str = "auto"
     dtype: str = "float32"
     seed: int = 0
+
+    def open(self) -> Observer:
+        """The observer, built once in a process."""
+        return _built(self) if isinstance(self.observer, str) else self.observer
+
+
+@lru_cache(maxsize=1)
+def _built(recipe: Recipe) -> Observer:
+    from imi_bench.observers.catalogue import load_observer
+
+    return load_observer(
+        recipe.observer, device=recipe.device, dtype=recipe.dtype, seed=recipe.seed
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +130,12 @@ def second_instance(
 
 def _answer(folder: Path) -> None:
     """The second process: the images from the last to the first, `BATCH` at a time."""
-    from imi_bench.observers.catalogue import load_observer
-
     recipe = Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
     with np.load(folder / "shown.npz", allow_pickle=False) as shown:
         columns = {name: shown[name] for name in ("positive", "negative", "queries")}
         hashes = shown["hashes"].astype(object)
         pixels = [shown[name] for name in sorted(shown) if name.startswith("image_")]
-    observer = load_observer(
-        recipe.name, device=recipe.device, dtype=recipe.dtype, seed=recipe.seed
-    )
+    observer = recipe.open()
     given: dict[str, NDArray[np.generic]] = {}
     codes: Codes | None = None
     if isinstance(observer, Encoder):

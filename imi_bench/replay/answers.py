@@ -171,24 +171,16 @@ def _decide(
     started = time.perf_counter()
     try:
         answered.value[rows], answered.status[rows] = _ask(observer, trials, codes)
-        answered.seconds[rows] = (time.perf_counter() - started) / len(rows)
-        return
     except (ImiBenchError, ObserverExitError):
         raise
     except Exception as error:
-        if len(rows) == 1:
-            _failed(observer, rows[0], error, answered, plan)
+        if len(rows) > 1:
+            for place in range(len(rows)):
+                one = trials.without_key(np.array([place]))
+                _decide(observer, one, codes, rows[place : place + 1], answered, plan)
             return
-    for place, row in enumerate(rows):
-        started = time.perf_counter()
-        try:
-            one = trials.without_key(np.array([place]))
-            (answered.value[row],), (answered.status[row],) = _ask(observer, one, codes)
-        except (ImiBenchError, ObserverExitError):
-            raise
-        except Exception as error:
-            _failed(observer, row, error, answered, plan)
-        answered.seconds[row] = time.perf_counter() - started
+        _failed(observer, rows[0], error, answered, plan)
+    answered.seconds[rows] = (time.perf_counter() - started) / len(rows)
 
 
 def _failed(observer: Observer, row: int, error: Exception, answered: Answered, plan: Plan) -> None:

@@ -20,17 +20,12 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Array
 from imi_bench.errors import InputError
-from imi_bench.places import cache_folder, require_plain
+from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, sha256_bytes, sha256_file, write_json
 
 FLUSH_SECONDS = 5.0
 _FLUSH_BYTES = 64 << 20
 _STALE_SECONDS = 3600.0
-
-
-def default_folder() -> Path:
-    """Where stores live: ``$IMI_BENCH_CACHE``, or the user's cache folder."""
-    return cache_folder()
 
 
 class Store:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from imi_bench.errors import InputError, UnknownNameError
-from imi_bench.replay.cache import default_folder
+from imi_bench.places import cache_folder
 
 __all__ = ["KINDS", "CacheEntry", "cache_info", "prune_cache"]
 
@@ -124,7 +124,7 @@ def prune_cache(
 
 
 def _root(folder: str | Path | None) -> Path:
-    return default_folder() if folder is None else Path(folder)
+    return cache_folder() if folder is None else Path(folder)
 
 
 def _entries(root: Path) -> list[CacheEntry]:

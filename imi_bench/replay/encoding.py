@@ -70,15 +70,14 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> Encoded:
         row = known[:1]
         image = plan.images.decode(int(row[0]))
         refuse_another_instance(encoder, image, codes.take(row)[0], where=codes.folder)
-    batches, done = list(plan.batches(todo)), Encoded()
-    encode_batches(encoder, plan.images, batches, codes, done)
-    return done
+    return encode_batches(encoder, plan.images, list(plan.batches(todo)), codes)
 
 
 def encode_batches(
-    encoder: Encoder, images: Images, batches: Sequence[Ints], codes: Store, done: Encoded
-) -> None:
-    """Encode batches of images into a store; what became of them goes into `done`."""
+    encoder: Encoder, images: Images, batches: Sequence[Ints], codes: Store
+) -> Encoded:
+    """Encode batches of images into a store; gives what became of them."""
+    done = Encoded()
     total = sum(len(rows) for rows in batches)
     with progress(f"{encoder.name}: images", total=total, unit="images") as advance:
         try:
@@ -87,6 +86,7 @@ def encode_batches(
                 advance(len(rows))
         finally:
             codes.flush()
+    return done
 
 
 def _encode(

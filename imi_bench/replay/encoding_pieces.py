@@ -10,50 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from imi_bench.arrays import Ints
 from imi_bench.executors import Piece
-from imi_bench.observers.catalogue import load_observer
-from imi_bench.observers.instances import refuse_another_instance
-from imi_bench.observers.protocol import Encoder, Observer
+from imi_bench.observers.instances import Recipe, refuse_another_instance
+from imi_bench.observers.protocol import Encoder
 from imi_bench.provenance import atomic_path
 from imi_bench.replay.cache import Store
-from imi_bench.replay.encoding import Encoded, encode_batches
+from imi_bench.replay.encoding import encode_batches
 from imi_bench.replay.plan import Plan
 from imi_bench.tables.images import Images
 
-__all__ = ["EncodingPiece", "ObserverRecipe", "encoding_pieces"]
+__all__ = ["EncodingPiece", "encoding_pieces"]
 
 _PIECES = 64
 _LEAST_BATCHES = 4
-
-
-@dataclass(frozen=True)
-class ObserverRecipe:
-    """How another process opens an observer: by name, or the object itself if it can be sent."""
-
-    observer: str | Observer
-    device: str = "auto"
-    dtype: str = "float32"
-    seed: int = 0
-
-    def open(self) -> Encoder:
-        """The observer, opened once in a process."""
-        found = _opened(self) if isinstance(self.observer, str) else self.observer
-        if not isinstance(found, Encoder):
-            raise TypeError(found)
-        return found
-
-
-@lru_cache(maxsize=1)
-def _opened(recipe: ObserverRecipe) -> Observer:
-    return load_observer(
-        recipe.observer, device=recipe.device, dtype=recipe.dtype, seed=recipe.seed
-    )
 
 
 @dataclass(frozen=True)
@@ -69,14 +44,14 @@ class EncodingPiece(Piece):
 
 
 def encoding_pieces(
-    plan: Plan, recipe: ObserverRecipe, folder: Path, *, stored: str | None = None
+    plan: Plan, recipe: Recipe, folder: Path, *, stored: str | None = None
 ) -> list[EncodingPiece]:
     """Cut a plan's images into pieces; about 64, of four batches or more.
 
     Parameters
     ----------
     plan : Plan
-    recipe : ObserverRecipe
+    recipe : Recipe
     folder : Path
         Of the store of codes; seen by all that work on them.
     stored : str, optional
@@ -103,7 +78,7 @@ def encoding_pieces(
 
 
 def _encode_piece(
-    recipe: ObserverRecipe,
+    recipe: Recipe,
     images: Images,
     batches: Sequence[Ints],
     folder: Path,
@@ -111,10 +86,12 @@ def _encode_piece(
 ) -> None:
     """Encode the images from the second on that have no code; the first shows the instance."""
     observer = recipe.open()
+    if not isinstance(observer, Encoder):
+        raise TypeError(observer)
     _same_instance(observer, images, folder)
     codes = Store(folder, images.hashes.tolist(), about=observer.describe(), stored=stored)
     todo = [rows[~codes.known[rows]] for rows in batches]
-    encode_batches(observer, images, [rows for rows in todo if len(rows)], codes, Encoded())
+    encode_batches(observer, images, [rows for rows in todo if len(rows)], codes)
 
 
 def _same_instance(observer: Encoder, images: Images, folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from imi_bench.arrays import Ints
 from imi_bench.errors import InputError
 from imi_bench.observers.protocol import Encoder, Observer
 from imi_bench.tables import BlindingKey, BlindTrials, Trials
+from imi_bench.tables.align import in_use
 from imi_bench.tables.images import Images
 
 BATCH_ON_CPU, BATCH_ON_ACCELERATOR = 32, 256
@@ -113,13 +113,7 @@ def _batch_size(observer: Observer, wanted: int | str) -> int:
 
 def _compact(trials: BlindTrials, rows: Ints | slice) -> tuple[Ints, BlindTrials]:
     """Some trials over the images they use, renumbered in the same order."""
-    parts: list[NDArray[Any]] = [
-        part[rows] for part in (trials.positive, trials.negative, trials.queries)
-    ]
-    in_use = np.zeros(len(trials.images), dtype=bool)
-    for part in parts:
-        in_use[part] = True
-    used = np.flatnonzero(in_use)
-    place = np.cumsum(in_use) - 1
-    positive, negative, queries = (place[part] for part in parts)
+    used, (positive, negative, queries) = in_use(
+        trials.positive[rows], trials.negative[rows], trials.queries[rows]
+    )
     return used, BlindTrials(trials.images.anonymous(used), positive, negative, queries)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
+from imi_bench.observers.instances import Recipe
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint, require_name
-from imi_bench.places import exclusive, refuse_inside
+from imi_bench.places import cache_folder, exclusive, refuse_inside
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
-from imi_bench.replay.cache import Store, default_folder
+from imi_bench.replay.cache import Store
 from imi_bench.replay.encoding import Encoded, encode_all
-from imi_bench.replay.encoding_pieces import ObserverRecipe, encoding_pieces
+from imi_bench.replay.encoding_pieces import encoding_pieces
 from imi_bench.replay.evidence import gather, read_evidence
 from imi_bench.replay.output import find_finished, refuse_foreign, write_run
 from imi_bench.replay.pairs import PairObserver, Pairs
@@ -110,7 +112,7 @@ def answer(
         about={"source": dict(trials.source)} if trials.source else None,
         store=store,
         executor=executor,
-        recipe=ObserverRecipe(
+        recipe=Recipe(
             str(observer) if isinstance(observer, str | Path) else opened, device, dtype, seed
         ),
     )
@@ -128,7 +130,7 @@ def replay(
     about: Mapping[str, Any] | None = None,
     store: str | None = None,
     executor: str | Executor = "local",
-    recipe: ObserverRecipe | None = None,
+    recipe: Recipe | None = None,
 ) -> Run:
     """Let an observer answer trials.
 
@@ -157,7 +159,7 @@ def replay(
         ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who encodes the
         images. All machines must see the cache, trials and images under the same paths. Changes no
         byte of the decisions.
-    recipe : ObserverRecipe, optional
+    recipe : Recipe, optional
         How other processes open the observer; by default the object itself is sent to them.
 
     Returns
@@ -194,24 +196,23 @@ def replay(
     require_name(observer)
     if store not in (None, "float16"):
         raise InputError("unknown way to store codes", found=repr(store), wanted="float16")
-    shared = _Sharing(chosen(executor), recipe or ObserverRecipe(observer))
-    given: dict[str, Any] = {
-        "seed": seed,
-        "cache": cache,
-        "batch_size": batch_size,
-        "force": force,
-        "about": about,
-        "store": store,
-        "shared": shared,
-    }
-    if out is None:
-        return _replayed(observer, trials, out=None, **given)
-    if out.exists() and not out.is_dir():
+    if out is not None and out.exists() and not out.is_dir():
         raise InputError("not a folder", where=out, wanted="a folder for the run")
-    if "path" in trials.source:
+    if out is not None and "path" in trials.source:
         refuse_inside(out, inputs=[Path(str(trials.source["path"]))])
-    with exclusive(out):
-        return _replayed(observer, trials, out=out, **given)
+    with nullcontext() if out is None else exclusive(out):
+        return _replayed(
+            observer,
+            trials,
+            seed=seed,
+            out=out,
+            cache=cache,
+            batch_size=batch_size,
+            force=force,
+            about=about,
+            store=store,
+            shared=_Sharing(chosen(executor), recipe or Recipe(observer)),
+        )
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class _Sharing:
     """Who encodes, and how they open the observer."""
 
     executor: Executor
-    recipe: ObserverRecipe
+    recipe: Recipe
 
     def encode(self, plan: Plan, where: Path, *, name: str, stored: str | None) -> None:
         """Run the pieces; nothing for one process, which encodes what is missing anyway.
@@ -263,7 +264,7 @@ def _replayed(
     if out is not None:
         refuse_foreign(out)
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
-    folder = cache or default_folder()
+    folder = cache or cache_folder()
     clock.stage("plan")
     codes, encoded = _codes(
         observer, plan, folder, known_by=identity["observer"], store=store, shared=shared
@@ -288,7 +289,11 @@ def _replayed(
         "observer": _about_observer(
             observer, codes, fingerprint=identity["observer"], fitted_on=known
         ),
-        "trials": _about_trials(trials, plan, trials_hash=identity["trials"]),
+        "trials": {
+            "hash": identity["trials"],
+            "images_hash": plan.images.hash,
+            "count": len(trials),
+        },
         "seed": seed,
         "stored": identity["stored"],
         "batch_size": plan.batch_size,
@@ -403,10 +408,6 @@ def _about_observer(
         "dtype": str(getattr(observer, "dtype", None) or (kind.base if kind else "float64")),
         "code": None if kind is None else {"shape": kind.shape, "dtype": str(kind.base)},
     }
-
-
-def _about_trials(trials: Trials, plan: Plan, *, trials_hash: str) -> dict[str, Any]:
-    return {"hash": trials_hash, "images_hash": plan.images.hash, "count": len(trials)}
 
 
 def _about_answers(answered: Answered) -> dict[str, Any]:

@@ -15,8 +15,10 @@ def accuracy_table(
 ) -> dict[str, dict[str, Estimate]]:
     """Proportion correct of the main trials, overall, by mode and by difficulty; of catch trials.
 
-    A tie or a trial without an answer counts one half. The interval takes trials as independent;
-    it is there to read a run by, and scores against people resample units instead.
+    A tie or a trial without an answer counts one half. The interval, Wilson's at 95 %, takes trials
+    as independent; it is there to read a run by, and scores against people resample units instead.
+    With halves among the credits the variance is no larger than the binomial one assumed, so it is
+    on the safe side.
 
     Parameters
     ----------
@@ -41,31 +43,10 @@ def accuracy_table(
     }
     table = {
         group: {
-            str(name): proportion_correct(decisions.credit[rows])
+            str(name): proportion(float(decisions.credit[rows].sum()), int(rows.sum()))
             for name, rows in parts.items()
             if rows.any()
         }
         for group, parts in groups.items()
     }
     return {group: parts for group, parts in table.items() if parts}
-
-
-def proportion_correct(credit: np.ndarray) -> Estimate:
-    """Mean credit with Wilson's 95 % interval.
-
-    Parameters
-    ----------
-    credit : (n,) float64
-        As `DecisionVariables.credit`.
-
-    Notes
-    -----
-    With halves among the credits the variance is no larger than the binomial one assumed, so the
-    interval is on the safe side.
-
-    Examples
-    --------
-    >>> print(proportion_correct(np.array([1.0, 1.0, 0.0, 0.5])))
-    0.625 [0.219, 0.908]
-    """
-    return proportion(float(np.sum(credit)), len(credit))

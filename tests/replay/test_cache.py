@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imi_bench.errors import InputError
+from imi_bench.places import cache_folder
 from imi_bench.replay import cache
-from imi_bench.replay.cache import Store, default_folder
+from imi_bench.replay.cache import Store
 
 KEYS = [hashlib.sha256(bytes([i])).hexdigest() for i in range(12)]
 
@@ -198,9 +199,9 @@ def test_it_says_what_it_is_of(tmp_path: Path) -> None:
 
 def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path))
-    assert default_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("IMI_BENCH_CACHE")
-    assert default_folder().name == "imi-bench"
+    assert cache_folder().name == "imi-bench"
 
 
 def test_what_could_not_be_written_is_written_by_the_next_flush(

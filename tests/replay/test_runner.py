@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import proportion_confint
 from support.made_observers import BatchSensitive, MeanColour, WholeTrials
 from support.made_trials import N_IMAGES, make_trials, make_unit
 
@@ -24,7 +23,7 @@ from imi_bench.replay import plan as plan_module
 from imi_bench.replay.output import read_run
 from imi_bench.replay.plan import make_plan
 from imi_bench.replay.runner import replay
-from imi_bench.replay.summary import accuracy_table, proportion_correct
+from imi_bench.replay.summary import accuracy_table
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import BlindTrials, DecisionVariables
 
@@ -498,15 +497,6 @@ def test_files_are_the_same_but_for_the_seconds(tmp_path: Path) -> None:
 
 
 # -- the summary --------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_wilson_interval_against_statsmodels(right: int, n: int) -> None:
-    right = min(right, n)
-    ours = proportion_correct(np.repeat([1.0, 0.0], [right, n - right]))
-    low, high = proportion_confint(right, n, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=1e-9)
-    assert ours.value == right / n
 
 
 def test_accuracy_leaves_catch_trials_out(tmp_path: Path) -> None:
