@@ -289,11 +289,7 @@ def _replayed(
         "observer": _about_observer(
             observer, codes, fingerprint=identity["observer"], fitted_on=known
         ),
-        "trials": {
-            "hash": identity["trials"],
-            "images_hash": plan.images.hash,
-            "count": len(trials),
-        },
+        "trials": {"hash": trials.hash, "images_hash": plan.images.hash, "count": len(trials)},
         "seed": seed,
         "stored": identity["stored"],
         "batch_size": plan.batch_size,
