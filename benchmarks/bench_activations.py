@@ -12,13 +12,12 @@ Weights are random and the images noise (simulated): neither changes the work.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import by_turns, table, write_record
 
 NETWORKS = ("resnet50", "in1k-vit_b32", "googlenet")
 UNITS = 84
@@ -36,30 +35,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = [_measure(name, arguments) for name in arguments.network]
-    print(
-        f"{'network':<14} {'units':>8} {'bare, img/s':>12} {'pass, img/s':>12} {'ratio':>7} "
-        f"{'of CPU':>7}"
-    )
-    for row in rows:
-        print(
-            f"{row['network']:<14} {row['units']:>8,} {row['bare_images_per_second']:>12.2f} "
-            f"{row['pass_images_per_second']:>12.2f} {row['ratio']:>7.3f} "
-            f"{row['processor_ratio']:>7.3f}"
-        )
-    if arguments.json:
-        from imi_bench.provenance import write_json
-
-        write_json(
-            arguments.json,
-            {
-                "device": arguments.device,
-                "precision": arguments.precision,
-                "threads": arguments.threads,
-                "images": arguments.images,
-                "simulated": True,
-                "rows": rows,
-            },
-        )
+    table(rows)
+    options = {k: getattr(arguments, k) for k in ("device", "precision", "threads", "images")}
+    write_record(arguments.json, {**options, "simulated": True, "rows": rows})
 
 
 def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -105,28 +83,16 @@ def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             run_shard(plan, 0, network=network, images=images, folder=Path(folder))
 
-    wall: dict[str, list[float]] = {"bare": [], "pass": []}
-    processor: dict[str, list[float]] = {"bare": [], "pass": []}
-    bare()
-    for _ in range(arguments.repeats):
-        for name_of_side, action in (("bare", bare), ("pass", whole)):
-            started, spent = time.perf_counter(), time.process_time()
-            action()
-            wall[name_of_side].append(time.perf_counter() - started)
-            processor[name_of_side].append(time.process_time() - spent)
+    seconds = by_turns({"bare": bare, "pass": whole}, arguments.repeats)
+    ratio, of_processor = np.median(seconds["pass"] / seconds["bare"], axis=0)
     return {
         "network": name,
         "units": network.width,
-        "bare_images_per_second": len(images) / statistics.median(wall["bare"]),
-        "pass_images_per_second": len(images) / statistics.median(wall["pass"]),
-        "ratio": _ratio(wall),
-        "processor_ratio": _ratio(processor),
+        "bare_images_per_second": len(images) / float(np.median(seconds["bare"][:, 0])),
+        "pass_images_per_second": len(images) / float(np.median(seconds["pass"][:, 0])),
+        "ratio": float(ratio),
+        "processor_ratio": float(of_processor),
     }
-
-
-def _ratio(times: dict[str, list[float]]) -> float:
-    pairs = zip(times["pass"], times["bare"], strict=True)
-    return statistics.median(whole / bare for whole, bare in pairs)
 
 
 if __name__ == "__main__":

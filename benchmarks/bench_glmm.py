@@ -1,7 +1,7 @@
-"""Speed of the mixed models: against lme4, with the number of rows, at a million, in a bootstrap.
+"""Speed of the mixed models: against lme4, with the number of rows, at a million, of inference.
 
     python benchmarks/bench_glmm.py [--shared FOLDER] [--repeats 3] [--million] [--json PATH]
-                                    [--peers VENV] [--only-peers] [--rows N]
+                                    [--peers VENV] [--only-peers] [--rows N] [--refits 200]
 
 Every ratio comes from runs interleaved on the same machine. lme4 and glmmTMB run where R has
 them; the Python packages in a virtual environment of their own, which
@@ -17,21 +17,23 @@ work shares the machine, the ratio of processor times is the one to read.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measuring import SHARED, write_record
 
-from imi_bench.glmm import GlmmResult, Options, build_design, fit, fit_design
+from imi_bench.glmm import GlmmResult, build_design, fit, fit_design
+from imi_bench.glmm.between import two_stage
+from imi_bench.glmm.bootstrap import Bootstrap, bootstrap
+from imi_bench.glmm.inference import likelihood_ratio
+from imi_bench.glmm.profile import profile
 
 FORMULA = "correct ~ mode + difficulty + depth + logparams + (1|unit) + (1|participant) + (1|model)"
 R_SCRIPT = """
@@ -81,8 +83,6 @@ m = interlace.glmer(fixed, d, family="binomial", groups=["unit", "participant", 
 print(time.perf_counter() - began, time.process_time() - used, m.llf)
 """,
 }
-
-_fitted: GlmmResult | None = None
 
 
 def timed(formula: str, data: pd.DataFrame) -> tuple[float, GlmmResult]:
@@ -214,36 +214,39 @@ def million() -> dict[str, float]:
     return {"seconds": seconds, "peak_gb": peak, "sd_unit": float(result.random[1].sd[0])}
 
 
-def _refit(seed: int) -> float:
-    if _fitted is None or _fitted.design is None:
-        raise RuntimeError("no model to refit")
-    drawn = _fitted.design.with_response(_fitted.simulate(np.random.default_rng(seed)))
-    again = fit_design(drawn, start=_fitted, options=Options(hessian=False))
-    return float(again.estimate[1]) if again.converged else float("nan")
-
-
-def bootstrap(path: Path, refits: int = 200, workers: int = 2) -> dict[str, float]:
-    global _fitted
-    _fitted = fit_design(build_design(FORMULA, pd.read_csv(path)))
-    began = time.perf_counter()
-    with ProcessPoolExecutor(workers) as pool:
-        estimates = np.array(list(pool.map(_refit, range(refits), chunksize=10)))
+def inference(path: Path, refits: int, workers: int) -> dict[str, float]:
+    """Seconds of each method after the fit; the bootstrap's spread over the standard error."""
+    design = build_design(FORMULA, pd.read_csv(path))
+    result = fit_design(design)
+    drawn: list[Bootstrap] = []
+    seconds = {}
+    for name, work in {
+        "one fit": lambda: fit_design(design),
+        "likelihood ratio": lambda: likelihood_ratio(result, "logparams"),
+        "profile": lambda: profile(result, "logparams"),
+        "two-stage t": lambda: two_stage(design, group="model"),
+        f"{refits} refits": lambda: drawn.append(bootstrap(result, n=refits, workers=workers)),
+    }.items():
+        began = time.perf_counter()
+        work()
+        seconds[name] = time.perf_counter() - began
+    estimates = drawn[0].estimate
     return {
-        "refits": refits,
-        "seconds": time.perf_counter() - began,
-        "failed": int(np.isnan(estimates).sum()),
-        "sd_over_se": float(np.nanstd(estimates) / _fitted.se[1]),
+        **seconds,
+        "converged": int(np.isfinite(estimates[:, 0]).sum()),
+        "sd_over_se": float(np.nanstd(estimates[:, 1]) / result.se[1]),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(os.environ.get("IMI_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
-    parser.add_argument("--shared", type=Path, default=default)
+    parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--million", action="store_true", help="also the fit of a million answers")
     parser.add_argument("--peers", type=Path, help="virtual environment with the Python packages")
-    parser.add_argument("--only-peers", action="store_true", help="no scaling, no bootstrap")
+    parser.add_argument("--only-peers", action="store_true", help="no scaling, no inference")
+    parser.add_argument("--refits", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2, help="processes of the bootstrap")
     parser.add_argument("--rows", type=int, help="rows of crossed_50k to take, at random")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -256,15 +259,14 @@ def main() -> None:
         table = {"against its peers": against_peers(path, arguments.repeats, arguments.peers)}
         if not arguments.only_peers:
             table["ten times the rows"] = tenfold(path, arguments.repeats)
-            table["bootstrap, two processes"] = bootstrap(path)
+            table["inference"] = inference(path, arguments.refits, arguments.workers)
     if arguments.million:
         table["a million answers"] = million()
     for title, row in table.items():
         print(title)
         for name, value in row.items():
             print(f"  {name:<28} {value:10.3f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+    write_record(arguments.json, table)
 
 
 if __name__ == "__main__":

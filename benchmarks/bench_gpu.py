@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import by_turns, peak_mib, table, write_record
 
 NETWORKS = ("resnet50", "timm:vit_base_patch16_224", "timm:convnext_base")
 UNITS = 84
@@ -70,9 +69,8 @@ def main() -> None:
         started = time.perf_counter()
         report[name] = parts[name](options)
         print(f"\n== {name} ({time.perf_counter() - started:.0f} s)")
-        print_table(report[name])
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        table(report[name])
+        write_record(options.json, report)
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -102,7 +100,7 @@ def hooks(options: argparse.Namespace) -> list[dict[str, Any]]:
                 for follow in options.follow:
                     work = Work(network, precision, batch_size, follow, options)
                     rows.append(work.measured())
-                    print_table(rows[-1:], heading=len(rows) == 1)
+                    table(rows[-1:], heading=len(rows) == 1)
         del network
     return rows
 
@@ -142,8 +140,8 @@ class Work:
             "hooks": self.hooked,
             "pass": self.whole,
         }
-        seconds = by_turns(sides, self.options.repeats)
-        rate = {name: count / statistics.median(values) for name, values in seconds.items()}
+        seconds = wall(sides, self.options.repeats)
+        rate = {name: count / float(np.median(s)) for name, s in seconds.items()}
         return {
             "network": self.network.name,
             "precision": self.precision,
@@ -286,7 +284,7 @@ def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
                 pass
             rate = count / (time.perf_counter() - started)
             rows.append({"what": f"decoding, {workers} workers, {size:.0f} kB", "img_s": rate})
-            print_table(rows[-1:], heading=len(rows) == 1)
+            table(rows[-1:], heading=len(rows) == 1)
         held = Held(network, options.batch_size[0], options.batch_size[0])
         rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.held[0], options)})
         for name in options.network:
@@ -304,7 +302,7 @@ def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
                 rate = len(images) / (time.perf_counter() - started)
                 what = f"activations of {network.name}, {precision}, from JPEG"
                 rows.append({"what": what, "img_s": rate})
-                print_table(rows[-1:], heading=False)
+                table(rows[-1:], heading=False)
     return rows
 
 
@@ -318,8 +316,8 @@ def transfer(batch: Any, options: argparse.Namespace) -> float:
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
 
-    seconds = by_turns({"transfer": run}, options.repeats)["transfer"]
-    return 20 * len(batch) / statistics.median(seconds)
+    seconds = wall({"transfer": run}, options.repeats)["transfer"]
+    return 20 * len(batch) / float(np.median(seconds))
 
 
 def interpretability(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -350,8 +348,8 @@ def interpretability(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "inputs": where,
                 "units": options.units,
                 "images": options.mis_images,
-                "seconds": statistics.median(seconds),
-                "peak_rss_gb": peak_resident(),
+                "seconds": float(np.median(seconds)),
+                "peak_rss_gb": peak_mib() / 1024,
                 "device_gb": None if where == "cpu" else torch.cuda.max_memory_allocated() / 1e9,
                 "largest_difference": float(np.abs(scores[0] - found.score).max()),
             }
@@ -409,31 +407,17 @@ def agreement(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def by_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each side, by turns; a first turn of each is left out.
-
-    What a side gives back is called once the clock has stopped.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(repeats + 1):
-        for name, run in sides.items():
-            started = time.perf_counter()
-            afterwards = run()
-            taken = time.perf_counter() - started
-            if afterwards is not None:
-                afterwards()
-            if turn:
-                seconds[name].append(taken)
-    return seconds
+def wall(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
+    """Seconds of the wall clock of each side, by turns."""
+    return {name: seconds[:, 0] for name, seconds in by_turns(sides, repeats).items()}
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+def ratio(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.median(one / other))
 
 
-def span(one: list[float], other: list[float]) -> str:
-    found = sorted(a / b for a, b in zip(one, other, strict=True))
-    return f"{found[0]:.3f}-{found[-1]:.3f}"
+def span(one: np.ndarray, other: np.ndarray) -> str:
+    return f"{(one / other).min():.3f}-{(one / other).max():.3f}"
 
 
 def collection(count: int) -> Any:
@@ -472,28 +456,6 @@ def photographs(folder: Path, count: int) -> tuple[Any, float]:
         ),
         float(np.mean(sizes)) / 1e3,
     )
-
-
-def peak_resident() -> float:
-    """High-water mark of this process in GB (Linux)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
-
-
-def print_table(rows: list[dict[str, Any]], *, heading: bool = True) -> None:
-    if heading:
-        print("| " + " | ".join(rows[0]) + " |")
-        print("|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(_shown(value) for value in row.values()) + " |", flush=True)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return (
-            f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
-        )
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tomli_w
+from measuring import write_record
 
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.pack import seal
@@ -214,8 +215,7 @@ def main() -> None:
         result |= {"sort_median_ms": float(np.median(sorts)), "sort_slowest_ms": max(sorts)}
     for name, value in result.items():
         print(f"{name:20} {value:,.3f}" if isinstance(value, float) else f"{name:20} {value:,}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    write_record(arguments.json, result)
 
 
 if __name__ == "__main__":

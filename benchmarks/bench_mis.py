@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import again, by_turns, peak_mib, write_record
 
 N_IMAGES, N_DIMS, N_UNITS, N_TASKS, N_REFERENCES = 10_000, 1_792, 200, 20, 9
 SLOPE = 5.0
@@ -41,17 +38,13 @@ def main() -> None:
     if arguments.memory_of:
         _print_memory(arguments.memory_of)
         return
-
     report: dict[str, Any] = {"threads": arguments.threads, "simulated": True}
     report |= _speed(arguments.reference, arguments.threads, arguments.repeats)
     report["memory_mib_above_inputs"] = {
-        units: float(_run_self("--memory-of", str(units))) for units in arguments.memory_units
+        units: again("--memory-of", str(units))[0] for units in arguments.memory_units
     }
     _print(report)
-    if arguments.json:
-        from imi_bench.provenance import write_json
-
-        write_json(arguments.json, report)
+    write_record(arguments.json, report)
 
 
 def _speed(reference: Path | None, threads: int, repeats: int) -> dict[str, Any]:
@@ -74,16 +67,15 @@ def _speed(reference: Path | None, threads: int, repeats: int) -> dict[str, Any]
         )
 
     if not reference:
-        return _summary({"ours": _timed([ours], repeats)[0]})
+        return _summary(by_turns({"ours": ours}, repeats))
     public = _Public(reference, embeddings, activations)
     public.choose_threads(threads)
-    mine, theirs = _timed([ours, public.score], repeats)
-    report = _summary({"ours": mine, "public": theirs})
+    seconds = by_turns({"ours": ours, "public": public.score}, repeats)
+    times = seconds["public"] / seconds["ours"]
+    report = _summary(seconds)
     report["public_threads"] = public.threads
-    report["times_faster_wall"], report["times_faster_cpu"] = np.median(theirs / mine, axis=0)
-    report["times_faster_wall_range"] = np.percentile(theirs / mine, [0, 100], axis=0)[
-        :, 0
-    ].tolist()
+    report["times_faster_wall"], report["times_faster_cpu"] = np.median(times, axis=0).tolist()
+    report["times_faster_wall_range"] = [float(times[:, 0].min()), float(times[:, 0].max())]
     top, bottom = public.draws()
     same = score_tasks(embeddings, Tasks(top, bottom), slope=SLOPE)
     report["largest_score_difference"] = float(np.abs(same.score - public.score()).max())
@@ -116,7 +108,7 @@ class _Public:
         seconds = {}
         for self.threads in (1, most):
             self._torch.set_num_threads(self.threads)
-            seconds[self.threads] = _timed([self.score], 1)[0][0, 0]
+            seconds[self.threads] = by_turns({"public": self.score}, 1)["public"][0, 0]
         self.threads = min(seconds, key=lambda count: seconds[count])
         self._torch.set_num_threads(self.threads)
 
@@ -140,17 +132,6 @@ class _Public:
         return self._mis.calc_MIS_set(queries, explanations, self._cosine, alpha=alpha).numpy()
 
 
-def _timed(runs: list[Callable[[], Any]], repeats: int) -> np.ndarray:
-    """Wall and processor seconds of runs by turns, (runs, repeats, 2); a first turn is dropped."""
-    seconds = np.empty((repeats + 1, len(runs), 2))
-    for turn in seconds:
-        for row, run in zip(turn, runs, strict=True):
-            wall, processor = time.perf_counter(), time.process_time()
-            run()
-            row[:] = time.perf_counter() - wall, time.process_time() - processor
-    return seconds[1:].swapaxes(0, 1)
-
-
 def _summary(seconds: dict[str, np.ndarray]) -> dict[str, Any]:
     middle = {name: np.median(values, axis=0) for name, values in seconds.items()}
     return {
@@ -169,22 +150,9 @@ def _print_memory(n_units: int) -> None:
     machine_interpretability_score(*few, slope=SLOPE, seed=0)  # loads torch
     embeddings = rng.standard_normal((N_IMAGES, N_DIMS), dtype=np.float32)
     activations = rng.standard_normal((N_IMAGES, n_units), dtype=np.float32)
-    before = _peak_kib()
+    before = peak_mib()
     machine_interpretability_score(embeddings, activations, slope=SLOPE, seed=0, threads=2)
-    print((_peak_kib() - before) / 1024)
-
-
-def _peak_kib() -> int:
-    """High-water mark of this process (Linux); `getrusage` would inherit the parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
-
-
-def _run_self(*arguments: str) -> str:
-    command = [sys.executable, __file__, *arguments]
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, env=dict(os.environ)
-    ).stdout
+    print(peak_mib() - before)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measuring import write_record
 
 from imi_bench.effects.analysis import analyse
 from imi_bench.effects.table import people_table
@@ -130,10 +131,8 @@ def main() -> None:
     if chosen.studies > 1:
         for name, spread in (("recovery", 0.0), ("recovery_with_trial_variance", 0.3)):
             found[name] = recovery(chosen.studies, chosen.lapse, trial_sd=spread)
-    text = json.dumps(found, indent=2)
-    print(text)
-    if chosen.json:
-        chosen.json.write_text(text, encoding="utf-8")
+    print(json.dumps(found, indent=2))
+    write_record(chosen.json, found)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ plain pandas reads the same file with its defaults and checks nothing.
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from measuring import again, peak_mib, write_record
 
 READERS = ("ours: read and check", "ours: and type as a study", "pandas.read_csv, unchecked")
 
@@ -33,23 +33,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "responses_all.csv"
         report: dict[str, Any] = {"simulated": True, **_write(path, arguments.rows)}
-        runs: dict[str, list[tuple[float, float, float]]] = {reader: [] for reader in READERS}
-        for _ in range(arguments.repeats):
-            for reader in READERS:
-                runs[reader].append(_in_process(reader, path))
+        turns = np.array(
+            [
+                [again("--read", reader, str(path)) for reader in READERS]
+                for _ in range(arguments.repeats)
+            ]
+        )
+    numbers = [*np.median(turns[..., :2], axis=0).T, turns[..., 2].max(axis=0)]
+    names = ("seconds", "processor_seconds", "peak_mib")
     report["readers"] = {
-        reader: {
-            "seconds": statistics.median(seconds for seconds, _, _ in measured),
-            "processor_seconds": statistics.median(processor for _, processor, _ in measured),
-            "peak_mib": max(peak for _, _, peak in measured),
-        }
-        for reader, measured in runs.items()
+        reader: dict(zip(names, measured, strict=True))
+        for reader, measured in zip(READERS, np.array(numbers).T.tolist(), strict=True)
     }
     _print(report)
-    if arguments.json:
-        from imi_bench.provenance import write_json
-
-        write_json(arguments.json, report)
+    write_record(arguments.json, report)
 
 
 def _write(path: Path, rows: int) -> dict[str, Any]:
@@ -75,13 +72,6 @@ def _write(path: Path, rows: int) -> dict[str, Any]:
     }
 
 
-def _in_process(reader: str, path: Path) -> tuple[float, float, float]:
-    command = [sys.executable, __file__, "--read", reader, str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, processor, peak = map(float, result.stdout.split())
-    return seconds, processor, peak
-
-
 def _read(reader: str, path: Path) -> None:
     """Print wall and processor seconds (imports not counted) and the process' peak in MiB."""
     import pandas as pd
@@ -95,14 +85,7 @@ def _read(reader: str, path: Path) -> None:
         table = read_release(path)
         if reader == READERS[1]:
             _ = table.study().hash
-    print(time.perf_counter() - start, time.process_time() - began, _peak_mib())
-
-
-def _peak_mib() -> float:
-    """High-water mark of this program; `ru_maxrss` would carry the parent's across the exec."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    (line,) = [line for line in lines if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
+    print(time.perf_counter() - start, time.process_time() - began, peak_mib())
 
 
 def _print(report: dict[str, Any]) -> None:

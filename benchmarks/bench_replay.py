@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import again, by_turns, write_record
 
 N_IMAGES, N_TRIALS, N_REFERENCES, SIDE = 400, 2_000, 9, 224
 N_CACHED_TRIALS, N_CACHED_IMAGES, N_DIMS = 20_000, 5_000, 512
@@ -45,14 +42,11 @@ def main() -> None:
         report["first_run"] = _first_run(Path(folder), arguments.threads, arguments.repeats)
         report["cached"] = _cached(Path(folder), arguments.repeats)
     report["memory"] = {
-        count: dict(zip(("tables_mib", "extra_mib"), _measured(count), strict=True))
+        count: dict(zip(("tables_mib", "extra_mib"), again("--memory-of", str(count)), strict=True))
         for count in MEMORY_TRIALS
     }
     _print(report)
-    if arguments.json:
-        from imi_bench.provenance import write_json
-
-        write_json(arguments.json, report)
+    write_record(arguments.json, report)
 
 
 def _first_run(folder: Path, threads: int, repeats: int) -> dict[str, float]:
@@ -81,7 +75,7 @@ def _first_run(folder: Path, threads: int, repeats: int) -> dict[str, float]:
         "replay": lambda: replay(observer, trials, cache=next(fresh)),
         "replay_again": lambda: replay(observer, trials, cache=folder / "cache0"),
     }
-    seconds = _interleaved(runs, repeats)
+    seconds = {name: float(np.median(s[:, 0])) for name, s in by_turns(runs, repeats).items()}
     return {
         **{f"{name}_s": value for name, value in seconds.items()},
         "replay_per_pass": seconds["replay"] / seconds["decode_and_encoder"],
@@ -104,11 +98,10 @@ def _cached(folder: Path, repeats: int) -> dict[str, float]:
             observer, _fresh(trials), cache=folder / "small", out=next(out)
         ),
     }
-    seconds = _interleaved(runs, repeats)
-    cpu = _interleaved(runs, repeats, clock=time.process_time)
     return {
-        **{f"{name}_trials_per_s": N_CACHED_TRIALS / value for name, value in seconds.items()},
-        **{f"{name}_trials_per_cpu_s": N_CACHED_TRIALS / value for name, value in cpu.items()},
+        f"{name}_trials_per_{clock}": N_CACHED_TRIALS / float(np.median(seconds[:, column]))
+        for name, seconds in by_turns(runs, repeats).items()
+        for column, clock in enumerate(("s", "cpu_s"))
     }
 
 
@@ -133,12 +126,6 @@ def _memory(count: int) -> tuple[float, float]:
             for name in ("trial_id", "decision_variable", "status", "shown_first", "seconds")
         )
     return tables / 2**20, (peak - tables) / 2**20
-
-
-def _measured(count: int) -> list[float]:
-    command = [sys.executable, __file__, "--memory-of", str(count)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [float(number) for number in said.split()]
 
 
 def _write_images(folder: Path) -> list[Path]:
@@ -196,23 +183,6 @@ def _projection() -> Any:
         return np.stack(images).reshape(len(images), -1).astype(np.float32) @ matrix
 
     return Embedding(encode, name="projection", description={"seed": 3})
-
-
-def _interleaved(
-    runs: dict[str, Callable[[], Any]],
-    repeats: int,
-    *,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, float]:
-    """Median seconds of each, taken in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            started = clock()
-            run()
-            if turn:
-                seconds[name].append(clock() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from measuring import by_turns, write_record
 from scipy import stats
 from sklearn.metrics import brier_score_loss, cohen_kappa_score, log_loss
 
 from imi_bench.choice.calibrate import calibrate
-from imi_bench.provenance import write_json
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.jackknife import Jackknife
@@ -178,13 +176,6 @@ def largest_difference(found: Mapping[str, Jackknife], loop: Mapping[str, list[f
     return worst
 
 
-def timed(work: Any) -> tuple[tuple[float, float], Any]:
-    """Wall and processor seconds (of all threads), and the result."""
-    wall, processor = time.perf_counter(), time.process_time()
-    result = work()
-    return (time.perf_counter() - wall, time.process_time() - processor), result
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
@@ -193,16 +184,17 @@ def main() -> int:
     decisions, study = simulated(answers_per_trial=3, seed=0)
     matched = align_answers(decisions, study, calibration=calibrate(decisions, study))
     many, more = simulated(answers_per_trial=8, seed=1)
-    fast, slow, fits = [], [], []
-    for _ in range(arguments.repeats):
-        seconds, found = timed(lambda: leave_out(matched, seed=0, n_draws=DRAWS))
-        fast.append(seconds)
-        seconds, loop = timed(
-            lambda: looped(matched, units=LOOPED_UNITS, people=LOOPED_PEOPLE, seed=0)
-        )
-        slow.append(seconds)
-        fits.append(timed(lambda: calibrate(many, more))[0])
-    worst = largest_difference(found, loop)
+    kept: dict[str, Any] = {}
+
+    def vectorised() -> None:
+        kept["found"] = leave_out(matched, seed=0, n_draws=DRAWS)
+
+    def loop() -> None:
+        kept["loop"] = looped(matched, units=LOOPED_UNITS, people=LOOPED_PEOPLE, seed=0)
+
+    runs = {"vectorised": vectorised, "loop": loop, "fits": lambda: calibrate(many, more)}
+    seconds = {n: np.median(s, axis=0) for n, s in by_turns(runs, arguments.repeats).items()}
+    found, worst = kept["found"], largest_difference(kept["found"], kept["loop"])
     if worst > 1e-9:
         print(f"the loop and the vectorised jackknife differ by {worst:.2g}", file=sys.stderr)
         return 1
@@ -216,9 +208,9 @@ def main() -> int:
         "calibration_answers": len(more.responses),
     }
     for place, clock in enumerate(("wall", "processor")):
-        record[f"vectorised_{clock}_s"] = median(seconds[place] for seconds in fast)
-        record[f"loop_{clock}_s_a_unit"] = median(s[place] for s in slow) / LOOPED_UNITS
-        record[f"calibration_{clock}_s"] = median(seconds[place] for seconds in fits)
+        record[f"vectorised_{clock}_s"] = seconds["vectorised"][place]
+        record[f"loop_{clock}_s_a_unit"] = seconds["loop"][place] / LOOPED_UNITS
+        record[f"calibration_{clock}_s"] = seconds["fits"][place]
         record[f"ratio_{clock}"] = (
             record[f"loop_{clock}_s_a_unit"] * UNITS / record[f"vectorised_{clock}_s"]
         )
@@ -233,8 +225,7 @@ def main() -> int:
     ):
         wall, processor = (record[name.format(clock)] for clock in ("wall", "processor"))
         print(f"{label:44}{wall:8.2f} {unit}{processor:10.2f} {unit}")
-    if arguments.json:
-        write_json(arguments.json, record)
+    write_record(arguments.json, record)
     return 0
 
 

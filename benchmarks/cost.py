@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import by_turns, write_record
 
 HOUR = 3600.0
 
@@ -53,10 +52,7 @@ def main() -> None:
         "memory": [_memory(options, quantile) for quantile in options.quantile],
     }
     _print(report, options)
-    if options.json:
-        from imi_bench.provenance import write_json
-
-        write_json(options.json, report)
+    write_record(options.json, report)
 
 
 def _cost(options: argparse.Namespace, measured: dict[str, float], gpus: int) -> dict[str, float]:
@@ -141,14 +137,8 @@ def _forward() -> float:
     return _core_seconds(run) / 8
 
 
-def _core_seconds(run: Callable[[], None], repeats: int = 3) -> float:
-    run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        seconds.append(time.process_time() - start)
-    return statistics.median(seconds)
+def _core_seconds(run: Callable[[], None]) -> float:
+    return float(np.median(by_turns({"run": run}, 3)["run"][:, 1]))
 
 
 def _print(report: dict[str, Any], options: argparse.Namespace) -> None:

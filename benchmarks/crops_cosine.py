@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from measuring import write_record
 from PIL import Image
 
 from imi_bench.fewshot.loading import encoder_of
@@ -65,8 +66,7 @@ def main() -> None:
             row |= {"high": hit.high, "alarms": alarm.value, "pairs": len(others)}
             rows.append(row)
             print(json.dumps(row), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_record(given.json, rows)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ Run: ``python benchmarks/false_claims.py --studies 200 --json out.json``
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from measuring import write_record
 from scipy.special import expit
 
 from imi_bench.effects.analysis import analyse
@@ -67,9 +67,9 @@ def main() -> None:
         tests += len(of_type)
         found["equivalence"] += any(e.bounded for e in effects)
         done = number + 1
-        if options.json and (done % 20 == 0 or done == options.studies):
+        if done % 20 == 0 or done == options.studies:
             counts = {**found, "layer type": types, "layer type tests": tests}
-            options.json.write_text(json.dumps({"studies": done, "counts": counts}, indent=1))
+            write_record(options.json, {"studies": done, "counts": counts})
     rows = {name: count / options.studies for name, count in sorted(found.items())}
     rows["layer type, each test"] = types / tests
     for name, share in rows.items():

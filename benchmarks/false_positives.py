@@ -20,7 +20,6 @@ Run: ``python benchmarks/false_positives.py --studies 1000 --json out.json``
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measuring import write_record
 from scipy import stats
 
 from imi_bench.glmm import Design, GlmmResult, WarmStart, build_design, fit_design
@@ -169,13 +169,8 @@ def main() -> None:
                 f"+- {row['se']:.1%}  ({row['studies']} studies)",
                 flush=True,
             )
-        if options.json:
-            seconds = time.perf_counter() - began
-            options.json.write_text(
-                json.dumps(
-                    {"alpha": ALPHA, "size": vars(size), "seconds": seconds, "rows": rows}, indent=1
-                )
-            )
+        facts = {"alpha": ALPHA, "size": vars(size), "seconds": time.perf_counter() - began}
+        write_record(options.json, {**facts, "rows": rows})
 
 
 if __name__ == "__main__":

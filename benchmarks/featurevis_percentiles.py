@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import table, write_record
 
 CIFAR = "mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
 PERCENTILE = {"max": 99.9, "min": 0.1}
@@ -38,23 +39,13 @@ def main() -> None:
 
     facts = json.loads((arguments.nets / "nets.json").read_text())
     rows, shown = [], []
-    print("| network | direction | units | mean image beyond | every image beyond | level", end="")
-    print(" | s a unit |")
-    print("|---|---|---|---|---|---|---|")
     for name in arguments.only or facts:
         found = _network(name, arguments)
         rows += [row for row, _ in found]
         shown += [(f"{name} {row['direction']}", images) for row, images in found]
-        for row, _ in found:
-            print(
-                f"| {name} | {row['direction']} | {row['units']} | {row['mean_beyond']:.3f} "
-                f"| {row['every_beyond']:.3f} | {row['level']:.3f} | {row['seconds_a_unit']:.2f} |",
-                flush=True,
-            )
-    if arguments.json:
-        from imi_bench.provenance import write_json
-
-        write_json(arguments.json, rows)
+        told = [{k: v for k, v in row.items() if k != "missed"} for row, _ in found]
+        table(told, heading=len(rows) == len(found))
+    write_record(arguments.json, rows)
     if arguments.sheet:
         _contact_sheet(arguments.sheet, shown)
 

@@ -27,7 +27,6 @@ Run: ``python benchmarks/interval_coverage.py --studies 1000 --processes 2 --jso
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import write_record
 from scipy import stats
 from scipy.special import expit
 
@@ -337,11 +337,9 @@ def main() -> None:
             if options.draws and not options.no_ranks:
                 orders += [ranks(DESIGNS[name], **facts, worse=one) for one in (NEAR, TIED)]
                 print(*orders[-2:], sep="\n", flush=True)
-            if options.json:
-                for row, word in zip(rows, outside(rows), strict=True):
-                    row["outside"] = word
-                record = {"seconds": time.perf_counter() - began, "rows": rows, "ranks": orders}
-                options.json.write_text(json.dumps(record, indent=1))
+            told = [{**r, "outside": o} for r, o in zip(rows, outside(rows), strict=True)]
+            seconds = time.perf_counter() - began
+            write_record(options.json, {"seconds": seconds, "rows": told, "ranks": orders})
     for row, word in zip(rows, outside(rows), strict=True):
         if word:
             print(f"{word} {WANTED[0]:.0%} to {WANTED[1]:.0%}: {shown(row)}")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measuring import table
 from PIL import Image
 
 import imi_bench as imi
@@ -96,9 +97,7 @@ def study(inputs: Path) -> None:
         inputs / "answers.csv", index=False
     )
     formula, model = "correct ~ mode + (1|unit_id)", inputs / "model.json"
-    saved = once(["fit", formula, str(inputs / "answers.csv"), "--save", str(model)])
-    if saved:
-        raise SystemExit(f"fit ends with {saved}")
+    whole(["fit", formula, str(inputs / "answers.csv"), "--save", str(model)])
 
 
 def photographs(folder: Path, count: int = 240) -> None:
@@ -142,23 +141,35 @@ def leftovers(work: Path) -> list[Path]:
     return [p for p in work.rglob(".*") if p.is_file() and p.name != ".DS_Store"]
 
 
-def once(arguments: list[str], *, kill_after: float | None = None) -> int:
+def once(
+    arguments: list[str],
+    *,
+    kill_after: float | None = None,
+    before: Callable[[], None] | None = None,
+) -> tuple[int, str]:
+    """Run a command: its code, and what it said to stderr; `before` runs in its process."""
     process = subprocess.Popen(
         PROGRAM + arguments,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=before,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     try:
         _, said = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return -signal.SIGKILL
-    if process.returncode:
-        print(said.decode(errors="replace")[-400:], file=sys.stderr)
-    return process.returncode
+        return -signal.SIGKILL, ""
+    return process.returncode, said.decode(errors="replace")
+
+
+def whole(arguments: list[str]) -> None:
+    """Run a command that must end well."""
+    code, said = once(arguments)
+    if code:
+        raise SystemExit(f"{arguments[0]} ends with {code}: {said[-400:]}")
 
 
 @contextmanager
@@ -173,6 +184,22 @@ def workshop() -> Iterator[Path]:
         yield root
 
 
+Make = Callable[[Path], list[str]]
+
+
+def references(only: list[str] | None) -> Iterator[tuple[str, Make, Path, dict[str, str], float]]:
+    """Each command run to its end: name, arguments, folder, outputs, seconds."""
+    with workshop() as root:
+        for name, make in commands(root / "in").items():
+            if only and name not in only:
+                continue
+            prepare(name, root / name / "reference")
+            started = time.perf_counter()
+            whole(make(root / name / "reference"))
+            seconds = time.perf_counter() - started
+            yield name, make, root / name, outputs(name, root / name / "reference"), seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10, help="of each command")
@@ -180,32 +207,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    print("| command | seconds | killed | went on | the same outputs | nothing left over |")
-    print("|---|---|---|---|---|---|")
-    with workshop() as root:
-        for name, make in commands(root / "in").items():
-            if arguments.only and name not in arguments.only:
-                continue
-            prepare(name, root / name / "reference")
-            started = time.perf_counter()
-            if code := once(make(root / name / "reference")):
-                raise SystemExit(f"{name} ends with {code}")
-            seconds = time.perf_counter() - started
-            wanted = outputs(name, root / name / "reference")
-            killed = went_on = same = clean = 0
-            for number in range(arguments.kills):
-                work = root / name / str(number)
-                prepare(name, work)
-                ended = once(make(work), kill_after=rng.uniform(0.05, 1.0) * seconds)
-                killed += ended == -signal.SIGKILL
-                went_on += once(make(work)) == 0
-                same += outputs(name, work) == wanted
-                clean += not leftovers(work)
-            of = arguments.kills
-            print(
-                f"| {name} | {seconds:.1f} | {killed} of {of} | {went_on} | {same} | {clean} |",
-                flush=True,
-            )
+    for place, (name, make, root, wanted, seconds) in enumerate(references(arguments.only)):
+        killed = went_on = same = clean = 0
+        for number in range(arguments.kills):
+            work = root / str(number)
+            prepare(name, work)
+            ended, _ = once(make(work), kill_after=rng.uniform(0.05, 1.0) * seconds)
+            killed += ended == -signal.SIGKILL
+            went_on += once(make(work))[0] == 0
+            same += outputs(name, work) == wanted
+            clean += not leftovers(work)
+        row = {"command": name, "seconds": seconds, "killed": f"{killed} of {arguments.kills}"}
+        row |= {"went on": went_on, "the same outputs": same, "nothing left over": clean}
+        table([row], heading=place == 0)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ outputs once the limit is gone.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import signal
-import subprocess
 from collections.abc import Callable
 
-from kills import PROGRAM, commands, leftovers, outputs, prepare, workshop
+from kills import leftovers, once, outputs, prepare, references
+from measuring import table
 
 MEGABYTE = 1 << 20
 LIMITS: dict[str, tuple[int, int]] = {
@@ -37,42 +36,22 @@ def limited(kind: int, most: int) -> Callable[[], None]:
     return apply
 
 
-def run(arguments: list[str], before: Callable[[], None] | None = None) -> tuple[int, str]:
-    ended = subprocess.run(
-        PROGRAM + arguments,
-        capture_output=True,
-        preexec_fn=before,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        check=False,
-    )
-    return ended.returncode, ended.stderr.decode(errors="replace")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
-    print("| command | limit | code | said | in one line | clean | goes on alike |")
-    print("|---|---|---|---|---|---|---|")
-    with workshop() as root:
-        for name, make in commands(root / "in").items():
-            if arguments.only and name not in arguments.only:
-                continue
-            prepare(name, root / name / "reference")
-            code, said = run(make(root / name / "reference"))
-            if code:
-                raise SystemExit(f"{name} ends with {code}: {said[-300:]}")
-            wanted = outputs(name, root / name / "reference")
-            for number, (limit, (kind, most)) in enumerate(LIMITS.items()):
-                work = root / name / str(number)
-                prepare(name, work)
-                code, said = run(make(work), limited(kind, most))
-                lines = [line for line in said.splitlines() if line.startswith("error")]
-                one = code == 0 or ("Traceback" not in said and len(lines) == 1)
-                clean = not leftovers(work)
-                again = run(make(work))[0] == 0 and outputs(name, work) == wanted
-                last = (said.strip().splitlines() or [""])[-1][:110]
-                print(f"| {name} | {limit} | {code} | {last} | {one} | {clean} | {again} |")
+    for place, (name, make, root, wanted, _) in enumerate(references(arguments.only)):
+        for number, (limit, (kind, most)) in enumerate(LIMITS.items()):
+            work = root / str(number)
+            prepare(name, work)
+            code, said = once(make(work), before=limited(kind, most))
+            lines = [line for line in said.splitlines() if line.startswith("error")]
+            last = (said.strip().splitlines() or [""])[-1][:110]
+            row = {"command": name, "limit": limit, "code": code, "said": last}
+            row["in one line"] = code == 0 or ("Traceback" not in said and len(lines) == 1)
+            row["clean"] = not leftovers(work)
+            row["goes on alike"] = once(make(work))[0] == 0 and outputs(name, work) == wanted
+            table([row], heading=place + number == 0)
 
 
 if __name__ == "__main__":

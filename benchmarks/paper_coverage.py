@@ -15,7 +15,6 @@ Run: ``python benchmarks/paper_coverage.py --studies 200 --json out.json``
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections import defaultdict
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import write_record
 
 from imi_bench.provenance import generator
 from imi_bench.release.conditions import condition_means
@@ -197,8 +197,8 @@ def main() -> None:
                 warnings.simplefilter("ignore", RuntimeWarning)
                 measured(data, rows)
             record[size] = {"studies": study + 1, "numbers": table_of(rows)}
-            if options.json and study % 5 == 4:
-                options.json.write_text(json.dumps(record, indent=1))
+            if study % 5 == 4:
+                write_record(options.json, record)
         print(f"\n{size}: {options.studies} studies, {time.perf_counter() - began:.0f} s")
         for one in record[size]["numbers"]:
             print(

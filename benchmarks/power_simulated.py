@@ -12,13 +12,13 @@ Run: ``python benchmarks/power_simulated.py --studies 400 --json out.json``
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measuring import write_record
 from scipy.special import expit, logit
 
 from imi_bench.errors import ModelError
@@ -145,8 +145,7 @@ def main() -> None:
             f"{new['ratio']:.3f}, its SD x {new['sd_over_se']:.3f}",
             flush=True,
         )
-        if options.json:
-            options.json.write_text(json.dumps(rows, indent=1))
+        write_record(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from measuring import SHARED
 
 from imi_bench.scores.consistency import pair_consistency
 
@@ -71,8 +71,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     """Print the table, and draw it where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    shared = Path(os.environ.get("IMI_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
-    parser.add_argument("--people", type=Path, default=shared / "people")
+    parser.add_argument("--people", type=Path, default=SHARED / "people")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     table = compared(options.people)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from support.benchmark_scripts import benchmark
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "bench_gpu.py"
 
 
 def test_sides_run_by_turns_and_a_first_turn_is_left_out() -> None:
-    bench = runpy.run_path(str(SCRIPT))
     ran: list[str] = []
 
     def one() -> object:
         ran.append("one")
         return lambda: ran.append("after")
 
-    seconds = bench["by_turns"]({"one": one, "two": lambda: ran.append("two")}, 2)
+    seconds = benchmark("measuring").by_turns({"one": one, "two": lambda: ran.append("two")}, 2)
     assert ran == ["one", "after", "two"] * 3
-    assert [len(values) for values in seconds.values()] == [2, 2]
-    assert bench["ratio"]([3.0, 2.0, 9.0], [2.0, 1.0, 3.0]) == 2.0
+    assert [values.shape for values in seconds.values()] == [(2, 2), (2, 2)]
+    ratio = benchmark("bench_gpu").ratio
+    assert ratio(np.array([3.0, 2.0, 9.0]), np.array([2.0, 1.0, 3.0])) == 2.0
 
 
 @pytest.mark.bench
