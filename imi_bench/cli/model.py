@@ -333,9 +333,10 @@ def predict_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what the model expects of rows, with intervals for the expectation."""
-    from imi_bench.glmm.prediction import predict
+    from imi_bench.glmm.prediction import new_levels_listed, predict
     from imi_bench.glmm.tables import read_table
     from imi_bench.provenance import write_table
+    from imi_bench.text import plural
 
     result = _load(saved, data)
     table = None if rows is None else read_table(rows)
@@ -349,7 +350,9 @@ def predict_command(
         level=level,
     )
     if found.unknown.any():
-        note(f"{int(found.unknown.sum())} rows have levels the fit did not see: taken as zero")
+        rows_with = plural(int(found.unknown.sum()), "row")
+        listed = new_levels_listed(found.new)
+        note(f"taken as zero, since the fit did not see them: {listed} ({rows_with})")
     frame = found.to_frame()
     if out is not None:
         source = table

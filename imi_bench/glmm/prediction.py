@@ -27,7 +27,16 @@ from imi_bench.stats.estimate import checked_level
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Averaging", "Prediction", "Rows", "Scale", "joint_jacobian", "predict", "rows_of"]
+__all__ = [
+    "Averaging",
+    "Prediction",
+    "Rows",
+    "Scale",
+    "joint_jacobian",
+    "new_levels_listed",
+    "predict",
+    "rows_of",
+]
 
 Averaging = Literal["zero", "population", "conditional"]
 Scale = Literal["response", "link"]
@@ -51,6 +60,8 @@ class Rows:
         Variance of `shift` given the data.
     unknown : (n,) bool
         Rows with a level that the fit did not see.
+    new : mapping of str to tuple of str
+        By grouping factor, those levels; ``(missing)`` where a row has none.
     """
 
     fixed: Floats
@@ -59,6 +70,7 @@ class Rows:
     shift: Floats
     shift_variance: Floats
     unknown: np.ndarray[Any, np.dtype[np.bool_]]
+    new: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def rows_of(
@@ -105,6 +117,7 @@ def rows_of(
                 do="leave them out",
             )
     shift, variance, unknown = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
+    unseen: dict[str, tuple[str, ...]] = {}
     if conditional:
         for factor, effect, columns in zip(design.factors, result.random, random, strict=True):
             if data is None:
@@ -114,13 +127,17 @@ def rows_of(
                     raise ModelError("no levels of other rows", found="bare arrays")
                 place = {level: index for index, level in enumerate(factor.levels)}
                 labels = factor.recipe.labels(data)
-                codes = np.array([place.get(str(label), -1) for label in labels], dtype=np.intp)
+                codes = np.array(
+                    [-1 if one is None else place.get(one, -1) for one in labels], dtype=np.intp
+                )
+                if new_here := sorted({one or "(missing)" for one in set(labels) - set(place)}):
+                    unseen[factor.group] = tuple(new_here)
             new = codes < 0
             shift += np.where(new, 0.0, (columns * effect.modes[codes]).sum(axis=1))
             spread = ((columns * effect.conditional_sd[codes]) ** 2).sum(axis=1)
             variance += np.where(new, 0.0, spread)
             unknown |= new
-    return Rows(fixed, offset, random, shift, variance, unknown)
+    return Rows(fixed, offset, random, shift, variance, unknown, unseen)
 
 
 @dataclass(frozen=True)
@@ -222,6 +239,8 @@ class Prediction(Result):
         How the random effects were treated; the scale.
     unknown : (n,) bool
         Rows with a level the fit had not seen, whose effect is taken as zero.
+    new : mapping of str to tuple of str
+        Those levels, by grouping factor.
     """
 
     estimate: Floats
@@ -234,6 +253,7 @@ class Prediction(Result):
     unknown: np.ndarray[Any, np.dtype[np.bool_]] = field(
         default_factory=lambda: np.zeros(0, dtype=bool)
     )
+    new: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -301,13 +321,17 @@ def predict(
     ``predict(model, rows, over="conditional", new_levels="zero").to_frame()``
     """
     _check_words(over, scale)
+    if new_levels not in ("refuse", "zero"):
+        raise UnknownNameError.among(new_levels, ("refuse", "zero"), kind="treatment of new levels")
     rows = rows_of(result, data, conditional=over == "conditional")
     if rows.unknown.any() and new_levels == "refuse":
         raise InputError(
             "levels that the fit did not see",
-            found=f"in {int(rows.unknown.sum())} rows, the first is row "
+            where=f"{int(rows.unknown.sum())} of {len(rows.unknown)} rows, the first is row "
             f"{int(np.argmax(rows.unknown)) + 1}",
-            do="take their effects as zero (new levels: zero) or average over the population",
+            found=new_levels_listed(rows.new),
+            do="take their effects as zero (new_levels='zero', --new-levels zero), or average over "
+            "the levels there could be (over='population', --over population)",
         )
     own = parameters_of(result, above=above)
     at = own.values
@@ -332,7 +356,23 @@ def predict(
         over=over,
         scale=scale,
         unknown=rows.unknown,
+        new=rows.new,
     )
+
+
+def new_levels_listed(new: Mapping[str, tuple[str, ...]], *, most: int = 5) -> str:
+    """Name levels that a fit did not see, by factor; of many the first.
+
+    Examples
+    --------
+    >>> new_levels_listed({"unit": ("u8", "u9"), "person": ("p7", "p8")}, most=1)
+    "unit 'u8' and 1 more; person 'p7' and 1 more"
+    """
+    said = []
+    for group, levels in new.items():
+        more = f" and {len(levels) - most} more" if len(levels) > most else ""
+        said.append(f"{group} {', '.join(map(repr, levels[:most]))}{more}")
+    return "; ".join(said)
 
 
 def _check_words(over: str, scale: str) -> None:

@@ -179,10 +179,14 @@ def test_predictions(full) -> None:
 
 def test_new_levels(full) -> None:
     rows = table().head(2).assign(person=["nobody", "p01"])
-    with pytest.raises(InputError, match="did not see"):
+    said = r"2 rows, the first is row 1: found person 'nobody'; .*--new-levels zero.*population"
+    with pytest.raises(InputError, match=said):
         predict(full, rows, over="conditional")
+    with pytest.raises(InputError, match="unknown treatment of new levels: found 'nought'"):
+        predict(full, rows, over="conditional", new_levels="nought")  # type: ignore[arg-type]
     found = predict(full, rows, over="conditional", new_levels="zero")
     assert found.unknown.tolist() == [True, False]
+    assert found.new == {"person": ("nobody",)}
     assert predict(full, rows).unknown.tolist() == [False, False]
     with pytest.raises(InputError, match="missing value"):
         predict(full, rows.assign(x=[np.nan, 0.0]))
