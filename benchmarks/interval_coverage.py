@@ -6,6 +6,8 @@ released study:
 - ``mini``: 60 people answer trials of all networks, 15 a trial; two modes, three difficulties and
   two trials of each a unit.
 - ``imi``: 63 people of their own a network and mode, 30 answers a unit spread over ten trials.
+- ``stratum`` and ``stratum x3`` (asked for by name): one mode and one difficulty of ``mini``, as
+  the strata of a report have, and the same with units and trials three times as different.
 
 Units are random (SD 0.8 log-odds, 0.4 more a condition), trials 0.5, people 0.4; networks and
 conditions are fixed. Two observers see the evidence of people with noise in common (0.7) and of
@@ -29,7 +31,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -44,6 +46,8 @@ from scipy.special import expit
 from imi_bench.leaderboard.ranking import rank
 from imi_bench.provenance import generator
 from imi_bench.scores.alignment import AlignedAnswers
+from imi_bench.scores.ceiling import CEILINGS, pair_sums
+from imi_bench.scores.consistency import CONSISTENCY, consistency_answers
 from imi_bench.scores.likelihood import LIKELIHOOD, likelihood_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap
@@ -69,6 +73,8 @@ class Design:
     batches: int
     people: int
     answers: int
+    modes: int = 2
+    apart: float = 1.0
 
     def networks(self, units: int) -> int:
         """Count its networks: fewer where units are few."""
@@ -78,6 +84,8 @@ class Design:
 DESIGNS = {
     "mini": Design("mini", ("easy", "hard99", "hard95"), 2, people=60, answers=15),
     "imi": Design("imi", ("easy",), 10, people=63, answers=30),
+    "stratum": Design("stratum", ("easy",), 2, people=60, answers=15, modes=1),
+    "stratum x3": Design("stratum x3", ("easy",), 2, people=60, answers=15, modes=1, apart=3.0),
 }
 
 
@@ -90,14 +98,15 @@ def simulate(
     rng: np.random.Generator,
 ) -> list[AlignedAnswers]:
     """One study: an observer for each of `worse`, the SD of noise that it has beyond the others."""
-    shape = (units, len(MODES), len(design.difficulties), design.batches)
+    shape = (units, design.modes, len(design.difficulties), design.batches)
     unit, mode, hard, batch = (axis.ravel() for axis in np.indices(shape))
     network = np.arange(units) % networks
     level = np.linspace(-0.25, 0.25, networks)[network[unit]]
-    eta = 1.5 + level - 0.9 * mode - 0.35 * hard + 0.8 * rng.standard_normal(units)[unit]
-    eta += 0.4 * rng.standard_normal(shape[:3])[unit, mode, hard] + 0.5 * rng.standard_normal(
+    drawn = 0.8 * rng.standard_normal(units)[unit]
+    drawn += 0.4 * rng.standard_normal(shape[:3])[unit, mode, hard] + 0.5 * rng.standard_normal(
         len(unit)
     )
+    eta = 1.5 + level - 0.9 * mode - 0.35 * hard + design.apart * drawn
     trial, person = _people(design, shape, network, rng)
     effect = 0.4 * rng.standard_normal(int(person.max()) + 1)[person]
     correct = rng.random(len(trial)) < 0.02 + 0.96 * expit(eta[trial] + effect)
@@ -149,7 +158,7 @@ def _people(
     """Trial and participant of each answer; large studies get new people every few units."""
     units, modes = shape[:2]
     rows = np.arange(math.prod(shape)).reshape(shape)
-    if design.name == "mini":
+    if design.name != "imi":
         unit = np.repeat(np.arange(units), math.prod(shape[1:]))
         chosen = np.argsort(rng.random((len(unit), design.people)), axis=1)[:, : design.answers]
         crowd = unit // 100 if units > 1000 else np.zeros_like(unit)
@@ -198,11 +207,19 @@ Rows = dict[tuple[str, str], list[tuple[float, float, float, float]]]
 
 
 def measure(
-    design: Design, *, units: int, studies: int, seed: int, draws: int, processes: int
+    design: Design,
+    *,
+    units: int,
+    studies: int,
+    seed: int,
+    draws: int,
+    processes: int,
+    kappas: bool = False,
 ) -> list[dict[str, object]]:
-    """Coverage of every score with this many units."""
-    truth = _truth(design, networks=design.networks(units), seed=seed)
-    part = partial(_studies, design, units=units, seed=seed, draws=draws)
+    """Coverage of every score, or of the kappas alone, with this many units."""
+    of = _kappas if kappas else partial(leave_out, seed=0, n_draws=draws)
+    truth = _truth(design, networks=design.networks(units), seed=seed, kappas=kappas)
+    part = partial(_studies, design, units=units, seed=seed, of=of)
     parts = [range(k, min(k + AT_ONCE, studies)) for k in range(0, studies, AT_ONCE)]
     tallies: dict[tuple[str, str], Tally] = {}
     with ProcessPoolExecutor(processes) as pool:
@@ -218,14 +235,21 @@ def measure(
     ]
 
 
-def _studies(design: Design, numbers: range, *, units: int, seed: int, draws: int) -> Rows:
+def _studies(
+    design: Design,
+    numbers: range,
+    *,
+    units: int,
+    seed: int,
+    of: Callable[[AlignedAnswers], dict[str, Jackknife]],
+) -> Rows:
     """Value, ends and p of every score in some of the studies."""
     found: Rows = {}
     for number in numbers:
         rng = generator(seed, "study", design.name, units, number)
         networks = design.networks(units)
         pair = simulate(design, units=units, networks=networks, worse=(0.0, 0.0), rng=rng)
-        one, other = (leave_out(matched, seed=0, n_draws=draws) for matched in pair)
+        one, other = map(of, pair)
         for name in one:
             facts = {"n": len(pair[0].trial), "clusters": units}
             alone = estimate(one[name], **facts)
@@ -246,14 +270,28 @@ def outside(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["below" if b else "above" if a else "" for b, a in zip(below, above, strict=True)]
 
 
+def _kappas(matched: AlignedAnswers) -> dict[str, Jackknife]:
+    """The kappas alone, as `leave_out` has them."""
+    sums = Sums(
+        pair_sums(matched),
+        consistency_answers(matched),
+        matched.unit[matched.trial],
+        matched.participant,
+        matched.network_of_unit,
+    )
+    scores = [one for one in (*CONSISTENCY, *CEILINGS) if one.unit == "kappa"]
+    return jackknives(sums, scores, n_draws=0, seed=0)
+
+
 @cache
-def _truth(design: Design, *, networks: int, seed: int) -> dict[str, float]:
+def _truth(design: Design, *, networks: int, seed: int, kappas: bool = False) -> dict[str, float]:
     """Every score of thousands of units, some at a time."""
+    of = _kappas if kappas else partial(leave_out, seed=0, n_draws=0)
     found = []
     for part in range(SETS_OF_TRUTH):
         rng = generator(seed, "truth", design.name, networks, part)
         large = simulate(design, units=UNITS_OF_TRUTH, networks=networks, worse=(0.0,), rng=rng)
-        found.append({k: one.value for k, one in leave_out(large[0], seed=0, n_draws=0).items()})
+        found.append({k: one.value for k, one in of(large[0]).items()})
     mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
     return mean | dict.fromkeys(OF_NETWORKS, math.nan)
 
@@ -306,7 +344,7 @@ def shown(row: Mapping[str, Any]) -> str:
     """One line of the table."""
     rejected = " ".join(f"{at:6.1%}" for at in row["rejected"].values() if at is not None)
     return (
-        f"{row['design']:5} {row['units']:3} {row['score']:26} {row['kind']:7}"
+        f"{row['design']:10} {row['units']:3} {row['score']:26} {row['kind']:7}"
         f"{row['coverage']:7.1%} +- {row['se']:4.1%}  width {row['width']:5.2f} {rejected}"
     )
 
@@ -316,9 +354,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
+    parser.add_argument("--designs", nargs="*", default=["mini", "imi"], choices=list(DESIGNS))
     parser.add_argument("--units", type=int, nargs="*", default=[8, 20, 40, 84])
     parser.add_argument("--draws", type=int, default=1000, help="0: no scores by draws, no ranks")
+    parser.add_argument("--kappas", action="store_true", help="the kappas alone, no ranks")
     parser.add_argument("--no-ranks", action="store_true")
     parser.add_argument("--only-ranks", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
@@ -330,11 +369,15 @@ def main() -> None:
             facts = {"units": units, "studies": options.studies, "seed": options.seed}
             if not options.only_ranks:
                 new = measure(
-                    DESIGNS[name], **facts, draws=options.draws, processes=options.processes
+                    DESIGNS[name],
+                    **facts,
+                    draws=options.draws,
+                    processes=options.processes,
+                    kappas=options.kappas,
                 )
                 rows += new
                 print("\n".join(shown(row) for row in new), flush=True)
-            if options.draws and not options.no_ranks:
+            if options.draws and not (options.no_ranks or options.kappas):
                 orders += [ranks(DESIGNS[name], **facts, worse=one) for one in (NEAR, TIED)]
                 print(*orders[-2:], sep="\n", flush=True)
             told = [{**r, "outside": o} for r, o in zip(rows, outside(rows), strict=True)]

@@ -54,8 +54,14 @@ def _side_bias(t: Totals) -> Floats:
 
 TRIALS = (
     Score("proportion_correct", "proportion", lambda t: t["credit"] / t["trials"], scale="logit"),
-    Score("coverage", "proportion", lambda t: t["answered"] / t["trials"]),
-    Score("side_bias", "proportion", _side_bias, undefined="the correct query is on one side only"),
+    Score("coverage", "proportion", lambda t: t["answered"] / t["trials"], ends=(0.0, 1.0)),
+    Score(
+        "side_bias",
+        "proportion",
+        _side_bias,
+        undefined="the correct query is on one side only",
+        ends=(-0.5, 0.5),
+    ),
 )
 """Proportion correct (every trial counts once), coverage, and side bias.
 

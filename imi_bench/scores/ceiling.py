@@ -6,13 +6,15 @@ an estimate, and for a reason given with each it can be low.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.provenance import generator
 from imi_bench.scores.agreement import sum_conditions
 from imi_bench.scores.alignment import AlignedAnswers
-from imi_bench.scores.consistency import pooled_kappa, stratified_kappa
+from imi_bench.scores.consistency import KAPPA, pooled_kappa, stratified_kappa
 from imi_bench.scores.likelihood import bits_above_chance
 from imi_bench.stats.correlation import moments, pearson
 from imi_bench.stats.sums import Score, Totals
@@ -122,16 +124,17 @@ def _pooled_human_consistency(t: Totals) -> Floats:
 
 
 _NO_PAIRS = "no trial was answered by two people, or all are right"
+_TO_ONE = (-math.inf, 1.0)
 CEILINGS = (
-    Score("split_half_reliability", "reliability", _split_half, curved=True),
-    Score("binomial_reliability", "reliability", _binomial, curved=True),
+    Score("split_half_reliability", "reliability", _split_half, curved=True, ends=_TO_ONE),
+    Score("binomial_reliability", "reliability", _binomial, curved=True, ends=_TO_ONE),
     Score(
         "human_consistency",
         "kappa",
         _human_consistency,
         undefined=_NO_PAIRS,
         curved=True,
-        scale="growing",
+        **KAPPA,
     ),
     Score(
         "pooled_human_consistency",
@@ -139,7 +142,7 @@ CEILINGS = (
         _pooled_human_consistency,
         undefined=_NO_PAIRS,
         curved=True,
-        scale="growing",
+        **KAPPA,
     ),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
@@ -237,6 +240,7 @@ LEFT_OUT = (
         over_people=True,
         scale="growing",
         growth=0.5,
+        ends=_TO_ONE,
     ),
     Score(
         "left_out_brier",
@@ -246,6 +250,7 @@ LEFT_OUT = (
         scale="growing",
         origin=0.25,
         growth=0.5,
+        ends=(0.0, 1.0),
     ),
 )
 """How well the other participants predict a participant, in the units of the observer's scores."""

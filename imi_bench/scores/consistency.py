@@ -13,6 +13,7 @@ Barlow, Lai & Azen (1991), *Statistics in Medicine* 10, 1465-1472.
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from imi_bench.stats.sums import OverPlaces, Placed, Score
 
 __all__ = [
     "CONSISTENCY",
+    "KAPPA",
     "cohen_kappa",
     "consistency_answers",
     "pair_consistency",
@@ -131,6 +133,8 @@ def consistency_answers(matched: AlignedAnswers) -> dict[str, Floats | Placed]:
 
 _within = OverPlaces("consistency", _beyond_chance, _kappa)
 _pooled = OverPlaces("consistency", np.asarray, _of_all)
+KAPPA: dict[str, Any] = {"scale": "kappa", "growth": 2.0, "ends": (-1.0, 1.0)}
+"""Scale of the interval of a kappa: between units it varies as a variance of normal values does."""
 _CERTAIN = "observer and people are always right, or always wrong"
 CONSISTENCY = (
     Score(
@@ -140,7 +144,7 @@ CONSISTENCY = (
         over_people=True,
         undefined=_CERTAIN,
         curved=True,
-        scale="growing",
+        **KAPPA,
     ),
     Score(
         "pooled_error_consistency",
@@ -149,7 +153,7 @@ CONSISTENCY = (
         over_people=True,
         undefined=_CERTAIN,
         curved=True,
-        scale="growing",
+        **KAPPA,
     ),
     Score(
         "human_proportion_correct",

@@ -6,6 +6,7 @@ the unit (see `imi_bench.choice.calibration`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +59,20 @@ def likelihood_answers(matched: AlignedAnswers) -> Columns:
 
 
 LIKELIHOOD = (
-    Score("bits", "bits/answer", lambda t: t["bits"] / t["answers"], over_people=True),
-    Score("brier", "squared error", lambda t: t["squared error"] / t["answers"], over_people=True),
+    Score(
+        "bits",
+        "bits/answer",
+        lambda t: t["bits"] / t["answers"],
+        over_people=True,
+        ends=(-math.inf, 1.0),
+    ),
+    Score(
+        "brier",
+        "squared error",
+        lambda t: t["squared error"] / t["answers"],
+        over_people=True,
+        ends=(0.0, 1.0),
+    ),
 )
 """Held-out log-likelihood in bits an answer above chance; Brier score (0 best, 0.25 for a coin)."""
 

@@ -99,6 +99,7 @@ RECALIBRATION = (
         "proportion",
         lambda t: t["told less heard"] / t["answers"],
         over_people=True,
+        ends=(-1.0, 1.0),
     ),
     Score(
         "calibration_slope",

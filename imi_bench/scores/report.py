@@ -28,7 +28,7 @@ from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.estimate import Estimate, checked_level
 from imi_bench.stats.intervals import estimate, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, combined, jackknives
-from imi_bench.stats.sums import Scale, Score, Sums
+from imi_bench.stats.sums import Score, Sums
 from imi_bench.tables import DecisionsLike, DecisionVariables
 
 if TYPE_CHECKING:
@@ -422,7 +422,7 @@ def leave_out(matched: AlignedAnswers, *, seed: int, n_draws: int) -> dict[str, 
 def _derived(found: Mapping[str, Jackknife]) -> dict[str, Jackknife]:
     no_ceiling = "people's proportions are not reliable: the ceiling is 0"
     root = combined(
-        _line("unit_ceiling", "r", no_ceiling),
+        _line("unit_ceiling", "r", no_ceiling, ends=(0.0, 1.0)),
         lambda r: np.sqrt(np.where(r > 0, r, np.nan)),
         found["split_half_reliability"],
     )
@@ -441,8 +441,8 @@ def share_of(score: Floats, most: Floats) -> Floats:
     return np.asarray(score / np.where(most > 0, most, np.nan))
 
 
-def _line(name: str, unit: str, undefined: str, *, scale: Scale = "identity") -> Score:
-    return Score(name, unit, lambda t: t[name], undefined=undefined, scale=scale)
+def _line(name: str, unit: str, undefined: str, **facts: Any) -> Score:
+    return Score(name, unit, lambda t: t[name], undefined=undefined, **facts)
 
 
 SHARE_OF_CEILING = _line(

@@ -67,14 +67,33 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     if score.scale == "ratio":
         return _of_ratio(found, facts)
     centre = found.value
-    if score.scale in ("identity", "growing"):
+    if score.scale in ("identity", "growing", "kappa"):
         centre, spread = found.value - found.bias, found.corrected_spread
     if score.scale == "attenuated":
         spread = found.corrected_spread
     if not math.isfinite(spread.variance):
         return Estimate(found.value, reason="undefined without any two of its units", **facts)
-    low, high = symmetric(centre, spread, level, found)
-    return Estimate(found.value, low, high, method=_method(found, spread), **facts)
+    ends = symmetric(centre, spread, level, found)
+    return _within(ends, score.ends, found.value, _method(found, spread), facts)
+
+
+def _within(
+    interval: tuple[float, float],
+    ends: tuple[float, float],
+    value: float,
+    method: str,
+    facts: dict[str, Any],
+) -> Estimate:
+    """Cut an interval where the score ends, which says so; what is true lies within."""
+    low, high = interval
+    if low >= ends[1] or high <= ends[0]:
+        why = f"too few units: the interval lies beyond {ends[int(low >= ends[1])]:g}, the score's end"
+        return Estimate(value, reason=why, **facts)
+    beyond = (low < ends[0], high > ends[1])
+    cut = [f"{end:g}" for end, is_beyond in zip(ends, beyond, strict=True) if is_beyond]
+    if cut:
+        method += f", cut at {' and '.join(cut)}"
+    return Estimate(value, max(low, ends[0]), min(high, ends[1]), method=method, **facts)
 
 
 _SCALES = {
@@ -82,6 +101,7 @@ _SCALES = {
     "attenuated": " of Fisher's z",
     "logit": " of the logit",
     "growing": " with an error that grows with the score",
+    "kappa": " with an error that grows with the score and ends at 1",
 }
 
 
@@ -182,7 +202,8 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
             made = Estimate(value, reason=_NO_BOUND, **facts)
             return Gap(made, p, _shown(spread.df) * error)
         low, high = ends
-    made = Estimate(value, low, high, method=method, **facts)
+    span = first.score.ends[1] - first.score.ends[0]
+    made = _within((low, high), (-span, span), value, method, facts)
     return Gap(made, p, _shown(spread.df) * error)
 
 

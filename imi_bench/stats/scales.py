@@ -4,11 +4,16 @@
 - ``attenuated``: a correlation over its ceiling: Fisher's z of the correlation, with the standard
   error of the quotient, over the ceiling.
 - ``logit``: shares.
-- ``growing``: what grows with the differences between units, such as kappa or the bits by which
-  people predict one another. Its error does as that of a variance does: with n - 1 degrees of
+- ``growing``: what grows with the differences between units, such as the bits by which people
+  predict one another. Its error does as that of a variance does: with n - 1 degrees of
   freedom a variance v has the standard error ``v sqrt(2 / (n - 1))`` for normal and ``v / sqrt(n)``
   or so for bounded values, beside what answers add, so that ``SE^2 = a^2 + g x^2 / df``; the
   interval is symmetric in ``asinh(x sqrt(g / df) / a)``. With many units this is the plain t.
+- ``kappa``: a share of what chance leaves, which grows likewise and ends at 1, as an intraclass
+  correlation does, whose standard error is ``(1 - x)(1 + (k - 1) x)`` times a constant (Fisher
+  1925, *Statistical Methods for Research Workers*, chapter 7): ``SE = (1 - x) sqrt(a^2 + b^2 x^2)``
+  with ``b^2 = g / df``. In ``u = 1 / (1 - x)`` and ``s^2 = a^2 + b^2`` the integral of ``dx / SE``
+  is ``asinh((s^2 u - b^2) / (a b)) / s``, and the interval symmetric in that.
 - ``ratio``: Fieller's interval (1954, *J. Royal Statistical Society B* 16, 175-185): the shares c
   that a t test of ``top - c bottom`` does not reject. It has no bound where the bottom is not told
   from zero.
@@ -27,6 +32,7 @@ __all__ = ["between", "fieller", "reach", "symmetric", "z_difference"]
 
 _LEAST_NOISE = 0.1  # of the variance, which answers are taken to add at least
 _FAR = 1e6
+_FAR_SINH = 700.0  # the largest whose sinh is a number
 
 Interval = tuple[float, float]
 
@@ -76,6 +82,8 @@ def symmetric(value: float, spread: Spread, level: float, found: Jackknife) -> I
         return float(special.expit(middle - half)), float(special.expit(middle + half))
     if scale == "growing":
         return _growing(value, spread, level, found)
+    if scale == "kappa":
+        return _of_kappa(value, spread, level, found)
     return value - far, value + far
 
 
@@ -90,6 +98,27 @@ def _growing(value: float, spread: Spread, level: float, found: Jackknife) -> In
     ends = (math.sinh(middle + side * half) * noise / root for side in (-1, 1))
     low, high = (found.score.origin + end for end in ends)
     return low, high
+
+
+def _of_kappa(value: float, spread: Spread, level: float, found: Jackknife) -> Interval:
+    seen = found.value
+    if value >= 1:  # what few units push it by reaches beyond the end
+        value = (1 + seen) / 2
+    variance = spread.variance / (1 - seen) ** 2
+    share = found.score.growth / spread.df
+    if value:
+        share = min(share, (1 - _LEAST_NOISE) * variance / value**2)
+    noise = variance - share * value**2
+    total, both = noise + share, math.sqrt(noise * share)
+    root = math.sqrt(total)
+    middle = math.asinh((total / (1 - value) - share) / both)
+    half = float(special.stdtrit(spread.df, (1 + level) / 2)) * root
+    ends = []
+    for side in (-1, 1):
+        at = min(max(middle + side * half, -_FAR_SINH), _FAR_SINH)
+        left = (math.sinh(at) * both + share) / total  # 1 / (1 - x)
+        ends.append(1 - 1 / max(left, 0.5))
+    return ends[0], ends[1]
 
 
 def z_difference(

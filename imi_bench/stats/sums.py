@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,15 @@ __all__ = ["OverPlaces", "Placed", "Score", "Sums", "Totals", "renumbered"]
 
 Totals = Mapping[str, Floats]
 Scale = Literal[
-    "identity", "fisher", "attenuated", "logit", "growing", "ratio", "drawn", "drawn fisher"
+    "identity",
+    "fisher",
+    "attenuated",
+    "logit",
+    "growing",
+    "kappa",
+    "ratio",
+    "drawn",
+    "drawn fisher",
 ]
 
 
@@ -185,7 +194,8 @@ class Score:
     scale : str
         Where the interval is symmetric: ``identity``; ``fisher`` for scores from -1 to 1,
         ``attenuated`` for those over a ceiling; ``logit`` for shares of cases that are either so or
-        not; ``growing`` for scores whose standard error grows with them; ``ratio`` for quotients of
+        not; ``growing`` for scores whose standard error grows with them, ``kappa`` for those whose
+        error also vanishes at 1; ``ratio`` for quotients of
         two (see `imi_bench.stats.scales`). ``drawn`` scores, and ``drawn fisher`` by their Fisher's
         z, are far from linear in their totals, and have intervals from draws (see
         `imi_bench.stats.intervals`).
@@ -196,6 +206,8 @@ class Score:
         Why no interval of this score holds, and no test of a difference; empty where one does.
     origin, growth : float
         Of a ``growing`` score: where its error is smallest, and how fast its variance grows.
+    ends : tuple of float
+        Between what the score lies by its definition; an interval is cut there.
     curved : bool
         Products of averages over the same few units enter the score, such as chance agreement or
         a variance: few units push it, and correcting for that costs precision, which leaving out
@@ -213,3 +225,4 @@ class Score:
     curved: bool = False
     origin: float = 0.0
     growth: float = 1.0
+    ends: tuple[float, float] = (-math.inf, math.inf)

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import integrate, stats
 from statsmodels.api import OLS
 from support.simulated_panel import panel
 
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
+from imi_bench.scores.consistency import KAPPA
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.intervals import estimate, gap, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, Spread, combined, jackknives
@@ -378,6 +379,50 @@ class TestScales:
         )
         middle = 0.2 - 7 * (without.mean() - 0.2)
         assert found.high - middle > middle - found.low > 0
+
+    @pytest.mark.parametrize("value", [-0.4, 0.0, 0.1, 0.5, 0.9])
+    def test_the_interval_of_a_kappa_is_symmetric_in_what_its_error_integrates_to(self, value):
+        """By quadrature of dx / SE(x), SE = (1 - x) sqrt(a^2 + b^2 x^2), to either end."""
+        line = Score("kappa", "kappa", lambda t: t["a"], scale="kappa", growth=2.0)
+        moved = np.random.default_rng(9).normal(0, 0.01, 8)
+        without = value + moved - moved.mean()  # no bias
+        one = Jackknife(line, value, without, NONE, NONE, np.zeros(8, dtype=np.int64))
+        found, seen = estimate(one, n=9, clusters=8), one.spread.variance / (1 - value) ** 2
+        share = min(2 / 7, 0.9 * seen / value**2) if value else 2 / 7
+        noise = seen - share * value**2
+
+        def of_error(x: float) -> float:
+            return 1 / ((1 - x) * math.sqrt(noise + share * x * x))
+
+        assert -1 < found.low < value < found.high < 1
+        for end in (found.low, found.high):
+            far = abs(integrate.quad(of_error, value, end)[0])
+            assert far == pytest.approx(stats.t.ppf(0.975, 7), rel=1e-6)
+
+    @pytest.mark.parametrize("value", [-0.9, 0.3, 0.8, 0.97])
+    @pytest.mark.parametrize("noise", [0.003, 0.03, 0.1])
+    @pytest.mark.parametrize("bias", [-0.01, 0.0, 0.005])
+    def test_the_interval_of_a_kappa_stays_within_its_range(self, value, noise, bias):
+        line = Score("kappa", "kappa", lambda t: t["a"], **KAPPA)
+        without = value + bias + np.random.default_rng(10).normal(0, noise, 5)
+        one = Jackknife(line, value, without, NONE, NONE, np.zeros(5, dtype=np.int64))
+        found = estimate(one, n=9, clusters=5)
+        assert -1 <= found.low < found.high <= 1
+
+    def test_an_interval_is_cut_where_its_score_ends_and_says_so(self):
+        line = Score("reliability", "", lambda t: t["a"], ends=(-math.inf, 1.0))
+        without = 0.9 + np.array([-0.02, 0.01, 0.03, -0.03, 0.01])
+        one = Jackknife(line, 0.9, without, NONE, NONE, np.zeros(5, dtype=np.int64))
+        found, free = (
+            estimate(j, n=9, clusters=5)
+            for j in (one, replace(one, score=replace(line, ends=(-math.inf, math.inf))))
+        )
+        assert free.high > 1 == found.high
+        assert found.low == free.low
+        assert found.method.endswith(", cut at 1")
+        assert "cut" not in free.method
+        beyond = replace(one, value=0.99, without_unit=np.full(5, 0.9) + 1e-6 * np.arange(5))
+        assert "beyond 1" in estimate(beyond, n=9, clusters=5).reason
 
     def test_a_corrected_correlation_is_fishers_over_the_ceiling(self):
         line = Score("r", "r", lambda t: t["a"], scale="fisher")
