@@ -87,7 +87,8 @@ def _within(
     """Cut an interval where the score ends, which says so; what is true lies within."""
     low, high = interval
     if low >= ends[1] or high <= ends[0]:
-        why = f"too few units: the interval lies beyond {ends[int(low >= ends[1])]:g}, the score's end"
+        end = ends[int(low >= ends[1])]
+        why = f"too few units: the interval lies beyond {end:g}, where the score ends"
         return Estimate(value, reason=why, **facts)
     beyond = (low < ends[0], high > ends[1])
     cut = [f"{end:g}" for end, is_beyond in zip(ends, beyond, strict=True) if is_beyond]
