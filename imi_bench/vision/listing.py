@@ -412,11 +412,26 @@ def _unit_axis(part: nn.Module, shape: tuple[int, ...], batch: int) -> int | str
     if width is None:
         return _guess_of_a_container(part, shape, batch)
     fitting = [axis for axis in others if shape[axis] == width]
-    if len(fitting) == 1:
-        return fitting[0]
-    if usual in fitting:
-        return usual
+    if len(fitting) > 1 and not type(part).__module__.startswith("torch."):
+        held = [axis for axis in fitting if not _counts_positions(part, shape, axis)]
+        fitting = held if len(held) == 1 else fitting
+    if len(fitting) == 1 or usual in fitting:
+        return usual if usual in fitting else fitting[0]
     return f"its parameters have {width} units, its output {shape}"
+
+
+def _counts_positions(part: nn.Module, shape: tuple[int, ...], axis: int) -> bool:
+    """Whether a module that keeps the shape of its input takes one more along an axis.
+
+    Along the units' axis it cannot: its own parameters do not fit any more.
+    """
+    like = next(part.parameters(), torch.zeros(()))
+    longer = (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])
+    try:
+        with torch.no_grad():
+            return part(torch.zeros(longer, device=like.device, dtype=like.dtype)).shape == longer
+    except Exception:  # whatever a module of another's says to a shape that it does not take
+        return False
 
 
 def _own_width(part: nn.Module) -> int | str | None:

@@ -180,6 +180,48 @@ def test_the_number_of_layers_does_not_depend_on_the_input_size(size: int) -> No
     assert len(network.layers) == 81
 
 
+class Scale(nn.Module):
+    """A normalisation by another's class, which bears the name and says no axis."""
+
+    def __init__(self, units: int, *, first: bool) -> None:
+        super().__init__()
+        self.weight, self.first = nn.Parameter(torch.ones(units)), first
+
+    def forward(self, x: Any) -> Any:
+        return x * (self.weight.view(-1, 1, 1) if self.first else self.weight)
+
+
+class ScaleNorm(Scale):
+    pass
+
+
+class FirstLayerNorm(nn.LayerNorm):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("side", [32, 64])
+def test_as_many_positions_as_units_lose_no_layer_and_swap_no_axis(side: int, device: str) -> None:
+    """At 64 pixels the map has 16 channels and 16 x 16 positions."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 16, 4, stride=4)
+            self.first, self.derived = ScaleNorm(16, first=True), FirstLayerNorm(16)
+            self.last = ScaleNorm(16, first=False)
+
+        def forward(self, x: Any) -> Any:
+            x = self.derived(self.first(self.stem(x)))
+            return self.last(x.permute(0, 2, 3, 1)).mean((1, 2))
+
+    found = list_layers(Net().to(device).eval(), rule=LayerRule(), size=(side, side))
+    axes: dict[str, int] = {layer.name: layer.channel_axis for layer in found.layers}
+    assert axes == {"stem": 1, "first": 1, "derived": 1, "last": 3}
+    assert not found.left_out
+
+
 class Odd(nn.Module):
     """Every form whose axes have been read wrongly, and what cannot be read."""
 
