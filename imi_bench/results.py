@@ -2,8 +2,8 @@
 
 A result is a dataclass (``repr=False``) that derives from `Result` and says in `title` what it is
 and in `to_frame` what it holds; the rest follows. The tables that travel between the steps derive
-from `Shown`, which leaves JSON out. Records that are no table of their own derive from `Brief`,
-which keeps their `repr` short.
+from `Shown`, which leaves JSON out. What is no table of its own derives from `Record`, which has
+JSON and a short `repr`, or from `Brief`, which only keeps the `repr` short.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from imi_bench.text import html, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_CHARACTERS", "Brief", "Result", "Shown"]
+__all__ = ["MOST_CHARACTERS", "Brief", "Record", "Result", "Shown"]
 
 MOST_CHARACTERS = 1900
 """A `repr` is at most about this long."""
@@ -91,8 +91,8 @@ class Shown(Brief):
         return text + (f"\n… {more} more rows: to_frame()" if more > 0 else "")
 
 
-class Result(Shown):
-    """A result that also travels: JSON both ways."""
+class Record(Brief):
+    """A dataclass that travels: JSON both ways."""
 
     __slots__ = ()
 
@@ -114,6 +114,12 @@ class Result(Shown):
             If it is no such record.
         """
         return restored(cls, record)
+
+
+class Result(Record, Shown):
+    """A result that prints, renders, and travels."""
+
+    __slots__ = ()
 
 
 def _number(value: float) -> str:

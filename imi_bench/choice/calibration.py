@@ -341,27 +341,6 @@ class Calibration(Result):
         fit = self.overall if fold == NO_FOLD else self.fits[fold]
         return fit.parameters("all" if self.slopes == "common" else mode)  # type: ignore[union-attr]
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "observer": self.observer,
-            "label": self.label,
-            "by": self.by,
-            "slopes": self.slopes,
-            "folds": dict(self.folds),
-            "fits": [fit.to_json() for fit in self.fits],
-            "overall": None if self.overall is None else self.overall.to_json(),
-            "parameters": None if self.parameters is None else self.parameters.to_json(),
-            "study_hash": self.study_hash,
-            "responses_hash": self.responses_hash,
-            "decisions_hash": self.decisions_hash,
-            "seed": self.seed,
-            "simulated": self.simulated,
-            "largest_evidence": self.largest_evidence,
-            "guarded": self.guarded,
-            "unanswered": self.unanswered,
-        }
-
     @classmethod
     @reading("calibration")
     def from_json(cls, record: str | Mapping[str, Any]) -> Self:
@@ -373,20 +352,13 @@ class Calibration(Result):
             A missing field, or anything the constructor refuses.
         """
         record = parse_json(record) if isinstance(record, str) else record
-        try:
-            overall, parameters = record["overall"], record["parameters"]
-            return cls(
-                **{
-                    **record,
-                    "fits": tuple(PsychometricFit.from_json(fit) for fit in record["fits"]),
-                    "overall": None if overall is None else PsychometricFit.from_json(overall),
-                    "parameters": None
-                    if parameters is None
-                    else PsychometricParameters(**parameters),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError("not a calibration", found=repr(error)) from error
+        overall, parameters = record["overall"], record["parameters"]
+        fitted = {
+            "fits": tuple(map(PsychometricFit.from_json, record["fits"])),
+            "overall": None if overall is None else PsychometricFit.from_json(overall),
+            "parameters": None if parameters is None else PsychometricParameters(**parameters),
+        }
+        return cls(**{**record, **fitted})
 
     def write(self, path: Path) -> None:
         """Write as JSON, atomically."""

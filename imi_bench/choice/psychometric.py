@@ -14,16 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from imi_bench.arrays import Floats
-from imi_bench.documents import reading
 from imi_bench.errors import InputError
-from imi_bench.provenance import from_null, plain
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import link_named
 
@@ -42,8 +40,8 @@ State = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class PsychometricParameters:
+@dataclass(frozen=True, repr=False)
+class PsychometricParameters(Record):
     """Parameters of one psychometric function.
 
     Attributes
@@ -77,10 +75,6 @@ class PsychometricParameters:
                 wanted="finite slope and bias, lapse between 0 and 1",
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return asdict(self)
-
 
 def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) -> Floats:
     """Probability of choosing the query that positive evidence speaks for.
@@ -108,7 +102,7 @@ def choice_probability(evidence: ArrayLike, parameters: PsychometricParameters) 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PsychometricFit(Brief):
+class PsychometricFit(Record):
     """A fitted psychometric function.
 
     Attributes
@@ -153,6 +147,9 @@ class PsychometricFit(Brief):
     covariance: Floats
     names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        link_named(self.link)
+
     def parameters(self, group: str = "all") -> PsychometricParameters:
         """The parameters for one group.
 
@@ -165,36 +162,3 @@ class PsychometricFit(Brief):
             else float(np.mean([other.value for other in self.slopes.values()]))
         )
         return PsychometricParameters(value, self.bias.value, self.lapse.value, self.link)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; the covariance's NaN become null."""
-        return {
-            "link": self.link,
-            "slopes": {group: slope.to_json() for group, slope in self.slopes.items()},
-            "bias": self.bias.to_json(),
-            "lapse": self.lapse.to_json(),
-            "log_likelihood": self.log_likelihood,
-            "n": self.n,
-            "clusters": self.clusters,
-            "state": self.state,
-            "covariance": plain(self.covariance),
-            "names": list(self.names),
-        }
-
-    @classmethod
-    @reading("psychometric fit")
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        covariance = [[from_null(v) for v in row] for row in record["covariance"]]
-        return cls(
-            link=link_named(record["link"]).name,
-            slopes={group: Estimate.from_json(s) for group, s in record["slopes"].items()},
-            bias=Estimate.from_json(record["bias"]),
-            lapse=Estimate.from_json(record["lapse"]),
-            log_likelihood=float(record["log_likelihood"]),
-            n=int(record["n"]),
-            clusters=int(record["clusters"]),
-            state=record["state"],
-            covariance=np.array(covariance, dtype=np.float64).reshape(len(covariance), -1),
-            names=tuple(record["names"]),
-        )

@@ -255,26 +255,23 @@ class Effects(Result):
     def from_json(cls, record: str | Mapping[str, Any]) -> Effects:
         """Read back what `to_json` gave: the effects, without the model and its answers."""
         found = parse_json(record) if isinstance(record, str) else record
-        try:
-            return cls(
-                who=found["who"],
-                simulated=found["simulated"],
-                effects=tuple(map(Effect.from_json, found["effects"])),
-                stages={},
-                fit=None,
-                converged=found["converged"],
-                singular=found["singular"],
-                formula=found["formula"],
-                n=found["answers"],
-                table=None,
-                properties=pd.DataFrame(index=range(found["networks"])),
-                left_out=tuple(LeftOut(**one) for one in found["left_out"]),
-                groups={k: PostHoc.from_json(v) for k, v in found.get("groups", {}).items()},
-                observers=tuple(map(ObserverEffects.from_json, found.get("observers", ()))),
-                notes=tuple(found.get("notes", ())),
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError("not stored effects", found=repr(error)) from error
+        return cls(
+            who=found["who"],
+            simulated=found["simulated"],
+            effects=tuple(map(Effect.from_json, found["effects"])),
+            stages={},
+            fit=None,
+            converged=found["converged"],
+            singular=found["singular"],
+            formula=found["formula"],
+            n=found["answers"],
+            table=None,
+            properties=pd.DataFrame(index=range(found["networks"])),
+            left_out=tuple(LeftOut(**one) for one in found["left_out"]),
+            groups={k: PostHoc.from_json(v) for k, v in found.get("groups", {}).items()},
+            observers=tuple(map(ObserverEffects.from_json, found.get("observers", ()))),
+            notes=tuple(found.get("notes", ())),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""

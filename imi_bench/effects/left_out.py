@@ -8,8 +8,7 @@ analysis of all others.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from imi_bench.effects.table import HARDER, AnswerTable
 from imi_bench.glmm.separation import separating
+from imi_bench.results import Record
 
 __all__ = ["LeftOut", "estimable"]
 
@@ -26,8 +26,8 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class LeftOut:
+@dataclass(frozen=True, repr=False)
+class LeftOut(Record):
     """Answers an analysis does without.
 
     Attributes
@@ -44,10 +44,6 @@ class LeftOut:
 
     def __str__(self) -> str:
         return f"{self.what} ({self.answers} answers): {self.reason}"
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return asdict(self)
 
 
 def estimable(table: AnswerTable) -> tuple[AnswerTable, tuple[LeftOut, ...]]:

@@ -11,9 +11,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from imi_bench.arrays import Floats
-from imi_bench.documents import read_json
+from imi_bench.documents import read_json, reading
 from imi_bench.effects.table import HARDER
-from imi_bench.errors import InputError
 from imi_bench.release.published import Condition
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import Truth
@@ -67,16 +66,14 @@ def read_truth(path: Path) -> TrueEffects:
     InputError
         If it is not such a file.
     """
-    try:
-        record: dict[str, Any] = read_json(path)
+    record: dict[str, Any] = read_json(path)
+    with reading("simulation's truth", where=path):
         study = record["parameters"].get("study", record["parameters"])
         logits = {
             Condition(one["network"], one["mode"], one["difficulty"]): float(one["logit"])
             for one in record["intercepts"]
         }
         return _both(logits, SimulationParameters.from_json(study))
-    except (LookupError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
-        raise InputError("not a simulation's truth", where=path, found=error) from error
 
 
 def _both(logits: Mapping[Condition, float], own: SimulationParameters) -> TrueEffects:

@@ -9,7 +9,6 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.documents import parse_json, reading
-from imi_bench.errors import InputError
 from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.provenance import from_null, plain
 
@@ -86,47 +85,37 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
         If a key is missing.
     """
     source = parse_json(text) if isinstance(text, str) else text
-    try:
-        return kind(
-            names=tuple(source["fixed"]),
-            estimate=_array([row["estimate"] for row in source["fixed"].values()]),
-            covariance=_array(source["covariance"]).reshape(2 * (len(source["fixed"]),)),
-            theta_names=tuple(source["theta"]),
-            theta=_array(list(source["theta"].values())),
-            theta_covariance=_array(source["theta_covariance"]),
-            sigma=from_null(source["sigma"]),
-            gradient_norm=from_null(source["gradient_norm"]),
-            log_likelihood=source["logLik"],
-            random=tuple(
-                RandomEffects(
-                    group=row["group"],
-                    names=tuple(row["names"]),
-                    blocks=tuple(row["blocks"]),
-                    levels=tuple(row["levels"]),
-                    **{
-                        name: _array(row[name])
-                        for name in ("sd", "corr", "modes", "conditional_sd")
-                    },
-                )
-                for row in source["effects"]
-            ),
-            lapse=source.get("lapse", 0.0),
-            categories=tuple(source.get("categories", ())),
-            thresholds=source.get("thresholds", "flexible"),
-            shape_names=tuple(source.get("shape", ())),
-            shape=_array(list(source.get("shape", {}).values())),
-            joint_covariance=_square(source.get("joint_covariance", [])),
-            warnings=tuple(source["warnings"]),
-            separated=tuple(source["separated"]),
-            remarks=tuple(source.get("remarks", ())),
-            **{name: source[name] for name in (*_HEADLINE, *_AS_THEY_ARE)},
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            "not a stored mixed model",
-            found=f"{type(error).__name__}: {error}",
-            wanted="the JSON of GlmmResult.to_json",
-        ) from error
+    return kind(
+        names=tuple(source["fixed"]),
+        estimate=_array([row["estimate"] for row in source["fixed"].values()]),
+        covariance=_array(source["covariance"]).reshape(2 * (len(source["fixed"]),)),
+        theta_names=tuple(source["theta"]),
+        theta=_array(list(source["theta"].values())),
+        theta_covariance=_array(source["theta_covariance"]),
+        sigma=from_null(source["sigma"]),
+        gradient_norm=from_null(source["gradient_norm"]),
+        log_likelihood=source["logLik"],
+        random=tuple(
+            RandomEffects(
+                group=row["group"],
+                names=tuple(row["names"]),
+                blocks=tuple(row["blocks"]),
+                levels=tuple(row["levels"]),
+                **{name: _array(row[name]) for name in ("sd", "corr", "modes", "conditional_sd")},
+            )
+            for row in source["effects"]
+        ),
+        lapse=source.get("lapse", 0.0),
+        categories=tuple(source.get("categories", ())),
+        thresholds=source.get("thresholds", "flexible"),
+        shape_names=tuple(source.get("shape", ())),
+        shape=_array(list(source.get("shape", {}).values())),
+        joint_covariance=_square(source.get("joint_covariance", [])),
+        warnings=tuple(source["warnings"]),
+        separated=tuple(source["separated"]),
+        remarks=tuple(source.get("remarks", ())),
+        **{name: source[name] for name in (*_HEADLINE, *_AS_THEY_ARE)},
+    )
 
 
 def random_rows(result: GlmmResult) -> list[dict[str, Any]]:

@@ -20,9 +20,8 @@ from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.provenance import plain
 from imi_bench.records import restored
-from imi_bench.results import Brief
+from imi_bench.results import Brief, Record
 from imi_bench.stats.estimate import checked_level
 
 __all__ = [
@@ -39,7 +38,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Inference(Brief):
+class Inference(Record):
     """A test of one effect against zero, with its interval.
 
     Attributes
@@ -144,13 +143,8 @@ class Inference(Brief):
             reason=reason,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; NaN and infinity become null."""
-        record: dict[str, Any] = plain(asdict(self))
-        return record
-
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Inference:
+    def from_json(cls, record: str | Mapping[str, Any]) -> Inference:
         """Read back what `to_json` gave: of a statistic that is a number, no df is infinite df.
 
         Raises

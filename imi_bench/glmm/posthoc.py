@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.documents import reading
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.documents import parse_json, reading
+from imi_bench.errors import NotEnoughDataError
 from imi_bench.records import restored
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
@@ -98,11 +97,8 @@ class PostHoc(Result):
     @reading("post-hoc test")
     def from_json(cls, record: str | Mapping[str, Any]) -> PostHoc:
         """Read back what `to_json` gave."""
-        found = json.loads(record) if isinstance(record, str) else dict(record)
-        try:
-            test, pairs = found["kruskal_wallis"], found["conover_holm"]
-        except (KeyError, TypeError) as error:
-            raise InputError("not a stored comparison of groups", found=repr(error)) from error
+        found = parse_json(record) if isinstance(record, str) else record
+        test, pairs = found["kruskal_wallis"], found["conover_holm"]
         return restored(cls, {**found, "statistic": test["H"], "p": test["p"], "pairs": pairs})
 
     @property

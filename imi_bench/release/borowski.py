@@ -25,6 +25,7 @@ from imi_bench.provenance import sha256_file
 from imi_bench.release.checks import Report, Violation
 from imi_bench.results import Shown
 from imi_bench.tables import Responses, Study, TrialIndex
+from imi_bench.tables.columns import require_columns
 from imi_bench.tables.csv_files import read_csv
 
 __all__ = [
@@ -223,13 +224,7 @@ def read_borowski(path: str | Path) -> BorowskiTable:
     raw = read_csv(path, error=ResponseError, index_col=0, dtype=text)
     experiment: Experiment = "II" if "expert_level" in raw else "I"
     wanted = (*_NEEDED, *(_NEEDED_II if experiment == "II" else ()))
-    if missing := [name for name in wanted if name not in raw]:
-        raise ResponseError(
-            "missing columns",
-            where=path,
-            found=", ".join(map(str, raw.columns[:12])),
-            wanted=", ".join(missing),
-        )
+    require_columns(raw, wanted, where=path, error=ResponseError)
     _require_known(raw, path, experiment)
     frame = _typed(raw.reset_index(drop=True), experiment)
     return BorowskiTable(frame, _checked(raw, frame), experiment, path)

@@ -21,7 +21,7 @@ from imi_bench.release.pinned import BOROWSKI, table_path
 from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
-from imi_bench.tables.columns import column
+from imi_bench.tables.columns import column, require_columns
 from imi_bench.tables.csv_files import read_csv
 from imi_bench.tables.parquet import read_parquet
 
@@ -111,14 +111,7 @@ def _one_of(path: Path) -> str:
 def _from_frame(frame: pd.DataFrame) -> Study:
     optional = ("chose_first", "confidence", "seconds")
     needed = [name for name in Responses._KINDS if name not in optional]
-    missing = [name for name in (*TrialIndex._KINDS, *needed) if name not in frame]
-    if missing:
-        raise InputError(
-            "missing columns",
-            where="answers",
-            found=", ".join(map(str, frame.columns)),
-            wanted=", ".join(dict.fromkeys(missing)),
-        )
+    require_columns(frame, (*TrialIndex._KINDS, *needed), where="answers")
     columns = {name: frame[name].to_numpy() for name in needed}
     columns |= {
         name: frame[name].to_numpy() if name in frame else np.full(len(frame), np.nan)
@@ -183,14 +176,7 @@ def read_responses_table(table: Path, *, origin_required: bool = False) -> Respo
         Not a table, columns missing, no JSON object beside it.
     """
     answers, about = _read_table(table), _about(table)
-    missing = [name for name in Responses._KINDS if name not in answers.columns]
-    if missing:
-        raise InputError(
-            "missing columns",
-            where=table,
-            found=", ".join(map(str, answers.columns)),
-            wanted=", ".join(missing),
-        )
+    require_columns(answers, Responses._KINDS, where=table)
     if origin_required and not about.keys() >= {"simulated", "source"}:
         raise InputError(
             "answers of unknown origin",

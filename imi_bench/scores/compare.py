@@ -15,9 +15,8 @@ from imi_bench.choice.calibrate import CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.plots import Interval, forest
-from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
-from imi_bench.results import Brief, Result
+from imi_bench.results import Record, Result
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import HEADLINE, leave_out
 from imi_bench.stats.estimate import Estimate, checked_level
@@ -44,7 +43,7 @@ COMPARED = (
 
 
 @dataclass(frozen=True, repr=False)
-class Difference(Brief):
+class Difference(Record):
     """One observer's score less another's.
 
     Attributes
@@ -71,19 +70,6 @@ class Difference(Brief):
     p: float
     p_holm: float
     resolvable: float
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; NaN become null."""
-        return {
-            "score": self.score,
-            "first": self.first,
-            "second": self.second,
-            "values": plain(self.values),
-            "difference": self.difference.to_json(),
-            "p": plain(self.p),
-            "p_holm": plain(self.p_holm),
-            "resolvable": plain(self.resolvable),
-        }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,23 +132,9 @@ class Comparison(Result):
         return forest(rows, xlabel="difference", title=self.title, reference=0.0, ax=ax)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        plain = (
-            "trials",
-            "answers",
-            "units",
-            "simulated",
-            "study_hash",
-            "calibrations",
-            "calibration_hashes",
-            "unanswered",
-            "n_resamples",
-            "seed",
-        )
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "differences": [found.to_json() for found in self.differences],
-        }
+        """JSON object; the differences come last."""
+        record = super().to_json()
+        return {**record, "differences": record.pop("differences")}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a difference."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
-from imi_bench.provenance import plain
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.scores.agreement import told_and_heard
 from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.sums import OverPlaces, Placed, Score
@@ -78,7 +76,7 @@ LIKELIHOOD = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ReliabilityDiagram(Brief):
+class ReliabilityDiagram(Record):
     """Predicted against observed proportion correct, in bins of the prediction.
 
     Attributes
@@ -93,11 +91,6 @@ class ReliabilityDiagram(Brief):
     predicted: Floats
     observed: Floats
     answers: NDArray[np.int64]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; an empty bin's means are null."""
-        record: dict[str, Any] = plain(vars(self))
-        return record
 
 
 def _bins(matched: AlignedAnswers) -> NDArray[np.int64]:

@@ -17,10 +17,9 @@ from imi_bench.choice.folds import FoldsBy
 from imi_bench.documents import parse_json, reading
 from imi_bench.errors import UnknownNameError
 from imi_bench.plots import Interval, forest
-from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
-from imi_bench.results import Brief, Result
+from imi_bench.results import Record, Result
 from imi_bench.scores import agreement, ceiling, consistency, likelihood, recalibration
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
@@ -77,7 +76,7 @@ _LOWER_IS_BETTER = ("brier", "ece")
 
 
 @dataclass(frozen=True, repr=False)
-class ScoreLine(Brief):
+class ScoreLine(Record):
     """A score beside what limits it.
 
     Attributes
@@ -104,14 +103,8 @@ class ScoreLine(Brief):
         return bool(gap < 0 if self.lower_is_better else gap > 0)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "estimate": self.estimate.to_json(),
-            "resolvable": plain(self.resolvable),
-            "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
-            "above_ceiling": self.above_ceiling,
-            "lower_is_better": self.lower_is_better,
-        }
+        """JSON object: every field, and ``above_ceiling``."""
+        return {**super().to_json(), "above_ceiling": self.above_ceiling}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,36 +212,8 @@ class ScoreReport(Result):
         return restored(cls, {**found, "conditions": {}})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object; NaN are null, with their reason beside them."""
-        plain = (
-            "observer",
-            "calibration",
-            "calibration_hash",
-            "study_hash",
-            "simulated",
-            "source",
-            "trials",
-            "answers",
-            "units",
-            "left_out",
-            "unanswered",
-            "level",
-            "n_resamples",
-            "seed",
-        )
-        return {
-            **{name: getattr(self, name) for name in plain},
-            "scores": {name: line.to_json() for name, line in self.scores.items()},
-            "ceilings": {name: found.to_json() for name, found in self.ceilings.items()},
-            "strata": {
-                by: {
-                    level: {name: line.to_json() for name, line in lines.items()}
-                    for level, lines in split.items()
-                }
-                for by, split in self.strata.items()
-            },
-            "reliability": self.reliability.to_json(),
-        }
+        """JSON object of all but the conditions; NaN are null, with their reason beside them."""
+        return {k: v for k, v in super().to_json().items() if k != "conditions"}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a score and stratum (``all`` for the whole)."""

@@ -124,20 +124,12 @@ class Estimate:
     @reading("estimate")
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Read what `to_json` wrote (infinite ends come back as NaN)."""
-        numbers = {name: from_null(record.get(name)) for name in ("value", "low", "high")}
-        reason = record.get("reason", "")
-        if any(map(math.isnan, numbers.values())) and not reason:
-            reason = "not stored"
-        counts = {name: int(record.get(name, 0)) for name in ("n", "clusters")}
-        texts = {name: str(record.get(name, "")) for name in ("method", "unit")}
-        facts: dict[str, Any] = {
-            **numbers,
-            **counts,
-            "method": texts["method"],
-            "reason": str(reason),
-        }
-        facts |= {"unit": texts["unit"]} if "unit" in record else {}
-        facts |= {"level": float(record["level"])} if "level" in record else {}
         if unknown := set(record) - {field.name for field in dataclasses.fields(cls)}:
             raise TypeError(f"unknown field '{min(map(str, unknown))}'")
-        return cls(**facts)
+        kinds = {"level": float, "method": str, "n": int, "clusters": int, "unit": str}
+        facts: dict[str, Any] = {n: kind(record[n]) for n, kind in kinds.items() if n in record}
+        ends: dict[str, Any] = {
+            name: from_null(record.get(name)) for name in ("value", "low", "high")
+        }
+        unsaid = "not stored" if any(map(math.isnan, ends.values())) else ""
+        return cls(**ends, **facts, reason=str(record.get("reason", "") or unsaid))

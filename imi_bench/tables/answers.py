@@ -15,12 +15,12 @@ from imi_bench.errors import InputError
 from imi_bench.provenance import sha256_columns, sha256_json
 from imi_bench.results import Shown
 from imi_bench.tables.align import rows_of
-from imi_bench.tables.columns import codes, column
+from imi_bench.tables.columns import Columns, codes
 from imi_bench.tables.index import TrialIndex
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Responses(Shown):
+class Responses(Columns):
     """What people (or simulated participants) answered; one row an answer.
 
     Attributes
@@ -56,21 +56,8 @@ class Responses(Shown):
     simulated: bool
     source: str
 
-    _KINDS = {  # noqa: RUF012 - read only
-        "trial_id": str,
-        "participant": str,
-        "correct": np.bool_,
-        "chose_first": np.float64,
-        "confidence": np.float64,
-        "seconds": np.float64,
-    }
-
     def __post_init__(self) -> None:
-        for name, kind in self._KINDS.items():
-            object.__setattr__(self, name, column(getattr(self, name), kind))
-        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
-        if len(set(lengths.values())) != 1:
-            raise InputError("columns of unequal length", where="responses", found=lengths)
+        self._settle(where="responses")
         twice = pd.DataFrame({"t": self.trial_id, "p": self.participant}).duplicated()
         if twice.any():
             row = int(np.flatnonzero(twice)[0])
@@ -80,9 +67,6 @@ class Responses(Shown):
                 found=f"participant '{self.participant[row]}' twice on '{self.trial_id[row]}'",
                 wanted="one answer a participant and trial",
             )
-
-    def __len__(self) -> int:
-        return len(self.trial_id)
 
     shown_columns = ("trial_id", "participant", "correct", "chose_first", "seconds")
 
@@ -111,10 +95,6 @@ class Responses(Shown):
         """SHA-256 of all answers, whatever the order of rows: the fingerprint of the humans."""
         frame = self.to_frame().sort_values(["trial_id", "participant"], kind="stable")
         return sha256_columns({name: frame[name].to_numpy() for name in self._KINDS})
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row an answer."""
-        return pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Ints, Strings
 from imi_bench.errors import InputError
+from imi_bench.results import Shown
 from imi_bench.text import torn
 
 
@@ -53,6 +55,61 @@ def _text(array: NDArray[Any]) -> Strings:
             wanted="a name in each",
         )
     return np.array(texts, dtype=object)
+
+
+class Columns(Shown):
+    """A frozen dataclass whose fields of text, numbers and truth values are columns of a table.
+
+    Each column has one kind and cannot be changed; all have one length.
+    """
+
+    _KINDS: ClassVar[Mapping[str, type]]
+
+    def __init_subclass__(cls) -> None:
+        kinds = {"Strings": str, "Ints": np.int64, "Bools": np.bool_, "Floats": np.float64}
+        cls._KINDS = {n: kinds[kind] for n, kind in cls.__annotations__.items() if kind in kinds}
+
+    def _settle(self, *, where: str, error: type[InputError] = InputError) -> None:
+        """Give each column its kind; refuse columns of unequal length."""
+        for name, kind in self._KINDS.items():
+            object.__setattr__(self, name, column(getattr(self, name), kind))
+        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
+        if len(set(lengths.values())) != 1:
+            raise error("columns of unequal length", where=where, found=lengths)
+
+    def __len__(self) -> int:
+        return len(getattr(self, next(iter(self._KINDS))))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The columns, one row an entry."""
+        return pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
+
+
+def require_columns(
+    frame: pd.DataFrame,
+    names: Iterable[str],
+    *,
+    where: object,
+    error: type[InputError] = InputError,
+) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises
+    ------
+    InputError
+        Or the kind of it that was asked for.
+
+    Examples
+    --------
+    >>> require_columns(pd.DataFrame({"a": [1]}), ["a"], where="here")
+    """
+    if missing := [name for name in names if name not in frame.columns]:
+        raise error(
+            "missing columns",
+            where=where,
+            found=", ".join(map(str, frame.columns)),
+            wanted=", ".join(dict.fromkeys(missing)),
+        )
 
 
 def codes(names: Strings) -> Ints:

@@ -14,8 +14,7 @@ import pandas as pd
 from imi_bench.arrays import Bools, Floats, Strings
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError
-from imi_bench.results import Shown
-from imi_bench.tables.columns import column
+from imi_bench.tables.columns import Columns, require_columns
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.tables.trials import BlindingKey
@@ -52,7 +51,7 @@ DecisionsLike: TypeAlias = "str | Path | pd.DataFrame | DecisionVariables | HasD
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DecisionVariables(Shown):
+class DecisionVariables(Columns):
     """An observer's evidence, one float a trial.
 
     Attributes
@@ -88,20 +87,8 @@ class DecisionVariables(Shown):
     seconds: Floats
     fitted_on: FittedOn | None = None
 
-    _KINDS = {  # noqa: RUF012 - read only
-        "trial_id": str,
-        "decision_variable": np.float64,
-        "status": str,
-        "shown_first": str,
-        "seconds": np.float64,
-    }
-
     def __post_init__(self) -> None:
-        for name, kind in self._KINDS.items():
-            object.__setattr__(self, name, column(getattr(self, name), kind))
-        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
-        if len(set(lengths.values())) != 1:
-            raise self._bad("columns of unequal length", found=lengths)
+        self._settle(where=f"decisions of '{self.observer}'")
         ids = pd.Index(self.trial_id, dtype=object)
         if not ids.is_unique:
             raise self._bad("repeated trial_id", found=repr(ids[ids.duplicated()].min()))
@@ -140,9 +127,6 @@ class DecisionVariables(Shown):
         if row is not None:
             where += f", trial '{self.trial_id[row][0]}' ({row.sum()} such rows)"
         return InputError(what, where=where, **facts)
-
-    def __len__(self) -> int:
-        return len(self.trial_id)
 
     shown_columns = ("trial_id", "decision_variable", "status", "shown_first")
 
@@ -201,7 +185,7 @@ class DecisionVariables(Shown):
         What an observer was fitted on is an attribute of the table, which pandas hands on to most
         tables made of it, and to Parquet files.
         """
-        frame = pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
+        frame = super().to_frame()
         frame.insert(1, "observer", self.observer)
         if self.fitted_on is not None:
             frame.attrs["fitted_on"] = self.fitted_on.to_json()
@@ -217,13 +201,7 @@ class DecisionVariables(Shown):
             A missing column, several observers, or anything the constructor refuses.
         """
         wanted = ["trial_id", "observer", *list(cls._KINDS)[1:]]
-        if missing := [name for name in wanted if name not in frame.columns]:
-            raise InputError(
-                "missing columns",
-                where="decisions",
-                found=", ".join(map(str, frame.columns)),
-                wanted=", ".join(missing),
-            )
+        require_columns(frame, wanted, where="decisions")
         names = frame["observer"].unique().tolist()
         if len(names) != 1:
             raise InputError(

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Bools, Ints, Strings
 from imi_bench.errors import TrialError
-from imi_bench.results import Shown
-from imi_bench.tables.columns import codes, column
+from imi_bench.tables.columns import Columns, codes, column, require_columns
 
 MODES = ("natural", "synthetic")
 DIFFICULTIES = ("easy", "hard99", "hard95", "hard85")
@@ -33,7 +32,7 @@ def split_difficulty(network: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TrialIndex(Shown):
+class TrialIndex(Columns):
     """What each trial is about, without its images.
 
     Attributes
@@ -70,23 +69,8 @@ class TrialIndex(Shown):
     batch: Ints
     catch: Bools
 
-    _KINDS = {  # noqa: RUF012 - read only
-        "trial_id": str,
-        "network": str,
-        "layer": str,
-        "unit": np.int64,
-        "mode": str,
-        "difficulty": str,
-        "batch": np.int64,
-        "catch": np.bool_,
-    }
-
     def __post_init__(self) -> None:
-        for name, kind in self._KINDS.items():
-            object.__setattr__(self, name, column(getattr(self, name), kind))
-        lengths = {name: len(getattr(self, name)) for name in self._KINDS}
-        if len(set(lengths.values())) != 1:
-            raise TrialError("columns of unequal length", where="trial table", found=lengths)
+        self._settle(where="trial table", error=TrialError)
         ids, counts = np.unique(self.trial_id.astype(str), return_counts=True)
         if len(ids) != len(self):
             raise TrialError(
@@ -106,9 +90,6 @@ class TrialIndex(Shown):
                     wanted=" or ".join(allowed),
                 )
 
-    def __len__(self) -> int:
-        return len(self.trial_id)
-
     shown_columns = ("network", "layer", "unit", "mode", "difficulty", "batch")
 
     @property
@@ -125,19 +106,8 @@ class TrialIndex(Shown):
         TrialError
             If a column is missing; also all that the constructor raises.
         """
-        missing = [name for name in cls._KINDS if name not in frame.columns]
-        if missing:
-            raise TrialError(
-                "missing columns",
-                where="trial table",
-                found=", ".join(map(str, frame.columns)),
-                wanted=", ".join(missing),
-            )
+        require_columns(frame, cls._KINDS, where="trial table", error=TrialError)
         return cls(**{name: frame[name].to_numpy() for name in cls._KINDS})
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a trial."""
-        return pd.DataFrame({name: getattr(self, name) for name in self._KINDS})
 
     def take(self, rows: NDArray[Any]) -> TrialIndex:
         """The chosen rows (integer positions or a mask), in that order."""
@@ -187,20 +157,8 @@ class TrialIndex(Shown):
     @staticmethod
     def canonical_ids(frame: pd.DataFrame) -> Strings:
         """Ids of the form ``network/layer/unit/mode/difficulty/batch`` (``…/catch`` appended)."""
-        parts = zip(
-            frame["network"],
-            frame["layer"],
-            frame["unit"],
-            frame["mode"],
-            frame["difficulty"],
-            frame["batch"],
-            frame["catch"],
-            strict=True,
-        )
-        return column(
-            [
-                f"{n}/{la}/{u}/{m}/{d}/{b}" + ("/catch" if c else "")
-                for n, la, u, m, d, b, c in parts
-            ],
-            str,
-        )
+        names = ("network", "layer", "unit", "mode", "difficulty", "batch")
+        parts = zip(*(frame[name] for name in names), strict=True)
+        ids = ["/".join(map(str, part)) for part in parts]
+        ends = ("/catch" if catch else "" for catch in frame["catch"])
+        return column([one + end for one, end in zip(ids, ends, strict=True)], str)

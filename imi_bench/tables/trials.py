@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -289,17 +289,13 @@ class Trials(Shown):
     def take(self, rows: NDArray[Any]) -> Trials:
         """The chosen trials; the images stay shared."""
         known = self.query_activations
-        return Trials(
+        return replace(
+            self,
             index=self.index.take(rows),
-            images=self.images,
             positive=self.positive[rows],
             negative=self.negative[rows],
             queries=self.queries[rows],
             query_activations=None if known is None else known[rows],
-            simulated=self.simulated,
-            skipped=self.skipped,
-            notes=self.notes,
-            source=self.source,
         )
 
     @cached_property

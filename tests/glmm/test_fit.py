@@ -199,7 +199,7 @@ def test_json_there_and_back(fitted) -> None:
     assert again.design is None
     np.testing.assert_array_equal(again.covariance, fitted.covariance)
     np.testing.assert_array_equal(again.random[0].modes, fitted.random[0].modes)
-    with pytest.raises(InputError, match="not a stored mixed model"):
+    with pytest.raises(InputError, match="not a readable mixed model"):
         GlmmResult.from_json("{}")
     with pytest.raises(InputError, match="cannot simulate"):
         again.simulate(np.random.default_rng(0))
