@@ -137,15 +137,15 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def plural(count: int, noun: str) -> str:
-    """A number and its noun.
+def plural(count: int, noun: str, many: str = "") -> str:
+    """A number and its noun, of which `many` is the plural where it is no regular one.
 
     Examples
     --------
-    >>> plural(1, "unit"), plural(2000, "unit")
-    ('1 unit', '2,000 units')
+    >>> plural(1, "unit"), plural(2000, "unit"), plural(2, "entry", "entries")
+    ('1 unit', '2,000 units', '2 entries')
     """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def html(text: str) -> Markup:

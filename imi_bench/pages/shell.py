@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.results import Brief
 from imi_bench.text import html
 
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-__all__ = ["asset", "code", "environment"]
+__all__ = ["WrittenPage", "asset", "code", "environment", "rendered", "write_page"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WrittenPage(Brief):
+    """A page that was written.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """Title of the page."""
+        raise NotImplementedError(type(self).__name__)
+
+    def _repr_html_(self) -> str:
+        """A link to the page."""
+        return f'<a href="{html(self.path.absolute().as_uri())}">{html(self.title)}</a>'
+
+
+def rendered(room: str, template: str, page: Mapping[str, Any]) -> str:
+    """HTML of a room's template, given what it shows and who wrote it."""
+    footer = f"Written by imi_bench {package_versions().get('imi-bench', '')}."
+    return environment(room).get_template(template).render(page={**page, "footer": footer})
+
+
+def write_page(path: Path, room: str, template: str, page: Mapping[str, Any]) -> Path:
+    """Write what `rendered` gives."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(rendered(room, template, page), encoding="utf-8")
+    return path
 
 
 @cache

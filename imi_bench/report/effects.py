@@ -17,7 +17,7 @@ from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import atomic_path, plain, write_json
 from imi_bench.report.effects_means import draw_effect_means
-from imi_bench.report.style import defaults, new_canvas
+from imi_bench.report.style import defaults, new_canvas, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,11 +77,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
             fontsize=11,
         )
         sns.despine(canvas)
-        dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
-    return path
+        return save(canvas, path)
 
 
 def write_effects(effects: Effects, out: Path) -> Path:

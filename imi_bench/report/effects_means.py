@@ -10,8 +10,8 @@ import numpy as np
 from imi_bench.effects.cells import cell_means, unit_means
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.table import HARDER
-from imi_bench.provenance import atomic_path, generator
-from imi_bench.report.style import defaults, new_canvas
+from imi_bench.provenance import generator
+from imi_bench.report.style import defaults, new_canvas, save
 from imi_bench.tables import MODES
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ def draw_effect_means(effects: Effects, path: Path) -> Path:
             fontsize=9,
         )
         sns.despine(canvas)
-        dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with atomic_path(path) as temporary:
-            canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
-    return path
+        return save(canvas, path)
 
 
 def _panel(axes: Axes, means: pd.DataFrame, units: pd.DataFrame, order: list[str]) -> None:

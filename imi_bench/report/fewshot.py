@@ -20,9 +20,9 @@ from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, shots_axis, with_b
 from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
-from imi_bench.pages.shell import environment
-from imi_bench.provenance import atomic_path, package_versions, sha256_bytes
-from imi_bench.report.style import INK, MUTED, as_svg, new_canvas, styled
+from imi_bench.pages.shell import write_page
+from imi_bench.provenance import atomic_path, sha256_bytes
+from imi_bench.report.style import INK, MUTED, PALETTE, as_svg, new_canvas, styled
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import Trials
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PAGE = "index.html"
-_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
 _FOLDER = "prompts"
 _PEOPLE = {
     "bits": "Calibrated out of fold; 0: no better than a coin at predicting an answer of people.",
@@ -92,13 +91,8 @@ def write_fewshot_page(
             for name, observer in family.items()
             for prompt in _prompts(found, name, observer, (trials, pool), design, folder, count)
         ],
-        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
-    html = environment("imi_bench.report").get_template("fewshot.html").render(page=page)
-    path = folder / PAGE
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return path
+    return write_page(folder / PAGE, "imi_bench.report", "fewshot.html", page)
 
 
 def _simulated(found: FewShot) -> str:
@@ -171,7 +165,7 @@ def _figures(found: FewShot) -> list[_Figure]:
 
 
 def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: str) -> _Figure:
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=(6.2, 4.0), layout="constrained")
         ax = plot(ax=canvas.subplots())
         ax.set_title("")

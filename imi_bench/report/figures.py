@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels, styled
+from imi_bench.report.style import INK, LINE, MARKERS, MUTED, PALETTE, as_svg, panels, styled
 from imi_bench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -24,20 +24,7 @@ if TYPE_CHECKING:
 
 PANEL = "panel"
 PUBLISHED = "published"
-# Okabe and Ito's colours as in seaborn's "colorblind" palette, those that stand out on white and
-# on near-black alike; each goes with a marker of its own.
-_COLOURS = (
-    "#0173b2",
-    "#de8f05",
-    "#029e73",
-    "#d55e00",
-    "#cc78bc",
-    "#56b4e9",
-    "#ca9161",
-    "#949494",
-)
-_MARKERS = ("o", "s", "^", "v", "P", "X", "<", ">")
-MOST_OBSERVERS = len(_COLOURS)
+MOST_OBSERVERS = len(PALETTE)
 # Inches; narrow, so that text stays legible on a phone.
 _WIDTH = 4.4
 # Sides of square panes, by how many stand in a row: a figure is never narrower than its column,
@@ -119,8 +106,7 @@ class Pairs:
 def looks_of(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
     """Colour and marker of each observer, the same in all figures of a page."""
     looks = {
-        name: (_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
-        for i, name in enumerate(names)
+        name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)
     }
     return looks | {PANEL: (INK, "D"), PUBLISHED: (MUTED, "d")}
 
@@ -170,7 +156,7 @@ def dots(
         + (0.17 * math.ceil(len(series) / 2) + 0.1) * legend
         + len(rows) * (0.16 * crowd + 0.14)
     )
-    with styled(_COLOURS):
+    with styled(PALETTE):
         figure = {"figsize": (_WIDTH, height), "layout": "constrained"}
         canvas, axes = panels(1, len(facets), figure=figure, sharey=True)
         canvas.get_layout_engine().set(wspace=0.12)
@@ -269,7 +255,7 @@ def scatter(
     """
     columns = min(3, len(panes))
     depth = math.ceil(len(panes) / columns)
-    with styled(_COLOURS):
+    with styled(PALETTE):
         size = (_WIDTH, (_PANE_SIDES[columns] + 0.28) * depth + 0.34)
         figure = {"figsize": size, "layout": "constrained"}
         canvas, grid = panels(depth, columns, figure=figure, sharex=True, sharey=True)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imi_bench.errors import UnknownNameError
-from imi_bench.provenance import atomic_path
 from imi_bench.release.multiverse import LEVELS, Multiverse
-from imi_bench.report.style import defaults, panels
+from imi_bench.report.style import defaults, panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,12 +51,7 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
         _curve(above, found, ordered, number)
         _levels(below, ordered, found.rules)
         sns.despine(canvas)
-        metadata = {"Date": None} if path.suffix in (".svg", ".pdf") else None
-        if path.suffix == ".pdf":
-            metadata = {"CreationDate": None}
-        with atomic_path(path) as temporary:
-            canvas.savefig(temporary, dpi=150, metadata=metadata)
-    return path
+        return save(canvas, path)
 
 
 def _curve(axes: Axes, found: Multiverse, ordered: Any, number: str) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imi_bench import text
 from imi_bench.arguments import checked
 from imi_bench.errors import InputError
-from imi_bench.pages.shell import environment
+from imi_bench.pages.shell import WrittenPage, rendered
 from imi_bench.provenance import atomic_path, package_versions
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
@@ -26,28 +25,25 @@ from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
 from imi_bench.report.units.built import COMMAND
 from imi_bench.report.units.page import UnitsPage, write_units_page
-from imi_bench.results import Brief
 from imi_bench.text import plural
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ReportPage(Brief):
+class ReportPage(WrittenPage):
     """A page that was written.
 
     Attributes
     ----------
-    path : Path
     exhibit : ReportData
         What it shows.
     """
 
-    path: Path
     exhibit: ReportData
 
-    def _repr_html_(self) -> str:
-        """A link to the page."""
-        address, title = self.path.absolute().as_uri(), self.exhibit.title
-        return f'<a href="{text.html(address)}">{text.html(title)}</a>'
+    @property
+    def title(self) -> str:
+        """That of what it shows."""
+        return self.exhibit.title
 
 
 @checked
@@ -164,9 +160,8 @@ def render(exhibit: ReportData, summary: Summary) -> str:
         "browser": {"lead": _browser_lead(browser), "payload": browser.payload},
         "made": _made(exhibit),
         "facts": _facts(exhibit),
-        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
-    return environment("imi_bench.report").get_template("page.html").render(page=page)
+    return rendered("imi_bench.report", "page.html", page)
 
 
 def _simulated(exhibit: ReportData) -> str:

@@ -10,14 +10,22 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imi_bench.provenance import atomic_path
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 # Stand-ins that no palette holds, replaced by the page's colours in the finished SVG.
-_PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--muted)", "#070809": "var(--line)"}
-INK, MUTED, LINE = _PAGE_COLOURS
+PAGE_COLOURS = {"#010203": "var(--ink)", "#040506": "var(--muted)", "#070809": "var(--line)"}
+INK, MUTED, LINE = PAGE_COLOURS
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#ca9161", "#949494")
+"""Okabe and Ito's colours as in seaborn's "colorblind" palette, those that stand out on white and
+on near-black alike; in a figure each goes with a marker of its own."""
+MARKERS = "os^vPX<>"
 
 
 @contextmanager
@@ -109,6 +117,25 @@ def styled(palette: Sequence[str]) -> Iterator[None]:
         yield
 
 
+def logarithmic(axes: Axes, axis: str) -> None:
+    """Make the ``x`` or ``y`` axis logarithmic, with plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set(**{f"{axis}scale": "log"})
+    drawn = getattr(axes, f"{axis}axis")
+    drawn.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    drawn.set_minor_locator(NullLocator())
+
+
+def save(canvas: Canvas, path: Path) -> Path:
+    """Write a figure, without the date; the suffix chooses PNG, SVG or PDF."""
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with atomic_path(path) as temporary:
+        canvas.savefig(temporary, dpi=150, metadata=dates.get(path.suffix))
+    return path
+
+
 def as_svg(canvas: Canvas, name: str) -> str:
     """The figure as an SVG element that takes the page's colours and fits its column."""
     stream = io.StringIO()
@@ -118,7 +145,7 @@ def as_svg(canvas: Canvas, name: str) -> str:
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]+>", _rounded, text)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    for stand_in, colour in _PAGE_COLOURS.items():
+    for stand_in, colour in PAGE_COLOURS.items():
         text = text.replace(stand_in, colour)
     text = text.replace("'DejaVu Sans'", "var(--font)")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

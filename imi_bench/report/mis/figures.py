@@ -9,12 +9,10 @@ import pandas as pd
 
 from imi_bench.report.figures import Figure
 from imi_bench.report.mis.scored import ScoredUnits
-from imi_bench.report.style import MUTED, as_svg, new_canvas, styled
+from imi_bench.report.style import MARKERS, MUTED, PALETTE, as_svg, logarithmic, new_canvas, styled
 
 __all__ = ["by_layer", "draw_figures"]
 
-_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
-_MARKERS = "os^vPX"
 _SIZE = (4.4, 3.1)
 _BINS = 40
 _MOST_MARKS = 4000
@@ -58,11 +56,11 @@ def _distribution(scored: ScoredUnits) -> Figure:
     half = 0.5 / tasks if scored.measure == "hard_score" else 0.0  # shares of tasks are few values
     edges = np.arange(tasks + 1 + (half > 0)) / tasks - half
     rows = []
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=(4.4, 0.7 + 1.2 * len(groups)), layout="constrained")
         axes = np.atleast_1d(canvas.subplots(len(groups), sharex=True))
         for number, (ax, (kind, values)) in enumerate(zip(axes, groups, strict=True)):
-            ax.hist(values, bins=edges, color=_COLOURS[number % len(_COLOURS)])
+            ax.hist(values, bins=edges, color=PALETTE[number % len(PALETTE)])
             ax.axvline(0.5, color=MUTED, lw=1, ls=(0, (4, 3)))
             ax.axvline(values.mean(), color="0.2", lw=1.2)
             ax.set_title(f"{kind}, {len(values):,} units", loc="left", fontsize="medium")
@@ -83,7 +81,7 @@ def _distribution(scored: ScoredUnits) -> Figure:
 def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
     name, units = NAMES[scored.measure], scored.scores.dropna(subset=[scored.measure])
     shown = units.iloc[np.linspace(0, len(units) - 1, min(len(units), _MOST_MARKS)).astype(int)]
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=_SIZE, layout="constrained")
         ax = canvas.subplots()
         ax.scatter(shown[column], shown[scored.measure], s=3, lw=0, color=MUTED, alpha=0.25)
@@ -92,14 +90,14 @@ def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
                 part[column],
                 part["mean"],
                 part["half"].fillna(0),
-                fmt=_MARKERS[number % len(_MARKERS)],
+                fmt=MARKERS[number % len(MARKERS)],
                 ms=4,
                 lw=1,
                 label=str(kind),
             )
         ax.axhline(0.5, color=MUTED, lw=1, ls=(0, (4, 3)))
         if column == "width":
-            _counts_on_a_log_scale(ax)
+            logarithmic(ax, "x")
         said = {
             "depth": "depth of the layer (0 first, 1 last)",
             "width": "units in the layer",
@@ -124,12 +122,3 @@ def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
 
 def _half(value: Any) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
-
-
-def _counts_on_a_log_scale(ax: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from imi_bench import text
-from imi_bench.pages.shell import environment
-from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.pages.shell import WrittenPage, write_page
 from imi_bench.report.browser import thumbnails
 from imi_bench.report.mis.figures import NAMES, by_layer, draw_figures
 from imi_bench.report.mis.scored import ScoredUnits
-from imi_bench.results import Brief
 from imi_bench.tables.images import Images
 
 __all__ = ["MisPage", "write_mis_page"]
@@ -24,26 +21,24 @@ UNITS_AN_END = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MisPage(Brief):
+class MisPage(WrittenPage):
     """A page that was written.
 
     Attributes
     ----------
-    path : Path
     scored : ScoredUnits
         What it shows.
     sheets : int
         Units drawn on it.
     """
 
-    path: Path
     scored: ScoredUnits
     sheets: int
 
-    def _repr_html_(self) -> str:
-        """A link to the page."""
-        address = self.path.absolute().as_uri()
-        return f'<a href="{text.html(address)}">{text.html(_title(self.scored))}</a>'
+    @property
+    def title(self) -> str:
+        """Whose units these are."""
+        return _title(self.scored)
 
 
 def write_mis_page(
@@ -77,13 +72,8 @@ def write_mis_page(
     scored = ScoredUnits.read(folder, images=images)
     ends = _ends(scored)
     path = scored.folder / "report.html" if out is None else Path(out)
-    html = (
-        environment("imi_bench.report")
-        .get_template("mis.html")
-        .render(page=_page(scored, ends, _sheets(scored, ends)))
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    page = _page(scored, ends, _sheets(scored, ends))
+    write_page(path, "imi_bench.report", "mis.html", page)
     return MisPage(path, scored, sum(map(len, ends)))
 
 
@@ -180,7 +170,6 @@ def _page(
         "reasons": list(units["reason"].value_counts().drop("", errors="ignore").items()),
         "left_out": record.get("network", {}).get("left_out", []),
         "facts": _facts(record),
-        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
 
 

@@ -18,9 +18,8 @@ from imi_bench.report.paper.panel import (
     MODE_MARKERS,
     WARNING,
     Panel,
+    asks,
     beside_truth,
-    cannot,
-    code,
     counted,
     drawing,
 )
@@ -98,13 +97,13 @@ def type_two_area(rows: pd.DataFrame, *, level: float = 0.95) -> Estimate:
     )
 
 
-def confidence(data: PaperData) -> Panel:
+@asks(8, "confidence", "Do people know when they are right, and what do time and practice do?")
+def confidence(data: PaperData) -> Panel | str:
     """8: confidence, response times, learning, sides."""
-    question = "Do people know when they are right, and what do time and practice do?"
     rows = data.frame
     known = rows.dropna(subset=["confidence"]).reset_index(drop=True)
     if known.empty:
-        return cannot(data, 8, "confidence", question, "nobody was asked how sure they are")
+        return "nobody was asked how sure they are"
     true = data.true
     modes = [mode for mode in MODES if (known["mode"] == mode).any()]
     right = clustered_means(known, "correct", ["mode", "confidence"])
@@ -134,14 +133,10 @@ def confidence(data: PaperData) -> Panel:
     tables["type_two_by_network"] = _by_network(data, known)
     tables |= {"ordinal": _ordinal(data)} if data.ordinal is not None else {}
     return Panel(
-        number=8,
-        key="confidence",
-        question=question,
         answer=_answer(areas, slope),
         n=counted(data, known),
         plots=tuple(plots),
         tables=tables,
-        code=code(data, "confidence", "confidence"),
         notes=(*_uncounted(rows), *_sides(data, rows), *_speed(known), *_changed(data)),
     )
 

@@ -24,9 +24,8 @@ from imi_bench.report.paper.panel import (
     BLUE,
     GHOST,
     Panel,
+    asks,
     beside_truth,
-    cannot,
-    code,
     drawing,
     listed,
 )
@@ -36,15 +35,14 @@ from imi_bench.tables import DIFFICULTIES, MODES
 __all__ = ["exclusions", "headlines", "together"]
 
 
-def exclusions(data: PaperData) -> Panel:
+@asks(9, "exclusions", "Who was left out, and would other rules have said something else?")
+def exclusions(data: PaperData) -> Panel | str:
     """9: who was left out, and what other rules would have said."""
-    question = "Who was left out, and would other rules have said something else?"
     table = data.released
     if data.forerunner is not None:
-        return _other_choices(data, data.forerunner, question)
+        return _other_choices(data, data.forerunner)
     if table is None:
-        why = "this table is not a released one with its rejected assignments"
-        return cannot(data, 9, "exclusions", question, why)
+        return "this table is not a released one with its rejected assignments"
     rejected = bool((~table.kept_as_released[table.main]).any())
     if data.lower is not None:
         table, rejected = together(table, data.lower), True
@@ -76,14 +74,10 @@ def exclusions(data: PaperData) -> Panel:
     kept = int(gone.kept.sum())
     source = " (with responses_lower_quality.csv beside it)" if data.lower is not None else ""
     return Panel(
-        number=9,
-        key="exclusions",
-        question=question,
         answer=_answer(many, summary, untried),
         n=f"{len(table.frame):,} rows{source}, {kept:,} kept",
         plots=(plot,),
         tables={"reasons": counts, "multiverse": summary, "quality": quality},
-        code=code(data, "exclusions", "exclusions"),
         notes=(*_quality_note(quality, rejected), *_undefined(summary, len(many.frame))),
     )
 
@@ -252,7 +246,7 @@ def _draw(axes: Any, many: Multiverse, counts: pd.DataFrame, summary: pd.DataFra
             one.text(0.5, 0.5, "too few networks", transform=one.transAxes, ha="center")
 
 
-def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Panel:
+def _other_choices(data: PaperData, table: BorowskiTable) -> Panel:
     """The forerunner excluded nobody: which answers count."""
     many = borowski_multiverse(table)
     summary = many.to_frame()
@@ -284,14 +278,10 @@ def _other_choices(data: PaperData, table: BorowskiTable, question: str) -> Pane
         f"({100 * gap['published']:.1f} with the answers that the authors count)."
     )
     return Panel(
-        number=9,
-        key="exclusions",
-        question=question,
         answer=answer,
         n=f"{len(table.frame):,} rows, {int(table.main.sum()):,} main answers with references",
         plots=(plot,),
         tables={"multiverse": summary},
-        code=code(data, "exclusions", "exclusions"),
     )
 
 

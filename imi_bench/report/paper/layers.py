@@ -17,8 +17,7 @@ from imi_bench.report.paper.panel import (
     MODE_COLOURS,
     MODE_MARKERS,
     Panel,
-    cannot,
-    code,
+    asks,
     counted,
     drawing,
     shown_modes,
@@ -217,12 +216,12 @@ def _over_layers(influence: Floats, size: Floats, network: pd.Series) -> tuple[f
     return float((factor * gap**2).sum()), df
 
 
-def by_layer(data: PaperData) -> Panel:
+@asks(5, "layers", "Does it matter where in a network a unit lies?")
+def by_layer(data: PaperData) -> Panel | str:
     """5: depth, type and width of layers, and the easiest and hardest units."""
-    question = "Does it matter where in a network a unit lies?"
     units = data.easy
     if units.empty:
-        return cannot(data, 5, "layers", question, "no unit was shown with the easiest queries")
+        return "no unit was shown with the easiest queries"
     modes = [mode for mode in shown_modes(data) if (units["mode"] == mode).any()]
     curves = {
         (name, mode): layer_curve(units[units["mode"] == mode], name, data)
@@ -248,9 +247,6 @@ def by_layer(data: PaperData) -> Panel:
     notes = [f"Width is not known for layers of {', '.join(unknown)}."] if unknown else []
     known = [e for e in data.effects.effects if e.topic.startswith("layer")] if data.effects else []
     return Panel(
-        number=5,
-        key="layers",
-        question=question,
         answer=_answer(data, known, curves),
         n=counted(data) + f", {plural(len(layers_of(units)), 'layer')}",
         plots=(plot, *pictures),
@@ -260,7 +256,6 @@ def by_layer(data: PaperData) -> Panel:
             "within_layers": within,
             "hardest_and_easiest": chosen,
         },
-        code=code(data, "layers", "by_layer"),
         notes=(*notes, *said, *_at_zero(within), *(_named(e) for e in known if not e.shown)),
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from imi_bench.report.paper.data import PaperData
-from imi_bench.report.paper.panel import Panel, code, counted, drawing, look, network_label
+from imi_bench.report.paper.panel import Panel, asks, counted, drawing, look, network_label
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES, DecisionVariables
 from imi_bench.tables.align import rows_of
@@ -17,12 +17,11 @@ from imi_bench.tables.align import rows_of
 __all__ = ["machines"]
 
 
+@asks(11, "machines", "Does a machine read the units that people read?")
 def machines(data: PaperData) -> Panel:
     """11: the same figure for each observer, and its difference from people."""
-    question = "Does a machine read the units that people read?"
     if not data.decisions:
-        why = "no run of an observer was given (--decisions)"
-        return Panel(11, "machines", question, f"Not asked: {why}.", "no observer")
+        return Panel("Not asked: no run of an observer was given (--decisions).", "no observer")
     tables, plots, said = {}, [], []
     for place, one in enumerate(data.decisions):
         table = _beside(data, one)
@@ -69,14 +68,10 @@ def machines(data: PaperData) -> Panel:
                 f"{', '.join(real) or 'none'}."
             )
     return Panel(
-        number=11,
-        key="machines",
-        question=question,
         answer="; ".join(said) + ".",
         n=counted(data),
         plots=tuple(plots),
         tables=tables,
-        code=code(data, "machines", "machines"),
         notes=tuple(notes),
     )
 

@@ -14,9 +14,8 @@ from imi_bench.report.paper.data import ORDERS, PaperData
 from imi_bench.report.paper.panel import (
     GHOST,
     Panel,
+    asks,
     beside_truth,
-    cannot,
-    code,
     counted,
     drawing,
     listed,
@@ -85,13 +84,13 @@ def _both(data: PaperData) -> dict[tuple[str, str, str], float]:
     return found
 
 
-def by_network(data: PaperData) -> Panel:
+@asks(1, "networks", "How well do people read each network, and is it what was published?")
+def by_network(data: PaperData) -> Panel | str:
     """1: proportion correct by network and mode, published values behind, in three orders."""
     table = means_table(data)
     easy = table[table["difficulty"] == "easy"]
-    question = "How well do people read each network, and is it what was published?"
     if easy.empty:
-        return cannot(data, 1, "networks", question, "no unit was shown with the easiest queries")
+        return "no unit was shown with the easiest queries"
     modes = [mode for mode in MODES if (easy["mode"] == mode).any()]
     several = data.effects is not None and len(data.networks()) > 1
     plots = []
@@ -124,14 +123,10 @@ def by_network(data: PaperData) -> Panel:
             )
         )
     return Panel(
-        number=1,
-        key="networks",
-        question=question,
         answer=_beside_published(data, easy),
         n=counted(data),
         plots=tuple(plots),
         tables={"means": table},
-        code=code(data, "means", "by_network"),
         notes=_together(data),
     )
 
@@ -201,20 +196,18 @@ def _dots(axes: Any, data: PaperData, table: pd.DataFrame, names: list[str]) -> 
     axes.set_xlabel("proportion correct")
 
 
-def by_difficulty(data: PaperData) -> Panel:
+@asks(6, "difficulty", "How fast do people lose a unit when queries get less extreme?")
+def by_difficulty(data: PaperData) -> Panel | str:
     """6: harder queries, for the networks that were shown them."""
-    question = "How fast do people lose a unit when queries get less extreme?"
     table = means_table(data)
     hard = table[table["difficulty"] != "easy"]
     if hard.empty:
-        why = "all queries were the most extreme"
-        return cannot(data, 6, "difficulty", question, why)
+        return "all queries were the most extreme"
     kinds = table.groupby(["network", "mode"])["difficulty"].nunique()
     both = set(kinds.index[kinds > 1].get_level_values("network"))
     names = [name for name in data.networks() if name in both]
     if not names:
-        why = "no network was shown with queries of two kinds"
-        return cannot(data, 6, "difficulty", question, why)
+        return "no network was shown with queries of two kinds"
     plot = drawing(
         data,
         "6-difficulty",
@@ -252,15 +245,11 @@ def by_difficulty(data: PaperData) -> Panel:
         answer = "No effect of difficulty survives the adjustment for its family."
     true = [f"{e.key.removeprefix('hard')}th {e.truth:+.2f}" for e in mine if np.isfinite(e.truth)]
     return Panel(
-        number=6,
-        key="difficulty",
-        question=question,
         answer=answer,
         n=f"{plural(len(names), 'network')}; {int(hard['answers'].sum()):,} answers to harder "
         f"queries, {whose(data)}",
         plots=(plot,),
         tables={"means": table[table["network"].isin(names)]},
-        code=code(data, "means", "by_difficulty"),
         notes=(f"True values of the simulation, log-odds: {listed(true)}.",) if true else (),
     )
 

@@ -14,7 +14,7 @@ from imi_bench.release.borowski_results import published_beside
 from imi_bench.release.published import published, published_numbers
 from imi_bench.release.table import ReleasedTable
 from imi_bench.report.paper.data import PaperData
-from imi_bench.report.paper.panel import Panel
+from imi_bench.report.paper.panel import Panel, asks
 from imi_bench.text import plural
 
 __all__ = ["every_number", "missing"]
@@ -159,11 +159,11 @@ def _exclusions(table: ReleasedTable) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+@asks(12, "missing", "What could we not reproduce?")
 def missing(data: PaperData) -> Panel:
     """12: every published number that this page cannot compute again, with the reason."""
-    question = "What could we not reproduce?"
     if data.forerunner is not None:
-        return _forerunner(data, question)
+        return _forerunner(data)
     numbers = every_number(data)
     gone = numbers[numbers["reason"] != ""]
     groups = gone.groupby("reason", sort=False)["number"].agg(["size", _few]).reset_index()
@@ -180,14 +180,9 @@ def missing(data: PaperData) -> Panel:
     if data.simulated:
         answer = f"These answers are simulated and reproduce nothing. {answer}"
     return Panel(
-        number=12,
-        key="missing",
-        question=question,
         answer=answer,
         n=f"{plural(len(numbers), 'published number')}",
-        plots=(),
         tables={"missing": table, "every_number": numbers},
-        code="",
         notes=(
             "Bounds of exclusion rules: beside each stands the most extreme value among the "
             "assignments that were kept, which must lie within it.",
@@ -220,7 +215,7 @@ def _not_kept() -> list[tuple[str, str]]:
     ]
 
 
-def _forerunner(data: PaperData, question: str) -> Panel:
+def _forerunner(data: PaperData) -> Panel:
     """Of the forerunner's numbers those that its tables do not give."""
     again = [] if data.forerunner is None else [data.forerunner]
     beside = published_beside(again)
@@ -237,13 +232,9 @@ def _forerunner(data: PaperData, question: str) -> Panel:
     ]
     table = pd.DataFrame(rows, columns=["number", "reason"])
     return Panel(
-        12,
-        "missing",
-        question,
         f"The {plural(len(beside), 'percentage')} of the abstract that belong to this table come "
         f"out as in question 1 ({int(beside['same'].sum())} the same); "
-        f"{plural(len(table), 'other entry').replace('entrys', 'entries')} cannot be compared.",
+        f"{plural(len(table), 'other entry', 'other entries')} cannot be compared.",
         plural(len(own), "published percentage"),
-        (),
-        {"missing": table, "percentages": beside},
+        tables={"missing": table, "percentages": beside},
     )

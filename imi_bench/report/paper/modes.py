@@ -15,8 +15,7 @@ from imi_bench.report.paper.clusters import clustered_variance
 from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import (
     Panel,
-    cannot,
-    code,
+    asks,
     drawing,
     look,
     network_key,
@@ -32,9 +31,9 @@ __all__ = ["by_mode", "mode_numbers", "natural_lead"]
 _DRAWS, _ENOUGH = 1000, 5
 
 
-def by_mode(data: PaperData) -> Panel:
+@asks(4, "modes", "Are units that are clear in natural images clear in synthetic ones?")
+def by_mode(data: PaperData) -> Panel | str:
     """4: natural against synthetic references, network by network and unit by unit."""
-    question = "Are units that are clear in natural images clear in synthetic ones?"
     units = data.easy
     wide = units.pivot_table(
         index=["network", "unit_id"],
@@ -45,10 +44,9 @@ def by_mode(data: PaperData) -> Panel:
     )
     wide = wide.dropna(subset=[c for c in wide.columns if c[0] != "true"])
     if wide.empty or wide["p"].shape[1] < 2:
-        return cannot(data, 4, "modes", question, "no unit was shown with both kinds of references")
+        return "no unit was shown with both kinds of references"
     if len(wide) < _ENOUGH:
-        why = f"only {len(wide)} units were shown with both kinds of references"
-        return cannot(data, 4, "modes", question, why)
+        return f"only {len(wide)} units were shown with both kinds of references"
     rng = generator(data.seed, "paper, modes")
     numbers = mode_numbers(wide, rng)
     numbers.loc["lead"] = natural_lead(data.frame)
@@ -72,14 +70,10 @@ def by_mode(data: PaperData) -> Panel:
     several = networks.nunique() > 1
     within = " within networks" if several else ""
     return Panel(
-        number=4,
-        key="modes",
-        question=question,
         answer=_sentence(numbers, several),
         n=f"{len(wide):,} units of {plural(networks.nunique(), 'network')}, {whose(data)}",
         plots=(plot,),
         tables=tables,
-        code=code(data, "modes", "by_mode"),
         notes=(
             f"Correlation of units' proportions{within}; corrected: over the "
             "root of the product of both reliabilities (binomial). Intervals: units drawn anew"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from imi_bench import text
 from imi_bench.errors import UnknownNameError
-from imi_bench.pages.shell import environment
+from imi_bench.pages.shell import write_page
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, package_versions, plain, write_json
 from imi_bench.release.study_files import AnswersLike
@@ -170,8 +170,7 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
                 table.to_csv(temporary, index=False)
             with atomic_path(out / "tables" / f"{stem}.tex") as temporary:
                 temporary.write_text(latex(table, simulated=done.data.simulated), "utf-8")
-    with atomic_path(out / "index.html") as temporary:
-        temporary.write_text(render(done), encoding="utf-8")
+    write_page(out / "index.html", "imi_bench.report", "paper.html", _shown(done))
     write_json(out / "record.json", record(done, seconds=seconds))
 
 
@@ -237,10 +236,9 @@ def _cell(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def render(done: Paper) -> str:
-    """The page; every text is escaped, nothing is loaded from elsewhere."""
+def _shown(done: Paper) -> dict[str, Any]:
     data = done.data
-    page = {
+    return {
         "title": title(data),
         "simulated": "Nobody gave these answers: they were drawn from a model with known truth, "
         "which stands beside the estimates."
@@ -255,18 +253,13 @@ def render(done: Paper) -> str:
             ("Seed", str(data.seed)),
             ("Versions", ", ".join(f"{k} {v}" for k, v in package_versions().items())),
         ],
-        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
-    return environment("imi_bench.report").get_template("paper.html").render(page=page)
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
+    shown = {name: getattr(panel, name) for name in ("number", "key", "question", "answer", "n")}
     return {
-        "number": panel.number,
-        "key": panel.key,
-        "question": panel.question,
-        "answer": panel.answer,
-        "n": panel.n,
+        **shown,
         "notes": panel.notes,
         "code": panel.code,
         "plots": _plots(panel.plots),

@@ -16,8 +16,7 @@ from imi_bench.report.paper.panel import (
     BLUE,
     Panel,
     Plot,
-    cannot,
-    code,
+    asks,
     counted,
     drawing,
     network_label,
@@ -32,10 +31,10 @@ STAGE = {"natural": INTERCEPT, "synthetic": ON_SYNTHETIC}
 """Where the networks' levels with each kind of references stand among the effects' stages."""
 
 
-def pairs(data: PaperData) -> Panel:
+@asks(2, "pairs", "Which networks differ from one another?")
+def pairs(data: PaperData) -> Panel | str:
     """2: which networks differ, by the paper's ranks and by the mixed model."""
     found = data.effects
-    question = "Which networks differ from one another?"
     if found is None or not found.groups:
         one = data.frame["network"].nunique() == 1
         reason = data.refused or (
@@ -43,7 +42,7 @@ def pairs(data: PaperData) -> Panel:
             if one
             else "no kind of references was shown with two networks and the easiest queries"
         )
-        return cannot(data, 2, "pairs", question, reason)
+        return reason
     tables, plots, said, reasons, true = {}, [], [], [], []
     for mode, group in found.groups.items():
         names = [name for name in data.networks() if name in group.groups]
@@ -79,14 +78,10 @@ def pairs(data: PaperData) -> Panel:
     )
     answer = "; ".join(said)
     return Panel(
-        number=2,
-        key="pairs",
-        question=question,
         answer=answer[0].upper() + answer[1:] + " (p < 0.05 after Holm).",
         n=counted(data, data.frame[data.frame["difficulty"] == "easy"]),
         plots=tuple(plots),
         tables=tables,
-        code=code(data, "pairs", "pairs"),
         notes=(why, *(["They disagree on " + "; ".join(reasons) + "."] if reasons else []), *true),
     )
 

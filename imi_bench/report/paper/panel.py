@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from imi_bench.release.published import published
-from imi_bench.report.style import INK, LINE, MUTED, as_svg, panels
+from imi_bench.report.style import INK, LINE, MUTED, PAGE_COLOURS, as_svg, panels
 from imi_bench.tables import MODES
 from imi_bench.text import plural
 
@@ -21,23 +22,7 @@ if TYPE_CHECKING:
 
     from imi_bench.report.paper.data import PaperData
 
-__all__ = [
-    "COLOURS",
-    "GHOST",
-    "Panel",
-    "Plot",
-    "beside_truth",
-    "cannot",
-    "drawing",
-    "look",
-    "network_key",
-    "network_label",
-    "plural",
-    "png",
-    "shown_modes",
-    "stacked",
-    "whose",
-]
+__all__ = ["COLOURS", "Beside", "Panel", "Plot", "asks", "drawing", "look", "network_label", "png"]
 
 MODE_COLOURS = {"natural": "#0173b2", "synthetic": "#de8f05"}
 MODE_MARKERS = {"natural": "o", "synthetic": "s"}
@@ -93,32 +78,33 @@ class Panel:
 
     Attributes
     ----------
-    number : int
-    key : str
-        Short name, also of its files.
-    question, answer : str
-        The answer says what the numbers say; it claims only what survives the adjustment for its
-        family of questions.
+    answer : str
+        What the numbers say; it claims only what survives the adjustment for its family of
+        questions.
     n : str
         How many answers, units, people or networks.
     plots : tuple of Plot
     tables : mapping of str to DataFrame
+    notes : tuple of str
+    number : int
+    key : str
+        Short name, also of its files.
+    question : str
     code : str
         Python that draws it again.
-    notes : tuple of str
     beside : tuple of Beside
         The same question asked of each observer.
     """
 
-    number: int
-    key: str
-    question: str
     answer: str
     n: str
     plots: tuple[Plot, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    code: str = ""
     notes: tuple[str, ...] = ()
+    number: int = 0
+    key: str = ""
+    question: str = ""
+    code: str = ""
     beside: tuple[Beside, ...] = ()
 
 
@@ -251,12 +237,11 @@ def _sized(svg: str, inches: float) -> str:
 
 def _on_white(svg: str) -> bytes:
     """The SVG by itself: no page to take colours from."""
-    colours = {"var(--ink)": "#1d2833", "var(--muted)": "#5d6b78", "var(--line)": "#c9cfd4"}
+    colours = {PAGE_COLOURS[name]: colour for name, colour in _FOR_PAPER.items()}
     for name, colour in {**colours, "var(--font)": "'DejaVu Sans', sans-serif"}.items():
         svg = svg.replace(name, colour)
     head = '<svg style="background:white" xmlns="http://www.w3.org/2000/svg" '
-    start = svg.replace("<svg ", "<svg ", 1)
-    return (start if "xmlns=" in start[:400] else start.replace("<svg ", head, 1)).encode()
+    return (svg if "xmlns=" in svg[:400] else svg.replace("<svg ", head, 1)).encode()
 
 
 def png(canvas: Canvas) -> bytes:
@@ -282,23 +267,37 @@ def png(canvas: Canvas) -> bytes:
     return stream.getvalue()
 
 
-def code(data: PaperData, module: str, function: str) -> str:
-    """Python that draws a panel again."""
+Answer: TypeAlias = "Callable[[PaperData], Panel | str]"
+
+
+def asks(number: int, key: str, question: str) -> Callable[[Answer], Callable[..., Panel]]:
+    """Make what answers a question, or says in a word why nothing can, the question's panel."""
+
+    def decorate(answer: Answer) -> Callable[..., Panel]:
+        @wraps(answer)
+        def panel(data: PaperData) -> Panel:
+            found = answer(data)
+            if isinstance(found, str):
+                found = Panel(f"Cannot be answered: {found}.", counted(data))
+            code = _code(data, answer) if found.plots else ""
+            return replace(found, number=number, key=key, question=question, code=code)
+
+        return panel
+
+    return decorate
+
+
+def _code(data: PaperData, answer: Answer) -> str:
     made = f'"{data.name}"' if data.from_file else "answers"
     return (
         "from pathlib import Path\n\n"
         "from imi_bench.report.paper.data import read_paper\n"
-        f"from imi_bench.report.paper.{module} import {function}\n\n"
+        f"from {answer.__module__} import {answer.__name__}\n\n"
         f"data = read_paper({made}{data.options})\n"
-        f"panel = {function}(data)\n"
+        f"panel = {answer.__name__}(data)\n"
         "for plot in panel.plots:\n"
         '    Path(f"{plot.name}.svg").write_bytes(plot.file_svg)'
     )
-
-
-def cannot(data: PaperData, number: int, key: str, question: str, why: str) -> Panel:
-    """A question that these answers cannot answer, and why."""
-    return Panel(number, key, question, f"Cannot be answered: {why}.", counted(data))
 
 
 def beside_truth(data: PaperData) -> str:
@@ -330,17 +329,12 @@ def counted(data: PaperData, rows: pd.DataFrame | None = None) -> str:
         answers = f"{plural(len(frame), 'answer')} of {data.who}"
         return f"{answers}, {plural(units, 'unit')}, {plural(networks, 'network')}"
     parts = (
-        (len(frame), f"{made_up}answers"),
-        (frame["unit_id"].nunique(), "units"),
-        (frame["participant"].nunique(), f"{made_up}people"),
-        (frame["network"].nunique(), "networks"),
+        plural(len(frame), f"{made_up}answer"),
+        plural(frame["unit_id"].nunique(), "unit"),
+        plural(frame["participant"].nunique(), f"{made_up}person", f"{made_up}people"),
+        plural(frame["network"].nunique(), "network"),
     )
-    told = ", ".join(f"{n:,} {_one(what) if n == 1 else what}" for n, what in parts)
-    return told + _together(data)
-
-
-def _one(what: str) -> str:
-    return what.replace("people", "person").removesuffix("s")
+    return ", ".join(parts) + _together(data)
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

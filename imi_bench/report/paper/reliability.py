@@ -13,9 +13,8 @@ from imi_bench.report.paper.panel import (
     MODE_COLOURS,
     MODE_MARKERS,
     Panel,
+    asks,
     beside_truth,
-    cannot,
-    code,
     counted,
     drawing,
     network_label,
@@ -28,9 +27,9 @@ from imi_bench.text import plural
 __all__ = ["reliability"]
 
 
-def reliability(data: PaperData) -> Panel:
+@asks(10, "reliability", "How reliable is a unit's proportion, and how many answers would it take?")
+def reliability(data: PaperData) -> Panel | str:
     """10: how reliable units' proportions are, and how many answers a unit needs."""
-    question = "How reliable is a unit's proportion, and how many answers would it take?"
     rows = []
     for one in data.means:
         found = people_ceilings(_of(data.study, one.condition), seed=data.seed)
@@ -62,7 +61,7 @@ def reliability(data: PaperData) -> Panel:
     easy = table[table["difficulty"] == "easy"]
     if not np.isfinite(easy["split_half"].to_numpy(float)).any():
         reasons = sorted(set(easy["reason"])) or ["no unit was shown with the easiest queries"]
-        return cannot(data, 10, "reliability", question, "; ".join(reasons))
+        return "; ".join(reasons)
     plot = drawing(
         data,
         "10-reliability",
@@ -72,14 +71,10 @@ def reliability(data: PaperData) -> Panel:
         size=(5.2, 1.4 + 0.28 * len(data.networks())),
     )
     return Panel(
-        number=10,
-        key="reliability",
-        question=question,
         answer=f"Reliability is {' and '.join(_parts(easy))}.",
         n=counted(data),
         plots=(plot,),
         tables={"reliability": table},
-        code=code(data, "reliability", "reliability"),
         notes=(
             "Answers needed by Spearman and Brown's formula, with the interval of the reliability "
             "they come from (its upper end kept at 1, where no answers are needed); no upper end "

@@ -20,9 +20,8 @@ from imi_bench.report.paper.panel import (
     BLUE,
     GHOST,
     Panel,
+    asks,
     beside_truth,
-    cannot,
-    code,
     drawing,
     listed,
     look,
@@ -38,13 +37,12 @@ from imi_bench.text import plural
 __all__ = ["by_scale"]
 
 
-def by_scale(data: PaperData) -> Panel:
+@asks(3, "scale", "Are larger, better, newer or more human-like networks easier to read?")
+def by_scale(data: PaperData) -> Panel | str:
     """3: networks' levels against what is known of their size, data, accuracy, year, likeness."""
-    question = "Are larger, better, newer or more human-like networks easier to read?"
     found = data.effects
     if found is None or len(found.properties) < 3:
-        reason = data.refused or "there are fewer than three networks"
-        return cannot(data, 3, "scale", question, reason)
+        return data.refused or "there are fewer than three networks"
     modes = [mode for mode in shown_modes(data) if STAGE[mode] in found.stages]
     columns = [one.name for one in PROPERTIES if found.properties[one.name].notna().any()]
     likeness = {n: k.human_likeness_mean_rank for n, k in published().networks.items()}
@@ -53,8 +51,7 @@ def by_scale(data: PaperData) -> Panel:
     if rank.notna().sum() > 2:
         columns.append("likeness")
     if not columns or not modes:
-        why = "size, data, accuracy, year and human-likeness of these networks are not known"
-        return cannot(data, 3, "scale", question, why)
+        return "size, data, accuracy, year and human-likeness of these networks are not known"
 
     def draw(grid: Any) -> None:
         for row, name in zip(grid, columns, strict=True):
@@ -83,14 +80,10 @@ def by_scale(data: PaperData) -> Panel:
     )
     scale = [e for e in found.effects if e.topic == "scale"]
     return Panel(
-        number=3,
-        key="scale",
-        question=question,
         answer=_answer(scale),
         n=f"{plural(len(found.properties), 'network')}; {found.n:,} answers of {whose(data)}",
         plots=(plot,),
         tables={"effects": found.to_frame().drop(columns="who"), "likeness": tested},
-        code=code(data, "scale", "by_scale"),
         notes=tuple(
             f"{e.question} {e.sentence}"
             + (f" True slope of the simulation: {e.truth:+.3f}." if np.isfinite(e.truth) else "")

@@ -13,8 +13,7 @@ from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import (
     MODE_COLOURS,
     Panel,
-    cannot,
-    code,
+    asks,
     drawing,
     network_label,
     shown_modes,
@@ -91,18 +90,16 @@ def shares(part: pd.DataFrame, found: UnitSpread, data: PaperData | None = None)
     return row
 
 
-def distribution(data: PaperData) -> Panel:
+@asks(7, "units", "How much do units differ, and how many are at chance or near ceiling?")
+def distribution(data: PaperData) -> Panel | str:
     """7: how units differ, with the part that is binomial noise taken away."""
-    question = "How much do units differ, and how many are at chance or near ceiling?"
     units = data.easy
     modes = [mode for mode in shown_modes(data) if (units["mode"] == mode).sum() > 1]
     if not modes:
-        why = "fewer than two units were shown with the easiest queries"
-        return cannot(data, 7, "units", question, why)
+        return "fewer than two units were shown with the easiest queries"
     again = [m for m in modes if (units.loc[units["mode"] == m, "answers"] > 1).any()]
     if not again:
-        why = "each unit has one answer, which cannot tell how units differ"
-        return cannot(data, 7, "units", question, why)
+        return "each unit has one answer, which cannot tell how units differ"
     single = [
         f"With {mode} references each unit has one answer." for mode in modes if mode not in again
     ]
@@ -129,15 +126,11 @@ def distribution(data: PaperData) -> Panel:
     ]
     text = "; ".join(said)
     return Panel(
-        number=7,
-        key="units",
-        question=question,
         answer=f"{text[0].upper()}{text[1:]}.",
         n=f"{plural(sum(map(len, parts.values())), 'unit')} in {plural(len(modes), 'kind')} of "
         f"references, {whose(data)}",
         plots=(plot,),
         tables={"shares": pd.DataFrame(rows)},
-        code=code(data, "units", "distribution"),
         notes=_notes(rows, data, single),
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.report.figures import Figure
-from imi_bench.report.style import MUTED, as_svg, new_canvas, styled
+from imi_bench.report.style import MARKERS, MUTED, PALETTE, as_svg, logarithmic, new_canvas, styled
 from imi_bench.report.units.built import BuiltUnits
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_figures", "histogram"]
 
-_COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
-_MARKERS = "os^vPX"
 _SIZE = (4.4, 3.1)
 _NO_WHISKERS = "No whiskers: every mark is one unit as measured, nothing is estimated."
 
@@ -56,26 +54,21 @@ def draw_figures(built: BuiltUnits) -> list[Figure]:
 def _by_depth(
     units: pd.DataFrame, column: str, *, title: str, axis: str, caption: str, log: bool = False
 ) -> Figure:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=_SIZE, layout="constrained")
         ax = canvas.subplots()
         for number, (kind, part) in enumerate(units.groupby("type", sort=True)):
             ax.scatter(
                 part["depth"],
                 part[column],
-                marker=_MARKERS[number % len(_MARKERS)],
+                marker=MARKERS[number % len(MARKERS)],
                 s=26,
                 alpha=0.85,
                 lw=0,
                 label=str(kind),
             )
         if log and (units[column] > 0).all():
-            ax.set_yscale("log")
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.yaxis.set_minor_locator(NullLocator())
+            logarithmic(ax, "y")
         ax.set(xlabel="depth of the layer (0 first, 1 last)", ylabel=axis, xlim=(-0.05, 1.05))
         ax.grid(visible=True, axis="both")
         _legend(ax)
@@ -95,13 +88,13 @@ def _queries(built: BuiltUnits) -> Figure:
     share = np.array([built.share_below(int(row)) for row in main]).reshape(-1, 2)
     levels = list(dict.fromkeys(index.difficulty[main].tolist()))
     rows = []
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=(4.4, 1.5 + 0.55 * len(levels)), layout="constrained")
         ax = canvas.subplots()
         for place, level in enumerate(levels):
             here = share[index.difficulty[main] == level]
             for side, (colour, name) in enumerate(
-                ((_COLOURS[2], "strong query, q+"), (_COLOURS[1], "weak query, q-"))
+                ((PALETTE[2], "strong query, q+"), (PALETTE[1], "weak query, q-"))
             ):
                 low, middle, high = np.nanpercentile(100 * here[:, side], [0, 50, 100])
                 height = place + 0.12 * (2 * side - 1)
@@ -128,7 +121,7 @@ def _queries(built: BuiltUnits) -> Figure:
 
 
 def _driven(table: pd.DataFrame) -> Figure:
-    with styled(_COLOURS):
+    with styled(PALETTE):
         canvas = new_canvas(figsize=_SIZE, layout="constrained")
         ax = canvas.subplots()
         both = np.r_[table["limit"], table["activation"]].astype(np.float64)
@@ -138,7 +131,7 @@ def _driven(table: pd.DataFrame) -> Figure:
             ax.scatter(
                 part["limit"],
                 part["activation"],
-                marker=_MARKERS[number],
+                marker=MARKERS[number],
                 s=26,
                 alpha=0.85,
                 lw=0,

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imi_bench import text
 from imi_bench.networks.units import Unit
-from imi_bench.pages.shell import environment
-from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.pages.shell import WrittenPage, write_page
 from imi_bench.report.browser import thumbnails
 from imi_bench.report.units.built import BuiltUnits
 from imi_bench.report.units.figures import draw_figures, histogram
-from imi_bench.results import Brief
 from imi_bench.tables.align import in_use
 
 __all__ = ["UnitsPage", "write_units_page"]
@@ -26,26 +23,24 @@ MOST_SHEETS = 168  # of two difficulties of the paper's 84 units
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class UnitsPage(Brief):
+class UnitsPage(WrittenPage):
     """A page that was written.
 
     Attributes
     ----------
-    path : Path
     built : BuiltUnits
         What it shows.
     sheets : int
         Trials drawn on it.
     """
 
-    path: Path
     built: BuiltUnits
     sheets: int
 
-    def _repr_html_(self) -> str:
-        """A link to the page."""
-        address = self.path.absolute().as_uri()
-        return f'<a href="{text.html(address)}">{text.html(_title(self.built))}</a>'
+    @property
+    def title(self) -> str:
+        """Whose units these are."""
+        return _title(self.built)
 
 
 def write_units_page(folder: str | Path, *, out: str | Path | None = None) -> UnitsPage:
@@ -74,13 +69,8 @@ def write_units_page(folder: str | Path, *, out: str | Path | None = None) -> Un
     built = BuiltUnits.read(folder)
     rows = _shown(built)
     path = Path(folder) / "report.html" if out is None else Path(out)
-    html = (
-        environment("imi_bench.report")
-        .get_template("units.html")
-        .render(page=_page(built, rows, sheets=_sheets(built, rows)))
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    page = _page(built, _sheets(built, rows))
+    write_page(path, "imi_bench.report", "units.html", page)
     return UnitsPage(path, built, len(rows))
 
 
@@ -104,7 +94,7 @@ def _shown(built: BuiltUnits) -> list[int]:
     ]
 
 
-def _page(built: BuiltUnits, rows: list[int], *, sheets: list[dict[str, Any]]) -> dict[str, Any]:
+def _page(built: BuiltUnits, sheets: list[dict[str, Any]]) -> dict[str, Any]:
     index, record = built.trials.index, built.record
     drawn, total = len(sheets), len(built.units)
     layers = record.get("network_layers", [])
@@ -136,7 +126,6 @@ def _page(built: BuiltUnits, rows: list[int], *, sheets: list[dict[str, Any]]) -
         "units_left_out": record.get("left_out", []),
         "cautions": record.get("cautions", []),
         "facts": _facts(built),
-        "footer": f"Written by imi_bench {package_versions().get('imi-bench', '')}.",
     }
 
 
