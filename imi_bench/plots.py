@@ -8,6 +8,7 @@ in a notebook, ``ax.figure.savefig(path)`` writes it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ __all__ = ["Interval", "forest", "new_axes"]
 
 BLUE = "#0173b2"
 _TITLE = 46  # characters that fit beside long labels
+_LABEL = 38  # characters of a label that leave room for the intervals
 
 
 class Interval(NamedTuple):
@@ -65,7 +67,9 @@ def forest(
     'bits'
     """
     listed = list(rows)
-    ax = new_axes(ax, height=1.2 + 0.3 * len(listed))
+    labels = [_broken(row.label) for row in listed]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    ax = new_axes(ax, height=1.2 + (0.1 + 0.2 * lines) * len(listed))
     places = range(len(listed))
     for place, row in zip(places, listed, strict=True):
         if math.isnan(row.value):
@@ -80,9 +84,19 @@ def forest(
         ax.plot([row.value], [place], "o", color=BLUE, markersize=4)
     if reference is not None:
         ax.axvline(reference, color="0.5", linewidth=0.8, zorder=0)
-    ax.set_yticks(list(places), [row.label for row in listed])
+    ax.set_yticks(list(places), labels)
     ax.set_ylim(len(listed) - 0.5, -0.5)
     ax.set_xlabel(xlabel)
     ax.set_title(fill(title, _TITLE), loc="left", fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _broken(label: str) -> str:
+    """A label in lines short enough for an axis, broken behind what is no letter."""
+    lines = [""]
+    for part in re.findall(rf"[^\W_]{{1,{_LABEL - 1}}}[\W_]?|[\W_]", label):
+        if len(lines[-1]) + len(part) > _LABEL:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)

@@ -34,7 +34,7 @@ from imi_bench.measure.result import Learned
 from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.measure.transfer import scored
 from imi_bench.observers.catalogue import load_observer
-from imi_bench.observers.protocol import Encoder, Observer, fingerprint
+from imi_bench.observers.protocol import Encoder, Observer, fingerprint, local_file
 from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.replay.run import Run
@@ -202,7 +202,7 @@ def _table(
     covariates: Covariates,
     drop_shared: bool,
     linear: bool,
-) -> tuple[Table, dict[str, str] | None]:
+) -> tuple[Table, dict[str, Any] | None]:
     """What is learnt from, and who saw the features of the sets; or why nothing can be learnt."""
     if head not in ("observer", "measure"):
         raise UnknownNameError.among(head, ["observer", "measure"], kind="head")
@@ -326,17 +326,22 @@ def _record_of(source: DecisionsLike) -> Mapping[str, Any]:
     return record if isinstance(record, Mapping) else {}
 
 
-def _about(source: DecisionsLike) -> dict[str, str]:
-    """Name and fingerprint of the observer of a run; no fingerprint where none is on record."""
+def _about(source: DecisionsLike) -> dict[str, Any]:
+    """Name and fingerprint of the observer of a run, and where its weights lay if in a file.
+
+    No fingerprint where none is on record.
+    """
     observer = _record_of(source).get("observer")
     if not isinstance(observer, Mapping):
         return {"name": DecisionVariables.read(source).observer, "fingerprint": ""}
-    return {"name": str(observer.get("name")), "fingerprint": str(observer.get("fingerprint"))}
+    file = {"local_file": observer["local_file"]} if "local_file" in observer else {}
+    about = {name: str(observer.get(name)) for name in ("name", "fingerprint")}
+    return {**about, **file}
 
 
 def _seer(
     source: str | Observer | None, trials: Trials | None, *, linear: bool
-) -> tuple[dict[str, str] | None, Floats | None]:
+) -> tuple[dict[str, Any] | None, Floats | None]:
     if source is None or linear:
         return None, None
     if trials is None:
@@ -351,4 +356,5 @@ def _seer(
     if len(used) < len(trials.images):
         used = np.arange(len(trials.images))
     found = set_features(encoded(observer, trials), blind)
-    return {"name": observer.name, "fingerprint": fingerprint(observer)}, found
+    about = {"name": observer.name, "fingerprint": fingerprint(observer), **local_file(observer)}
+    return about, found

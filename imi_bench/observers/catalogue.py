@@ -36,8 +36,8 @@ from imi_bench.arguments import checked
 from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
-from imi_bench.observers.learned import LearnedObserver, is_learned, read_record
-from imi_bench.observers.protocol import Observer
+from imi_bench.observers.learned import FILE, LearnedObserver, is_learned, read_record
+from imi_bench.observers.protocol import Named, Observer
 from imi_bench.vision.references import option_value, split_reference
 
 GROUP = "imi_bench.observers"
@@ -176,6 +176,7 @@ def load_observer(
         return LearnedObserver(
             read_record(name),
             lambda part: load_observer(part, device=device, dtype=dtype, seed=seed),
+            beside=Path(name).parent if Path(name).name == FILE else Path(name),
         )
     runtime = {"device": device, "dtype": dtype, "seed": seed}
     base, options = _split(name)
@@ -189,7 +190,8 @@ def load_observer(
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
         options |= {"architecture": architecture, "name": shown}
-        return _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
+        made = _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
+        return _with_file(made, options)
     known = cards()
     if base in known:
         if (hidden := plugins().get(base)) is not None:
@@ -201,12 +203,18 @@ def load_observer(
         found = known[base]
         given = {**found.parameters, **options}
         offered = {**runtime, "name": shown, "weights": found.weights}
-        return _observer(_imported(found.loader), given, offered, where=name)
+        return _with_file(_observer(_imported(found.loader), given, offered, where=name), options)
     for entry in metadata.entry_points(group=GROUP, name=base):
         return _observer(_of_entry_point(entry), options, runtime, where=name)
     raise UnknownNameError.among(
         base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
     )
+
+
+def _with_file(observer: Observer, options: Mapping[str, Any]) -> Observer:
+    if isinstance(observer, Named) and "checkpoint" in options:
+        observer.local_file = Path(options["checkpoint"]).resolve()
+    return observer
 
 
 def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:

@@ -7,7 +7,9 @@ logit of a person's choice. It knows nothing of a trial's unit, mode or difficul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from imi_bench.arrays import Floats, Pixels
 from imi_bench.documents import read_json, reading
 from imi_bench.errors import InputError
 from imi_bench.observers.protocol import Answers, Codes, Encoder, Named, Observer, fingerprint
-from imi_bench.provenance import sha256_json
+from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.stats.squash import squash
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.fitted_on import FittedOn
@@ -132,6 +134,8 @@ class LearnedObserver(Named):
         What `read_record` gave.
     load : callable
         From an observer's name to the observer (`imi_bench.observers.catalogue.load_observer`).
+    beside : path
+        Where ``learned.json`` lies: a checkpoint that is no more where it was may lie there.
 
     Raises
     ------
@@ -140,11 +144,19 @@ class LearnedObserver(Named):
         one that is not the observer that was learnt from.
     """
 
-    def __init__(self, record: Mapping[str, Any], load: Callable[[str], Observer]) -> None:
+    def __init__(
+        self,
+        record: Mapping[str, Any],
+        load: Callable[[str], Observer],
+        *,
+        beside: str | Path = ".",
+    ) -> None:
         with reading("learned measure"):
-            self._read(record, load)
+            self._read(record, load, Path(beside))
 
-    def _read(self, record: Mapping[str, Any], load: Callable[[str], Observer]) -> None:
+    def _read(
+        self, record: Mapping[str, Any], load: Callable[[str], Observer], beside: Path
+    ) -> None:
         if record["head"] != "observer":
             raise InputError(
                 "not an observer",
@@ -168,9 +180,9 @@ class LearnedObserver(Named):
         self.fit = LearnedFit.read(
             record["final"], observers=len(told), features=len(self.features)
         )
-        self.parts = [_loaded(column, load) for column in told]
+        self.parts = [_loaded(column, load, beside) for column in told]
         about = record["features_from"]
-        self.seer = None if about is None else _loaded(about, load)
+        self.seer = None if about is None else _loaded(about, load, beside)
         self.lengths: dict[str, tuple[int, ...]] = {}
 
     @property
@@ -345,7 +357,29 @@ def _sees(observer: Observer) -> str:
     return sha256_json(described)
 
 
-def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer]) -> Encoder:
+def _weights_of(column: Mapping[str, Any], beside: Path) -> Path | None:
+    """The local file of a part: where it lay, beside ``learned.json`` or here; by its hash."""
+    file = column.get("local_file")
+    if file is None:
+        return None
+    named = re.search(r"(?<=checkpoint=)[^&]*", str(column["name"]))
+    told = Path(str(file.get("path", named[0] if named else "")))
+    wanted, seen = str(file["sha256"]), []
+    for place in (told, beside / told.name, Path(told.name)):
+        with suppress(OSError):  # a name longer than any file's
+            if place.is_file() and sha256_file(place) == wanted:
+                return place
+            seen += [str(place)] if place.is_file() else []
+    raise InputError(
+        "not the checkpoint that was learnt from" if seen else "a checkpoint that is not there",
+        where=str(column["name"]),
+        found=f"another file: {seen[0]}" if seen else f"no {told}",
+        wanted=f"a file of SHA-256 {wanted[:12]}…",
+        do=f"put it there, or beside {FILE}",
+    )
+
+
+def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer], beside: Path) -> Encoder:
     name = str(column["name"])
     if ".py:" in name:  # a record is data, and may come from anybody
         raise InputError(
@@ -355,6 +389,9 @@ def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer]) -> Encod
             wanted="observers that are installed",
             do="install it as a plug-in, and learn from its runs",
         )
+    weights = _weights_of(column, beside)
+    if weights is not None:
+        name = re.sub(r"(?<=checkpoint=)[^&]*", lambda _: str(weights), name)
     observer = load(name)
     if not isinstance(observer, Encoder):
         raise InputError(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.identity import class_source
-from imi_bench.provenance import sha256_json
+from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.tables import BlindTrials
 
 Codes = NDArray[Any]
@@ -78,9 +79,13 @@ class Named:
     Attributes
     ----------
     name : str
+    local_file : Path, optional
+        Where the file of weights lies that a reference named (``?checkpoint=FILE``); no part of
+        what the observer is.
     """
 
     name: str
+    local_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -170,6 +175,21 @@ def decision_values(value: object, count: int, *, where: str) -> NDArray[np.floa
             wanted=f"float64 ({count},)",
         )
     return given.astype(np.float64)
+
+
+def local_file(observer: Observer) -> dict[str, dict[str, str]]:
+    """What a record says of the file of weights that a reference named; nothing without one.
+
+    Examples
+    --------
+    >>> from imi_bench.observers.reference import Chance
+    >>> local_file(Chance(seed=0))
+    {}
+    """
+    file = getattr(observer, "local_file", None)
+    if file is None:
+        return {}
+    return {"local_file": {"path": str(file), "sha256": sha256_file(file)}}
 
 
 def fingerprint(observer: Observer) -> str:

@@ -20,7 +20,7 @@ from imi_bench.errors import InputError
 from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.instances import Recipe
-from imi_bench.observers.protocol import Encoder, Observer, fingerprint, require_name
+from imi_bench.observers.protocol import Encoder, Observer, fingerprint, local_file, require_name
 from imi_bench.places import cache_folder, exclusive, refuse_inside
 from imi_bench.provenance import git_state, package_versions
 from imi_bench.replay.answers import Answered, decide_all
@@ -399,6 +399,7 @@ def _about_observer(
     return {
         "name": observer.name,
         "fingerprint": fingerprint,
+        **local_file(observer),
         "description": description,
         "device": device_name(str(getattr(observer, "device", "cpu"))),
         "dtype": str(getattr(observer, "dtype", None) or (kind.base if kind else "float64")),
