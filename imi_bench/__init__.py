@@ -21,23 +21,7 @@ if TYPE_CHECKING:
     from imi_bench import collect as collect
     from imi_bench.choice.calibrate import calibrate as calibrate
     from imi_bench.effects.study import effects as effects
-    from imi_bench.errors import CardError as CardError
-    from imi_bench.errors import CheckFailedError as CheckFailedError
-    from imi_bench.errors import DownloadError as DownloadError
-    from imi_bench.errors import FormulaError as FormulaError
-    from imi_bench.errors import ImageError as ImageError
-    from imi_bench.errors import ImiBenchError as ImiBenchError
-    from imi_bench.errors import InputError as InputError
-    from imi_bench.errors import LeakageError as LeakageError
-    from imi_bench.errors import MissingExtraError as MissingExtraError
-    from imi_bench.errors import ModelError as ModelError
-    from imi_bench.errors import NetworkError as NetworkError
-    from imi_bench.errors import NotComparableError as NotComparableError
-    from imi_bench.errors import NotEnoughDataError as NotEnoughDataError
-    from imi_bench.errors import ResponseError as ResponseError
-    from imi_bench.errors import SubmissionError as SubmissionError
-    from imi_bench.errors import TrialError as TrialError
-    from imi_bench.errors import UnknownNameError as UnknownNameError
+    from imi_bench.errors import *  # noqa: F403
     from imi_bench.fewshot.study import fewshot as fewshot
     from imi_bench.gate.verdict import gate as gate
     from imi_bench.glmm.fitting import fit as fit

@@ -147,9 +147,7 @@ def _measure(text: str, where: object, error: type[InputError]) -> None:
             )
 
 
-def parse_json(
-    text: str | bytes, *, where: object = None, limit: int = MAX_JSON, strict: bool = False
-) -> Any:
+def parse_json(text: str | bytes, *, where: object = None, strict: bool = False) -> Any:
     """Parse JSON of bounded size.
 
     Parameters
@@ -157,8 +155,6 @@ def parse_json(
     text : str or bytes
     where : object, optional
         The file.
-    limit : int
-        Most characters or bytes.
     strict : bool
         Also refuse what readers take differently (RFC 8259, I-JSON): names that stand twice, NaN
         and infinity, other encodings than UTF-8, halves of surrogate pairs.
@@ -173,8 +169,9 @@ def parse_json(
     >>> parse_json('{"a": [1, 2]}')
     {'a': [1, 2]}
     """
-    if len(text) > limit:
-        raise InputError("not JSON", where=where, found=f"{len(text):,} bytes", wanted=f"{limit:,}")
+    if len(text) > MAX_JSON:
+        found, wanted = f"{len(text):,} bytes", f"{MAX_JSON:,}"
+        raise InputError("not JSON", where=where, found=found, wanted=wanted)
     try:
         if not strict:
             return json.loads(text)
@@ -210,7 +207,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def read_toml(path: Path, *, limit: int = MAX_TOML) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises
@@ -218,10 +215,10 @@ def read_toml(path: Path, *, limit: int = MAX_TOML) -> dict[str, Any]:
     InputError
         Missing, too large, too deep, not UTF-8 or not TOML.
     """
-    return parse_toml(_text(path, limit, "TOML"), where=path, limit=limit)
+    return parse_toml(_text(path, MAX_TOML, "TOML"), where=path)
 
 
-def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
+def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises
@@ -229,7 +226,7 @@ def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
     InputError
         Missing, too large, too deep, not UTF-8 or not JSON.
     """
-    return parse_json(_text(path, limit, "JSON"), where=path, limit=limit)
+    return parse_json(_text(path, MAX_JSON, "JSON"), where=path)
 
 
 def _text(path: Path, limit: int, kind: str) -> str:

@@ -42,7 +42,7 @@ from imi_bench.tables import BlindingKey, DecisionVariables, Study, Trials
 PARTS = ("colour-histogram", "oriented-energy", "hog")
 """Observers that a measure is learnt of."""
 ALONE = ("ssim", "pixel-cosine", "pixel-l2", "chance", "one-side")
-"""Observers that share no work with others: they may answer in another process."""
+"""Observers that share no work with others, the longest work first: they may answer elsewhere."""
 TITLE = "Machine observers on the mini-benchmark"
 Part = TypeVar("Part")
 
@@ -177,7 +177,8 @@ def decide(study: StudySoFar) -> StudySoFar:
     """Let every observer answer every trial, blind; the ideal one alone reads activations."""
     plan, trials = study.plan, made(study.trials)
     runs, skipped = [_ideal_run(study)], dict(study.skipped)
-    due = {name: study.other.start(_answered, name, plan, trials) for name in _alone(plan)}
+    alone = [name for name in ALONE if name in plan.observers]
+    due = {name: study.other.start(_answered, name, plan, trials) for name in alone}
     # one thread: sums in one order whatever the machine, so that the page has the same bytes
     with threadpool_limits(limits=1):
         here = {name: _answered(name, plan, trials) for name in plan.observers if name not in due}
@@ -188,11 +189,6 @@ def decide(study: StudySoFar) -> StudySoFar:
         else:
             skipped[name] = run
     return replace(study, runs=tuple(runs), skipped=skipped)
-
-
-def _alone(plan: Plan) -> list[str]:
-    """Observers that may answer elsewhere, the longest work first."""
-    return [name for name in ALONE if name in plan.observers]
 
 
 def _answered(name: str, plan: Plan, trials: Trials) -> ObserverRun | str:

@@ -170,16 +170,13 @@ def _measured(observer: InContext, tests: Trials, per_image: int | None) -> dict
     """Means of one call, over the first few trials."""
     blind = tests.take(np.arange(min(_SAMPLE, len(tests)))).blind(seed=0).without_key()
     prompts = [observer.prompt(blind, row) for row in range(len(blind))]
-    served = hasattr(observer.model, "base_url")
+    sent = prompts if hasattr(observer.model, "base_url") else []
+    letters = [sum(len(data_url(image)) for image in prompt.images) for prompt in sent]
     return {
         "images": float(len(prompts[0].images)),
-        "megabytes": float(np.mean([_megabytes(p) for p in prompts])) if served else 0.0,
+        "megabytes": float(np.mean(letters)) / 1e6 if sent else 0.0,
         "tokens": float(np.mean([_tokens(observer, p, per_image) for p in prompts])),
     }
-
-
-def _megabytes(prompt: Prompt) -> float:
-    return sum(len(data_url(image)) for image in prompt.images) / 1e6
 
 
 def _tokens(observer: InContext, prompt: Prompt, per_image: int | None) -> float:

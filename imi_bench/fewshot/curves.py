@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 KEYS = ["observer", "shots", "ablation"]
+_HABITS = ["coverage", "says_a", "orders_agree", "strong_as_a", "strong_as_b", "mass", "bounded"]
 LEAST_COVERAGE = 0.98  # as the gate asks for
 LEAST_MASS = 0.5  # probability of both letters below which a model would rather say other things
 MEASURES = {
@@ -140,19 +141,11 @@ class FewShot(Result):
         return pd.DataFrame(
             [
                 {
-                    "observer": p.observer,
-                    "shots": p.shots,
-                    "ablation": p.ablation,
+                    **{name: getattr(p, name) for name in KEYS},
                     "accuracy": p.accuracy.value,
                     "low": p.accuracy.low,
                     "high": p.accuracy.high,
-                    "coverage": p.coverage,
-                    "says_a": p.says_a,
-                    "orders_agree": p.orders_agree,
-                    "strong_as_a": p.strong_as_a,
-                    "strong_as_b": p.strong_as_b,
-                    "mass": p.mass,
-                    "bounded": p.bounded,
+                    **{name: getattr(p, name) for name in _HABITS},
                     **_ends("bits", p.bits),
                     **_ends("agreement", p.agreement),
                 }

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from imi_bench.errors import InputError
+from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
@@ -63,10 +65,9 @@ def observers_of(
 
 def _made(name: str, one: Any, *, ledger: Ledger | None, **load: Any) -> InContext:
     if isinstance(one, str):
-        with_ledger = one
-        if ledger is not None and (one.startswith("vlm:") or _card_in_context(one)):
-            from urllib.parse import quote
-
+        with_ledger, card = one, cards().get(one.partition("?")[0])
+        in_context = card is not None and card.kind == "in-context"
+        if ledger is not None and (one.startswith("vlm:") or in_context):
             with_ledger += ("&" if "?" in one else "?") + f"ledger={quote(str(ledger.path))}"
         one = load_observer(with_ledger, **load)
     elif not isinstance(one, InContext) and callable(one):
@@ -88,13 +89,6 @@ def _made(name: str, one: Any, *, ledger: Ledger | None, **load: Any) -> InConte
         made.name = name
     _priced(made)
     return made
-
-
-def _card_in_context(name: str) -> bool:
-    from imi_bench.observers.card import cards
-
-    card = cards().get(name.partition("?")[0])
-    return card is not None and card.kind == "in-context"
 
 
 def _priced(observer: InContext) -> None:

@@ -182,7 +182,7 @@ def study(
     frames, points, letters, flips = [], [], [], []
     for name, observer in family.items():
         asked = _Asked(name, observer, apart, design, tell)
-        runs = asked.all_cells()
+        runs = [asked.cell(*cell) for cell in design.cells()]
         frames += [run.frame for run in runs]
         letters += [row for run in runs for row in run.letters]
         points += asked.points(runs, people)
@@ -232,14 +232,11 @@ class _Asked:
     design: Design
     tell: Tell
 
-    def all_cells(self) -> list[_Run]:
-        return [self._cell(*cell) for cell in self.design.cells()]
-
     def _with(self, pool: Trials, count: int, draw: int, ablation: Any) -> InContext:
         shots = shots_of(self.observer, pool, count, draw, design=self.design, ablation=ablation)
         return self.observer.with_shots(shots)
 
-    def _cell(self, count: int, draw: int, ablation: Any) -> _Run:
+    def cell(self, count: int, draw: int, ablation: Any) -> _Run:
         """One observer on all tests, asked once a prompt: the ledger knows what was asked."""
         blind = self.apart.tests.blind(seed=self.design.seed)
         cell = {"observer": self.name, "shots": count, "ablation": ablation, "draw": draw}
@@ -365,11 +362,17 @@ def _told(*served: str) -> str:
 
 def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> Point:
     frame = pd.concat([run.frame for run in runs])
-    habits = {
+    answered = frame["status"].isin(["ok", "tie"])
+    accuracy = Estimate.undefined("no trial has an answer")
+    if answered.any():
+        accuracy = two_way_mean(
+            frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), draws_of(frame)
+        )
+    habits: dict[str, Any] = {
         key: float(np.mean([run.habits[key] for run in runs]))
         for key in ("says_a", "orders_agree", "mass", "bounded")
     }
-    against: dict[str, Estimate] = {}
+    against: dict[str, Any] = {}
     if people is not None:
         reports = [score(run.decisions, people, by=(), seed=seed) for run in runs]
         for score_name, shown in _PEOPLE_SCORES.items():
@@ -381,23 +384,13 @@ def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> 
         observer=name,
         shots=runs[0].count,
         ablation=runs[0].ablation,
-        accuracy=_accuracy(frame),
-        coverage=float(frame["status"].isin(["ok", "tie"]).mean()),
+        accuracy=accuracy,
+        coverage=float(answered.mean()),
         strong_as_a=float(frame["strong_as_a"].mean()),
         strong_as_b=float(frame["strong_as_b"].mean()),
-        says_a=habits["says_a"],
-        orders_agree=habits["orders_agree"],
-        mass=habits["mass"],
-        bounded=habits["bounded"],
-        bits=against.get("bits"),
-        agreement=against.get("agreement"),
+        **habits,
+        **against,
     )
-
-
-def _accuracy(frame: pd.DataFrame) -> Estimate:
-    if not frame["status"].isin(["ok", "tie"]).any():
-        return Estimate.undefined("no trial has an answer")
-    return two_way_mean(frame["credit"].to_numpy(), frame["unit_id"].to_numpy(), draws_of(frame))
 
 
 def _baselines(

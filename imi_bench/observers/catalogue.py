@@ -58,7 +58,7 @@ def names() -> list[str]:
     True
     """
     shipped = list(cards())
-    return shipped + sorted(set(metadata.entry_points(group=GROUP).names) - set(shipped))
+    return shipped + sorted(set(plugins()) - set(shipped))
 
 
 def plugins() -> dict[str, metadata.EntryPoint]:
@@ -205,7 +205,11 @@ def load_observer(
         offered = {**runtime, "name": shown, "weights": found.weights}
         return _with_file(_observer(_imported(found.loader), given, offered, where=name), options)
     for entry in metadata.entry_points(group=GROUP, name=base):
-        return _observer(_of_entry_point(entry), options, runtime, where=name)
+        with _faults_told(
+            "observer of another package cannot be imported", f"{base} ({entry.value})"
+        ):
+            plugin = entry.load()
+        return _observer(plugin, options, runtime, where=name)
     raise UnknownNameError.among(
         base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
     )
@@ -257,12 +261,6 @@ def _takes_image_size(name: str) -> bool:
 def _imported(loader: str) -> Any:
     module, _, attribute = loader.partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def _of_entry_point(entry: metadata.EntryPoint) -> Any:
-    where = f"{entry.name} ({entry.value})"
-    with _faults_told("observer of another package cannot be imported", where):
-        return entry.load()
 
 
 @contextmanager

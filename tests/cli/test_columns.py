@@ -6,16 +6,15 @@ import ast
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from support.small_study import SmallStudy
+from support.verbs import verbs
 from typer.testing import CliRunner
 
 import imi_bench
@@ -158,19 +157,6 @@ def test_every_table_goes_through_one_printer() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich.table"):
                 pytest.fail(f"{path.name} draws a table of its own")
-
-
-def verbs() -> dict[str, Any]:
-    """Every verb of the program by its words."""
-
-    def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-        for name, inner in getattr(command, "commands", {}).items():
-            if hasattr(inner, "commands"):
-                yield from walk(inner, (*words, name))
-            else:
-                yield " ".join((*words, name)), inner
-
-    return dict(walk(typer.main.get_command(app), ()))
 
 
 def test_every_verb_has_json_and_names_its_values() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from support.crowd import striped_trials
 from support.made_submissions import good_files, made_board, sealed, write_folder
 from support.measured_world import measured_world
-from typer.main import get_command
+from support.verbs import verbs
 from typer.testing import CliRunner
 
 from imi_bench.cli.app import app
@@ -64,17 +63,8 @@ def verb(*arguments: object, code: int = 0) -> Any:
     return json.loads(printed(*arguments, "--json", code=code))
 
 
-def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    inner = getattr(command, "commands", None)
-    if inner is None:
-        yield " ".join(path)
-        return
-    for name, one in inner.items():
-        yield from verbs(one, (*path, name))
-
-
 def test_every_verb_has_a_twin() -> None:
-    assert set(verbs(get_command(app))) == HERE | set(ELSEWHERE)
+    assert set(verbs()) == HERE | set(ELSEWHERE)
     for name, (file, call) in ELSEWHERE.items():
         assert call in (TESTS / file).read_text("utf-8"), name
 

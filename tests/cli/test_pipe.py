@@ -7,16 +7,14 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from support.small_study import SmallStudy
+from support.verbs import commands
 
 from imi_bench import cli
-from imi_bench.cli.app import app, main
+from imi_bench.cli.app import main
 
 
 class Left(io.StringIO):
@@ -29,14 +27,7 @@ class Left(io.StringIO):
         return os.open(os.devnull, os.O_WRONLY)  # rich puts another file in its place
 
 
-def verbs(command: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
-    """Every verb of the program and every group of them."""
-    yield " ".join((*words, "--help"))
-    for name, one in sorted(getattr(command, "commands", {}).items()):
-        yield from verbs(one, (*words, name))
-
-
-HELPS = tuple(verbs(typer.main.get_command(app)))
+HELPS = tuple(f"{name} --help".strip() for name in sorted(commands()))
 
 
 def test_the_tree_of_verbs_is_whole() -> None:

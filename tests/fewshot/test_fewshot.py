@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.bright_trials import bright_trials
+from support.bright_trials import Colours, bright_trials
 
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.fewshot.contamination import check, on_clean
@@ -209,20 +209,6 @@ def test_crops_are_listed_by_their_codes_and_leave_trials_clean(
     apart: Trials, tmp_path: Path
 ) -> None:
     from PIL import Image
-
-    class Colours:
-        """Codes that a crop changes little."""
-
-        name = "colours"
-
-        def describe(self) -> dict[str, str]:
-            return {}
-
-        def encode(self, images: Any) -> Any:
-            return np.array([i.reshape(-1, 3).mean(axis=0) - 127 for i in images])
-
-        def decide(self, trials: Any, codes: Any = None) -> Any:
-            raise NotImplementedError
 
     query = Image.fromarray(apart.images.decode(int(apart.queries[0, 0])))
     query.crop((8, 8, 62, 62)).resize((64, 64)).save(tmp_path / "crop.png")

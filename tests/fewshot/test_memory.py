@@ -8,28 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.bright_trials import bright_trials
+from support.bright_trials import Colours, bright_trials
 
 from imi_bench.fewshot import contamination
 from imi_bench.stimuli.likeness import Likeness
 
 MANY = 6000
 WHOLE = MANY * MANY * 4  # bytes of all distances in float32
-
-
-class Colours:
-    """Codes by which many pictures are close."""
-
-    name = "colours"
-
-    def describe(self) -> dict[str, str]:
-        return {}
-
-    def encode(self, images: Any) -> Any:
-        return np.array([i.reshape(-1, 3).mean(axis=0) - 127 for i in images])
-
-    def decide(self, trials: Any, codes: Any = None) -> Any:
-        raise NotImplementedError
 
 
 def test_hashes_of_many_pictures_are_compared_in_blocks() -> None:

@@ -41,3 +41,18 @@ def bright_trials(units: int = 12, *, batches: int = 1, seed: int = 0) -> Trials
         catch=np.zeros(count, dtype=bool),
     )
     return Trials(index, images, place[:, :9], place[:, 9:18], place[:, 18:], simulated=True)
+
+
+class Colours:
+    """Codes by which many pictures are close; a crop changes them little."""
+
+    name = "colours"
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def encode(self, images: Any) -> Any:
+        return np.array([i.reshape(-1, 3).mean(axis=0) - 127 for i in images])
+
+    def decide(self, trials: Any, codes: Any = None) -> Any:
+        raise NotImplementedError

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import inspect
 import io
 import math
 import os
@@ -26,7 +27,7 @@ from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.incontext.addresses import public_address, split_address
 from imi_bench.observers.incontext.ledger import Ledger
-from imi_bench.observers.incontext.prompt import Prompt
+from imi_bench.observers.incontext.prompt import Prompt, messages
 from imi_bench.observers.incontext.scoring import (
     Outcome,
     Scored,
@@ -38,19 +39,6 @@ from imi_bench.progress import progress
 from imi_bench.provenance import generator
 
 OPENAI = "https://api.openai.com/v1"
-_OPTIONS = {
-    "base_url": str,
-    "samples": int,
-    "max_tokens": int,
-    "top_logprobs": int,
-    "in_flight": int,
-    "timeout": float,
-    "retries": int,
-    "price_in": float,
-    "price_out": float,
-    "system": str,
-    "served": str,
-}
 BACK_OFF = 0.5  # seconds before the first retry; doubled each time
 LONGEST_WAIT = 3600.0  # seconds that a server may ask to wait
 _FATAL = {
@@ -149,11 +137,14 @@ class Chat:
         cls, model: str, options: Mapping[str, Any], *, seed: int, ledger: Ledger | None
     ) -> Self:
         """From the options of a name; an unknown one is refused."""
+        kinds = {"str": str, "int": int, "float": float}
+        own = [p for p in inspect.signature(cls).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = {p.name: kinds[p.annotation] for p in own if p.name not in ("seed", "ledger")}
         for option in options:
-            if option not in _OPTIONS:
-                raise UnknownNameError.among(option, _OPTIONS, kind="option of a served model")
+            if option not in known:
+                raise UnknownNameError.among(option, known, kind="option of a served model")
         try:
-            values = {name: _OPTIONS[name](value) for name, value in options.items()}
+            values = {name: known[name](value) for name, value in options.items()}
         except (TypeError, ValueError) as error:
             raise InputError("bad option of a served model", found=error) from error
         return cls(model, seed=seed, ledger=ledger, **values)
@@ -213,6 +204,7 @@ class Chat:
                 return Scored.none("error", text="stopped before another try")
             if self.ledger is not None:
                 self.ledger.allow()
+            last, wait = attempt == self.retries, BACK_OFF * 2**attempt
             try:
                 reply = await client.chat.completions.create(**body)
                 answer = self._read(reply)
@@ -220,16 +212,14 @@ class Chat:
                 usage = {**answer.usage, "seconds": time.perf_counter() - started}
                 return replace(answer, usage=usage, served=_served(reply))
             except openai.APIStatusError as error:
-                wait = self._wait(error, attempt)
-                if wait is None:
+                if last or not (error.status_code in (408, 409, 429) or error.status_code >= 500):
                     return self._final(error)
-                await _rest(wait, stopping)
+                wait = self._asked_to_wait(error, wait)
             except openai.APITimeoutError as error:
-                if attempt == self.retries:
+                if last:
                     return Scored.none("error", text=f"timed out: {error}")
-                await _rest(BACK_OFF * 2**attempt, stopping)
             except openai.APIConnectionError as error:
-                if attempt == self.retries:
+                if last:
                     cause = error.__cause__ or error
                     raise InputError(
                         "no server answers",
@@ -237,31 +227,33 @@ class Chat:
                         found=f"{type(cause).__name__}: {cause}",
                         do="start it, or give another base_url",
                     ) from error
-                await _rest(min(BACK_OFF * 2**attempt, 8.0), stopping)
+                wait = min(wait, 8.0)
             except ImiBenchError:
                 raise
             except (AttributeError, TypeError, ValueError, openai.APIError) as error:
                 # a reply that is no answer of the protocol, such as a page of a proxy
-                if attempt == self.retries:
+                if last:
                     said = f"no reply of the protocol: {type(error).__name__}: {error}"
                     return Scored.none("error", text=said)
-                await _rest(BACK_OFF * 2**attempt, stopping)
+            await _rest(wait, stopping)
         return Scored.none("error", text="no answer after all retries")
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
-        messages: list[dict[str, Any]] = []
-        if self.system:
-            messages.append({"role": "system", "content": self.system})
         known = self._shots_urls(prompt)
-        for turn in prompt.messages():
-            parts = [_part(part, known) for part in turn["content"]]  # type: ignore[attr-defined]
+
+        def picture(image: Pixels) -> dict[str, Any]:
+            url = known.get(id(image)) or data_url(image)
+            return {"type": "image_url", "image_url": {"url": url}}
+
+        turns = messages(prompt, picture)
+        for turn in turns:
             if turn["role"] == "assistant":
-                messages.append({"role": "assistant", "content": parts[0]["text"]})
-            else:
-                messages.append({"role": "user", "content": parts})
+                turn["content"] = turn["content"][0]["text"]
+        if self.system:
+            turns.insert(0, {"role": "system", "content": self.system})
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": messages,
+            "messages": turns,
             "max_tokens": self.max_tokens,
             "seed": self.seed,
         }
@@ -283,6 +275,10 @@ class Chat:
             pictures = [image for shown in prompt.shots for image in shown.images]
             self._urls = (prompt.shots, {id(image): data_url(image) for image in pictures})
         return self._urls[1]
+
+    @property
+    def _where(self) -> str:
+        return f"{public_address(self.base_url)}, model {self.model}"
 
     def _read(self, reply: Any) -> Scored:
         if (fault := getattr(reply, "error", None)) is not None:  # with status 200
@@ -309,7 +305,7 @@ class Chat:
             if len(reply.choices) < self.samples:
                 raise InputError(
                     "the server gives fewer samples than asked for",
-                    where=f"{public_address(self.base_url)}, model {self.model}",
+                    where=self._where,
                     found=len(reply.choices),
                     wanted=self.samples,
                     do="ask for samples=1, or use log-probabilities",
@@ -327,7 +323,7 @@ class Chat:
                 return Scored.none("truncated", text=text, usage=usage)
             raise InputError(
                 "the server gives no log-probabilities",
-                where=f"{public_address(self.base_url)}, model {self.model}",
+                where=self._where,
                 do="ask for sampled answers: samples=8",
             )
         # a model may begin with a space, a newline or an invisible character of its own
@@ -344,28 +340,24 @@ class Chat:
             if self.ledger is not None and self.ledger.max_cost is not None:
                 raise InputError(
                     "the server tells no numbers of tokens, so that no budget of money can be kept",
-                    where=f"{public_address(self.base_url)}, model {self.model}",
+                    where=self._where,
                     do="use --max-requests in place of --max-cost",
                 )
             return {}
         cost = (used[0] * self.price_in + used[1] * self.price_out) / 1e6
         return {"input_tokens": used[0], "output_tokens": used[1], "cost": cost}
 
-    def _wait(self, error: Any, attempt: int) -> float | None:
-        """Seconds until the next try; None where another try is of no use."""
-        if error.status_code not in (408, 409, 429) and error.status_code < 500:
-            return None
-        if attempt == self.retries:
-            return None
+    def _asked_to_wait(self, error: Any, own: float) -> float:
+        """Seconds until the next try: what the server asks for, else our own."""
         stated = error.response.headers.get("retry-after")
         try:
-            wait = max(0.0, float(stated)) if stated else BACK_OFF * 2**attempt
+            wait = max(0.0, float(stated)) if stated else own
         except ValueError:
-            return float(BACK_OFF * 2**attempt)
+            return own
         if wait > LONGEST_WAIT:
             raise InputError(
                 "the server asks to wait long",
-                where=f"{public_address(self.base_url)}, model {self.model}",
+                where=self._where,
                 found=f"retry-after {stated} s",
                 wanted=f"at most {LONGEST_WAIT:g} s",
                 do="run again later: answers so far are kept",
@@ -374,25 +366,22 @@ class Chat:
 
     def _final(self, error: Any) -> Scored:
         """A status that ends a request, or the whole run where no request can do better."""
-        status, message = (
-            error.status_code,
-            _without_key(" ".join(str(error.message).split()))[:300],
-        )
-        where = f"{public_address(self.base_url)}, model {self.model}"
+        status = error.status_code
+        message = _without_key(" ".join(str(error.message).split()))[:300]
         if status in _FATAL:
             what, do = _FATAL[status]
-            raise InputError(what, where=where, found=f"status {status}", do=do) from error
+            raise InputError(what, where=self._where, found=f"status {status}", do=do) from error
         if status in (400, 422) and "top_logprobs" in message and self.top_logprobs > 5:
             raise InputError(
                 "the server lists fewer likeliest tokens",
-                where=where,
+                where=self._where,
                 found=f"status {status}: {message}",
                 do="add top_logprobs=5 to the observer's name",
             ) from error
         if status in (400, 403, 422) and "logprob" in message.lower():
             raise InputError(
                 "the server gives no log-probabilities",
-                where=where,
+                where=self._where,
                 found=f"status {status}",
                 do="ask for sampled answers: samples=8",
             ) from error
@@ -400,7 +389,9 @@ class Chat:
             if "content" in message.lower() and "filter" in message.lower():
                 return Scored.none("filtered", text=message)
             raise InputError(
-                "the server refuses the request", where=where, found=f"status {status}: {message}"
+                "the server refuses the request",
+                where=self._where,
+                found=f"status {status}: {message}",
             ) from error
         return Scored.none("error", text=f"status {status}: {message}")
 
@@ -470,13 +461,6 @@ def _same_model(served: str, wanted: str) -> bool:
 def _bare(name: str) -> str:
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
     return last.removesuffix(":latest").removesuffix(".gguf")
-
-
-def _part(part: dict[str, Any], known: Mapping[int, str]) -> dict[str, Any]:
-    if part["type"] == "text":
-        return part
-    url = known.get(id(part["image"])) or data_url(part["image"])
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def data_url(image: Pixels) -> str:

@@ -31,6 +31,7 @@ from imi_bench.observers.protocol import Answers, Codes
 from imi_bench.places import cache_folder
 from imi_bench.provenance import sha256_json
 from imi_bench.tables import BlindTrials, Trials
+from imi_bench.tables.align import in_use
 
 VERSION = 1
 _AT_ONCE = 32  # trials whose prompts are in memory together
@@ -89,11 +90,9 @@ class InContext:
     ) -> None:
         if layout not in LAYOUTS:
             raise InputError("unknown layout", found=layout, wanted=" or ".join(LAYOUTS))
-        if shots is not None and (shots.layout, shots.side) != (layout, side):
-            raise InputError("shots and question are laid out differently", found=shots.layout)
         self.name, self.model, self.identity = name, model, dict(identity)
-        self.shots, self.layout, self.side = shots, layout, side
-        self.ledger, self.batch_size = ledger, batch_size
+        self.layout, self.side, self.ledger, self.batch_size = layout, side, ledger, batch_size
+        self.shots = self._laid_out_alike(shots)
 
     def __repr__(self) -> str:
         count = 0 if self.shots is None else self.shots.count
@@ -119,10 +118,13 @@ class InContext:
     def with_shots(self, shots: Shots | None) -> InContext:
         """The same model and ledger after other solved trials."""
         made = copy.copy(self)
+        made.shots = self._laid_out_alike(shots)
+        return made
+
+    def _laid_out_alike(self, shots: Shots | None) -> Shots | None:
         if shots is not None and (shots.layout, shots.side) != (self.layout, self.side):
             raise InputError("shots and question are laid out differently", found=shots.layout)
-        made.shots = shots
-        return made
+        return shots
 
     def keeping(self, ledger: Ledger | None) -> InContext:
         """The same observer with another ledger, whose budget its model draws on from now on."""
@@ -148,11 +150,7 @@ class InContext:
             A trial shows a picture of the shots, or one nearly equal.
         """
         if self.shots is not None:
-            used = np.unique(
-                np.concatenate(
-                    [trials.positive.ravel(), trials.negative.ravel(), trials.queries.ravel()]
-                )
-            )
+            used, _ = in_use(trials.positive, trials.negative, trials.queries)
             self.shots.require_disjoint(trials.images, used)
         answers: list[Scored] = []
         for prompts in self._prompts(trials):
@@ -339,7 +337,9 @@ def from_name(
             ablation=ablation,
             near=near,
         )
-    kept = Ledger(ledger or _default_ledger(), max_requests=max_requests, max_cost=max_cost)
+    kept = Ledger(
+        ledger or cache_folder() / "incontext.db", max_requests=max_requests, max_cost=max_cost
+    )
     model: Any
     if kind == "openai":
         from imi_bench.observers.incontext.chat import Chat
@@ -397,10 +397,6 @@ def _pool(path: str, count: int, *, network: str, layer: str) -> Trials:
                 raise UnknownNameError.among(wanted, np.unique(own).tolist(), kind=f"pool_{name}")
             read = read.take(np.flatnonzero(own == wanted))
     return read
-
-
-def _default_ledger() -> Path:
-    return cache_folder() / "incontext.db"
 
 
 __all__ = [

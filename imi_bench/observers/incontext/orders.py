@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,16 +65,13 @@ class BothOrders:
         answered = found[~np.isnan(found)]
         every = [*self.first, *self.second]
         mass = [one.mass for one in every if not math.isnan(one.mass)]
-        outcomes: dict[str, int] = {}
-        for one in every:
-            outcomes[one.outcome] = outcomes.get(one.outcome, 0) + 1
         agree = np.sign(found[both, 0]) == -np.sign(found[both, 1])
         return {
             "says_a": float(np.mean(right_by(answered))) if len(answered) else math.nan,
             "orders_agree": float(np.mean(agree)) if both.any() else math.nan,
             "mass": float(np.mean(mass)) if mass else math.nan,
             "bounded": bounded_share(every),
-            "outcomes": outcomes,
+            "outcomes": dict(Counter(one.outcome for one in every)),
         }
 
 

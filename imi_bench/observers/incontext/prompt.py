@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -83,25 +83,28 @@ class Prompt:
                     digest.update(b"i" + repr(part.shape).encode() + part.tobytes())
         return digest.hexdigest()
 
-    def messages(self) -> list[dict[str, object]]:
-        """As a chat: a user's turn for each trial, an assistant's for each answer.
 
-        Images are parts of type ``image`` with the pixels; each back end writes them its own way.
-        """
-        turns: list[dict[str, object]] = []
-        for shown in self:
-            content = [
-                {"type": "text", "text": part}
-                if isinstance(part, str)
-                else {"type": "image", "image": part}
-                for part in shown.parts
-            ]
-            turns.append({"role": "user", "content": content})
-            if shown.answer is not None:
-                turns.append(
-                    {"role": "assistant", "content": [{"type": "text", "text": shown.answer}]}
-                )
-        return turns
+def messages(shown: Iterable[Shown], image: Callable[[Pixels], object]) -> list[dict[str, Any]]:
+    """As a chat: a user's turn for each trial, an assistant's for each answer.
+
+    Parameters
+    ----------
+    shown : iterable of Shown
+        Such as a `Prompt`.
+    image : callable
+        From the pixels of an image to the part of a turn, each back end's own.
+    """
+    turns: list[dict[str, Any]] = []
+    for one in shown:
+        content = [
+            {"type": "text", "text": part} if isinstance(part, str) else image(part)
+            for part in one.parts
+        ]
+        turns.append({"role": "user", "content": content})
+        if one.answer is not None:
+            answer = [{"type": "text", "text": one.answer}]
+            turns.append({"role": "assistant", "content": answer})
+    return turns
 
 
 def lay_out(

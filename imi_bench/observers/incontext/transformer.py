@@ -18,10 +18,11 @@ from PIL import Image
 
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
-from imi_bench.observers.incontext.prompt import OPTIONS, Prompt, Shown
+from imi_bench.observers.incontext.prompt import OPTIONS, Prompt, Shown, messages
 from imi_bench.observers.incontext.scoring import Scored
 from imi_bench.provenance import sha256_json
 from imi_bench.vision.device import pick_device, single_precision
+from imi_bench.vision.weight_files import state_hash
 
 _OPTIONS = {"revision": str, "prefix_cache": bool}
 _SAME = 1e-3  # nats within which a cached prefix must give what the whole prompt gives
@@ -122,17 +123,18 @@ class Transformer:
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
                 wanted="a folder or Hub repository with an image-text model in safetensors",
             ) from error
-        chosen = _device(torch, device)
+        if device == "auto":  # never mps, unlike an encoder
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         identity = {
             "back end": "transformers",
             "model": Path(name).name if Path(name).exists() else name,
-            "weights": _weights_hash(model) if Path(name).exists() else None,
+            "weights": state_hash(model.state_dict()) if Path(name).exists() else None,
             "revision": revision or getattr(model.config, "_commit_hash", None),
             "class": type(model).__name__,
             "dtype": dtype,
             "version": transformers.__version__,
         }
-        return cls(model.to(chosen), processor, identity=identity, prefix_cache=prefix)
+        return cls(model.to(pick_device(device)), processor, identity=identity, prefix_cache=prefix)
 
     def __call__(self, prompt: Prompt) -> Scored:
         """Log-likelihoods of both options after the prompt.
@@ -175,19 +177,8 @@ class Transformer:
         text = self._text(prompt, asking=True)
         return {option: self._continuation(prompt, text, option) for option in OPTIONS}
 
-    # -- inside ----------------------------------------------------------------------------------
-
     def _text(self, shown: Sequence[Shown] | Prompt, *, asking: bool) -> str:
-        turns: list[dict[str, Any]] = []
-        for one in shown:
-            content = [
-                {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-                for part in one.parts
-            ]
-            turns.append({"role": "user", "content": content})
-            if one.answer is not None:
-                answer = [{"type": "text", "text": one.answer}]
-                turns.append({"role": "assistant", "content": answer})
+        turns = messages(shown, lambda pixels: {"type": "image"})
         return str(
             self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=asking)
         )
@@ -315,18 +306,6 @@ def _beyond(value: Any, before: Any) -> Any:
     axis = next(i for i, (a, b) in enumerate(zip(value.shape, before.shape, strict=True)) if a != b)
     start = before.shape[axis]
     return value.narrow(axis, start, value.shape[axis] - start)
-
-
-def _device(torch: Any, wanted: str) -> str:
-    if wanted != "auto":
-        return pick_device(wanted)
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _weights_hash(model: Any) -> str:
-    from imi_bench.vision.weight_files import state_hash
-
-    return state_hash(model.state_dict())
 
 
 def _plain(value: Any) -> Any:
