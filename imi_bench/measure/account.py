@@ -12,18 +12,13 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.measure.head import fit_head
 from imi_bench.measure.intervals import error_by_noise
 from imi_bench.measure.mixture import Mixture
-from imi_bench.measure.nested import (
-    EQUAL,
-    OutOfFold,
-    base_rates,
-    best_single,
-)
+from imi_bench.measure.nested import EQUAL, OutOfFold, base_rates, best_single
 from imi_bench.measure.result import Learned
 from imi_bench.measure.table import Table
-from imi_bench.measure.transfer import WHOLE
+from imi_bench.measure.transfer import WHOLE, gains
 from imi_bench.provenance import plain, sha256_json
 from imi_bench.stats.estimate import Estimate
-from imi_bench.stats.intervals import estimate, gap
+from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.tables import Study
 from imi_bench.tables.fitted_on import FittedOn
@@ -47,30 +42,19 @@ def learned_result(
     level: float,
 ) -> Learned:
     """Scores, weights and predictions in one result; its record gains scores and a hash."""
-    facts: dict[str, Any] = {
-        "n": int(table.rows.answers.sum()),
-        "clusters": len(set(table.index.unit_id)),
-        "level": level,
-    }
-    bits = {part: scored[part]["bits"] for part in WHOLE}
-    zero = "single" if head == "observer" else "base"
+    facts = table.facts(level)
     chosen = pd.Series([names[one["single"][0]] for one in told.log]).mode()[0]
     frame = _predictions(table, told, fold)
     result = Learned(
+        **gains(scored, str(chosen), head=head, facts=facts),
         name=name,
         head=head,
         by=by,
         observers=tuple(names),
-        bits=estimate(bits["learned"], **facts),
-        best_single={"observer": str(chosen), "bits": estimate(bits["single"], **facts)},
-        difference=gap(bits["learned"], bits[zero], **facts).estimate,
-        against_equal=gap(bits["learned"], bits["equal"], **facts).estimate,
         ece=estimate(scored["learned"]["ece"], **facts),
         ece_by_noise=error_by_noise(told.learned, table, level=level, seed=record["seed"]),
         singles={n: _bits(table, told.singles[:, j]) for j, n in enumerate(names)},
-        base_rate=bits["base"].value,
-        ceiling=estimate(scored["learned"]["left_out_bits"], **facts),
-        share_of_ceiling=estimate(scored["learned"]["share_of_ceiling"], **facts),
+        base_rate=scored["base"]["bits"].value,
         weights=weights,
         predictions=frame,
         conditions=_conditions(frame),

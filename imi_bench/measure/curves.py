@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -226,8 +226,7 @@ def _thinned(rows: HeadRows, unit: Ints, answers: int, rng: np.random.Generator)
         drawn = rng.multivariate_hypergeometric(counts, min(answers, int(counts.sum())))
         hits[own], misses[own] = drawn[: len(own)], drawn[len(own) :]
     kept: Bools = hits + misses > 0
-    full = HeadRows(rows.evidence, rows.features, rows.covariates, hits, hits + misses)
-    return full.take(kept)
+    return replace(rows, successes=hits, answers=hits + misses).take(kept)
 
 
 def _trial_bits(p: Floats, rows: HeadRows) -> Floats:
@@ -248,9 +247,7 @@ def _difference(whole: Floats, told: Floats, table: Table, *, level: float) -> E
         value,
         value - half,
         value + half,
-        level=level,
-        n=int(table.rows.answers.sum()),
-        clusters=count,
+        **table.facts(level),
         unit="bits/answer",
         method=f"jackknife over units, t({count - 1})",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,8 @@ def check_same_trials(records: Sequence[Mapping[str, Any]]) -> None:
         Trials of the same names with other pictures, or other conditions.
     """
     first: dict[int, tuple[str, str]] = {}
-    for record in records:
-        trials, observer = record.get("trials"), record.get("observer")
-        if not isinstance(trials, Mapping) or not isinstance(observer, Mapping):
-            continue
-        name, digest = str(observer.get("name")), str(trials.get("hash"))
+    for name, trials in _shown_in(records):
+        digest = str(trials.get("hash"))
         other, known = first.setdefault(int(trials.get("count", 0)), (name, digest))
         if known != digest:
             raise NotComparableError(
@@ -92,19 +89,24 @@ def check_shown(records: Sequence[Mapping[str, Any]], trials: Trials) -> None:
     ------
     NotComparableError
     """
-    for record in records:
-        told, observer = record.get("trials"), record.get("observer")
-        if not isinstance(told, Mapping) or not isinstance(observer, Mapping):
-            continue
+    for name, told in _shown_in(records):
         same_count = told.get("count") == len(trials)
         if same_count and told.get("hash") not in (None, trials.hash):
             raise NotComparableError(
                 "the run was over other trials than those given",
-                where=f"run of '{observer.get('name')}'",
+                where=f"run of '{name}'",
                 found=f"trials {str(told.get('hash'))[:12]}…",
                 wanted=f"{trials.hash[:12]}…",
                 do="run the observer on these trials",
             )
+
+
+def _shown_in(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The observer of each run, and what its record tells of the trials, if it tells of both."""
+    for record in records:
+        trials, observer = record.get("trials"), record.get("observer")
+        if isinstance(trials, Mapping) and isinstance(observer, Mapping):
+            yield str(observer.get("name")), trials
 
 
 def check_covariate(

@@ -60,15 +60,9 @@ class HeadRows:
 
     def take(self, keep: Bools) -> HeadRows:
         """Some of the trials."""
-        return HeadRows(
-            self.evidence[keep],
-            self.features[keep],
-            self.covariates[keep],
-            self.successes[keep],
-            self.answers[keep],
-        )
+        return HeadRows(**{name: values[keep] for name, values in vars(self).items()})
 
-    def columns(self, chosen: list[int]) -> HeadRows:
+    def columns(self, chosen: list[int] | slice) -> HeadRows:
         """The same trials with some of the observers, without features and covariates."""
         none = np.empty((len(self.answers), 0))
         return replace(self, evidence=self.evidence[:, chosen], features=none, covariates=none)

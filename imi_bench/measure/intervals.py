@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from imi_bench.arrays import Floats
-from imi_bench.measure.head import HeadRows, Shrinkage, fit_head
+from imi_bench.measure.head import Shrinkage, fit_head
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.table import Table
 from imi_bench.provenance import generator
@@ -53,12 +54,7 @@ def weight_intervals(
     """
     units = table.index.unit_code
     count = int(units.max()) + 1
-    facts: dict[str, Any] = {
-        "n": int(table.rows.answers.sum()),
-        "clusters": count,
-        "level": level,
-        "unit": "logit",
-    }
+    facts: dict[str, Any] = {**table.facts(level), "unit": "logit"}
     if n_boot == 0:
         return {
             name: Estimate(float(w), reason="no draws asked for", **facts)
@@ -70,13 +66,7 @@ def weight_intervals(
     for draw in range(n_boot):
         times = np.bincount(rng.integers(count, size=count), minlength=count)[units]
         rows = table.rows
-        some = HeadRows(
-            rows.evidence,
-            rows.features,
-            rows.covariates,
-            rows.successes * times,
-            rows.answers * times,
-        )
+        some = replace(rows, successes=rows.successes * times, answers=rows.answers * times)
         draws[draw] = fit_head(
             some.take(times > 0),
             shrinkage=grid[drawn[draw]],
@@ -120,8 +110,6 @@ def error_by_noise(p: Floats, table: Table, *, level: float, seed: int) -> Estim
         float(sizes.mean()),
         float(low),
         float(high),
-        n=int(rows.answers.sum()),
-        clusters=count,
-        level=level,
+        **table.facts(level),
         method=f"bootstrap over units about zero ({_DRAWS})",
     )

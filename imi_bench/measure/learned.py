@@ -19,21 +19,16 @@ from imi_bench.measure.account import learned_record, learned_result, yardsticks
 from imi_bench.measure.boosting import BOOSTED_FROM
 from imi_bench.measure.curves import Curves, learning_curves
 from imi_bench.measure.doubts import doubts
-from imi_bench.measure.features import encoded, set_features
 from imi_bench.measure.guards import check_same_trials, check_shown
 from imi_bench.measure.head import Shrinkage
 from imi_bench.measure.intervals import weight_intervals
 from imi_bench.measure.mixture import Mixture
-from imi_bench.measure.nested import (
-    OutOfFold,
-    fit_stacked,
-    grid_for,
-    out_of_fold,
-)
+from imi_bench.measure.nested import OutOfFold, fit_stacked, grid_for, out_of_fold
 from imi_bench.measure.result import Learned
 from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.measure.transfer import scored
 from imi_bench.observers.catalogue import load_observer
+from imi_bench.observers.learned import set_features
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint, local_file
 from imi_bench.provenance import plain
 from imi_bench.release.study_files import AnswersLike, read_answers
@@ -46,6 +41,8 @@ from imi_bench.tables.fitted_on import FittedOn
 __all__ = ["HeadKind", "learn"]
 
 HeadKind = Literal["observer", "measure"]
+
+_BATCH = 64
 
 
 @checked
@@ -344,17 +341,17 @@ def _seer(
 ) -> tuple[dict[str, Any] | None, Floats | None]:
     if source is None or linear:
         return None, None
-    if trials is None:
+    if trials is None or not len(trials.images):
         raise InputError("features of the sets need the pictures", do="give trials=")
     observer = load_observer(source, device="cpu")
     if not isinstance(observer, Encoder):
         raise InputError("features need an encoder", where=observer.name)
     blind = trials.blind(seed=0)
-    used = np.unique(
-        np.concatenate([blind.queries.ravel(), blind.positive.ravel(), blind.negative.ravel()])
-    )
-    if len(used) < len(trials.images):
-        used = np.arange(len(trials.images))
-    found = set_features(encoded(observer, trials), blind)
+    count = len(blind.images)
+    codes = [
+        np.asarray(observer.encode([blind.images.decode(i) for i in range(a, b)]))
+        for a, b in ((a, min(a + _BATCH, count)) for a in range(0, count, _BATCH))
+    ]
+    found = set_features(np.concatenate(codes).astype(np.float32), blind)
     about = {"name": observer.name, "fingerprint": fingerprint(observer), **local_file(observer)}
     return about, found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class OutOfFold:
     base: Floats
     singles: Floats
     fits: tuple[Fitted, ...]
-    log: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]]
 
 
 def log_likelihood(p: Floats, rows: HeadRows) -> float:
@@ -278,22 +278,14 @@ def out_of_fold(
         )
         best = stacked.fitted
         alone = best_single(some, seen, baseline)
-        plain = HeadRows(
-            some.evidence,
-            np.empty((len(seen), 0)),
-            np.empty((len(seen), 0)),
-            some.successes,
-            some.answers,
-        )
-        equal = Fitted(
-            fit_head(plain, shrinkage=EQUAL), frozenset(seen.tolist()), tuple(range(observers))
-        )
+        equal = fit_head(some.columns(slice(None)), shrinkage=EQUAL)
+        together = Fitted(equal, best.seen, tuple(range(observers)))
         told["learned"][test] = best.predict(other, units[test])
         told["single"][test] = alone.predict(other, units[test])
-        told["equal"][test] = equal.predict(other, units[test])
+        told["equal"][test] = together.predict(other, units[test])
         told["base"][test] = base_rates(rows.successes, rows.answers, cells, train)[test]
         for j in range(observers):
-            own = Fitted(single_head(some, j)[0], frozenset(seen.tolist()), (j,))
+            own = Fitted(single_head(some, j)[0], best.seen, (j,))
             singles[test, j] = own.predict(other, units[test])
         fits.append(best)
         log.append(
@@ -310,16 +302,7 @@ def out_of_fold(
                 "dropped": int((~test & ~train).sum()),
             }
         )
-    return OutOfFold(
-        fold=fold,
-        learned=told["learned"],
-        equal=told["equal"],
-        single=told["single"],
-        base=told["base"],
-        singles=singles,
-        fits=tuple(fits),
-        log=log,
-    )
+    return OutOfFold(fold=fold, singles=singles, fits=tuple(fits), log=log, **told)
 
 
 def _training(test: Bools, shared: Callable[[Bools], Bools] | None, *, held: int) -> Bools:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from imi_bench.documents import reading
 from imi_bench.measure.curves import Curves
 from imi_bench.measure.table import Covariates
-from imi_bench.measure.transfer import Transferred, transfer, with_single
+from imi_bench.measure.transfer import Gains, Transferred, transfer
 from imi_bench.observers.learned import FILE
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import atomic_path, plain, write_json
-from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike
-from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import DecisionsLike, Trials
 
@@ -31,7 +28,7 @@ __all__ = ["Learned"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Learned(Result):
+class Learned(Gains):
     """A measure learnt from people; every score is of people it never saw.
 
     Attributes
@@ -84,22 +81,15 @@ class Learned(Result):
     head: str
     by: str
     observers: tuple[str, ...]
-    bits: Estimate
-    best_single: Mapping[str, Any]
-    difference: Estimate
-    against_equal: Estimate
     ece: Estimate
     ece_by_noise: Estimate
     singles: Mapping[str, float]
     base_rate: float
-    ceiling: Estimate
-    share_of_ceiling: Estimate
     weights: Mapping[str, Estimate]
     predictions: pd.DataFrame
     conditions: pd.DataFrame
     log: list[dict[str, Any]]
     record: dict[str, Any]
-    simulated: bool
     curves: Curves | None = None
     notes: tuple[str, ...] = ()
 
@@ -197,12 +187,6 @@ class Learned(Result):
             self._scores() | {"predictions": self.predictions.to_dict("list")}
         )
         return whole | {"record": plain(self.record)}
-
-    @classmethod
-    @reading("result")
-    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
-        """Read back what `to_json` gave."""
-        return with_single(restored(cls, record))
 
     def _scores(self) -> dict[str, Any]:
         """All but the predictions and the record, which have files of their own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,11 @@ class Table:
     def cells(self) -> Strings:
         """(T,) mode and difficulty."""
         return cells_of(self.index)
+
+    def facts(self, level: float) -> dict[str, Any]:
+        """What every estimate says of itself: answers, units, and `level`."""
+        answers, units = int(self.rows.answers.sum()), len(set(self.index.unit_id))
+        return {"n": answers, "clusters": units, "level": level}
 
     def shared(self, test: Bools) -> Bools:
         """(T,) trials that show a picture which a trial of `test` shows."""
@@ -130,18 +135,11 @@ def make_table(
     check_observers(decisions, index)
     check_networks(index)
     check_difficulties(index, trials)
-    told = np.stack(
-        [one.toward_correct[p[keep]] for one, p in zip(decisions, place, strict=True)], axis=1
-    )
+    both = [(one.toward_correct, p[keep]) for one, p in zip(decisions, place, strict=True)]
+    told = np.stack([values[rows] for values, rows in both], axis=1)
+    far = np.stack([out_of_scale(values)[rows] for values, rows in both], axis=1)
     counts = np.bincount(study.rows, minlength=len(study.trials))[keep].astype(np.float64)
     hits = np.bincount(study.rows, study.responses.correct, minlength=len(study.trials))[keep]
-    far = np.stack(
-        [
-            out_of_scale(one.toward_correct)[p[keep]]
-            for one, p in zip(decisions, place, strict=True)
-        ],
-        axis=1,
-    )
     evidence = np.where(far, 0.0, np.nan_to_num(told, nan=0.0))
     features, feature_names = _features(evidence, index, trials, seen)
     given = {} if head == "observer" else _given(index, trials, covariates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from imi_bench.tables.fitted_on import FittedOn
 if TYPE_CHECKING:
     from imi_bench.measure.result import Learned
 
-__all__ = ["WHOLE", "Predicted", "Transferred", "scored", "transfer"]
+__all__ = ["WHOLE", "Gains", "Predicted", "Transferred", "gains", "scored", "transfer"]
 
 WHOLE = ("learned", "equal", "single", "base")
 """The whole and its zero points."""
@@ -51,18 +51,22 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Transferred(Result):
-    """Scores of a fit to one study on another.
+class Gains(Result):
+    """What a measure scores on people it was not fitted to, and what it gains.
 
     Attributes
     ----------
     bits : Estimate
         Bits an answer above chance.
     best_single : mapping
-        ``observer`` (the best of the study that was learnt from) and ``bits``.
+        ``observer``: of the study that was learnt from, the one chosen most often where several
+        fits choose; ``bits``: Estimate of the single observers.
     difference : Estimate
         Learned less best single (observer head), or less the base rate (measure head).
-    against_equal, ceiling, share_of_ceiling : Estimate
+    against_equal : Estimate
+        Learned less equal weights.
+    ceiling, share_of_ceiling : Estimate
+        Bits that people predict of one another, and `bits` as a share of them.
     simulated : bool
     """
 
@@ -73,6 +77,18 @@ class Transferred(Result):
     ceiling: Estimate
     share_of_ceiling: Estimate
     simulated: bool
+
+    @classmethod
+    @reading("result")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave."""
+        found = restored(cls, record)
+        single = {**found.best_single, "bits": Estimate.from_json(found.best_single["bits"])}
+        return replace(found, best_single=single)
+
+
+class Transferred(Gains):
+    """Scores of a fit to one study on another."""
 
     @property
     def title(self) -> str:
@@ -100,22 +116,6 @@ class Transferred(Result):
                 for name, one in parts.items()
             ]
         )
-
-    @classmethod
-    @reading("result")
-    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
-        """Read back what `to_json` gave."""
-        return with_single(restored(cls, record))
-
-
-WithSingle = TypeVar("WithSingle")
-
-
-def with_single(found: WithSingle) -> WithSingle:
-    """The same with the best single observer's bits as an `Estimate`, as JSON has them not."""
-    told: Mapping[str, Any] = found.best_single  # type: ignore[attr-defined]
-    single = {**told, "bits": Estimate.from_json(told["bits"])}
-    return replace(found, best_single=single)  # type: ignore[type-var]
 
 
 def transfer(
@@ -151,23 +151,29 @@ def transfer(
         )
     told = _predicted(found.record, table)
     scores = scored(table, runs[0], study, told, seed=int(found.record["seed"]))
-    facts: dict[str, Any] = {
-        "n": int(table.rows.answers.sum()),
-        "clusters": len(set(table.index.unit_id)),
-        "level": level,
-    }
-    bits = {part: scores[part]["bits"] for part in WHOLE}
     single = found.observers[found.record["yardsticks"]["single"]["column"]]
-    zero = "single" if found.head == "observer" else "base"
-    return Transferred(
-        bits=estimate(bits["learned"], **facts),
-        best_single={"observer": single, "bits": estimate(bits["single"], **facts)},
-        difference=gap(bits["learned"], bits[zero], **facts).estimate,
-        against_equal=gap(bits["learned"], bits["equal"], **facts).estimate,
-        ceiling=estimate(scores["learned"]["left_out_bits"], **facts),
-        share_of_ceiling=estimate(scores["learned"]["share_of_ceiling"], **facts),
-        simulated=study.responses.simulated,
-    )
+    gained = gains(scores, single, head=found.head, facts=table.facts(level))
+    return Transferred(**gained, simulated=study.responses.simulated)
+
+
+def gains(
+    scores: Mapping[str, Mapping[str, Jackknife]],
+    single: str,
+    *,
+    head: str,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """The fields of `Gains`, from what `scored` gave and the name of the best single observer."""
+    bits, whole = {part: scores[part]["bits"] for part in WHOLE}, scores["learned"]
+    zero = bits["single" if head == "observer" else "base"]
+    return {
+        "bits": estimate(bits["learned"], **facts),
+        "best_single": {"observer": single, "bits": estimate(bits["single"], **facts)},
+        "difference": gap(bits["learned"], zero, **facts).estimate,
+        "against_equal": gap(bits["learned"], bits["equal"], **facts).estimate,
+        "ceiling": estimate(whole["left_out_bits"], **facts),
+        "share_of_ceiling": estimate(whole["share_of_ceiling"], **facts),
+    }
 
 
 def _in_order(found: Learned, runs: list[DecisionVariables]) -> list[DecisionVariables]:

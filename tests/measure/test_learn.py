@@ -226,3 +226,29 @@ def test_refusals(made: MeasuredWorld) -> None:
         imi.learn([made.observers[0]] * 2, study)
     with pytest.raises(InputError, match="blind observer"):
         imi.learn(made.observers, study, covariates=pd.DataFrame())
+
+
+def test_features_of_sets_are_those_of_the_pictures_shown(made: MeasuredWorld) -> None:
+    trials, pair = made.world.trials, made.observers[:2]
+    order = np.random.default_rng(0).permutation(len(trials.images))
+    place = np.argsort(order)
+    other = replace(
+        trials,
+        images=trials.images.part(order),
+        positive=place[trials.positive],
+        negative=place[trials.negative],
+        queries=place[trials.queries],
+    )
+    fits = [
+        imi.learn(
+            pair,
+            made.world.study,
+            trials=given,
+            features_from="colour-histogram",
+            n_folds=2,
+            n_boot=0,
+            curves=0,
+        )
+        for given in (trials, other)
+    ]
+    assert fits[0].record["final"] == fits[1].record["final"]
