@@ -99,4 +99,5 @@ def test_learnt_in_one_folder_and_run_from_another(
     imi.learn(runs, people, n_boot=0).write(tmp_path / "learned")
     monkeypatch.chdir(tmp_path)
     found = imi.load_observer(str(tmp_path / "learned"))
+    assert isinstance(found, LearnedObserver)
     assert local_file(found.parts[0])["local_file"]["path"] == str(file)
