@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.collect.session import Session
-from imi_bench.release.assignments import CRITERION_IN_RELEASE
+from imi_bench.release.cells import CRITERION_IN_RELEASE
 from imi_bench.release.columns import criteria_columns
 from imi_bench.release.exclusions import Rules
 

@@ -25,17 +25,11 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Bools, Floats, Ints
+from imi_bench.release.cells import CRITERION_IN_RELEASE
 from imi_bench.release.checks import coded
 from imi_bench.release.table import ReleasedTable
 
 _KEY = ("participant_id", "task_id", "response_index")
-CRITERION_IN_RELEASE = {
-    "catch_ratio": "catch_trials",
-    "row_min": "row_variability",
-    "total_time": "total_response_time",
-    "instruction_time": "instruction_time",
-    "demo_attempts": "demo_trials",
-}
 
 
 @dataclass(frozen=True, eq=False)

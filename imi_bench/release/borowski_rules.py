@@ -7,7 +7,6 @@ can be chosen otherwise is which answers count.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from imi_bench.arrays import Bools
 from imi_bench.errors import UnknownNameError
 from imi_bench.release.borowski import BorowskiTable
 from imi_bench.release.borowski_results import conditions
-from imi_bench.release.multiverse import LEVELS, Multiverse
+from imi_bench.release.multiverse import Multiverse, combinations
 
 __all__ = ["RULES", "borowski_multiverse"]
 
@@ -57,22 +56,10 @@ def _main_and_repeated(rows: pd.DataFrame) -> Bools:
 
 RULES: Mapping[str, Rule] = {
     "catch_trials": {"published": _all, "stricter": _passed},
-    "fast_answers": {
-        "published": _all,
-        "stricter": _not_fast,
-    },
-    "slow_answers": {
-        "published": _all,
-        "stricter": _not_slow,
-    },
-    "hand_picked": {
-        "published": _all,
-        "stricter": _drawn,
-    },
-    "trials": {
-        "published": _main,
-        "laxer": _main_and_repeated,
-    },
+    "fast_answers": {"published": _all, "stricter": _not_fast},
+    "slow_answers": {"published": _all, "stricter": _not_slow},
+    "hand_picked": {"published": _all, "stricter": _drawn},
+    "trials": {"published": _main, "laxer": _main_and_repeated},
 }
 """Catch trials: 90% right or no matter; answers under 0.5 s, over 30 s; hand-picked units; and
 whether catch trials and second answers count as well."""
@@ -81,11 +68,8 @@ whether catch trials and second answers count as well."""
 def _means(rows: pd.DataFrame) -> dict[str, float]:
     each = rows.groupby(["mode", "participant"])["correct"].mean().groupby("mode").mean()
     natural, synthetic = float(each["natural"]), float(each["synthetic"])
-    return {
-        "natural": natural,
-        "synthetic": synthetic,
-        "natural - synthetic": natural - synthetic,
-    }
+    gap = natural - synthetic
+    return {"natural": natural, "synthetic": synthetic, "natural - synthetic": gap}
 
 
 def _references(rows: pd.DataFrame) -> dict[str, float]:
@@ -119,18 +103,10 @@ def borowski_multiverse(
     """
     if analysis not in ANALYSES:
         raise UnknownNameError.among(analysis, ANALYSES, kind="analysis")
-    for rule in rules:
-        if rule not in RULES:
-            raise UnknownNameError.among(rule, RULES, kind="rule")
     whole = _shown(table)
-    options = [
-        [level for level in LEVELS if level in RULES[rule]] if rule in rules else ["published"]
-        for rule in RULES
-    ]
     found: list[dict[str, Any]] = []
     distinct: set[bytes] = set()
-    for combination in product(*options):
-        levels = dict(zip(RULES, combination, strict=True))
+    for levels in combinations(RULES, rules):
         kept = np.logical_and.reduce([RULES[rule][level](whole) for rule, level in levels.items()])
         distinct.add(kept.tobytes())
         part = whole[kept]

@@ -26,13 +26,14 @@ from imi_bench.release.checks import (
 )
 from imi_bench.tables.csv_files import refuse_nul
 
-CRITERIA = (
-    "catch_trials",
-    "row_variability",
-    "total_response_time",
-    "instruction_time",
-    "demo_trials",
-)
+CRITERION_IN_RELEASE = {
+    "catch_ratio": "catch_trials",
+    "row_min": "row_variability",
+    "total_time": "total_response_time",
+    "instruction_time": "instruction_time",
+    "demo_attempts": "demo_trials",
+}
+CRITERIA = tuple(CRITERION_IN_RELEASE.values())
 REQUIRED = (
     "rt",
     "button_pressed",

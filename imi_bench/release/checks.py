@@ -75,14 +75,7 @@ class Violation:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object with every row number."""
-        return {
-            "column": self.column,
-            "problem": self.problem,
-            "wanted": self.wanted,
-            "count": len(self.rows),
-            "rows": self.rows.tolist(),
-            "example": self.example,
-        }
+        return {**vars(self), "count": len(self.rows), "rows": self.rows.tolist()}
 
 
 class Report:

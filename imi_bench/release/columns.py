@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from imi_bench.release.assignments import CRITERION_IN_RELEASE
-from imi_bench.release.cells import CRITERIA
+from imi_bench.release.cells import CRITERIA, CRITERION_IN_RELEASE
 from imi_bench.release.exclusions import Rules
 
 COLUMNS = (
@@ -105,19 +104,13 @@ def criteria_columns(
         "instruction_time": [{"total_time": round(t, 3)} for t in instruction_time],
         "demo_attempts": [{"n_demo_trials_blocks": n} for n in attempts],
     }
-    results, details = {}, {}
-    for criterion, name in CRITERION_IN_RELEASE.items():
-        low, high = rules.bounds(criterion)
-        known = np.array(values[criterion], dtype=float)
-        with np.errstate(invalid="ignore"):
-            failed = (known < low if low is not None else np.zeros(len(known), dtype=bool)) | (
-                known > high if high is not None else np.zeros(len(known), dtype=bool)
-            )
-        results[name] = ~failed
-        details[name] = np.array([str(part) for part in printed[criterion]], dtype=object)
-    passed = np.logical_and.reduce([results[name] for name in CRITERIA])
-    return pd.DataFrame(
-        {"passed_checks": passed}
-        | {f"{name}_result": results[name] for name in CRITERIA}
-        | {f"{name}_details": details[name] for name in CRITERIA}
-    )
+    results = {
+        f"{name}_result": ~rules.failed(criterion, np.array(values[criterion], dtype=float))
+        for criterion, name in CRITERION_IN_RELEASE.items()
+    }
+    details = {
+        f"{name}_details": np.array([str(part) for part in printed[criterion]], dtype=object)
+        for criterion, name in CRITERION_IN_RELEASE.items()
+    }
+    passed = np.logical_and.reduce(list(results.values()))
+    return pd.DataFrame({"passed_checks": passed, **results, **details})

@@ -56,9 +56,7 @@ class ConditionMean:
         """JSON object."""
         known = self.published
         return {
-            "network": self.condition.network,
-            "mode": self.condition.mode,
-            "difficulty": self.condition.difficulty,
+            **vars(self.condition),
             "mean": self.mean.to_json(),
             "units": self.units,
             "participants": self.participants,

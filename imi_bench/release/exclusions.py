@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Bools
+from imi_bench.arrays import Bools, Floats
 from imi_bench.documents import reading
 from imi_bench.errors import InputError, ResponseError
-from imi_bench.release.assignments import CRITERION_IN_RELEASE, Measures, measure
+from imi_bench.release.assignments import Measures, measure
+from imi_bench.release.cells import CRITERION_IN_RELEASE
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
 from imi_bench.results import Shown
@@ -74,6 +75,12 @@ class Rules:
         if isinstance(bound, tuple):
             return bound
         return (None, bound) if criterion == "demo_attempts" else (bound, None)
+
+    def failed(self, criterion: str, values: Floats) -> Bools:
+        """(A,) values outside the bounds; one that cannot be told (NaN) is not."""
+        low, high = self.bounds(criterion)
+        below = values < (-np.inf if low is None else low)
+        return np.asarray(below | (values > (np.inf if high is None else high)))
 
     def with_(self, **changes: Any) -> Self:
         """The same rules with some bounds changed.
@@ -202,8 +209,7 @@ def _judge(
     table: ReleasedTable, measures: Measures, rules: Rules, criterion: str
 ) -> list[tuple[str, Bools]]:
     """Reason and (A,) verdict of one criterion; nothing where the rule sets no bound."""
-    low, high = rules.bounds(criterion)
-    if low is None and high is None:
+    if rules.bounds(criterion) == (None, None):
         return []
     values = measures.frame[criterion].to_numpy(dtype=float)
     unknown = np.isnan(values)
@@ -215,12 +221,7 @@ def _judge(
             wanted=f"the column {CRITERION_IN_RELEASE[criterion]}_details",
             do="leave this rule out (bound None)",
         )
-    failed = np.zeros(len(values), dtype=bool)
-    if low is not None:
-        failed |= values < low
-    if high is not None:
-        failed |= values > high
-    verdicts = [(criterion.replace("_", " "), failed)]
+    verdicts = [(criterion.replace("_", " "), rules.failed(criterion, values))]
     if criterion != "catch_ratio" and unknown.any():
         verdicts.append((f"{criterion.replace('_', ' ')} unknown", unknown))
     return verdicts
@@ -260,11 +261,8 @@ def agreement(measures: Measures, *, rules: Rules | None = None) -> tuple[Agreem
     found, passed = [], np.ones(len(measures.frame), dtype=bool)
     some_unknown = np.zeros(len(measures.frame), dtype=bool)
     for criterion in CRITERION_IN_RELEASE:
-        low, high = rules.bounds(criterion)
         values = measures.frame[criterion].to_numpy(dtype=float)
-        unknown = np.isnan(values)
-        passes = ~(values < (-np.inf if low is None else low))
-        passes &= ~(values > (np.inf if high is None else high))
+        unknown, passes = np.isnan(values), ~rules.failed(criterion, values)
         passed, some_unknown = passed & passes, some_unknown | unknown
         if f"released_{criterion}" in measures.frame:
             released = measures.frame[f"released_{criterion}"].to_numpy(dtype=bool)

@@ -146,13 +146,18 @@ def _take(source: Path, folder: Path, tables: list[Path]) -> tuple[Fetched, ...]
         if table.name in known:
             check_sum(table, known[table.name])
             checksum = "ok"
-        with atomic_path(folder / table.name) as temporary:
-            shutil.copyfile(table, temporary)
-        taken.append(Fetched(folder / table.name, table.stat().st_size, checksum, "copied"))
+        taken.append(copied(table, folder, checksum))
     if (source / RECORD_FILE).is_file() and source.resolve() != folder.resolve():
-        with atomic_path(folder / RECORD_FILE) as temporary:
-            shutil.copyfile(source / RECORD_FILE, temporary)
+        copied(source / RECORD_FILE, folder, "")
     return tuple(taken)
+
+
+def copied(path: Path, folder: Path, checksum: str) -> Fetched:
+    """Copy a file into `folder`, whole or not at all."""
+    target = folder / path.name
+    with atomic_path(target) as temporary:
+        shutil.copyfile(path, temporary)
+    return Fetched(target, target.stat().st_size, checksum, "copied")
 
 
 def stored(folder: Path | None = None) -> tuple[Fetched, ...]:

@@ -153,24 +153,34 @@ def universes(rules: tuple[str, ...] = tuple(CHOICES)) -> tuple[Universe, ...]:
     >>> len(universes()), len(universes(("catch_ratio", "drop_multiple")))
     (486, 6)
     """
-    for rule in rules:
-        if rule not in CHOICES:
-            raise UnknownNameError.among(rule, CHOICES, kind="exclusion rule")
     start = Rules.published()
-    options = [
-        [level for level in LEVELS if level == "published" or level in CHOICES[rule]]
-        if rule in rules
-        else ["published"]
-        for rule in CHOICES
-    ]
     found = []
-    for combination in product(*options):
-        levels = dict(zip(CHOICES, combination, strict=True))
+    for levels in combinations(CHOICES, rules):
         changes = {
             rule: CHOICES[rule][level] for rule, level in levels.items() if level != "published"
         }
         found.append(Universe(MappingProxyType(levels), start.with_(**changes)))
     return tuple(found)
+
+
+def combinations(
+    choices: Mapping[str, Mapping[str, Any]], rules: tuple[str, ...]
+) -> list[dict[str, str]]:
+    """A level of each rule of `choices`, in every combination; those not in `rules` as published.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is no rule.
+    """
+    for rule in rules:
+        if rule not in choices:
+            raise UnknownNameError.among(rule, choices, kind="exclusion rule")
+    options = [
+        [level for level in LEVELS if level == "published" or (rule in rules and level in known)]
+        for rule, known in choices.items()
+    ]
+    return [dict(zip(choices, levels, strict=True)) for levels in product(*options)]
 
 
 def run_multiverse(

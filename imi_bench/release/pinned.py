@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from imi_bench.errors import InputError
 from imi_bench.places import exclusive
-from imi_bench.provenance import atomic_path
 from imi_bench.release.borowski import Experiment, facts
 from imi_bench.release.download import Patience
-from imi_bench.release.fetch import Fetched, RecordFile, cache_folder, check_sum, fetch_file
+from imi_bench.release.fetch import (
+    Fetched,
+    RecordFile,
+    cache_folder,
+    check_sum,
+    copied,
+    fetch_file,
+)
 
 __all__ = ["DATASETS", "dataset_folder", "fetch_pinned", "stored_pinned", "table_path"]
 
@@ -77,13 +82,7 @@ def fetch_pinned(
             return tuple(fetch_file(file, folder, patience or Patience()) for file in files)
         for file in files:
             check_sum(source / file.name, file)
-        return tuple(_take(source / file.name, folder / file.name) for file in files)
-
-
-def _take(path: Path, target: Path) -> Fetched:
-    with atomic_path(target) as temporary:
-        shutil.copyfile(path, temporary)
-    return Fetched(target, target.stat().st_size, "ok", "copied")
+        return tuple(copied(source / file.name, folder, "ok") for file in files)
 
 
 def stored_pinned(folder: Path | None = None) -> tuple[Fetched, ...]:
