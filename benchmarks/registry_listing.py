@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import time
 import warnings
@@ -370,7 +371,72 @@ def by_hooks(network: LoadedNetwork, image: torch.Tensor) -> dict[str, torch.Ten
 
 def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
     """Counts by registry and outcome, reasons, and the lines of what is refused."""
-    raise NotImplementedError
+    import open_clip
+    import timm
+    import torchvision
+
+    versions = {"timm": timm, "torchvision": torchvision, "open_clip": open_clip}
+    lines = [
+        "| registry | architectures | all layers | some left out | refused | not listed here |",
+        "|---|---|---|---|---|---|",
+    ]
+    for source in SOURCES:
+        names = architectures(source)
+        found = Counter(rows.get((source, name), {}).get("outcome", "unseen") for name in names)
+        known = [found["whole"], found["some left out"], found["refused"]]
+        lines.append(
+            f"| {source} {versions[source].__version__} | {len(names)} | "
+            f"{' | '.join(map(str, known))} | {len(names) - sum(known)} |"
+        )
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.values():
+        for reason in row.get("left_out", {}):
+            reasons.setdefault(kind_of(reason), []).append(row)
+    lines += [
+        "",
+        "| left out because | architectures | modules | such as |",
+        "|---|---|---|---|",
+        *(
+            f"| {reason} | {len({row['name'] for row in found})} | "
+            f"{sum(n for r in found for k, n in r['left_out'].items() if kind_of(k) == reason)} | "
+            f"{', '.join(f'`{name}`' for name in families(found))} |"
+            for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1]))
+        ),
+    ]
+    refused: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.values():
+        if row["outcome"] not in ("whole", "some left out"):
+            said = row.get("said", row["outcome"]).replace(row["name"], "NAME")
+            refused.setdefault(said.replace("|", "/"), []).append(row)
+    lines += ["", "| not listed | architectures | such as |", "|---|---|---|"]
+    lines += [
+        f"| {said} | {len(found)} | {', '.join(f'`{name}`' for name in families(found))} |"
+        for said, found in sorted(refused.items(), key=lambda item: -len(item[1]))
+    ]
+    other = [row["other_size"] for row in rows.values() if row.get("other_size") is not None]
+    odd = [row for row in rows.values() if row.get("surprises")]
+    lines += [
+        "",
+        f"Listed at a second input size: {len(other)}, with the same layers, units and depths "
+        f"{sum(other)}. Surprises (a module of torch's own kinds missing without a reason, a "
+        "classifier by timm's own account counted, units that no parameter has, another axis "
+        f"than the class documents, depths out of order or not from 0 to 1): {len(odd)}.",
+        *(f"- {row['source']}:{row['name']}: {'; '.join(row['surprises'])}" for row in odd),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def kind_of(reason: str) -> str:
+    """A reason without the numbers of its module."""
+    return re.sub(r"\([\d, ]+\)", "(…)", re.sub(r"\b\d+ (times|units)", r"n \1", reason))
+
+
+def families(rows: list[dict[str, Any]], *, most: int = 4) -> list[str]:
+    """Names of one architecture each of some families."""
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(re.split(r"[_\-\d]", row["name"])[0].lower(), row["name"])
+    return list(first.values())[:most]
 
 
 if __name__ == "__main__":

@@ -220,7 +220,8 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
     mode, difficulty = frame["mode"].astype(str), frame["difficulty"].astype(str)
     layers = frame[["network", "layer", "unit"]].astype({"network": str, "layer": str})
     known = layers.drop_duplicates().reset_index(drop=True)
-    known["depth"] = relative_depths(known["network"], known["layer"])
+    if columns is None or "depth" not in columns.columns:
+        known["depth"] = relative_depths(known["network"], known["layer"])
     known["type"] = layer_types(known["layer"])
     if columns is not None:
         known = _replaced(known, columns)

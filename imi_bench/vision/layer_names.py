@@ -133,7 +133,12 @@ def relative_depths(networks: Iterable[str], layers: Iterable[str]) -> NDArray[n
         known = paper_layers(network) if network in card_names() else ()
         blocks = sorted({_block(name) for name in known or own})
         if len(blocks) < 2:
-            raise InputError("no depth", where=network, found=f"one block, {next(iter(own))}")
+            raise InputError(
+                "no depth",
+                where=network,
+                found=f"one block by the layers' names, {next(iter(own))}",
+                do="give the layers' depths: columns=units.parquet (--columns)",
+            )
         for name in own:
             found[network, name] = _place(_block(name), blocks)
     return np.array([found[pair] for pair in zip(names, shown, strict=True)])

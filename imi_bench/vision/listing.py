@@ -10,7 +10,8 @@ one of these reasons, never guessed:
 
 - the classifier head: the last layer of ``fc``, ``classifier``, ``head``, … (of timm as it says),
   and whatever its name a linear map or 1 x 1 convolution whose output is the network's own, as it
-  is, reshaped, or through a softmax or sigmoid;
+  is, reshaped, or through a softmax or sigmoid; the last layers of torchvision's detection and
+  segmentation networks, of which there are several;
 - a module that never runs as one: its weights are used within the module around it (BEiT's ``qkv``,
   the ``out_proj`` of torch's attention), or it serves training only;
 - a module that runs more than once: which run would be its activation is not defined;
@@ -38,7 +39,7 @@ from imi_bench.vision.card import LayerRule, card
 from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import depths_in_order
 from imi_bench.vision.layers import Layer, LeftOut, hooked, path_of_names
-from imi_bench.vision.network_outputs import Outputs, maps_points
+from imi_bench.vision.network_outputs import Outputs, heads_in_torchvision, maps_points
 
 HEADS = ("fc", "classifier", "head", "heads", "aux_classifier", "logits", "last_linear")
 """Names of classifiers where a library does not say which module it is."""
@@ -175,7 +176,7 @@ def list_layers(
         two = _tried(module, tried, size=size, images=2, before=one, within_one=True)
     found: dict[str, Layer] = {}
     reasons: dict[str, str] = {}
-    heads = _heads(list(one.shapes), classifier)
+    heads = _heads(list(one.shapes), classifier) | heads_in_torchvision(module)
     for path in tried:
         part = module.get_submodule(path)
         form = _form(part, path, one, two, size) if path not in heads else "classifier head"

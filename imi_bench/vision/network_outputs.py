@@ -9,7 +9,20 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-__all__ = ["Outputs", "maps_points"]
+__all__ = ["Outputs", "heads_in_torchvision", "maps_points"]
+
+_LAST = (
+    "low_classifier",
+    "high_classifier",
+    "bbox_ctrness",
+    "bbox_pred",
+    "bbox_reg",
+    "cls_logits",
+    "cls_score",
+    "kps_score_lowres",
+    "mask_fcn_logits",
+)
+"""What torchvision calls last layers whose output is worked on: made boxes of, or added up."""
 
 
 def maps_points(part: nn.Module) -> bool:
@@ -23,6 +36,28 @@ def maps_points(part: nn.Module) -> bool:
     if isinstance(part, nn.modules.conv._ConvNd):
         return all(side == 1 for side in part.kernel_size)
     return isinstance(part, nn.Linear)
+
+
+def heads_in_torchvision(module: nn.Module) -> frozenset[str]:
+    """Paths of the last layers of torchvision's detection and segmentation networks.
+
+    Their names tell; but SSD has one for every scale, the last convolution of each part of a
+    scoring head.
+
+    Examples
+    --------
+    >>> from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+    >>> sorted(heads_in_torchvision(FastRCNNPredictor(4, 2)))
+    ['bbox_pred', 'cls_score']
+    """
+    heads = {path for path, _ in module.named_modules() if path.rpartition(".")[2] in _LAST}
+    for path, part in module.named_modules():
+        if any(kind.__name__ == "SSDScoringHead" for kind in type(part).__mro__):
+            inside = f"{path}.module_list".lstrip(".")
+            for number, scale in enumerate(part.get_submodule("module_list")):
+                last = [name for name, one in scale.named_modules() if hasattr(one, "out_channels")]
+                heads.add(f"{inside}.{number}.{last[-1]}".rstrip("."))
+    return frozenset(heads)
 
 
 class Outputs:

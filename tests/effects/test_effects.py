@@ -30,6 +30,7 @@ from imi_bench.effects.truth import true_effects
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.glmm import fit
 from imi_bench.release.published import Condition
+from imi_bench.release.study_files import read_answers
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import SimulatedStudy, decisions, simulate_study
 from imi_bench.tables import DecisionVariables
@@ -175,6 +176,31 @@ def test_one_mode_answers_what_it_can(table: AnswerTable) -> None:
     assert "only synthetic exemplars were shown" in one["synthetic"].sentence
     assert "with synthetic exemplars" in one["parameters"].sentence
     assert np.isfinite(one["parameters"].test.p)
+
+
+def test_depths_that_are_given_need_no_numbers_in_the_layers_names() -> None:
+    answers = pd.DataFrame(
+        {
+            "trial_id": ["one", "two"],
+            "participant": "S1",
+            "correct": True,
+            "chose_first": 1.0,
+            "confidence": 2.0,
+            "seconds": 2.0,
+            "network": "mine",
+            "layer": ["stem", "mix"],
+            "unit": 0,
+            "mode": "natural",
+            "difficulty": "easy",
+            "batch": 1,
+            "catch": False,
+        }
+    )
+    given = pd.DataFrame({"network": "mine", "layer": ["mix", "stem"], "depth": [0.75, 0.0]})
+    laid = people_table(read_answers(answers), columns=given).frame
+    assert laid["depth"].tolist() == [-0.5, 0.25]
+    with pytest.raises(InputError, match=r"no depth: mine.*units.parquet"):
+        people_table(read_answers(answers))
 
 
 def test_what_the_layers_do_not_show_is_said(table: AnswerTable) -> None:

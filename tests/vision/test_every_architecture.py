@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.benchmark_scripts import benchmark
 
 from imi_bench.errors import ImiBenchError
 from imi_bench.vision.card import LayerRule
@@ -392,24 +395,28 @@ def test_half_precision_runs_in_single_and_says_so() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["timm", "torchvision", "open_clip"])
-def test_the_whole_registry_says_what_it_leaves_out(source: str) -> None:
+def test_the_whole_registry_says_what_it_leaves_out(source: str, tmp_path: Path) -> None:
     """Structure alone, on the meta device; what does not run says so in one line."""
-    import open_clip
-    import timm
-    from torchvision import models
-
-    names = {
-        "timm": timm.list_models,
-        "torchvision": models.list_models,
-        "open_clip": open_clip.list_models,
-    }[source]()
-    refused: dict[str, str] = {}
+    script = benchmark("registry_listing")
+    store, names = tmp_path / "registry.jsonl", script.architectures(source)
     for name in names:
-        try:
-            network = load_network(f"{source}:{name}", device="meta")
-        except ImiBenchError as error:
-            refused[name] = str(error)
-            continue
-        says_what_it_leaves_out(network)
+        script.sweep(source, name, Namespace(store=store, largest=4e8), script.listed)
+    rows = script.kept(store).values()
+    assert len(rows) == len(names)
+    assert not [row for row in rows if row.get("surprises") or row["outcome"] == "fault"]
+    refused = {row["name"]: row["said"] for row in rows if row["outcome"] == "refused"}
     assert not [said for said in refused.values() if "\n" in said]
     assert len(refused) < 0.2 * len(names), refused
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("name", "heads"), [("ssdlite320_mobilenet_v3_large", 12), ("lraspp_mobilenet_v3_large", 2)]
+)
+def test_no_head_of_a_detection_or_segmentation_network_is_a_layer(name: str, heads: int) -> None:
+    network = load_network(
+        f"torchvision:{name}?input_size=96&num_classes=11", pretrained=False, device="cpu"
+    )
+    left = [one.name for one in network.left_out if one.reason == "classifier head"]
+    assert len(left) == heads
+    assert not [layer.name for layer in network.layers if layer.width % 11 == 0]
