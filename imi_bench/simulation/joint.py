@@ -38,7 +38,7 @@ PACE_SD, NOISE_SD = 0.25, 0.5
 """Of log seconds: between people (cut off at 0.6) and between answers (at -1.5 and 2)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JointParameters:
     """What confidence, time and practice depend on; the model is at the top of this file.
 
@@ -159,10 +159,10 @@ def answer_probabilities(
     return guess + (1 - lapse) * beyond(eta), guess + (1 - lapse) * beyond(-eta)
 
 
-def log_seconds(z: Floats, place: Floats, *, certainty_time: float, practice_time: float) -> Floats:
+def log_seconds(z: Floats, place: Floats, joint: JointParameters) -> Floats:
     """What certainty and practice change of the log time of an answer."""
     sure = np.minimum(np.abs(z), _MOST) - _MIDDLE
-    return np.asarray(-certainty_time * sure - practice_time * (place - 0.5))
+    return np.asarray(-joint.certainty_time * sure - joint.practice_time * (place - 0.5))
 
 
 def seconds(
@@ -194,7 +194,4 @@ def seconds(
     """
     pace = np.clip(rng.normal(0, pace_sd, int(person.max()) + 1), -0.6, 0.6)[person]
     noise = np.clip(rng.normal(0, NOISE_SD, len(z)), -1.5, 2)
-    changed = log_seconds(
-        z, place, certainty_time=joint.certainty_time, practice_time=joint.practice_time
-    )
-    return np.asarray(joint.seconds * np.exp(pace + noise + changed))
+    return np.asarray(joint.seconds * np.exp(pace + noise + log_seconds(z, place, joint)))

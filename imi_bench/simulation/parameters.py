@@ -84,14 +84,8 @@ class SimulationParameters:
                 found=f"{self.units} units, {self.units_hard} in harder experiments",
                 wanted=f"main_trials ({self.main_trials}) <= units_hard <= units",
             )
-        deviations = (
-            "unit_sd",
-            "unit_condition_sd",
-            "trial_sd",
-            "participant_sd",
-            "synthetic_spread",
-        )
-        if negative := [name for name in deviations if not getattr(self, name) >= 0]:
+        spreads = ("unit_sd", "unit_condition_sd", "trial_sd", "participant_sd", "synthetic_spread")
+        if negative := [name for name in spreads if not getattr(self, name) >= 0]:
             raise InputError("negative standard deviation", where=", ".join(negative))
         if not 0 <= self.lapse < 1:
             raise InputError("lapse out of range", found=self.lapse, wanted="in [0, 1)")
@@ -130,12 +124,9 @@ class SimulationParameters:
         if unknown := set(record) - set(cls.__dataclass_fields__):
             raise InputError("unknown parameter", found=", ".join(sorted(unknown)))
         facts = dict(record)
-        try:
-            if "conditions" in facts:
-                facts["conditions"] = tuple(Condition(**one) for one in facts["conditions"])
-            return cls(**facts)
-        except TypeError as error:
-            raise InputError("parameters of the wrong kind", found=error) from error
+        if "conditions" in facts:
+            facts["conditions"] = tuple(Condition(**one) for one in facts["conditions"])
+        return cls(**facts)
 
 
 def expected_mean(

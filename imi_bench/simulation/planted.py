@@ -1,9 +1,4 @@
-"""Made-up networks and their units, whose selectivity is planted and therefore known.
-
-A **single** unit prefers one value of one attribute and dislikes another; a **mixed** unit does
-so for two attributes and answers to whichever speaks louder, so that its references show two
-things; a **noise** unit answers to nothing that can be seen.
-"""
+"""Made-up networks and their units, whose selectivity is planted: see `simulation.world`."""
 
 from __future__ import annotations
 

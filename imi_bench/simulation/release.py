@@ -9,7 +9,7 @@ experiment, practice trials first. `stimulus` reads ``simulated`` in every row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,8 +44,8 @@ _FACTS = published().exclusions
 
 
 @dataclass(frozen=True)
-class ReleaseParameters:
-    """What the released table adds to the study.
+class ReleaseParameters(JointParameters):
+    """What the released table adds to the study; confidence and times as in `JointParameters`.
 
     Attributes
     ----------
@@ -58,23 +58,11 @@ class ReleaseParameters:
         Factor on the evidence of people who fail catch trials or response time.
     catch_correct : float
         Probability of a correct answer to a catch or practice trial.
-    seconds : float
-        Median response time of a trial, about.
-    confidence_criteria : (float, float)
-        How far evidence must lie from zero, in logits, for confidence 2 and 3; see
-        `imi_bench.simulation.joint` for the whole model.
-    confidence_sd : float
-        Standard deviation of the log of a person's factor on both.
-    certainty_time, practice_time : float
-        Fall of log seconds for each logit that evidence lies further out, and from the first
-        trial to the last.
-    learning : float
-        Rise of log-odds correct from the first trial to the last.
 
     Raises
     ------
     InputError
-        A share outside [0, 1), or shares that do not sum to 1.
+        A share outside [0, 1), or shares that do not sum to 1; also as `JointParameters`.
     """
 
     study: SimulationParameters = field(default_factory=SimulationParameters)
@@ -84,12 +72,6 @@ class ReleaseParameters:
     )
     careless_effort: float = 0.3
     catch_correct: float = 0.97
-    seconds: float = 6.0
-    confidence_criteria: tuple[float, float] = (1.0, 2.5)
-    confidence_sd: float = 0.3
-    certainty_time: float = 0.15
-    practice_time: float = 0.3
-    learning: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.failing < 1 or not 0 <= self.catch_correct <= 1:
@@ -98,7 +80,7 @@ class ReleaseParameters:
                 found=f"failing {self.failing}, catch_correct {self.catch_correct}",
                 wanted="0 to 1",
             )
-        _ = self.joint  # which checks them
+        super().__post_init__()
         if set(self.failure_shares) != set(FAILURES) or not np.isclose(
             sum(self.failure_shares.values()), 1
         ):
@@ -107,11 +89,6 @@ class ReleaseParameters:
                 found=dict(self.failure_shares),
                 wanted=f"{', '.join(FAILURES)}, together 1",
             )
-
-    @property
-    def joint(self) -> JointParameters:
-        """What confidence, time and practice depend on."""
-        return JointParameters(**{f.name: getattr(self, f.name) for f in fields(JointParameters)})
 
     def to_json(self) -> dict[str, Any]:
         """JSON object of every parameter."""
@@ -136,14 +113,11 @@ class ReleaseParameters:
         if unknown := set(record) - set(cls.__dataclass_fields__):
             raise InputError("unknown parameter", found=", ".join(sorted(unknown)))
         facts = dict(record)
-        try:
-            facts["study"] = SimulationParameters.from_json(facts.get("study", {}))
-            if "confidence_criteria" in facts:
-                low, high = map(float, facts["confidence_criteria"])
-                facts["confidence_criteria"] = (low, high)
-            return cls(**facts)
-        except TypeError as error:
-            raise InputError("parameters of the wrong kind", found=error) from error
+        facts["study"] = SimulationParameters.from_json(facts.get("study", {}))
+        if "confidence_criteria" in facts:
+            low, high = map(float, facts["confidence_criteria"])
+            facts["confidence_criteria"] = (low, high)
+        return cls(**facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,12 +269,7 @@ def _times(
     shape = latent.shape
     count, failure = shape[0], people["failure"].to_numpy(dtype=str)
     pace = np.exp(np.clip(rng.normal(0, PACE_SD, count), -0.6, 0.6))[:, None]
-    changed = log_seconds(
-        latent,
-        _place(shape),
-        certainty_time=parameters.certainty_time,
-        practice_time=parameters.practice_time,
-    )
+    changed = log_seconds(latent, _place(shape), parameters)
     noise = np.clip(rng.normal(0, NOISE_SD, shape), -1.5, 2)
     rt: Floats = 1000 * parameters.seconds * pace * np.exp(noise + changed)
     between: Any = 3000.0  # waiting before and feedback after an answer

@@ -186,7 +186,8 @@ def exaggerated(attribute: str, value: str, *, size: int, rng: np.random.Generat
             opacity=0.30 if oriented else 1.0,
             rng=rng,
         )
-    return _to_pixels(_saturated(canvas, 1.35))
+    grey = canvas.mean(axis=-1, keepdims=True)
+    return _to_pixels(np.clip(grey + 1.35 * (canvas - grey), 0, 1))
 
 
 def _crowd(layout: str | None, *, rng: np.random.Generator) -> tuple[Floats, float]:
@@ -299,11 +300,6 @@ def _tone(u: Floats, v: Floats, texture: str, *, rng: np.random.Generator) -> Fl
     else:
         wave = np.sin(b + 1.3 * np.sin(a * 0.62))
     return np.asarray(np.clip(0.5 + 1.6 * wave, 0, 1))
-
-
-def _saturated(canvas: Floats, gain: float) -> Floats:
-    grey = canvas.mean(axis=-1, keepdims=True)
-    return np.asarray(np.clip(grey + gain * (canvas - grey), 0, 1))
 
 
 def _to_pixels(canvas: Floats) -> Pixels:

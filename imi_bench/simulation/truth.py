@@ -67,17 +67,9 @@ class WorldTruth:
 
     def units_frame(self) -> pd.DataFrame:
         """One row a unit: id, network, layer, depth, kind, what it likes, its effect."""
-        frame = pd.DataFrame(
-            {
-                "unit_id": [u.unit_id for u in self.units],
-                "network": [u.network for u in self.units],
-                "layer": [u.layer for u in self.units],
-                "depth": [u.depth for u in self.units],
-                "kind": [u.kind for u in self.units],
-                "likes": [u.likes for u in self.units],
-                "log_sensitivity": [self.panel.unit[u.unit_id] for u in self.units],
-            }
-        )
+        told = ("unit_id", "network", "layer", "depth", "kind", "likes")
+        frame = pd.DataFrame({name: [getattr(u, name) for u in self.units] for name in told})
+        frame["log_sensitivity"] = [self.panel.unit[u.unit_id] for u in self.units]
         frame.attrs["truth"] = True
         return frame
 
@@ -101,7 +93,7 @@ class WorldTruth:
             For anything else.
         """
         if known == "trial":
-            return self._average(self.panel.sensitivity(self.index, self.visible))
+            return self._average(self._sensitivity())
         if known == "condition":
             exact = self.predicted(known="trial")
             cell = pd.Series(exact).groupby([self.index.mode, self.index.difficulty])

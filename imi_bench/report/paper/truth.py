@@ -202,7 +202,7 @@ class TrueValues:
         )
 
     def _answers(self, condition: Condition, level: float, number: int) -> pd.DataFrame:
-        own, joint = self.study, self.parameters.joint
+        own, joint = self.study, self.parameters
         rng = generator(0, "paper, true people", *map(str, vars(condition).values()))
         shape = (_PEOPLE, own.main_trials)
         place = np.broadcast_to(np.linspace(0.0, 1.0, shape[1]), shape)
