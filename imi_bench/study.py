@@ -30,7 +30,7 @@ from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
-from imi_bench.replay.output import write_run
+from imi_bench.replay.output import folder_name, write_run
 from imi_bench.replay.runner import replay
 from imi_bench.report.contents import ObserverRun, ReportData, write_report_data
 from imi_bench.report.page import write_page
@@ -201,7 +201,7 @@ def _answered(name: str, plan: Plan, trials: Trials) -> ObserverRun | str:
         observer,
         trials,
         seed=plan.seed,
-        out=_place(plan, ObserverRun.folder_of(observer.name)),
+        out=_place(plan, folder_name(observer.name)),
         cache=plan.folder / "cache",
         force=plan.force,
     )

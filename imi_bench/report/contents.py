@@ -53,12 +53,7 @@ class ObserverRun(Brief):
     @property
     def folder(self) -> str:
         """Its name as a folder's."""
-        return self.folder_of(self.name)
-
-    @staticmethod
-    def folder_of(name: str) -> str:
-        """An observer's name as a folder's."""
-        return folder_name(name)
+        return folder_name(self.name)
 
     @property
     def is_reference(self) -> bool:

@@ -74,16 +74,21 @@ def _intervals(exhibit: ReportData) -> str:
     return _INTERVALS.format(people=people)
 
 
+def _correct(exhibit: ReportData, summary: Summary, names: list[str], part: str) -> list[Dot]:
+    """Proportions correct by network, or by difficulty, in each mode."""
+    return [
+        Dot(name, value, mode, summary.correct[name, stratum])
+        for mode in summary.values("mode")
+        for value in summary.values(part)
+        for name in _series(exhibit, names)
+        if (stratum := Stratum(mode=mode, **{part: value})) in summary.strata
+    ]
+
+
 def _by_network(
     exhibit: ReportData, summary: Summary, names: list[str], labels: Mapping[str, str]
 ) -> Figure:
-    points = [
-        Dot(name, network, mode, summary.correct[name, stratum])
-        for mode in summary.values("mode")
-        for network in summary.values("network")
-        for name in _series(exhibit, names)
-        if (stratum := Stratum(network=network, mode=mode)) in summary.strata
-    ]
+    points = _correct(exhibit, summary, names, "network")
     known = _published(points)
     return dots(
         points + known,
@@ -114,13 +119,7 @@ def _published(points: list[Dot]) -> list[Dot]:
 def _by_difficulty(
     exhibit: ReportData, summary: Summary, names: list[str], labels: Mapping[str, str]
 ) -> Figure:
-    points = [
-        Dot(name, level, mode, summary.correct[name, stratum])
-        for mode in summary.values("mode")
-        for level in summary.values("difficulty")
-        for name in _series(exhibit, names)
-        if (stratum := Stratum(mode=mode, difficulty=level)) in summary.strata
-    ]
+    points = _correct(exhibit, summary, names, "difficulty")
     return dots(
         points,
         name="difficulty",

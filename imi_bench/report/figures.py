@@ -143,7 +143,6 @@ def dots(
     alt : str
         What is seen, in a sentence.
     band : mapping of str to (float, float), optional
-        Mapping of facet to (low, high), optional
         A shaded range, such as the interval of the human ceiling.
     """
     rows, facets, series = (

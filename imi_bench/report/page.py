@@ -154,7 +154,7 @@ def render(exhibit: ReportData, summary: Summary) -> str:
         "lead": _lead(exhibit),
         "tiles": _tiles(exhibit),
         "references": exhibit.trials.positive.shape[1],
-        "example": _example(exhibit, browser),
+        "example": _example(browser),
         "table": observer_table(exhibit, summary),
         "figures": draw_figures(exhibit, summary),
         "browser": {"lead": _browser_lead(browser), "payload": browser.payload},
@@ -211,7 +211,7 @@ def _tiles(exhibit: ReportData) -> list[dict[str, str]]:
     ]
 
 
-def _example(exhibit: ReportData, browser: Browser) -> dict[str, Any]:
+def _example(browser: Browser) -> dict[str, Any]:
     """The easiest trial with natural references."""
     trials = browser.payload["trials"]
     easy = next((trial for trial in trials if trial["mode"] == "natural"), trials[0])

@@ -45,9 +45,6 @@ _SAME: dict[str, Callable[[PaperData], Panel]] = {
     "difficulty": by_difficulty,
     "units": distribution,
 }
-_NONE = {
-    "exclusions": "An observer has no assignments that could be left out.",
-}
 
 
 def observers_of(data: PaperData) -> list[PaperData]:
@@ -82,8 +79,9 @@ def machine_columns(panel: Panel, data: PaperData, machines: list[PaperData]) ->
 
 
 def _column(panel: Panel, data: PaperData, machine: PaperData, place: int) -> Beside:
-    if panel.key in _NONE:
-        return Beside(machine.who, _NONE[panel.key], (), pd.DataFrame())
+    if panel.key == "exclusions":
+        none = "An observer has no assignments that could be left out."
+        return Beside(machine.who, none, (), pd.DataFrame())
     plots: tuple[Any, ...] = ()
     said = ""
     if panel.key in _SAME:
@@ -362,19 +360,15 @@ def _of_confidence(data: PaperData, machine: PaperData) -> pd.DataFrame:
             participant=mine["network"].astype(str) + "/" + mine["difficulty"].astype(str)
         )
         two = _over_units(mine)
-        gap = two.value - one.value
         half = np.hypot((one.high - one.low) / 2, (two.high - two.low) / 2)
-        rows.append(
-            {
-                "number": f"type-2 area, {mode}",
-                "people": one.value,
-                "machine": two.value,
-                "difference": gap,
-                "low": gap - half,
-                "high": gap + half,
-            }
-        )
+        rows.append(_row(f"type-2 area, {mode}", one.value, two.value, half))
     return pd.DataFrame(rows)
+
+
+def _row(number: str, people: float, machine: float, half: float) -> dict[str, object]:
+    gap = machine - people
+    row = {"number": number, "people": people, "machine": machine, "difference": gap}
+    return {**row, "low": gap - half, "high": gap + half}
 
 
 def _over_units(rows: pd.DataFrame) -> Estimate:
@@ -425,16 +419,7 @@ def _of_effects(key: str, data: PaperData, machine: PaperData) -> pd.DataFrame:
         one, two = people.stages[stage], own.stages[stage]
         for name in [n for n in one.levels if n in two.levels]:
             i, j = one.levels.index(name), two.levels.index(name)
-            gap = float(two.estimate[j] - one.estimate[i])
             half = 1.96 * float(np.sqrt(one.covariance[i, i] + two.covariance[j, j]))
-            rows.append(
-                {
-                    "number": f"level of {network_label(name)}, {mode} (log-odds)",
-                    "people": float(one.estimate[i]),
-                    "machine": float(two.estimate[j]),
-                    "difference": gap,
-                    "low": gap - half,
-                    "high": gap + half,
-                }
-            )
+            named = f"level of {network_label(name)}, {mode} (log-odds)"
+            rows.append(_row(named, float(one.estimate[i]), float(two.estimate[j]), half))
     return pd.DataFrame(rows)

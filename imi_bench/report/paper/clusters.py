@@ -8,15 +8,13 @@ from scipy import stats
 
 from imi_bench.arrays import Bools, Floats, Ints
 
-__all__ = ["clustered_means", "clustered_variance", "people_factor"]
+__all__ = ["clustered_means", "clustered_variance", "of_units", "people_factor"]
 
 _STRATA = {"participant": ("network", "mode", "difficulty"), "unit_id": ("network",)}
 
 
-def clustered_means(
-    rows: pd.DataFrame, value: str, by: list[str], *, level: float = 0.95
-) -> pd.DataFrame:
-    """Mean of `value` in each group of `by`, with an interval over people and units.
+def clustered_means(rows: pd.DataFrame, value: str, by: list[str]) -> pd.DataFrame:
+    """Mean of `value` in each group of `by`, with a 95% interval over people and units.
 
     Parameters
     ----------
@@ -25,7 +23,6 @@ def clustered_means(
         too; `network`, `mode`, `difficulty` where there are several, which are fixed.
     value : str
     by : list of str
-    level : float
 
     Returns
     -------
@@ -50,7 +47,7 @@ def clustered_means(
         mean = float(numbers[part].mean())
         influence = np.where(part, numbers - mean, 0.0) / part.sum()
         variance, df = clustered_variance(influence, rows, part)
-        half = stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance) if df > 0 else np.nan
+        half = stats.t.ppf(0.975, df) * np.sqrt(variance) if df > 0 else np.nan
         low, high = mean - half, mean + half
         if proportions and np.isfinite(half):
             low, high = max(low, 0.0), min(high, 1.0)
@@ -85,15 +82,19 @@ def people_factor(rows: pd.DataFrame) -> dict[str, float]:
     found = {}
     for network, part in rows.groupby("network", observed=True):
         answers = part.reset_index(drop=True)
-        of_unit = answers.groupby("unit_id", observed=True)["correct"]
-        weight = 1.0 / (of_unit.transform("size") * of_unit.ngroups)
-        mean = float(of_unit.mean().mean())
-        influence = (weight * (answers["correct"] - mean)).to_numpy(float)
+        influence = of_units(answers)
         both, df = clustered_variance(influence, answers)
         alone, _ = clustered_variance(influence, answers.drop(columns="participant"))
         if df > 0 and alone > 0:
             found[str(network)] = float(np.sqrt(both / alone))
     return found
+
+
+def of_units(rows: pd.DataFrame) -> Floats:
+    """Influence of each answer on the mean of units' proportions, whose answers share a weight."""
+    by = rows.groupby("unit_id", observed=True)["correct"]
+    weight = 1.0 / (by.transform("size") * by.ngroups)
+    return (weight * (rows["correct"] - float(by.mean().mean()))).to_numpy(float)
 
 
 def clustered_variance(

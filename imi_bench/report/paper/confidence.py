@@ -22,6 +22,7 @@ from imi_bench.report.paper.panel import (
     beside_truth,
     counted,
     drawing,
+    whiskers,
 )
 from imi_bench.report.paper.truth import TrueValues
 from imi_bench.report.style import INK, MUTED
@@ -45,7 +46,7 @@ def type_two(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     return false, hit
 
 
-def type_two_area(rows: pd.DataFrame, *, level: float = 0.95) -> Estimate:
+def type_two_area(rows: pd.DataFrame) -> Estimate:
     """Area under the type-2 ROC within people: how well confidence tells correct from wrong.
 
     Each person's right and wrong answers are compared among themselves, all pairs counted alike,
@@ -58,7 +59,6 @@ def type_two_area(rows: pd.DataFrame, *, level: float = 0.95) -> Estimate:
     rows : DataFrame
         `participant`, `confidence` (any number), `correct`; `unit_id` and what else
         `clustered_variance` takes.
-    level : float
     """
     rows = rows.reset_index(drop=True)
     count = len(rows)
@@ -86,15 +86,13 @@ def type_two_area(rows: pd.DataFrame, *, level: float = 0.95) -> Estimate:
     person = pd.factorize(rows["participant"])[0]
     mean = (np.bincount(person, each) / np.bincount(person))[person]
     variance, df = clustered_variance(each - mean / 2, rows)
-    facts: dict[str, Any] = {"n": count, "clusters": rows["participant"].nunique(), "level": level}
+    facts: dict[str, Any] = {"n": count, "clusters": rows["participant"].nunique()}
     if df < 1 or not 0 < value < 1 or variance <= 0:
         return Estimate(value, reason="too few people or units", **facts)
-    half = stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance) / (value * (1 - value))
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance) / (value * (1 - value))
     odds = np.log(value / (1 - value))
-    low, high = 1 / (1 + np.exp(-(odds - half))), 1 / (1 + np.exp(-(odds + half)))
-    return Estimate(
-        value, float(low), float(high), method="t on the logit, over people and units", **facts
-    )
+    low, high = (float(1 / (1 + np.exp(-end))) for end in (odds - half, odds + half))
+    return Estimate(value, low, high, method="t on the logit, over people and units", **facts)
 
 
 @asks(8, "confidence", "Do people know when they are right, and what do time and practice do?")
@@ -107,7 +105,7 @@ def confidence(data: PaperData) -> Panel | str:
     true = data.true
     modes = [mode for mode in MODES if (known["mode"] == mode).any()]
     right = clustered_means(known, "correct", ["mode", "confidence"])
-    right = _beside(right, None if true is None else true.by_confidence(), "correct")
+    right = _with_truth(right, None if true is None else true.by_confidence(), "correct")
     areas = {mode: type_two_area(known[known["mode"] == mode]) for mode in modes}
     plots = [
         drawing(
@@ -186,19 +184,13 @@ def _by_network(data: PaperData, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _beside(table: pd.DataFrame, known: pd.DataFrame | None, value: str) -> pd.DataFrame:
-    """The table with the truth of each of its rows."""
-    if known is None:
+def _with_truth(table: pd.DataFrame, true: pd.DataFrame | None, value: str) -> pd.DataFrame:
+    """The table with the truth of each of its rows: the mean of all that fall into it."""
+    if true is None:
         return table.assign(truth=np.nan)
     keys = [n for n in table if n in ("mode", "confidence", "answer", "fifth", "part")]
-    true = known.rename(columns={value: "truth"})[[*keys, "truth"]]
-    return table.astype({"mode": str} if "mode" in keys else {}).merge(true, how="left", on=keys)
-
-
-def _with_truth(table: pd.DataFrame, true: pd.DataFrame | None, value: str) -> pd.DataFrame:
-    keys = [n for n in table if n in ("mode", "confidence", "answer", "fifth", "part")]
-    known = None if true is None else true.groupby(keys, observed=True)[value].mean().reset_index()
-    return _beside(table, known, value)
+    known = true.groupby(keys, observed=True)[value].mean().rename("truth").reset_index()
+    return table.astype({"mode": str} if "mode" in keys else {}).merge(known, how="left", on=keys)
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
@@ -344,36 +336,13 @@ def _speed(known: pd.DataFrame) -> list[str]:
     ]
 
 
-def _means(
-    axes: Any,
-    part: pd.DataFrame,
-    across: str,
-    *,
-    look: tuple[str, str],
-    aside: float,
-    label: str | None = None,
-) -> None:
-    """Means with intervals, by marker and colour of `look`; crosses beside them are the truth."""
-    marker, colour = look
-    axes.errorbar(
-        part[across],
-        part["mean"],
-        yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-        fmt=f"{marker}-",
-        color=colour,
-        markersize=5,
-        linewidth=1.3,
-        label=label,
-    )
-    axes.plot(part[across] + aside, part["truth"], "x", color=INK, markersize=4.5)
-
-
 def _confidence(grid: Any, known: pd.DataFrame, right: pd.DataFrame, modes: list[str]) -> None:
     left, roc = grid[0]
     for mode in modes:
         part = right[right["mode"] == mode]
-        shown = (MODE_MARKERS[mode], MODE_COLOURS[mode])
-        _means(left, part, "confidence", look=shown, label=f"{mode} references", aside=0.08)
+        shown = (f"{MODE_MARKERS[mode]}-", MODE_COLOURS[mode])
+        at, label = part["confidence"], f"{mode} references"
+        whiskers(left, at, part, look=shown, aside=0.08, label=label)
         false, hit = type_two(known[known["mode"] == mode])
         roc.plot(false, hit, MODE_MARKERS[mode] + "-", color=MODE_COLOURS[mode], markersize=4)
     left.axhline(0.5, color=MUTED, linestyle="--", linewidth=0.8)
@@ -390,14 +359,16 @@ def _times(grid: Any, times: pd.DataFrame, fifths: pd.DataFrame, modes: list[str
     left, right = grid[0]
     for answer, colour, marker in (("correct", RIGHT, "o"), ("wrong", WARNING, "v")):
         part = times[times["answer"] == answer]
-        _means(left, part, "confidence", look=(marker, colour), label=answer, aside=0.08)
+        look = (f"{marker}-", colour)
+        whiskers(left, part["confidence"], part, look=look, aside=0.08, label=answer)
     left.set_xticks((1, 2, 3))
     left.set_xlabel("confidence")
     left.set_ylabel("seconds")
     left.legend(frameon=False, fontsize=8)
     for mode in modes:
         part = fifths[fifths["mode"] == mode]
-        _means(right, part, "fifth", look=(MODE_MARKERS[mode], MODE_COLOURS[mode]), aside=0.12)
+        look = (f"{MODE_MARKERS[mode]}-", MODE_COLOURS[mode])
+        whiskers(right, part["fifth"], part, look=look, aside=0.12)
     right.set_xticks(range(1, 6), ["fastest", "2", "3", "4", "slowest"])
     right.set_xlabel("fifth of a person's times")
     right.set_ylabel("proportion correct")

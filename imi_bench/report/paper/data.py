@@ -204,7 +204,7 @@ def read_paper(
         found, refused = _effects(path or study, decisions, seed)
         record, unrated = later.result() if later is not None else (None, "")
     rated = Effects.from_json(record) if record is not None else None
-    pictures = None if stimuli is None else _stimuli(stimuli)
+    pictures = read_trials(stimuli) if isinstance(stimuli, str | Path) else stimuli
     folder = str(stimuli) if isinstance(stimuli, Path) else stimuli
     given = {"stimuli": folder, "ordinal": ordinal, "seed": seed}
     told = [f"{k}={v!r}" for k, v in given.items() if isinstance(v, str | int) and v != USUAL[k]]
@@ -245,10 +245,6 @@ def with_layers(frame: pd.DataFrame) -> pd.DataFrame:
         **{name: laid[name].to_numpy() for name in ("depth", "type", "width")},
         correct=frame["correct"].astype(float),
     )
-
-
-def _stimuli(stimuli: TrialsLike) -> Trials:
-    return stimuli if isinstance(stimuli, Trials) else read_trials(stimuli)
 
 
 def _lower_quality(path: Path | None, released: ReleasedTable | None) -> ReleasedTable | None:

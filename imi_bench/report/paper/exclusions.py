@@ -189,7 +189,8 @@ def _answer(many: Multiverse, summary: pd.DataFrame, untried: tuple[str, ...]) -
     moved = of_means.iloc[int(np.nanargmax(of_means["by"].abs().to_numpy(float)))]
     reach = float((of_means["highest"] - of_means["lowest"]).max())
     turned = summary.loc[summary["same_sign"] < 1, "number"].tolist()
-    signs = f"{listed(turned)} {_change(turned)}" if turned else "no sign changes"
+    verb = "changes" if len(turned) == 1 else "change"
+    signs = f"{listed(turned)} {verb} sign" if turned else "no sign changes"
     rules = [rule.replace("_", " ") for rule in untried]
     limits = ""
     if len(untried) == len(many.rules):
@@ -207,10 +208,6 @@ def _answer(many: Multiverse, summary: pd.DataFrame, untried: tuple[str, ...]) -
         f"{100 * reach:.1f} points between its extremes; {by} moves {moved['number']} most "
         f"({100 * moved['by']:+.2f} points), and {signs}.{limits}"
     )
-
-
-def _change(names: list[str]) -> str:
-    return "changes sign" if len(names) == 1 else "change sign"
 
 
 def _draw(axes: Any, many: Multiverse, counts: pd.DataFrame, summary: pd.DataFrame) -> None:

@@ -21,6 +21,7 @@ from imi_bench.report.paper.panel import (
     counted,
     drawing,
     shown_modes,
+    whiskers,
 )
 from imi_bench.report.paper.units import extremes
 from imi_bench.report.style import INK, MUTED
@@ -247,7 +248,7 @@ def by_layer(data: PaperData) -> Panel | str:
     notes = [f"Width is not known for layers of {', '.join(unknown)}."] if unknown else []
     known = [e for e in data.effects.effects if e.topic.startswith("layer")] if data.effects else []
     return Panel(
-        answer=_answer(data, known, curves),
+        answer=_answer(known, curves),
         n=counted(data) + f", {plural(len(layers_of(units)), 'layer')}",
         plots=(plot, *pictures),
         tables={
@@ -277,9 +278,7 @@ def _named(effect: Effect) -> str:
     return f"{effect.question} {effect.sentence}{more}"
 
 
-def _answer(
-    data: PaperData, known: list[Effect], curves: dict[tuple[str, str], Curve | None]
-) -> str:
+def _answer(known: list[Effect], curves: dict[tuple[str, str], Curve | None]) -> str:
     real = [e for e in known if e.shown]
     if real:
         words = [f"{e.topic[0].upper()}{e.topic[1:]}: {e.sentence}" for e in real]
@@ -330,9 +329,8 @@ def _within(data: PaperData, modes: list[str]) -> pd.DataFrame:
     for mode in modes:
         part = units[units["mode"] == mode]
         by = part.groupby(["network", "layer"], observed=True)["p"].agg(["mean", "size"])
-        inside = part["p"] - part.groupby(["network", "layer"], observed=True)["p"].transform(
-            "mean"
-        )
+        layer = part.groupby(["network", "layer"], observed=True)["p"].transform("mean")
+        inside = part["p"] - layer
         network = part.groupby("network", observed=True)["p"].transform("mean")
         total = part["p"] - network
         n, layers, networks = len(part), len(by), part["network"].nunique()
@@ -340,9 +338,8 @@ def _within(data: PaperData, modes: list[str]) -> pd.DataFrame:
             continue
         within = float((inside**2).sum()) / (n - layers)
         between = float((total**2).sum() - (inside**2).sum()) / (layers - networks)
-        squares = (by["size"] ** 2).groupby(level="network").sum() / by["size"].groupby(
-            level="network"
-        ).sum()
+        sizes = by.assign(square=by["size"] ** 2).groupby(level="network")[["square", "size"]].sum()
+        squares = sizes["square"] / sizes["size"]
         size = (n - float(squares.sum())) / (layers - networks)
         noise = float((part["p"] * (1 - part["p"]) / (part["answers"] - 1).clip(lower=1)).mean())
         rows.append(
@@ -406,16 +403,8 @@ def _draw(
     for shift, mode in zip(np.linspace(-0.14, 0.14, len(modes)), modes, strict=True):
         part = types[types["mode"] == mode].set_index("type").reindex(names)
         place = np.arange(len(names)) + shift
-        kinds.errorbar(
-            part["mean"],
-            place,
-            xerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-            fmt=MODE_MARKERS[mode],
-            color=MODE_COLOURS[mode],
-            markersize=5,
-            linewidth=1.3,
-        )
-        kinds.plot(part["truth"], place + 0.1, "x", color=INK, markersize=4.5)
+        look = (MODE_MARKERS[mode], MODE_COLOURS[mode])
+        whiskers(kinds, place, part, look=look, aside=0.1, across=True)
     kinds.set_yticks(range(len(names)), names)
     kinds.set_ylim(len(names) - 0.5, -0.5)
     kinds.set_xlabel("proportion correct, by type")

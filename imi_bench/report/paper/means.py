@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from imi_bench.release.borowski_results import published_beside
-from imi_bench.report.paper.clusters import clustered_variance
+from imi_bench.report.paper.clusters import clustered_variance, of_units
 from imi_bench.report.paper.data import ORDERS, PaperData
 from imi_bench.report.paper.panel import (
     GHOST,
@@ -22,6 +22,7 @@ from imi_bench.report.paper.panel import (
     look,
     network_label,
     shown_modes,
+    whiskers,
     whose,
 )
 from imi_bench.report.style import INK, MUTED
@@ -71,12 +72,7 @@ def _both(data: PaperData) -> dict[tuple[str, str, str], float]:
     keys = ["network", "mode", "difficulty"]
     for key, part in data.frame.groupby(keys, observed=True):
         rows = part.reset_index(drop=True)
-        by = rows.groupby("unit_id", observed=True)["correct"]
-        weight = 1.0 / (by.transform("size") * by.ngroups)
-        mean = float(by.mean().mean())
-        # A unit's proportion counts once: its answers share its weight.
-        influence = (weight * (rows["correct"] - mean)).to_numpy(float)
-        variance, df = clustered_variance(influence, rows)
+        variance, df = clustered_variance(of_units(rows), rows)
         if df > 0:
             found[str(key[0]), str(key[1]), str(key[2])] = float(
                 stats.t.ppf(0.975, df) * np.sqrt(variance)
@@ -262,20 +258,11 @@ def _falls(axes: Any, data: PaperData, table: pd.DataFrame, names: list[str]) ->
             part = part.set_index("difficulty").reindex(DIFFICULTIES)
             if part["mean"].notna().sum() < 2:
                 continue
-            x = np.flatnonzero(part["mean"].notna())
+            x = np.flatnonzero(part["mean"].notna()) + 0.05 * names.index(name)
+            line = marker + ("-" if mode == "natural" else ":")
+            label = f"{network_label(name)}, {mode}"
             part = part.dropna(subset=["mean"])
-            axes.errorbar(
-                x + 0.05 * names.index(name),
-                part["mean"],
-                yerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-                fmt=marker,
-                linestyle="-" if mode == "natural" else ":",
-                color=colour,
-                markersize=5,
-                linewidth=1.3,
-                label=f"{network_label(name)}, {mode}",
-            )
-            axes.plot(x + 0.05 * names.index(name) + 0.07, part["truth"], "x", color=INK, ms=5)
+            whiskers(axes, x, part, look=(line, colour), aside=0.07, label=label)
     axes.axhline(0.5, color=MUTED, linestyle="--", linewidth=0.8)
     axes.set_xticks(range(4), ["easy", "99", "95", "85"])
     axes.set_xlabel("percentile of the queries")

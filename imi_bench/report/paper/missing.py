@@ -116,7 +116,7 @@ def _design(data: PaperData) -> dict[str, float]:
         frame = table.frame
         demo = frame["is_demo"].to_numpy(bool)
         found["dataset.responses_more_than"] = float(len(frame) - demo.sum())
-        session = _sessions(table)
+        session = measure(table).assignment
         main, catch = table.main, frame["catch_trial"].to_numpy(bool) & ~demo
         for name, part in (("main_trials", main), ("catch_trials", catch)):
             if part.any():
@@ -124,10 +124,6 @@ def _design(data: PaperData) -> dict[str, float]:
                 found[f"design.{name}"] = float(np.median(sizes[sizes > 0]))
         found |= _practice(table, session, demo)
     return {name: float(value) for name, value in found.items()}
-
-
-def _sessions(table: ReleasedTable) -> Any:
-    return measure(table).assignment
 
 
 def _practice(table: ReleasedTable, session: Any, demo: Any) -> dict[str, float]:

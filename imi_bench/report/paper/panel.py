@@ -204,6 +204,30 @@ def drawing(
     return Plot(name, caption, _sized(wide, size[0]), _on_white(wide), png(canvas), small)
 
 
+def whiskers(
+    axes: Any,
+    at: Any,
+    part: pd.DataFrame,
+    *,
+    look: tuple[str, str],
+    aside: float,
+    label: str | None = None,
+    value: str = "mean",
+    across: bool = False,
+) -> None:
+    """Values with intervals, by marker and colour of `look`; crosses beside them are the truth.
+
+    They stand at places `at` of the horizontal axis, or `across` from places of the vertical one.
+    """
+    marker, colour = look
+    ends = np.abs([part[value] - part["low"], part["high"] - part[value]])
+    x, y = (part[value], at) if across else (at, part[value])
+    bars = {"xerr" if across else "yerr": ends}
+    axes.errorbar(x, y, **bars, fmt=marker, color=colour, markersize=5, linewidth=1.3, label=label)
+    true = (part["truth"], at + aside) if across else (at + aside, part["truth"])
+    axes.plot(*true, "x", color=INK, markersize=4.5)
+
+
 def stacked(axes: Any) -> bool:
     """Whether a figure's panels stand below one another, as on a phone."""
     return bool(axes.figure.get_figwidth() <= _PHONE)

@@ -18,8 +18,8 @@ from imi_bench.report.paper.panel import (
     counted,
     drawing,
     network_label,
+    whiskers,
 )
-from imi_bench.report.style import INK
 from imi_bench.scores.people import answers_needed, people_ceilings
 from imi_bench.tables import MODES, Study
 from imi_bench.text import plural
@@ -129,18 +129,10 @@ def _draw(axes: Any, data: PaperData, easy: pd.DataFrame) -> None:
         if part["split_half"].isna().all():
             continue
         place = np.arange(len(names)) + shift
-        half = [part["split_half"] - part["low"], part["high"] - part["split_half"]]
-        axes.errorbar(
-            part["split_half"],
-            place,
-            xerr=np.abs(half),
-            fmt=MODE_MARKERS[mode],
-            color=MODE_COLOURS[mode],
-            markersize=5,
-            linewidth=1.3,
-            label=f"{mode} references",
+        look, label = (MODE_MARKERS[mode], MODE_COLOURS[mode]), f"{mode} references"
+        whiskers(
+            axes, place, part, look=look, aside=0.12, label=label, value="split_half", across=True
         )
-        axes.plot(part["truth"], place + 0.12, "x", color=INK, markersize=4.5)
     axes.set_yticks(range(len(names)), [network_label(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("reliability of units' proportions (split halves, 95%)")
