@@ -38,9 +38,6 @@ def _look_there(folder: Path | None) -> Path | None:
     return folder
 
 
-ObserverName = Annotated[
-    str, typer.Option("--observer", help="A name of `imi-bench observers list`, or file.py:Class.")
-]
 Device = Annotated[
     str,
     typer.Option(callback=_a_device, help="auto, cpu, cuda, cuda:N or mps."),

@@ -93,10 +93,6 @@ def check(
     cosine : float
         Least cosine of the codes of two pictures that are listed.
 
-    Returns
-    -------
-    Contamination
-
     Raises
     ------
     MissingExtraError

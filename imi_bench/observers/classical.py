@@ -54,19 +54,11 @@ class ColourHistogram:
     The vector is the square root of the bin fractions: its dot product is the Bhattacharyya
     coefficient of two histograms. CIELAB distances approximate perceived colour differences
     (CIE 1976).
-
-    Parameters
-    ----------
-    bins : (int, int, int)
-        (lightness, a*, b*) counts.
-    size : int
-        Side of the thumbnail in pixels.
     """
 
+    bins = (8, 12, 12)  # of lightness, a* and b*
+    size = 96  # of the thumbnail's side, in pixels
     _RANGE = ((0.0, 100.0), (-100.0, 100.0), (-110.0, 110.0))
-
-    def __init__(self, *, bins: tuple[int, int, int] = (8, 12, 12), size: int = 96) -> None:
-        self.bins, self.size = tuple(bins), size
 
     def describe(self) -> Mapping[str, Any]:
         """Parameters that can change the vector."""
@@ -96,26 +88,16 @@ class OrientedEnergy:
 
     Parameters
     ----------
-    wavelengths : sequence of float
-        Of the filters, in pixels of the thumbnail; bandwidth one octave.
-    orientations : int
-        Spaced evenly over half a turn.
     grid : int
-        Cells along each side.
-    size : int
-        Side of the thumbnail in pixels; a multiple of `grid`.
+        Cells along each side, a divisor of `size`.
     """
 
-    def __init__(
-        self,
-        *,
-        wavelengths: Sequence[float] = (4, 8, 16),
-        orientations: int = 6,
-        grid: int = 3,
-        size: int = 96,
-    ) -> None:
-        self.wavelengths, self.orientations = tuple(wavelengths), orientations
-        self.grid, self.size = grid, size
+    wavelengths = (4, 8, 16)  # of the filters, in pixels of the thumbnail; bandwidth one octave
+    orientations = 6  # spaced evenly over half a turn
+    size = 96  # of the thumbnail's side, in pixels
+
+    def __init__(self, *, grid: int = 3) -> None:
+        self.grid = grid
 
     def describe(self) -> Mapping[str, Any]:
         """Parameters that can change the vector."""
@@ -163,18 +145,10 @@ class OrientedEnergy:
 
 
 class Gradients:
-    """Histogram of oriented gradients (Dalal & Triggs, CVPR 2005), from scikit-image.
+    """Histogram of oriented gradients (Dalal & Triggs, CVPR 2005), from scikit-image."""
 
-    Parameters
-    ----------
-    size : int
-        Side of the thumbnail in pixels.
-    cell : int
-        Side of a cell in pixels; blocks of two by two cells, nine orientations.
-    """
-
-    def __init__(self, *, size: int = 128, cell: int = 16) -> None:
-        self.size, self.cell = size, cell
+    size = 128  # of the thumbnail's side, in pixels
+    cell = 16  # side of a cell in pixels; blocks of two by two cells, nine orientations
 
     def describe(self) -> Mapping[str, Any]:
         """Parameters that can change the vector."""

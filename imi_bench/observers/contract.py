@@ -126,10 +126,6 @@ def check(
         How to build the observer again, for the comparison with a second instance in a second
         process; without it that property is exempt, and says so.
 
-    Returns
-    -------
-    ContractReport
-
     Raises
     ------
     InputError

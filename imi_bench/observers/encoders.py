@@ -28,17 +28,7 @@ from imi_bench.vision.weight_sources import WeightSource
 from imi_bench.vision.weights import quick_gelu as activation_of
 
 
-def from_module(
-    module: Any,
-    *,
-    name: str | None = None,
-    input_size: int | None = None,
-    device: str = "auto",
-    dtype: str = "float32",
-    pooling: Pooling = "mean",
-    similarity: str = "cosine",
-    temperature: float = 0.1,
-) -> Embedding:
+def from_module(module: Any, *, device: str = "auto", dtype: str = "float32") -> Embedding:
     """Observer over the output of a network in memory, flattened.
 
     Parameters
@@ -46,10 +36,8 @@ def from_module(
     module : torch.nn.Module
         Is copied. Its preprocessing is what its maker defines (timm), else as
         `imi_bench.vision.loading.load_network` says; the description names it.
-    name : str, optional
-        Of the observer; the class of the module by default.
-    input_size, device, dtype, pooling, similarity, temperature
-        As in `from_timm`.
+    device, dtype
+        As in `imi_bench.observers.catalogue.load_observer`.
 
     Raises
     ------
@@ -57,7 +45,7 @@ def from_module(
         If the network does not run on its input.
     """
     torch = require("torch", for_="a network in memory")
-    loaded = load_network(module, device="cpu", name=name, input_size=input_size)
+    loaded = load_network(module, device="cpu")
 
     def transform(picture: Image.Image) -> Any:
         pixels = loaded.preprocess.pixels(np.asarray(picture))
@@ -78,13 +66,7 @@ def from_module(
             "preprocessing": loaded.record["preprocess"],
         },
     )
-    return Embedding(
-        encoder,
-        name=loaded.name,
-        pooling=pooling,
-        similarity=similarity,
-        temperature=temperature,
-    )
+    return Embedding(encoder, name=loaded.name)
 
 
 def from_timm(

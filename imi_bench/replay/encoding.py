@@ -50,10 +50,6 @@ def encode_all(encoder: Encoder, plan: Plan, codes: Store) -> Encoded:
     An image on which `encode` raises is left without a code, and the rest go on: its batch is
     encoded image by image.
 
-    Returns
-    -------
-    Encoded
-
     Raises
     ------
     ImageError

@@ -162,10 +162,6 @@ def replay(
     recipe : Recipe, optional
         How other processes open the observer; by default the object itself is sent to them.
 
-    Returns
-    -------
-    Run
-
     Raises
     ------
     SharesMissingError

@@ -132,7 +132,7 @@ def test_texture_sees_orientation_and_scale_and_not_phase() -> None:
 
 
 def test_the_filter_that_answers_most_has_the_gratings_orientation_and_wavelength() -> None:
-    describe = OrientedEnergy(wavelengths=(4, 8, 16), orientations=6, grid=1)
+    describe = OrientedEnergy(grid=1)
     for scale, wavelength in enumerate((4, 8, 16)):
         for turn in range(6):
             answer = describe(grating(np.pi * turn / 6, wavelength=wavelength))[:-1]
