@@ -12,7 +12,7 @@ from typing import IO
 import pandas as pd
 
 from imi_bench.errors import InputError
-from imi_bench.tables.csv_files import refuse_nul
+from imi_bench.tables.csv_files import EXACT, refuse_nul
 from imi_bench.tables.parquet import read_parquet
 
 __all__ = ["MISSING", "SIMULATED", "made_up", "read_table", "reading_remarks"]
@@ -103,6 +103,7 @@ def _read_text(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values=list(MISSING),
         low_memory=False,
+        **EXACT,
     )
     if table.empty:
         raise InputError("an empty table", where=path)

@@ -111,13 +111,14 @@ def _one_of(path: Path) -> str:
 def _from_frame(frame: pd.DataFrame) -> Study:
     optional = ("chose_first", "confidence", "seconds")
     needed = [name for name in Responses._KINDS if name not in optional]
-    require_columns(frame, (*TrialIndex._KINDS, *needed), where="answers")
+    given = [name for name in (*optional, "simulated") if name in frame]
+    require_columns(frame, (*TrialIndex._KINDS, *needed, *given), where="answers")
     columns = {name: frame[name].to_numpy() for name in needed}
     columns |= {
         name: frame[name].to_numpy() if name in frame else np.full(len(frame), np.nan)
         for name in optional
     }
-    simulated = "simulated" in frame and bool(frame["simulated"].any())
+    simulated = "simulated" in frame and bool(column(frame["simulated"].to_numpy(), np.bool_).any())
     shown = {name: column(frame[name].to_numpy(), kind) for name, kind in TrialIndex._KINDS.items()}
     index = TrialIndex.from_frame(pd.DataFrame(shown).drop_duplicates())
     made_up = "simulated answers" if simulated else "answers"

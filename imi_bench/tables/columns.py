@@ -14,29 +14,50 @@ from imi_bench.errors import InputError
 from imi_bench.results import Shown
 from imi_bench.text import torn
 
+_TRUTH = {"boolean", "integer", "floating", "mixed-integer-float", "empty"}
+_NUMBERS: dict[type, set[str]] = {
+    np.bool_: _TRUTH,
+    np.int64: _TRUTH - {"boolean"},
+    np.float64: _TRUTH | {"decimal", "string"},
+}
+_NO_TEXT = ("bytes", "complex", "date", "interval", "period", "time")
+
 
 def column(values: object, kind: type) -> NDArray[Any]:
     """A read-only copy of a kind; refused where the conversion would change a value.
 
-    A missing value is no text, and text must be whole (see `imi_bench.text.torn`).
+    Times are no numbers, nor text: their unit is that of the library's version. A missing value is
+    NaN among numbers and no text, and text must be whole (see `imi_bench.text.torn`).
     """
     array = np.asarray(values)
-    if kind is str:
-        column = _text(array)
-    else:
-        try:
-            with np.errstate(invalid="ignore"):
-                column = array.astype(kind)
-            same = kind is np.float64 or np.array_equal(column, array)
-        except (TypeError, ValueError):
-            same = False
-        if not same:
-            raise InputError(
-                "column of another type",
-                found=f"{array.dtype}: {array.ravel()[:3].tolist()} …",
-                wanted=kind.__name__,
-            )
+    inferred = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    fits = not inferred.startswith(_NO_TEXT) if kind is str else inferred in _NUMBERS[kind]
+    if not fits:
+        raise _another_type(array, kind)
+    column = _text(array) if kind is str else _numbers(array, kind)
     column.setflags(write=False)
+    return column
+
+
+def _another_type(array: NDArray[Any], kind: type) -> InputError:
+    return InputError(
+        "column of another type",
+        found=f"{array.dtype}: {array[:3].tolist()} …",
+        wanted=np.dtype(kind).name,
+    )
+
+
+def _numbers(array: NDArray[Any], kind: type) -> NDArray[Any]:
+    if kind is np.float64 and array.dtype == object:
+        array = np.where(pd.isna(array), np.nan, array)
+    try:
+        with np.errstate(invalid="ignore"):
+            column: NDArray[Any] = array.astype(kind)
+        same = kind is np.float64 or np.array_equal(column, array)
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise _another_type(array, kind)
     return column
 
 
@@ -92,7 +113,7 @@ def require_columns(
     where: object,
     error: type[InputError] = InputError,
 ) -> None:
-    """Refuse a table that lacks a column.
+    """Refuse a table that lacks a column or has two of its name.
 
     Raises
     ------
@@ -103,12 +124,14 @@ def require_columns(
     --------
     >>> require_columns(pd.DataFrame({"a": [1]}), ["a"], where="here")
     """
-    if missing := [name for name in names if name not in frame.columns]:
+    names, present = list(dict.fromkeys(names)), list(map(str, frame.columns))
+    if missing := [name for name in names if name not in present]:
         raise error(
-            "missing columns",
-            where=where,
-            found=", ".join(map(str, frame.columns)),
-            wanted=", ".join(dict.fromkeys(missing)),
+            "missing columns", where=where, found=", ".join(present), wanted=", ".join(missing)
+        )
+    if twice := [name for name in names if present.count(name) > 1]:
+        raise error(
+            "two columns of the same name", where=where, found=", ".join(twice), do="rename one"
         )
 
 

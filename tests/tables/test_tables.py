@@ -71,6 +71,51 @@ def test_a_value_is_never_changed_to_fit(columns: dict[str, list[object]]) -> No
         make_index(2, **columns)
 
 
+# Nanoseconds with pandas 2, microseconds with pandas 3; bytes, lists and half of a complex number
+# were read as numbers by some versions of NumPy.
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pd.to_timedelta([2, 3, 4], unit="s"),
+        pd.to_datetime([2, 3, 4], unit="s"),
+        np.array([pd.Timedelta(k, "s") for k in (2, 3, 4)], dtype=object),
+        np.array([2 + 1j, 3, 4]),
+        np.array([b"2", b"3", b"4"]),
+        np.array([np.array([2.0]), np.array([3.0]), None], dtype=object),
+    ],
+    ids=lambda one: str(one.dtype),
+)
+def test_times_and_other_things_are_no_numbers(seconds: object) -> None:
+    with pytest.raises(InputError, match=r"column of another type: found .*, wanted float64"):
+        make_responses(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unit": [True, False]},
+        {"trial_id": pd.to_datetime([2, 3], unit="s")},
+        {"trial_id": [b"a", b"b"]},
+    ],
+    ids=str,
+)
+def test_truths_are_no_units_and_times_no_names(change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="column of another type"):
+        make_index(2, **change)
+
+
+def test_missing_numbers_are_nan_of_whatever_kind() -> None:
+    frame = pd.DataFrame({"seconds": [1.5, None, 2.5]}).convert_dtypes()
+    for seconds in (frame["seconds"], [1.5, None, 2.5], np.array([1.5, pd.NA, 2.5], dtype=object)):
+        np.testing.assert_array_equal(make_responses(seconds=seconds).seconds, [1.5, np.nan, 2.5])
+
+
+def test_two_columns_of_a_name_are_refused() -> None:
+    frame = make_index(2).to_frame()
+    with pytest.raises(TrialError, match="two columns of the same name: trial table: found unit"):
+        TrialIndex.from_frame(pd.concat([frame, frame[["unit"]]], axis=1))
+
+
 def test_numbers_that_mean_the_same_fit() -> None:
     index = make_index(2, unit=[0.0, 7.0], catch=[0, 1], batch=np.array([1, 2], dtype=object))
     assert index.unit.tolist() == [0, 7]

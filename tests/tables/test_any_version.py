@@ -1,4 +1,4 @@
-"""Text that old versions of pandas take for another is refused at every door."""
+"""Old and new versions of pandas and NumPy read the same tables, or refuse them alike."""
 
 from __future__ import annotations
 
@@ -89,3 +89,12 @@ def test_no_released_table_holds_it(tmp_path: Path) -> None:
     path.write_text(",".join(REQUIRED) + "\n" + ",".join(["a\0"] * len(REQUIRED)) + "\n")
     with pytest.raises(ResponseError, match=r"not a CSV table: .*found a NUL"):
         read_responses(path)
+
+
+def test_numbers_are_the_nearest_to_their_digits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=500) * 10.0 ** rng.integers(-8, 8, 500)
+    path = tmp_path / "numbers.csv"
+    path.write_text("\n".join(["a", *map(repr, numbers.tolist())]))
+    for reader in (read_csv, read_table):
+        np.testing.assert_array_equal(reader(path)["a"].to_numpy(), numbers)
