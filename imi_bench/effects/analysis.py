@@ -39,13 +39,7 @@ from imi_bench.glmm.between import INTERCEPT, LevelEstimates, level_estimates, r
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.firth import bias_reduced
 from imi_bench.glmm.fitting import fit_design
-from imi_bench.glmm.inference import (
-    Equivalence,
-    Inference,
-    bayes_factor_null,
-    equivalence,
-    wald,
-)
+from imi_bench.glmm.inference import Inference, bayes_factor_null, equivalence, wald
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
 from imi_bench.stats.estimate import checked_level
@@ -69,28 +63,21 @@ def first_stage(table: AnswerTable) -> Mapping[str, LevelEstimates]:
     ModelError
         If the model does not fit.
     """
-    frame = table.frame
-    options = Options(lapse=table.lapse)
-    if frame["network"].nunique() == 1:
-        return _one_network(table, options)
-    if table.ordinal:
-        ordered = ordinal_design(table.formula, frame)
-        return _with_synthetic(
-            level_estimates(ordered, group="network", varying=table.varying, options=options)
-        )
-    return _with_synthetic(
-        level_estimates(
-            _design(table),
-            group="network",
-            varying=table.varying,
-            options=options,
-            firth=table.firth,
-        )
+    options, design = Options(lapse=table.lapse), _design(table)
+    if table.frame["network"].nunique() == 1:
+        return _one_network(table, design, options)
+    stages = level_estimates(
+        design, group="network", varying=table.varying, options=options, firth=table.firth
     )
+    if "synthetic" not in stages:
+        return stages
+    return {**stages, ON_SYNTHETIC: _on_synthetic(stages[INTERCEPT], stages["synthetic"])}
 
 
 def _design(table: AnswerTable) -> Design:
     frame = table.frame
+    if table.ordinal:
+        return ordinal_design(table.formula, frame)
     whole = (frame["correct"] >= 0.5).astype(int)
     design = build_design(table.formula, frame.assign(correct=whole))
     if not (frame["correct"] == whole).all():
@@ -98,14 +85,11 @@ def _design(table: AnswerTable) -> Design:
     return design
 
 
-def _one_network(table: AnswerTable, options: Options) -> Mapping[str, LevelEstimates]:
+def _one_network(
+    table: AnswerTable, design: Design, options: Options
+) -> Mapping[str, LevelEstimates]:
     """Fit the model of a single network; its level is the intercept."""
-    design = ordinal_design(table.formula, table.frame) if table.ordinal else _design(table)
-    fit = (
-        bias_reduced(design, options=options)
-        if table.firth
-        else fit_design(design, options=options)
-    )
+    fit = (bias_reduced if table.firth else fit_design)(design, options=options)
     if not fit.converged:
         raise ModelError("the model did not converge", found=fit.reason)
     level, spread = np.array([math.nan]), np.array([[math.nan]])
@@ -114,13 +98,6 @@ def _one_network(table: AnswerTable, options: Options) -> Mapping[str, LevelEsti
         level, spread = fit.estimate[[at]], fit.covariance[np.ix_([at], [at])]
     name = str(table.frame["network"].iloc[0])
     return {INTERCEPT: LevelEstimates("network", INTERCEPT, (name,), level, spread, fit)}
-
-
-def _with_synthetic(stages: Mapping[str, LevelEstimates]) -> Mapping[str, LevelEstimates]:
-    """Add the networks' levels on synthetic exemplars, where both kinds were shown."""
-    if "synthetic" not in stages:
-        return stages
-    return {**stages, ON_SYNTHETIC: _on_synthetic(stages[INTERCEPT], stages["synthetic"])}
 
 
 def _on_synthetic(level: LevelEstimates, more: LevelEstimates) -> LevelEstimates:
@@ -266,12 +243,9 @@ class _Maker:
         if count < (wanted := len(values) + 2):
             return self._none(name, too_few_networks(count, wanted)), math.nan, count
         fit = regress(stage.estimate[keep], stage.covariance[np.ix_(keep, keep)], values)
-        test = (
-            fit.joint(list(values))
-            if joint
-            else fit.test(next(iter(values), INTERCEPT), level=self.level)
-        )
-        return test, fit.tau, count
+        if joint:
+            return fit.joint(list(values)), fit.tau, count
+        return fit.test(next(iter(values), INTERCEPT), level=self.level), fit.tau, count
 
     def _mean_of_these(self, base: str) -> tuple[Inference, float, int]:
         """Average one coefficient over the networks that have it, as if there were no others."""
@@ -315,15 +289,11 @@ class _Maker:
             one.transformed(self.properties[name].to_numpy(dtype=float)), self.properties.index
         )
         test, tau, count = self._second(base, {name: column}, name)
-        bounded: Equivalence | None = None
-        if not test.reason:
-            bounded = equivalence(test, bound=smallest_effect(one, interest=self.interest))
-        words = of_property(base, one.label, one.step, table=self.table)
+        bound = smallest_effect(one, interest=self.interest)
+        bounded = None if test.reason else equivalence(test, bound=bound)
         return Effect(
             key=name if base == INTERCEPT else f"{base}:{name}",
-            topic=words.topic,
-            question=words.question,
-            step=words.step,
+            **vars(of_property(base, one.label, one.step, table=self.table)),
             test=test,
             networks=count,
             equivalence=bounded,
@@ -376,12 +346,9 @@ class _Maker:
             test, tau, count = self._mean_of_these(base)
         else:
             test, tau, count = self._second(base, {}, base)
-        words = of_mean(base)
         return Effect(
             key=base,
-            topic=words.topic,
-            question=words.question,
-            step=words.step,
+            **vars(of_mean(base)),
             test=test,
             networks=count,
             tau=tau,
@@ -390,7 +357,6 @@ class _Maker:
         )
 
     def common(self, name: str, fit: GlmmResult) -> Effect:
-        words = of_mean(name)
         true = math.nan
         if self.truth is not None:
             true = self.truth.common.get(name, 0.0 if name.startswith("type_") else math.nan)
@@ -408,9 +374,7 @@ class _Maker:
         codes = fit.design.fixed[:, fit.index(name)] if fit.design is not None else np.zeros(0)
         return Effect(
             key=name,
-            topic=words.topic,
-            question=words.question,
-            step=words.step,
+            **vars(of_mean(name)),
             test=test,
             networks=_networks_with(fit, codes, self.stages[INTERCEPT]),
             truth=true,
@@ -441,20 +405,11 @@ class _Maker:
         for name in ("depth", "type"):
             if any(self.table.shown(types if name == "type" else [name]).values()):
                 reasons[name] = "these layers differ in nothing else than what is asked before it"
-        found = []
-        for name in [one for one in reasons if one not in asked]:
-            words = of_mean(name)
-            found.append(
-                Effect(
-                    key=name,
-                    topic=words.topic,
-                    question=words.question,
-                    step=words.step,
-                    test=self._none(name, reasons[name]),
-                    networks=0,
-                )
-            )
-        return found
+        return [
+            Effect(key=name, **vars(of_mean(name)), test=self._none(name, reason), networks=0)
+            for name, reason in reasons.items()
+            if name not in asked
+        ]
 
     def difficulty_by_scale(self) -> Effect:
         """Say why it cannot be asked how difficulty changes with scale."""

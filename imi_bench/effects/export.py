@@ -17,14 +17,7 @@ from imi_bench.text import latex, one_line
 
 __all__ = ["export", "latex_table", "r_script"]
 
-_FILES = (
-    "effects.csv",
-    "networks.csv",
-    "answers.csv",
-    "effects.tex",
-    "refit.R",
-    "effects.json",
-)
+_FILES = ("effects.csv", "networks.csv", "answers.csv", "effects.tex", "refit.R", "effects.json")
 
 
 def export(effects: Effects, folder: Path) -> dict[str, Path]:
@@ -122,15 +115,11 @@ def _latex_row(effect: Effect) -> str:
     return " & ".join((*cells, latex(shown), latex(adjusted))) + r" \\"
 
 
-def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",)) -> str:
+def r_script(effects: Effects) -> str:
     """Write an R script that refits the model with lme4 from ``answers.csv`` beside it.
 
-    Parameters
-    ----------
-    effects : Effects
-    properties : tuple of str
-        Of networks, added to the fixed effects: one, as a rule, with nine networks. Those by which
-        these networks do not differ, or that are not known of each, are left out.
+    The networks' parameters are added to the fixed effects, where they differ and are known of
+    each: one property, as a rule, with nine networks.
     """
     response, _, right = effects.formula.partition(" ~ ")
     package, call, family = "lme4", "glmer", "family = binomial"
@@ -138,7 +127,7 @@ def r_script(effects: Effects, *, properties: tuple[str, ...] = ("parameters",))
     if response == RATING:
         package, call, family = "ordinal", "clmm", 'link = "logit"'
         response, control = f"factor({RATING}, ordered = TRUE)", "clmm.control()"
-    apart = [one for one in properties if _differs(effects, one)]
+    apart = ["parameters"] if _differs(effects, "parameters") else []
     who = one_line(effects.who)
     made_up = "# The answers are simulated.\n" if effects.simulated else ""
     gone = "".join(f"# Left out: {one_line(str(one))}.\n" for one in effects.left_out)

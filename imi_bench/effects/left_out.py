@@ -14,16 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.effects.table import HARDER, AnswerTable
+from imi_bench.effects.questions import PERCENTILES
+from imi_bench.effects.table import AnswerTable
 from imi_bench.glmm.separation import separating
 from imi_bench.results import Record
 
 __all__ = ["LeftOut", "estimable"]
 
-_NAMES = {
-    "synthetic": "synthetic exemplars",
-    **{name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER},
-}
+_NAMES = {"synthetic": "synthetic exemplars", **PERCENTILES}
 
 
 @dataclass(frozen=True, repr=False)

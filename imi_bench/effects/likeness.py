@@ -56,14 +56,8 @@ def differences(
         other = mine.get(effect.key)
         if other is None or math.isnan(effect.test.estimate) or math.isnan(other.test.estimate):
             continue
-        found.append(
-            Difference(
-                effect.key,
-                other.test.estimate,
-                effect.test.estimate,
-                _test(effect.key, observer, people, level),
-            )
-        )
+        test = _test(effect.key, observer, people, level)
+        found.append(Difference(effect.key, other.test.estimate, effect.test.estimate, test))
     adjusted = holm_shared([one.test.p for one in found], [people[one.key].family for one in found])
     return tuple(replace(one, p_holm=p) for one, p in zip(found, adjusted.tolist(), strict=True))
 
@@ -86,7 +80,8 @@ def _test(key: str, observer: Effects, people: Effects, level: float) -> Inferen
         )
         return _paired(key, base or INTERCEPT, column, observer, people, level)
     if key in FAMILIES:
-        return _paired_family(key, observer, people, level)
+        (column,) = family_columns(people.properties[key]).values()
+        return _paired(key, INTERCEPT, column, observer, people, level)
     df = _welch(one, two)
     return Inference.from_t(
         key,
@@ -103,11 +98,6 @@ def _welch(one: Inference, two: Inference) -> float:
     both = one.se**2 + two.se**2
     share = one.se**4 / one.df + two.se**4 / two.df
     return both**2 / share if share > 0 else math.inf
-
-
-def _paired_family(key: str, observer: Effects, people: Effects, level: float) -> Inference:
-    (column,) = family_columns(people.properties[key]).values()
-    return _paired(key, INTERCEPT, column, observer, people, level)
 
 
 def _paired(

@@ -10,8 +10,8 @@ from imi_bench.text import plural
 
 __all__ = [
     "ON_SYNTHETIC",
+    "PERCENTILES",
     "Wording",
-    "of_common",
     "of_mean",
     "of_property",
     "outcome",
@@ -21,11 +21,11 @@ __all__ = [
 ON_SYNTHETIC = "synthetic exemplars"
 """Name of the networks' levels on synthetic exemplars, beside those on natural ones."""
 
-_PERCENTILES = {name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER}
+PERCENTILES = {name: f"{name.removeprefix('hard')}th-percentile queries" for name in HARDER}
 _BASES = {
     "synthetic": "the effect of synthetic exemplars",
     "depth": "the effect of depth",
-    **{name: f"the effect of {said}" for name, said in _PERCENTILES.items()},
+    **{name: f"the effect of {said}" for name, said in PERCENTILES.items()},
 }
 
 
@@ -68,30 +68,25 @@ def of_property(base: str, label: str, step: str, *, table: AnswerTable) -> Word
     return Wording(topic, f"Does {_BASES.get(base, own)} change with {label}?", step)
 
 
-def of_mean(base: str) -> Wording:
-    """Whether a coefficient differs from zero on average over networks."""
-    if base == "synthetic":
+def of_mean(name: str) -> Wording:
+    """Whether a coefficient, the networks' mean or one they share, differs from zero."""
+    if name == "synthetic":
         return Wording(
             "mode",
             "Do synthetic exemplars differ from natural ones?",
             "synthetic against natural exemplars",
         )
-    if base == "depth":
+    if name == "depth":
         return Wording(
             "layer depth",
             "Do deeper layers differ from shallower ones?",
             "the last against the first block",
         )
-    return of_common(base)
-
-
-def of_common(name: str) -> Wording:
-    """Whether a coefficient that networks share differs from zero."""
     if name in HARDER:
-        step = f"{_PERCENTILES[name]} against the most extreme"
+        step = f"{PERCENTILES[name]} against the most extreme"
         return Wording("difficulty", f"Does difficulty matter: {step}?", step)
     if name.startswith("synthetic_"):
-        step = f"{_PERCENTILES[name.removeprefix('synthetic_')]}, synthetic against natural"
+        step = f"{PERCENTILES[name.removeprefix('synthetic_')]}, synthetic against natural"
         return Wording(
             "difficulty", f"Does difficulty matter otherwise for synthetic exemplars: {step}?", step
         )

@@ -37,7 +37,7 @@ def sentence(effect: Effect) -> str:
     if math.isnan(test.p):
         return f"Cannot be answered: {test.reason}."
     p = f"{p_text(test.p)}, adjusted {p_text(effect.p_holm)}"
-    tested = f"{test.method} = {test.statistic:.2f}, {p}, {_count(effect.networks)}"
+    tested = f"{test.method} = {test.statistic:.2f}, {p}, {plural(effect.networks, 'network')}"
     if effect.model:
         tested += f"; {effect.model}"
     about = f" with {effect.exemplars} exemplars" if effect.exemplars else ""
@@ -73,7 +73,3 @@ def _equivalence(effect: Effect) -> str:
     if effect.shown:
         return f" Not shown to lie within {within}."
     return f" Nor is it shown to lie within {within}: these networks cannot tell."
-
-
-def _count(networks: int) -> str:
-    return plural(networks, "network")

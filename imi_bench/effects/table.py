@@ -116,13 +116,7 @@ class AnswerTable:
     def without(self, rows: NDArray[np.bool_]) -> AnswerTable:
         """Return the table without some answers."""
         rest = _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
-        return replace(
-            rest,
-            lapse=self.lapse,
-            ordinal=self.ordinal,
-            firth=self.firth,
-            excluded=self.excluded,
-        )
+        return replace(self, frame=rest.frame, within=rest.within)
 
     @property
     def formula(self) -> str:
@@ -242,13 +236,10 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
             "depth": known["depth"].to_numpy(dtype=float) - 0.5,
         }
     )
-    for name in [
-        t
-        for t in (*TYPES, *sorted(set(known["type"]) - set(TYPES)))
-        if t != "convolution" and (known["type"] == t).any()
-    ]:
+    for name in (*TYPES, *sorted(set(known["type"]) - set(TYPES))):
         share = (known["type"] == name).to_numpy(dtype=float)
-        laid[f"type_{name}"] = share - share.mean()
+        if name != "convolution" and share.any():
+            laid[f"type_{name}"] = share - share.mean()
     if "width" in known:
         width = np.log10(known["width"].to_numpy(dtype=float))
         laid["width"] = width - width.mean()
