@@ -283,11 +283,13 @@ def _fitted(
     scale = _scale(rows, len(groups))
     scaled = BinomialRows(rows.columns / scale[:, :, None], rows.successes, rows.trials)
     best, states = _best(scaled, link, groups=len(groups), lapse=lapse, least=least, level=level)
+    theta = np.array([one.theta for one in best])
     made = []
     for one, state, information, scores, spread, used in zip(
         best,
         states,
-        *_derivatives(best, scaled, link),
+        likelihood.observed_information(theta, scaled, link),
+        likelihood.row_scores(theta, scaled, link),
         np.column_stack([scale, np.ones(len(scale))]),
         table.used[subsets],
         strict=True,
@@ -400,15 +402,6 @@ def _state(best: Maximum, *, groups: int, lapse: float | None, least: float) -> 
             return "lapse at maximum"
         return "lapse at 0" if least == 0 else "lapse at least"
     return "interior" if best.converged else "unidentified"
-
-
-def _derivatives(best: list[Maximum], rows: BinomialRows, link: Link) -> tuple[Floats, Floats]:
-    """Observed informations (F, q + 1, q + 1) and row scores (F, q + 1, R) at the maxima."""
-    theta = np.array([one.theta for one in best])
-    return (
-        likelihood.observed_information(theta, rows, link),
-        likelihood.row_scores(theta, rows, link),
-    )
 
 
 def _covariance(

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from imi_bench.choice.psychometric import PsychometricFit
-from imi_bench.stats.estimate import Estimate
 
 __all__ = ["partially_pooled"]
 
@@ -53,15 +52,10 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
     for row, (group, slope) in enumerate(fit.slopes.items()):
         quantile = float(stats.norm.ppf((1 + slope.level) / 2))
         half = quantile * float(np.sqrt(posterior[row, row]))
-        slopes[group] = Estimate(
-            float(shrunk[row]),
-            float(shrunk[row]) - half,
-            float(shrunk[row]) + half,
-            level=slope.level,
-            method=f"partial pooling of {slope.method}",
-            n=slope.n,
-            clusters=slope.clusters,
-            unit=slope.unit,
+        middle = float(shrunk[row])
+        method = f"partial pooling of {slope.method}"
+        slopes[group] = replace(
+            slope, value=middle, low=middle - half, high=middle + half, method=method
         )
     combined = fit.covariance.copy()
     combined[:count, :count] = posterior

@@ -155,10 +155,6 @@ class PsychometricFit(Record):
 
         A group without a slope of its own gets the mean slope of the others.
         """
-        slope = self.slopes.get(group)
-        value = (
-            slope.value
-            if slope is not None
-            else float(np.mean([other.value for other in self.slopes.values()]))
-        )
-        return PsychometricParameters(value, self.bias.value, self.lapse.value, self.link)
+        own = [self.slopes[group]] if group in self.slopes else self.slopes.values()
+        slope = float(np.mean([one.value for one in own]))
+        return PsychometricParameters(slope, self.bias.value, self.lapse.value, self.link)

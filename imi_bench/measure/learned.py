@@ -213,7 +213,7 @@ def _table(
         trials = read_trials(trials)
     if trials is not None:
         check_shown(records, trials)
-    seer, seen = _seer(features_from, trials, linear=linear)
+    seer, seen = sets_seen(features_from, trials, linear=linear)
     table = make_table(runs, study, head=head, trials=trials, seen=seen, covariates=covariates)
     if linear:
         table = replace(
@@ -336,9 +336,10 @@ def _about(source: DecisionsLike) -> dict[str, Any]:
     return {**about, **file}
 
 
-def _seer(
+def sets_seen(
     source: str | Observer | None, trials: Trials | None, *, linear: bool
 ) -> tuple[dict[str, Any] | None, Floats | None]:
+    """Who sees the features of the sets, and (len(trials), 4) features; None where none are."""
     if source is None or linear:
         return None, None
     if trials is None or not len(trials.images):

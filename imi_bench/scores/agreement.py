@@ -7,6 +7,7 @@ tuple of `Score` that reads the sums.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,10 @@ def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
     """Pearson and Spearman correlation over conditions, clustered by unit."""
     x, y = matched.condition_means()
     unit = matched.unit_of_condition
-    why = "fewer than three conditions, or no variation between them"
+    facts: dict[str, Any] = {
+        "undefined": "fewer than three conditions, or no variation between them",
+        "scale": "fisher",
+    }
     few = len(x) < 3
 
     def ranks(t: Totals) -> Floats:
@@ -94,27 +98,13 @@ def unit_scores(matched: AlignedAnswers) -> tuple[Score, ...]:
     def nothing(t: Totals) -> Floats:
         return np.full(len(t["weights"]), np.nan)
 
+    def of_moments(t: Totals) -> Floats:
+        return pearson(t["moments"])
+
     return (
-        Score(
-            "unit_pearson",
-            "r",
-            nothing if few else _moments_r,
-            undefined=why,
-            scale="fisher",
-            curved=True,
-        ),
-        Score(
-            "unit_spearman",
-            "rho",
-            nothing if few else ranks,
-            undefined=why,
-            scale="fisher",
-        ),
+        Score("unit_pearson", "r", nothing if few else of_moments, curved=True, **facts),
+        Score("unit_spearman", "rho", nothing if few else ranks, **facts),
     )
-
-
-def _moments_r(t: Totals) -> Floats:
-    return pearson(t["moments"])
 
 
 def sum_conditions(matched: AlignedAnswers, columns: Floats) -> Floats:

@@ -7,6 +7,7 @@ an estimate, and for a reason given with each it can be low.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -113,37 +114,21 @@ def pair_sums(matched: AlignedAnswers) -> Columns:
     return {"pairs": table}
 
 
-def _human_consistency(t: Totals) -> Floats:
-    count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
-    return stratified_kappa(count=count, alike=alike, first=hits, second=hits)
+def _between_people(kappa: Callable[..., Floats]) -> Callable[[Totals], Floats]:
+    def of(t: Totals) -> Floats:
+        count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
+        return kappa(count=count, alike=alike, first=hits, second=hits)
+
+    return of
 
 
-def _pooled_human_consistency(t: Totals) -> Floats:
-    count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
-    return pooled_kappa(count=count, alike=alike, first=hits, second=hits)
-
-
-_NO_PAIRS = "no trial was answered by two people, or all are right"
+_OF_PEOPLE = {**KAPPA, "undefined": "no trial was answered by two people, or all are right"}
 _TO_ONE = (-math.inf, 1.0)
 CEILINGS = (
     Score("split_half_reliability", "reliability", _split_half, curved=True, ends=_TO_ONE),
     Score("binomial_reliability", "reliability", _binomial, curved=True, ends=_TO_ONE),
-    Score(
-        "human_consistency",
-        "kappa",
-        _human_consistency,
-        undefined=_NO_PAIRS,
-        curved=True,
-        **KAPPA,
-    ),
-    Score(
-        "pooled_human_consistency",
-        "kappa",
-        _pooled_human_consistency,
-        undefined=_NO_PAIRS,
-        curved=True,
-        **KAPPA,
-    ),
+    Score("human_consistency", "kappa", _between_people(stratified_kappa), **_OF_PEOPLE),
+    Score("pooled_human_consistency", "kappa", _between_people(pooled_kappa), **_OF_PEOPLE),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
 

@@ -291,15 +291,10 @@ def _difference(
     level: float,
 ) -> Difference:
     found = gap(*pair, n=len(shared.trial), clusters=shared.n_units, level=level)
+    values = (pair[0].value, pair[1].value)
+    nan = float("nan")
     return Difference(
-        score=name,
-        first=observers[0],
-        second=observers[1],
-        values=(pair[0].value, pair[1].value),
-        difference=found.estimate,
-        p=found.p,
-        p_holm=float("nan"),
-        resolvable=found.resolvable,
+        name, *observers, values, found.estimate, p=found.p, p_holm=nan, resolvable=found.resolvable
     )
 
 

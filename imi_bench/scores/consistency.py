@@ -133,28 +133,16 @@ def consistency_answers(matched: AlignedAnswers) -> dict[str, Floats | Placed]:
 
 _within = OverPlaces("consistency", _beyond_chance, _kappa)
 _pooled = OverPlaces("consistency", np.asarray, _of_all)
-KAPPA: dict[str, Any] = {"scale": "kappa", "growth": 2.0, "ends": (-1.0, 1.0)}
+KAPPA: dict[str, Any] = {"scale": "kappa", "growth": 2.0, "ends": (-1.0, 1.0), "curved": True}
 """Scale of the interval of a kappa: between units it varies as a variance of normal values does."""
-_CERTAIN = "observer and people are always right, or always wrong"
+_OF_ERRORS = {
+    **KAPPA,
+    "over_people": True,
+    "undefined": "observer and people are always right, or always wrong",
+}
 CONSISTENCY = (
-    Score(
-        "error_consistency",
-        "kappa",
-        _within,
-        over_people=True,
-        undefined=_CERTAIN,
-        curved=True,
-        **KAPPA,
-    ),
-    Score(
-        "pooled_error_consistency",
-        "kappa",
-        _pooled,
-        over_people=True,
-        undefined=_CERTAIN,
-        curved=True,
-        **KAPPA,
-    ),
+    Score("error_consistency", "kappa", _within, **_OF_ERRORS),
+    Score("pooled_error_consistency", "kappa", _pooled, **_OF_ERRORS),
     Score(
         "human_proportion_correct",
         "proportion",

@@ -165,21 +165,13 @@ class Gap:
 
 def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: float = 0.95) -> Gap:
     """Difference of two scores, its interval and test, paired by cluster."""
-    facts: dict[str, Any] = {
-        "n": n,
-        "clusters": clusters,
-        "unit": first.score.unit,
-        "level": level,
-    }
+    score = first.score
+    facts: dict[str, Any] = {"n": n, "clusters": clusters, "unit": score.unit, "level": level}
     value = first.value - second.value
     if math.isnan(value):
-        why = f"{first.score.name} is undefined for one of them"
+        why = f"{score.name} is undefined for one of them"
         return Gap(Estimate.undefined(why, **facts), math.nan, math.nan)
-    if first.score.no_interval:
-        made = Estimate(value, reason=first.score.no_interval, **facts)
-        return Gap(made, math.nan, math.nan)
-    if clusters < 2:
-        why = "one unit is no sample of units"
+    if why := score.no_interval or ("one unit is no sample of units" if clusters < 2 else ""):
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
     if len(first.draws) and first.draws.shape == second.draws.shape:
         return _drawn_gap(first, second, facts)
@@ -188,7 +180,7 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
         why = "undefined without a unit"
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
     low, high = value - reach(spread, level), value + reach(spread, level)
-    p, error, scale = t_test(value, spread), math.sqrt(spread.variance), first.score.scale
+    p, error, scale = t_test(value, spread), math.sqrt(spread.variance), score.scale
     method = f"paired jackknife over {first.clusters}, t({spread.df:.0f})"
     on_z = scale in ("fisher", "attenuated") and z_difference(first, second, level)
     if on_z and error > _EXACT:
@@ -203,7 +195,7 @@ def gap(first: Jackknife, second: Jackknife, *, n: int, clusters: int, level: fl
             made = Estimate(value, reason=_NO_BOUND, **facts)
             return Gap(made, p, _shown(spread.df) * error)
         low, high = ends
-    span = first.score.ends[1] - first.score.ends[0]
+    span = score.ends[1] - score.ends[0]
     made = _within((low, high), (-span, span), value, method, facts)
     return Gap(made, p, _shown(spread.df) * error)
 
@@ -242,20 +234,19 @@ def t_test(value: float, spread: Spread) -> float:
     return 2 * float(special.stdtr(spread.df, -abs(value) / error))
 
 
-def resolvable_difference(found: Jackknife, *, power: float = 0.8, alpha: float = 0.05) -> float:
+def resolvable_difference(found: Jackknife) -> float:
     """Smallest true difference between two observers that data like these would show.
 
-    ``sqrt(2) * (t_(1-alpha/2) + t_power) * SE``: two observers with standard error SE each, told
-    apart at two-sided `alpha` with `power`, their errors taken as independent. Observers on the
-    same trials err alike, so `imi_bench.scores.compare` resolves less than this.
+    ``sqrt(2) * (t_0.975 + t_0.8) * SE``: two observers with standard error SE each, told apart at
+    two-sided 5% with 80% power, their errors taken as independent. Observers on the same trials
+    err alike, so `imi_bench.scores.compare` resolves less than this.
     """
     spread = found.spread
     if found.score.no_interval or not math.isfinite(spread.variance) or spread.df < 1:
         return math.nan
-    error = math.sqrt(2 * spread.variance)
-    return _shown(spread.df, power=power, alpha=alpha) * error
+    return _shown(spread.df) * math.sqrt(2 * spread.variance)
 
 
-def _shown(df: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """How many standard errors a difference must be to be shown."""
-    return float(special.stdtrit(df, 1 - alpha / 2) + special.stdtrit(df, power))
+def _shown(df: float) -> float:
+    """How many standard errors a difference must be to be shown (80% power, two-sided 5%)."""
+    return float(special.stdtrit(df, 1 - 0.05 / 2) + special.stdtrit(df, 0.8))

@@ -27,7 +27,6 @@ Scale = Literal[
     "drawn fisher",
 ]
 
-
 _SPARSE = 20
 
 
