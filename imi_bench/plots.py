@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Interval", "forest", "new_axes"]
+__all__ = ["Interval", "broken", "forest", "new_axes"]
 
 BLUE = "#0173b2"
 _TITLE = 46  # characters that fit beside long labels
@@ -67,7 +67,7 @@ def forest(
     'bits'
     """
     listed = list(rows)
-    labels = [_broken(row.label) for row in listed]
+    labels = [broken(row.label) for row in listed]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
     ax = new_axes(ax, height=1.2 + (0.1 + 0.2 * lines) * len(listed))
     places = range(len(listed))
@@ -92,11 +92,17 @@ def forest(
     return ax
 
 
-def _broken(label: str) -> str:
-    """A label in lines short enough for an axis, broken behind what is no letter."""
+def broken(label: str, most: int = _LABEL) -> str:
+    r"""A label in lines of at most so many characters, broken behind what is no letter.
+
+    Examples
+    --------
+    >>> broken("a_long_name.of-an-observer", 12)
+    'a_long_name.\nof-an-\nobserver'
+    """
     lines = [""]
-    for part in re.findall(rf"[^\W_]{{1,{_LABEL - 1}}}[\W_]?|[\W_]", label):
-        if len(lines[-1]) + len(part) > _LABEL:
+    for part in re.findall(rf"[^\W_]{{1,{most - 1}}}[\W_]?|[\W_]", label):
+        if len(lines[-1]) + len(part) > most:
             lines.append("")
         lines[-1] += part
     return "\n".join(line.strip() for line in lines)

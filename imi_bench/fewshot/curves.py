@@ -318,7 +318,7 @@ class FewShot(Result):
                 textcoords=("axes fraction", "data"),
                 arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7},
                 va="center",
-                fontsize=8,
+                fontsize=9,
                 annotation_clip=False,
             )
 

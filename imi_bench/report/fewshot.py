@@ -21,6 +21,7 @@ from imi_bench.fewshot.design import Design
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.pages.shell import write_page
+from imi_bench.plots import broken
 from imi_bench.provenance import atomic_path, sha256_bytes
 from imi_bench.report.style import INK, MUTED, PALETTE, as_svg, new_canvas, styled
 from imi_bench.stats.estimate import Estimate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 _FOLDER = "prompts"
+_LEGEND = 28  # characters of a line, two columns of them above a figure
 _PEOPLE = {
     "bits": "Calibrated out of fold; 0: no better than a coin at predicting an answer of people.",
     "agreement": "Correlation of predicted with observed shares of right answers, over units.",
@@ -118,7 +120,7 @@ def _closed(family: Mapping[str, InContext]) -> str:
 
 
 def _figures(found: FewShot) -> list[_Figure]:
-    interval = "Bars: 95 % intervals over units and draws of the solved trials."
+    interval = "Bars: 95% intervals over units and draws of the solved trials."
     made = [
         _drawn(
             "Accuracy and the number of solved trials",
@@ -135,7 +137,7 @@ def _figures(found: FewShot) -> list[_Figure]:
                     f"{title} and the number of solved trials",
                     f"{MEASURES[of]} against the number of solved trials, a line an observer",
                     partial(found.plot, of=of),
-                    "Bars: 95 % intervals over draws by Rubin's rules. " + _PEOPLE[of],
+                    "Bars: 95% intervals over draws by Rubin's rules. " + _PEOPLE[of],
                     of,
                 )
             )
@@ -166,24 +168,26 @@ def _figures(found: FewShot) -> list[_Figure]:
 
 def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: str) -> _Figure:
     with styled(PALETTE):
-        canvas = new_canvas(figsize=(6.2, 4.0), layout="constrained")
+        canvas = new_canvas(figsize=(5.8, 4.0), layout="constrained")
         ax = plot(ax=canvas.subplots())
         ax.set_title("")
         ax.grid(axis="x", visible=False)
         for text in ax.texts:
             text.set_color(MUTED)
-        lines, labels = ax.get_legend_handles_labels()
+        lines, named = ax.get_legend_handles_labels()
+        labels = [broken(label, _LEGEND) for label in named]
         # above the axes, where no bar runs through it
         legend = ax.legend(
             lines,
             labels,
             frameon=False,
-            fontsize=8,
+            fontsize=9,
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=1 if len(labels) < 3 else 2,
         )
-        canvas.set_figheight(3.8 + 0.18 * math.ceil(len(labels) / 2))
+        high = max((label.count("\n") + 1 for label in labels), default=1)
+        canvas.set_figheight(3.8 + 0.18 * high * math.ceil(len(labels) / 2))
         for text in legend.get_texts():
             text.set_color(INK)
         return _Figure(title, alt, as_svg(canvas, name), caption)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.asked_models import fewshot_page
 from support.built_units import build_units
 from support.scored_units import scored_units
 from support.small_study import small_study
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.vision]
 
 SCREENS = Path(__file__).parent / "screens"
 PAGES = ("report", "several", "units", "index", "board", "submission")
-LAID_OUT = (*PAGES, "learned", "mis")
+LAID_OUT = (*PAGES, "learned", "mis", "fewshot")
 WIDTHS = (1440, 1024, 390)
 GRID = (24, 24)
 TOLERANCE = 0.045
@@ -91,7 +92,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     learned.write(folder / "learned")
     scores = imi.report(scored_units(folder / "mis")).path
     site = (folder / "site" / "index.html", board / "index.html", submission)
-    made = (alone, several, units, *site, folder / "learned" / "learned.html", scores)
+    asked = fewshot_page(folder / "asked")
+    made = (alone, several, units, *site, folder / "learned" / "learned.html", scores, asked)
     return dict(zip(LAID_OUT, made, strict=True))
 
 
