@@ -106,7 +106,7 @@ class Desk:
         self.store.move(session.session, "instructions", consented=time.time())
         return {"state": "instructions"}
 
-    def instructions(self, session: Session, body: dict[str, Any]) -> dict[str, Any]:
+    def instructions(self, session: Session) -> dict[str, Any]:
         """Note that the instructions were read, how long by this clock; the first time counts."""
         if session.state != "instructions":
             return {"state": session.state}

@@ -59,11 +59,7 @@ def export(store: Store, out: str | Path | None = None) -> pd.DataFrame:
             found=f"a task of kind '{store.plan['kind']}'",
             do="use `collect.response_table.other`, or `collect export`, which does",
         )
-    table = _rows(store)[list(COLUMNS)]
-    if out is not None:
-        with atomic_path(Path(out)) as temporary:
-            table.to_csv(temporary, index=False)
-    return table
+    return _written(_rows(store)[list(COLUMNS)], out)
 
 
 def other(store: Store, out: str | Path | None = None) -> pd.DataFrame:
@@ -93,7 +89,10 @@ def other(store: Store, out: str | Path | None = None) -> pd.DataFrame:
         }
         for a in answers
     ]
-    table = pd.DataFrame(rows).astype({"correct": "boolean"})
+    return _written(pd.DataFrame(rows).astype({"correct": "boolean"}), out)
+
+
+def _written(table: pd.DataFrame, out: str | Path | None) -> pd.DataFrame:
     if out is not None:
         with atomic_path(Path(out)) as temporary:
             table.to_csv(temporary, index=False)

@@ -63,7 +63,7 @@ VERBS = (
     "finish",
     "withdraw",
 )
-_WITHOUT_BODY = ("state", "practice", "withdraw")
+_WITHOUT_BODY = ("state", "instructions", "practice", "withdraw")
 _KIND = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 _BODY_BYTES = 16_384
 _BACKLOG = 2048

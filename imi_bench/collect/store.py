@@ -116,26 +116,42 @@ class Store:
             with self._writing():
                 task, place = self._free_place(experiment)
                 seed = secrets.randbits(62)
-                script = [s.to_json() for s in experiment.script(task, seed=seed)]
-                session, now = secrets.token_urlsafe(24), time.time()
-                self._db.execute(
-                    "INSERT INTO sessions (session, public, participant, task, place, seed, script,"
-                    " state, simulated, begun, seen)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'consent', ?, ?, ?)",
-                    (
-                        session,
-                        secrets.token_urlsafe(15),
-                        participant,
-                        task.number,
-                        place,
-                        seed,
-                        json.dumps(script),
-                        simulated,
-                        now,
-                        now,
-                    ),
+                session = self._begin(
+                    participant,
+                    experiment.script(task, seed=seed),
+                    begun=time.time(),
+                    state="consent",
+                    task=task.number,
+                    place=place,
+                    seed=seed,
+                    simulated=simulated,
                 )
+        if session is None:
+            raise InputError("a session of that person was begun elsewhere", where=self.path)
         return self.session(session)
+
+    def _begin(
+        self, participant: int, script: Sequence[Screen], *, begun: float, **columns: Any
+    ) -> str | None:
+        """Insert a session; None where that person has one."""
+        session = secrets.token_urlsafe(24)
+        made = self._insert(
+            "sessions",
+            session=session,
+            public=secrets.token_urlsafe(15),
+            participant=participant,
+            script=json.dumps([screen.to_json() for screen in script]),
+            begun=begun,
+            seen=begun,
+            **columns,
+        )
+        return session if made else None
+
+    def _insert(self, table: str, **columns: Any) -> int:
+        """Insert a row unless one of its key is there; how many were inserted."""
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        into = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+        return self._db.execute(into, (*columns.values(),)).rowcount
 
     def session(self, session: str) -> Session:
         """A stored session.
@@ -203,19 +219,22 @@ class Store:
         bool or None
             Whether the stored answer is right; None where there is no right answer.
         """
-        correct = screen.judge(button)
         now = time.time()
+        given = {"block": block, "number": number, "screen": screen, "button": button, "rt": rt}
         with self._lock, self._writing():
-            self._db.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (session, block, number, json.dumps(screen.to_json()), button, correct, rt, now),
-            )
+            self._keep(session, given | {"received": now})
             stored = self._db.execute(
                 "SELECT correct FROM answers WHERE session = ? AND block = ? AND number = ?",
                 (session, block, number),
             ).fetchone()[0]
             self._db.execute("UPDATE sessions SET seen = ? WHERE session = ?", (now, session))
         return None if stored is None else bool(stored)
+
+    def _keep(self, session: str, given: dict[str, Any]) -> None:
+        """Insert a judged answer, the first of its number."""
+        screen = given["screen"]
+        told = {"screen": json.dumps(screen.to_json()), "correct": screen.judge(given["button"])}
+        self._insert("answers", session=session, **given | told)
 
     def add_session(
         self,
@@ -231,47 +250,27 @@ class Store:
         answers: Sequence[dict[str, Any]],
     ) -> str | None:
         """Add a session that was held elsewhere; None where that person's is here already."""
-        session = secrets.token_urlsafe(24)
         with self._lock:
             participant = self._participant(identity, {})
             with self._writing():
-                added = self._db.execute(
-                    "INSERT OR IGNORE INTO sessions (session, public, participant, task, place,"
-                    " seed, script, state, simulated, begun, seen, consented, instruction_seconds,"
-                    " comment) SELECT ?, ?, ?, ?, count(*), ?, ?, 'main', ?, ?, ?, ?, ?, ?"
-                    " FROM sessions WHERE task = ?",
-                    (
-                        session,
-                        secrets.token_urlsafe(15),
-                        participant,
-                        task,
-                        seed,
-                        json.dumps([screen.to_json() for screen in script]),
-                        simulated,
-                        begun,
-                        begun,
-                        begun,
-                        instruction_seconds,
-                        comment,
-                        task,
-                    ),
-                ).rowcount
-                if not added:
-                    return None
-                for a in answers:
-                    self._db.execute(
-                        "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                        (
-                            session,
-                            a["block"],
-                            a["number"],
-                            json.dumps(a["screen"].to_json()),
-                            a["button"],
-                            a["screen"].judge(a["button"]),
-                            a["rt"],
-                            a["received"],
-                        ),
-                    )
+                (place,) = self._db.execute(
+                    "SELECT count(*) FROM sessions WHERE task = ?", (task,)
+                ).fetchone()
+                session = self._begin(
+                    participant,
+                    script,
+                    begun=begun,
+                    state="main",
+                    task=task,
+                    place=place,
+                    seed=seed,
+                    simulated=simulated,
+                    consented=begun,
+                    instruction_seconds=instruction_seconds,
+                    comment=comment,
+                )
+                for given in answers if session is not None else ():
+                    self._keep(str(session), given)
         return session
 
     def move(self, session: str, state: str, **values: Any) -> None:

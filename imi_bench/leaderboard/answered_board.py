@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
+from imi_bench.arrays import Floats
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.rows import Row, facts_of
 from imi_bench.leaderboard.validate import Entry, Expected
 from imi_bench.stats.estimate import Estimate
-from imi_bench.tables import Study
+from imi_bench.tables import DecisionVariables, Study, TrialIndex, shown_first_is_positive
+from imi_bench.tables.trials import BlindingKey
 
-__all__ = ["AnsweredBoard", "unscored"]
+__all__ = ["AnsweredBoard", "toward", "unscored"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,13 @@ class AnsweredBoard:
         """
         study = board.study()
         return cls(board, study, Expected.of(study.trials, board))
+
+
+def toward(name: str, evidence: Floats, *, index: TrialIndex, seed: int) -> DecisionVariables:
+    """Decisions of somebody of the board's own by evidence for the strong query, (T,)."""
+    first = shown_first_is_positive(index.trial_id, seed=seed)
+    value = np.where(first, evidence, -evidence)
+    return DecisionVariables.from_values(value, observer=name, key=BlindingKey(index, first, seed))
 
 
 def unscored(entry: Entry) -> Row:

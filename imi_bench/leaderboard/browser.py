@@ -103,27 +103,20 @@ def _trial(matched: AlignedAnswers, row: int, sheet: Sheet, *, persons: str) -> 
     positive, negative, queries = sheet.tiles[trial]
     right, people = int(matched.hits[row]), int(matched.answers[row])
     credit = matched.credit[row]
-    chose = {1.0: "chose this", 0.0: ""}.get(credit, "undecided")
-    other = {0.0: "chose this", 1.0: ""}.get(credit, "undecided")
+    strong, weak = "The observer chose this.", ""
+    if credit != 1.0:
+        strong, weak = (weak, strong) if credit == 0.0 else ["The observer is undecided."] * 2
     return {
         "title": trial,
         "positive": [_position(tile) for tile in positive],
         "negative": [_position(tile) for tile in negative],
         "queries": [
-            (_position(queries[1]), f"{people - right} of {people} {persons}. {_who(other)}"),
-            (_position(queries[0]), f"{right} of {people} {persons}. {_who(chose)}"),
+            (_position(queries[1]), f"{people - right} of {people} {persons}. {weak}"),
+            (_position(queries[0]), f"{right} of {people} {persons}. {strong}"),
         ],
         "text": f"The observer predicts that {100 * matched.p_correct[row]:.0f}% of {persons} "
         "choose the strong one.",
     }
-
-
-def _who(choice: str) -> str:
-    return (
-        f"The observer {choice}."
-        if choice == "chose this"
-        else ("The observer is undecided." if choice else "")
-    )
 
 
 def _position(tile: int) -> str:

@@ -18,7 +18,7 @@ from imi_bench.arrays import Floats
 from imi_bench.choice.calibration import Calibration
 from imi_bench.choice.folds import assign_folds, clusters_of
 from imi_bench.errors import NotEnoughDataError
-from imi_bench.leaderboard.answered_board import AnsweredBoard, unscored
+from imi_bench.leaderboard.answered_board import AnsweredBoard, toward, unscored
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.observers import (
     all_scores,
@@ -33,7 +33,8 @@ from imi_bench.measure.table import cells_of, make_table
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.stats.jackknife import Jackknife, combined
 from imi_bench.stats.sums import Score, Totals
-from imi_bench.tables import DecisionVariables, TrialIndex, shown_first_is_positive
+from imi_bench.tables import DecisionVariables, TrialIndex
+from imi_bench.tables.align import rows_of
 
 
 def _not_of_sums(totals: Totals) -> Floats:
@@ -113,28 +114,19 @@ class MeasureScores(AnsweredBoard):
             seed=self.board.rules.ranking.seed,
             intercept=True,
         )
-        place = {trial: row for row, trial in enumerate(self.study.trials.trial_id.tolist())}
-        rows = np.array([place[trial] for trial in table.index.trial_id.tolist()])
-        learned, base = (np.full(len(place), 0.5) for _ in range(2))
+        every = self.study.trials.trial_id
+        rows = rows_of(table.index.trial_id, among=every)
+        learned, base = (np.full(len(every), 0.5) for _ in range(2))
         learned[rows], base[rows] = told.learned, told.base
         return learned, base
 
     def _matched(self, p_correct: Floats) -> AlignedAnswers:
         """People's answers beside predictions (T,) of the board's trials."""
         index = self.study.trials
-        first = shown_first_is_positive(index.trial_id, seed=self.board.rules.sides_seed)
-        lead = np.where(first, p_correct - 0.5, 0.5 - p_correct)
-        said = DecisionVariables(
-            "measure",
-            index.trial_id,
-            lead,
-            np.where(lead == 0, "tie", "ok"),
-            np.where(first, "positive", "negative"),
-            np.zeros(len(index)),
-        )
+        lead, seed = p_correct - 0.5, self.board.rules.sides_seed
+        said = toward("measure", lead, index=index, seed=seed)
         matched = align_answers(said, self.study, calibration=Calibration.identity())
-        place = {trial: row for row, trial in enumerate(index.trial_id.tolist())}
-        rows = np.array([place[trial] for trial in matched.index.trial_id.tolist()])
+        rows = rows_of(matched.index.trial_id, among=index.trial_id)
         return replace(matched, p_correct=p_correct[rows])
 
 

@@ -67,7 +67,7 @@ class NetworkScores:
 
 def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scored:
     index = entry.trials
-    told = np.stack([_predicted(d, index, panel[d.observer]) for d in entry.decisions])
+    told = np.stack([panel[d.observer].predict(d, index).p_correct for d in entry.decisions])
     credit = np.stack([d.credit for d in entry.decisions]).mean(axis=0)
     probability, main = told.mean(axis=0), ~index.catch
     primary, declared = primary_trials(index), entry.declaration
@@ -111,10 +111,6 @@ def _score(entry: Entry, panel: Mapping[str, Calibration], board: Board) -> Scor
     points = frame.groupby("u")[["c", "p"]].mean()
     figures = network_figures(list(zip(points["c"], points["p"], strict=True)))
     return Scored(row, found, Detail(figures, total=int(main.sum())))
-
-
-def _predicted(decisions: DecisionVariables, index: TrialIndex, calibration: Calibration) -> Floats:
-    return calibration.predict(decisions, index).p_correct
 
 
 def _beyond(decisions: DecisionVariables, calibration: Calibration) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.choice.calibration import Calibration
-from imi_bench.leaderboard.answered_board import AnsweredBoard, unscored
+from imi_bench.leaderboard.answered_board import AnsweredBoard, toward, unscored
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.browser import observer_detail
 from imi_bench.leaderboard.rows import Row, Scored, choice_model
@@ -23,7 +23,8 @@ from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import Jackknife, jackknives
 from imi_bench.stats.sums import Placed, Score, Sums, Totals
-from imi_bench.tables import DecisionVariables, Study, shown_first_is_positive
+from imi_bench.tables import DecisionVariables, Study
+from imi_bench.tables.align import rows_of
 from imi_bench.tables.parquet import read_parquet
 
 _MORE = {
@@ -165,16 +166,8 @@ def interval_of(
 
 def predicted_by_others(board: Board, study: Study) -> Scored:
     """Each participant predicted by the others: the ceiling, in bits an answer."""
-    index = study.trials
-    first = shown_first_is_positive(index.trial_id, seed=board.rules.sides_seed)
-    anyone = DecisionVariables(
-        "people",
-        index.trial_id,
-        np.zeros(len(index)),
-        np.full(len(index), "tie", dtype=object),
-        np.where(first, "positive", "negative"),
-        np.zeros(len(index)),
-    )
+    none = np.zeros(len(study.trials))
+    anyone = toward("people", none, index=study.trials, seed=board.rules.sides_seed)
     matched = align_answers(anyone, study, calibration=Calibration.identity())
     answers = {**consistency.consistency_answers(matched), **ceiling.left_out_answers(matched)}
     found = _left_out(matched, board, units={}, answers=answers, scores=ceiling.LEFT_OUT[:1])[
@@ -189,19 +182,12 @@ def _ideal(humans: ObserverScores) -> DecisionVariables | None:
     frame = read_parquet(humans.board.folder / "trials.parquet")
     if not {"activation_positive", "activation_negative"} <= set(frame.columns):
         return None
-    toward = (frame["activation_positive"] - frame["activation_negative"]).to_numpy(float)
-    if np.isnan(toward).any():
+    known = (frame["activation_positive"] - frame["activation_negative"]).to_numpy(float)
+    if np.isnan(known).any():
         return None
-    first = shown_first_is_positive(frame["trial_id"], seed=humans.board.rules.sides_seed)
-    value = np.where(first, toward, -toward)
-    return DecisionVariables(
-        "ideal",
-        frame["trial_id"].to_numpy(),
-        value,
-        np.where(value == 0, "tie", "ok"),
-        np.where(first, "positive", "negative"),
-        np.zeros(len(frame)),
-    )
+    index = humans.study.trials
+    evidence = known[rows_of(index.trial_id, among=frame["trial_id"])]
+    return toward("ideal", evidence, index=index, seed=humans.board.rules.sides_seed)
 
 
 def _reference(name: str, title: str) -> Row:

@@ -17,6 +17,7 @@ from imi_bench.stats.jackknife import Jackknife, combined
 
 Kind = Literal["submission", "reference", "anchor"]
 UNDISCLOSED = "undisclosed"
+_ESTIMATES = ("score", "strata", "more", "share")
 
 
 @dataclass(frozen=True)
@@ -85,26 +86,9 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
-        plain = {
-            name: getattr(self, name)
-            for name in (
-                "kind",
-                "name",
-                "revision",
-                "title",
-                "coverage",
-                "rank",
-                "rank_low",
-                "rank_high",
-                "group",
-                "p_leader",
-                "facts",
-                "claims",
-                "above_ceiling",
-            )
-        }
         return {
-            **plain,
+            **{name: value for name, value in vars(self).items() if name not in _ESTIMATES},
+            "above_ceiling": self.above_ceiling,
             "score": self.score.to_json(),
             "share": None if self.share is None else self.share.to_json(),
             "strata": {name: estimate.to_json() for name, estimate in self.strata.items()},
@@ -153,11 +137,8 @@ class Scored:
 
     def with_share(self, ceiling: Jackknife | None, *, level: float) -> Scored:
         """The same with its score as a share of the ceiling, both without the same clusters."""
-        facts: dict[str, Any] = {
-            "n": self.row.score.n,
-            "clusters": self.row.score.clusters,
-            "level": level,
-        }
+        n, clusters = self.row.score.n, self.row.score.clusters
+        facts: dict[str, Any] = {"n": n, "clusters": clusters, "level": level}
         if self.found is None or ceiling is None:
             share = Estimate.undefined("no score or no ceiling", **facts)
         else:
@@ -275,29 +256,11 @@ class Table:
 
     def to_json(self) -> Any:
         """JSON value of ``board.json``, floats to six decimals."""
-        plain = {
-            name: getattr(self, name)
-            for name in (
-                "board",
-                "title",
-                "question",
-                "about",
-                "kind",
-                "simulated",
-                "version",
-                "rules_hash",
-                "study_hash",
-                "score_name",
-                "score_help",
-                "unit",
-                "chance",
-                "rule",
-            )
-        }
+        apart = ("ceiling", "resolvable", "rows", "rejected")
         return _rounded(
             {
                 "format": 1,
-                **plain,
+                **{name: value for name, value in vars(self).items() if name not in apart},
                 "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
                 "resolvable": None if self.resolvable != self.resolvable else self.resolvable,
                 "rejected": [list(pair) for pair in self.rejected],

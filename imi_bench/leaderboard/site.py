@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from imi_bench.executors import Executor, Shard, chosen
@@ -15,39 +14,9 @@ from imi_bench.leaderboard.verify import verify
 from imi_bench.pages.shell import environment
 from imi_bench.places import exclusive
 
-__all__ = ["Entry", "build_board", "build_site", "check_board"]
+__all__ = ["build_board", "build_site", "check_board"]
 
 _SHEET = "stimuli.webp"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the index says of one board.
-
-    Attributes
-    ----------
-    board, title, question : str
-    simulated : bool
-    kind : {"observers", "networks"}
-    ranked : int
-        Submissions with a rank.
-    first : tuple of str
-        Titles of those that share the first tie group, at most three.
-    score : str
-        What is ranked by, with its unit.
-    resolvable : str
-        Smallest difference resolved.
-    """
-
-    board: str
-    title: str
-    question: str
-    simulated: bool
-    kind: str
-    ranked: int
-    first: tuple[str, ...]
-    score: str
-    resolvable: str
 
 
 def build_board(
@@ -126,7 +95,7 @@ def build_site(boards: Sequence[Board], site: Path, *, fresh: bool = False) -> l
     list of Path
         The pages written, the index first.
     """
-    entries, pages = [], [site / "index.html"]
+    tables, pages = [], [site / "index.html"]
     for board in boards:
         board.require_evidence()
         table, details = verify(board, fresh=fresh)
@@ -138,22 +107,7 @@ def build_site(boards: Sequence[Board], site: Path, *, fresh: bool = False) -> l
         if (board.folder / _SHEET).is_file():
             shutil.copyfile(board.folder / _SHEET, folder / _SHEET)
         pages += [folder / name for name in files]
-        entries.append(_entry(table))
+        tables.append(table.ordered())
     page = environment("imi_bench.leaderboard").get_template("index.html.j2")
-    write({"index.html": page.render(boards=entries)}, site)
+    write({"index.html": page.render(boards=tables, number=number)}, site)
     return pages
-
-
-def _entry(table: Table) -> Entry:
-    ranked = [row for row in table.ordered().rows if row.rank]
-    return Entry(
-        board=table.board,
-        title=table.title,
-        question=table.question,
-        simulated=table.simulated,
-        kind=table.kind,
-        ranked=len(ranked),
-        first=tuple(row.title for row in ranked if row.group == 1)[:3],
-        score=f"{table.score_name} ({table.unit})",
-        resolvable=number(table.resolvable),
-    )

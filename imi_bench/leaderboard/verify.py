@@ -422,26 +422,8 @@ def _ranked(scored: Sequence[Scored], board: Board) -> tuple[list[Row], float]:
 
 
 def _anchors(board: Board) -> list[Row]:
-    return [
-        Row(
-            kind="anchor",
-            name=anchor.source,
-            revision="",
-            title=anchor.name,
-            score=Estimate(
-                anchor.value,
-                anchor.low,
-                anchor.high,
-                method=f"published: {anchor.source}",
-            ),
-            strata={
-                f"mode={anchor.mode}": Estimate(
-                    anchor.value,
-                    anchor.low,
-                    anchor.high,
-                    method=f"published: {anchor.source}",
-                )
-            },
-        )
-        for anchor in board.rules.anchors
-    ]
+    rows = []
+    for one in board.rules.anchors:
+        known = Estimate(one.value, one.low, one.high, method=f"published: {one.source}")
+        rows.append(Row("anchor", one.source, "", one.name, known, {f"mode={one.mode}": known}))
+    return rows

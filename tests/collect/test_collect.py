@@ -41,7 +41,7 @@ def answer_rightly(desk: Desk, own: str, *, mistakes: int = 0, stop: int = 99) -
     entered = desk.enter({"own": own.ljust(16, "-"), "simulated": True})
     session = entered["session"]
     desk.consent(desk.store.session(session), {"agree": True})
-    desk.instructions(desk.store.session(session), {"seconds": 20})
+    desk.instructions(desk.store.session(session))
     while (told := desk.practice(desk.store.session(session)))["state"] == "practice":
         screens = desk.experiment.practice_round(
             desk.experiment.tasks[desk.store.session(session).task - 1],
