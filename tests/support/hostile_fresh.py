@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import tomli_w
 
-from support.made_networks import network_files, network_trials
-from support.made_submissions import (
-    TRIALS_HASH,
-    Files,
-    good_files,
-    good_frame,
-    good_toml,
-    parquet,
-    sealed,
-    small_study,
+from support.hostile import (
+    Case,
+    decisions,
+    declared,
+    of_network,
+    parquet_of,
+    with_column,
+    with_file,
+    with_table,
 )
-
-Case = tuple[Callable[[], Files], str]
-
-
-def _toml(**changes: object) -> Callable[[], Files]:
-    return lambda: sealed(
-        good_files() | {"submission.toml": tomli_w.dumps(good_toml() | changes).encode()}
-    )
+from support.made_networks import network_trials
+from support.made_submissions import TRIALS_HASH, Files, good_files, parquet, small_study
 
 
 def _text(change: Callable[[bytes], bytes]) -> Callable[[], Files]:
@@ -46,7 +36,7 @@ def _text(change: Callable[[bytes], bytes]) -> Callable[[], Files]:
 def _run(more: bytes, *, encoding: str | None = None) -> Callable[[], Files]:
     text = b'{"trials":{"hash":"%s"}%s}' % (TRIALS_HASH.encode(), more)
     data = text.decode().encode(encoding) if encoding else text
-    return lambda: sealed(good_files() | {"run.json": data})
+    return with_file("run.json", lambda: data)
 
 
 def _observer(**described: object) -> Callable[[], Files]:
@@ -60,26 +50,9 @@ def _halves(numbers: np.ndarray) -> pa.Array:
     return pa.array(numbers)
 
 
-def _column(name: str, make: Callable[[pd.DataFrame], pa.Array]) -> Callable[[], Files]:
-    def files() -> Files:
-        frame = good_frame()
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        place = table.schema.get_field_index(name)
-        stream = io.BytesIO()
-        pq.write_table(table.set_column(place, name, make(frame)), stream)
-        return sealed(good_files() | {"decisions.parquet": stream.getvalue()})
-
-    return files
-
-
 def _meta(text: bytes) -> Callable[[], Files]:
-    def files() -> Files:
-        table = pa.Table.from_pandas(good_frame(), preserve_index=False)
-        stream = io.BytesIO()
-        pq.write_table(table.replace_schema_metadata({b"pandas": text}), stream)
-        return sealed(good_files() | {"decisions.parquet": stream.getvalue()})
-
-    return files
+    changed = decisions().replace_schema_metadata({b"pandas": text})
+    return with_table(lambda: parquet_of(changed))
 
 
 TEXTS: dict[str, Case] = {
@@ -105,9 +78,7 @@ RUNS: dict[str, Case] = {
     "run.json in UTF-32": (_run(b"", encoding="utf-32"), "not JSON"),
     "run.json with a mark": (_run(b"", encoding="utf-8-sig"), "not JSON"),
     "run.json with a list for a hash": (
-        lambda: sealed(
-            good_files() | {"run.json": json.dumps({"trials": {"hash": [TRIALS_HASH]}}).encode()}
-        ),
+        with_file("run.json", lambda: json.dumps({"trials": {"hash": [TRIALS_HASH]}}).encode()),
         "trials.hash",
     ),
     "an observer inside another saw the units": (
@@ -128,7 +99,7 @@ RUNS: dict[str, Case] = {
     "fitted on, cut short": (_observer(fitted_on={"networks": ["net"]}), "fitted_on"),
 }
 LINKS: dict[str, Case] = {
-    f"link {link!r}": (_toml(link=link), "submission.toml: link")
+    f"link {link!r}": (declared(link=link), "submission.toml: link")
     for link in (
         "javascript:alert(1)",
         "data:text/html,x",
@@ -145,7 +116,7 @@ LINKS: dict[str, Case] = {
     )
 }
 NAMES: dict[str, Case] = {
-    f"{field} {text!r}": (_toml(**{field: text}), f"submission.toml: {field}")
+    f"{field} {text!r}": (declared(**{field: text}), f"submission.toml: {field}")
     for field, text in (
         *(("name", name) for name in ("con", "nul", "com1", "lpt9", "aux.txt", "a.", "a..")),
         ("name", "__proto__"),
@@ -155,7 +126,7 @@ NAMES: dict[str, Case] = {
         ("board", "tiny."),
     )
 } | {
-    f"title that looks like people: {text!r}": (_toml(title=text), "looks like")
+    f"title that looks like people: {text!r}": (declared(title=text), "looks like")
     for text in (
         "\u1d18\u1d07\u1d0f\u1d18\u029f\u1d07",  # small capitals
         "\U0001f17f\U0001f174\U0001f17e\U0001f17f\U0001f17b\U0001f174",  # white on black
@@ -167,7 +138,7 @@ NAMES: dict[str, Case] = {
     )
 }
 LEAKS: dict[str, Case] = {
-    f"unit {text!r}": (_toml(calibration={"units": [text]}), f"calibration.units: {why}")
+    f"unit {text!r}": (declared(calibration={"units": [text]}), f"calibration.units: {why}")
     for text, why in (
         ("net/layer/+2", "1 entries"),
         ("net/layer/2.0", "1 entries"),
@@ -180,61 +151,55 @@ LEAKS: dict[str, Case] = {
         ("net_synthetic_hard95/layer/2", "fitted on 1"),
     )
 } | {
-    f"network {text!r}": (_toml(calibration={"networks": [text]}), "calibration.networks")
+    f"network {text!r}": (declared(calibration={"networks": [text]}), "calibration.networks")
     for text in ("n\u0435t", "net_easy", "net_hard85_hard95", "NET natural")
 }
 TABLES: dict[str, Case] = {
     "halves of a float": (
-        _column("decision_variable", lambda f: _halves(f.iloc[:, 2].to_numpy(np.float16))),
+        with_column("decision_variable", lambda f: _halves(f.iloc[:, 2].to_numpy(np.float16))),
         ", wanted number",
     ),
     "unsigned": (
-        _column("decision_variable", lambda f: pa.array(np.full(len(f), 2**63, dtype=np.uint64))),
+        with_column(
+            "decision_variable", lambda f: pa.array(np.full(len(f), 2**63, dtype=np.uint64))
+        ),
         "wanted a size",
     ),
     "sides in capitals": (
-        _column("shown_first", lambda f: pa.array(f["shown_first"].str.upper())),
+        with_column("shown_first", lambda f: pa.array(f["shown_first"].str.upper())),
         "wanted the side drawn",
     ),
     "status and a space": (
-        _column("status", lambda f: pa.array(f["status"] + " ")),
+        with_column("status", lambda f: pa.array(f["status"] + " ")),
         "decisions.parquet: status",
     ),
     "ids that end in NUL": (
-        _column("trial_id", lambda f: pa.array([one + "\0" for one in f["trial_id"]])),
+        with_column("trial_id", lambda f: pa.array([one + "\0" for one in f["trial_id"]])),
         "a trial of the board",
     ),
     "an observer of two lines": (
-        _column("observer", lambda f: pa.array(["a\n::error::x"] * len(f))),
+        with_column("observer", lambda f: pa.array(["a\n::error::x"] * len(f))),
         "a name that can be seen",
     ),
     "no observer": (
-        _column("observer", lambda f: pa.array([None] * len(f), pa.string())),
+        with_column("observer", lambda f: pa.array([None] * len(f), pa.string())),
         "empty cells",
     ),
     "a library's metadata without end": (_meta(b"[" * 500_000), "footer of"),
     "bytes behind the table": (
-        lambda: sealed(
-            good_files() | {"decisions.parquet": good_files()["decisions.parquet"] + b"x" * 10}
-        ),
+        with_table(lambda: good_files()["decisions.parquet"] + b"x" * 10),
         "no PAR1 at its ends",
     ),
     "a page of HTML in front": (
-        lambda: sealed(
-            good_files() | {"decisions.parquet": b"<html>" + good_files()["decisions.parquet"]}
-        ),
+        with_table(lambda: b"<html>" + good_files()["decisions.parquet"]),
         "no PAR1 at its ends",
     ),
     "trials of its own for the board's": (
-        lambda: sealed(good_files() | {"trials.parquet": parquet(small_study().trials.to_frame())}),
+        with_file("trials.parquet", lambda: parquet(small_study().trials.to_frame())),
         "unexpected: the board has the trials",
     ),
 }
 FRESH: dict[str, Case] = {**TEXTS, **RUNS, **LINKS, **NAMES, **LEAKS, **TABLES}
-
-
-def _nets(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[], Files]:
-    return lambda: network_files(change(network_trials()))
 
 
 def _first(frame: pd.DataFrame, count: int) -> pd.Series[bool]:
@@ -243,33 +208,36 @@ def _first(frame: pd.DataFrame, count: int) -> pd.Series[bool]:
 
 UNLIKE = "all units must be asked the same"
 FRESH_NETWORKS: dict[str, Case] = {
-    "synthetic exemplars alone": (_nets(lambda f: f.assign(mode="synthetic")), UNLIKE),
-    "hard queries alone": (_nets(lambda f: f.assign(difficulty="hard95")), UNLIKE),
+    "synthetic exemplars alone": (of_network(lambda f: f.assign(mode="synthetic")), UNLIKE),
+    "hard queries alone": (of_network(lambda f: f.assign(difficulty="hard95")), UNLIKE),
     "ranked by one trial": (
-        _nets(lambda f: f.assign(difficulty=np.where(_first(f, 1), "easy", "hard95"))),
+        of_network(lambda f: f.assign(difficulty=np.where(_first(f, 1), "easy", "hard95"))),
         UNLIKE,
     ),
     "ranked by half of the units": (
-        _nets(lambda f: f.assign(difficulty=np.where(_first(f, 24), "easy", "hard95"))),
+        of_network(lambda f: f.assign(difficulty=np.where(_first(f, 24), "easy", "hard95"))),
         UNLIKE,
     ),
-    "batches of one's choice": (_nets(lambda f: f.assign(batch=np.arange(len(f)) % 97)), UNLIKE),
+    "batches of one's choice": (
+        of_network(lambda f: f.assign(batch=np.arange(len(f)) % 97)),
+        UNLIKE,
+    ),
     "a unit with fewer batches": (
-        _nets(lambda f: pd.concat([f.iloc[1:], network_trials(batches=5).iloc[-1:]])),
+        of_network(lambda f: pd.concat([f.iloc[1:], network_trials(batches=5).iloc[-1:]])),
         UNLIKE,
     ),
     "catch trials for the hard ones": (
-        _nets(lambda f: f.assign(catch=(f["batch"] == 3) & (f["unit"] < 4))),
+        of_network(lambda f: f.assign(catch=(f["batch"] == 3) & (f["unit"] < 4))),
         UNLIKE,
     ),
-    "a network of two lines": (_nets(lambda f: f.assign(network="a\nb")), "wanted ASCII"),
+    "a network of two lines": (of_network(lambda f: f.assign(network="a\nb")), "wanted ASCII"),
     "a network of another alphabet": (
-        _nets(lambda f: f.assign(network="oth\u0435r")),
+        of_network(lambda f: f.assign(network="oth\u0435r")),
         "wanted ASCII",
     ),
     "a layer of nothing": (
-        _nets(lambda f: f.assign(layer=f["layer"].replace("top", ""))),
+        of_network(lambda f: f.assign(layer=f["layer"].replace("top", ""))),
         "trials.parquet: layer",
     ),
-    "units below zero": (_nets(lambda f: f.assign(unit=-1)), "trials.parquet: unit"),
+    "units below zero": (of_network(lambda f: f.assign(unit=-1)), "trials.parquet: unit"),
 }
