@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ParamSpec, TypeVar, get_args
 
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 
-__all__ = ["checked"]
+__all__ = ["checked", "checked_level"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,8 +49,9 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     Returns
     -------
     callable
-        Of the same signature. Raises `InputError` for a value of another type, and for a `seed`
-        below 0. Which words a ``Literal`` has, the function itself says.
+        Of the same signature. Raises `InputError` for a value of another type, a truth where a
+        number is wanted, a whole number below 0, NaN, an infinite number (unless that is the
+        default), a `level` that is none; `UnknownNameError` for a word that a ``Literal`` lacks.
 
     Examples
     --------
@@ -73,28 +75,75 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in given.items():
             kind = parameters.get(name)
             if kind is not None and kind.annotation is not kind.empty:
-                given[name] = _held(value, str(kind.annotation), space, name, function.__name__)
+                pieces = _pieces(str(kind.annotation), space)
+                given[name] = _held(value, pieces, name, function.__name__)
+                _bounded(given[name], pieces, name, function.__name__, kind.default)
         ready = [given[name] for name in names[: len(args)]] + list(args[len(names) :])
         return function(*ready, **{name: given[name] for name in kwargs})
 
     return called
 
 
-def _held(value: Any, annotation: str, space: Mapping[str, Any], name: str, where: str) -> Any:
+def checked_level(level: float) -> float:
+    """Return the coverage asked of an interval, refused where it is none (95 is not 0.95).
+
+    Parameters
+    ----------
+    level : float
+        Nominal coverage.
+
+    Raises
+    ------
+    InputError
+        If it is not between 0 and 1.
+
+    Examples
+    --------
+    >>> checked_level(0.9)
+    0.9
+    """
+    if not 0.0 < level < 1.0:
+        raise InputError("no level of an interval", found=level, wanted="between 0 and 1")
+    return level
+
+
+def _held(value: Any, pieces: Sequence[str], name: str, where: str) -> Any:
     """The value, or one text as a sequence of one; refused if nothing allows it."""
-    pieces = _pieces(annotation, space)
-    if name == "seed" and isinstance(value, Integral) and int(value) < 0:
-        raise InputError(f"not a value for '{name}'", where=where, found=value, wanted="0 or more")
     if any(_allows(piece, value) for piece in pieces):
         return value
     if isinstance(value, str) and any(one.startswith("Sequence[str") for one in pieces):
         return (value,)
+    if isinstance(value, str) and (words := [word for one in pieces for word in _literals(one)]):
+        raise UnknownNameError.among(value, words, kind=f"value for '{name}'")
     raise InputError(
         f"not a value for '{name}'",
         where=where,
         found=_told(value),
         wanted=" or ".join(dict.fromkeys(_word(one) for one in pieces if one != "None")),
+        do=_instead(value, pieces),
     )
+
+
+def _instead(value: Any, pieces: Sequence[str]) -> str | None:
+    """Where a table of this value is, if that is what is wanted."""
+    hint = getattr(type(value), "table_for_models", None)
+    wanted = any(piece.rpartition(".")[2] == "DataFrame" for piece in pieces)
+    return hint if wanted and isinstance(hint, str) else None
+
+
+def _bounded(value: Any, pieces: Sequence[str], name: str, where: str, default: Any) -> None:
+    """Refuse numbers that mean nothing: counts below 0, NaN, no level of an interval."""
+    if not isinstance(value, Real) or value is True or value is False or {*pieces} & _OPEN:
+        return
+    if name == "level":
+        checked_level(float(value))
+    wanted = None
+    if "int" in pieces and isinstance(value, Integral):
+        wanted = "0 or more" if int(value) < 0 else None
+    elif not math.isfinite(value) and not (value == default and not math.isnan(value)):
+        wanted = "a finite number"
+    if wanted is not None:
+        raise InputError(f"not a value for '{name}'", where=where, found=value, wanted=wanted)
 
 
 def _pieces(annotation: str, space: Mapping[str, Any], *, inside: bool = False) -> list[str]:
@@ -125,9 +174,9 @@ def _literals(piece: str) -> list[str]:
 
 def _allows(piece: str, value: Any) -> bool:
     if piece in _PLAIN:
-        return isinstance(value, _PLAIN[piece])
+        return isinstance(value, _PLAIN[piece]) and (piece == "bool" or not isinstance(value, bool))
     if piece.startswith("Literal["):
-        return isinstance(value, str)
+        return value in _literals(piece)
     if piece.startswith(_SEVERAL):
         if isinstance(value, str | bytes | Mapping):
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import re
 import subprocess
 import sys
@@ -37,6 +38,8 @@ FUNCTIONS = (
     "build_trials",
     "machine_interpretability",
     "report",
+    "learn",
+    "fewshot",
 )
 
 
@@ -277,30 +280,201 @@ def needed(study: SmallStudy) -> dict[str, Any]:
         "network": "timm:resnet10t",
         "new": study.runs[0],
         "observer": "chance",
+        "observers": "vlm:openai/none",
         "path": study.folder,
         "study": study.people,
         "trials": study.trials,
     }
 
 
-@pytest.mark.parametrize(("function", "argument"), _arguments(), ids=".".join)
+@pytest.mark.parametrize(("function", "argument"), _arguments(), ids=lambda one: one)
 def test_a_value_that_nothing_allows_is_one_line(
     function: str, argument: str, needed: dict[str, Any], tmp_path: Path
 ) -> None:
     """Before any work begins, and named; not a traceback of somebody else."""
     pytest.importorskip("torch")
     called = getattr(imi, function)
-    for wrong in (object(), b"x"):
+    parameters = inspect.signature(called).parameters
+    wanted = set(re.findall(r"\w+", str(parameters[argument].annotation)))
+    no_number = [*([-1] if "int" in wanted else []), *([math.nan] if "float" in wanted else [])]
+    no_truth = [True] if wanted & {"int", "float"} and "bool" not in wanted else []
+    for wrong in (object(), b"x", *no_number, *no_truth):
         given = {
             one.name: needed[one.name]
-            for one in inspect.signature(called).parameters.values()
+            for one in parameters.values()
             if one.default is one.empty and one.kind is not one.VAR_KEYWORD
         }
-        if function == "compare":
+        if function in ("compare", "learn"):
             given["decisions"] = [given["decisions"]] * 2
         with pytest.raises(imi.ImiBenchError) as caught:
             called(**{**given, argument: wrong})
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [
+        ("calibrate", "slopes"),
+        ("calibrate", "by"),
+        ("score", "calibrate_by"),
+        ("fit", "family"),
+        ("fit", "thresholds"),
+        ("fit", "link"),
+        ("learn", "head"),
+        ("fewshot", "near"),
+        ("effects", "lapse"),
+        ("build_trials", "crop"),
+    ],
+    ids=lambda one: one,
+)
+def test_a_word_that_is_none_of_those_is_refused(
+    function: str, argument: str, needed: dict[str, Any]
+) -> None:
+    called = getattr(imi, function)
+    given = {
+        one.name: needed[one.name]
+        for one in inspect.signature(called).parameters.values()
+        if one.default is one.empty
+    }
+    if function == "learn":
+        given["decisions"] = [given["decisions"]] * 2
+    for word in ("qq", ""):
+        with pytest.raises(imi.UnknownNameError, match=f"unknown value for '{argument}'"):
+            called(**{**given, argument: word})
+
+
+class TestOptionsThatMeanNothing:
+    def test_of_a_fit(self) -> None:
+        data = pd.DataFrame({"y": [0, 1] * 20, "x": range(40), "g": np.repeat(range(4), 10)})
+        for option, told in (
+            ({"thresholds": "symmetric"}, "ordinal"),
+            ({"levels": ["a", "b"]}, "ordinal"),
+            ({"nagq": 101}, "1 to 100"),
+        ):
+            with pytest.raises(imi.InputError, match=told):
+                imi.fit("y ~ x + (1 | g)", data, **option)  # type: ignore[arg-type]
+
+    def test_of_the_others(self, study: SmallStudy) -> None:
+        run, people = study.runs[0], study.people
+        for lapse in (-0.1, 1.0):
+            with pytest.raises(imi.InputError, match="no lapse rate"):
+                imi.calibrate(run, people, lapse=lapse)
+        with pytest.raises(imi.InputError, match="no score"):
+            imi.compare(study.runs, people, scores=())
+        with pytest.raises(imi.InputError, match="baseline"):
+            imi.learn(study.runs, people, baseline=())
+        with pytest.raises(imi.InputError, match="on disk"):
+            imi.answer("chance", study.trials, network="mine")
+        with pytest.raises(imi.TrialError, match="on disk"):
+            imi.read_trials(study.trials, network="mine")
+        with pytest.raises(imi.NotEnoughDataError, match="no trials to answer"):
+            imi.answer("chance", study.trials.where(mode="none"))
+        with pytest.raises(imi.InputError, match="the folder"):
+            imi.report(run, out=study.folder)
+
+
+class TestTheRemedyIsNamed:
+    def test_where_the_table_of_a_model_is(self, study: SmallStudy) -> None:
+        with pytest.raises(imi.InputError, match=r"`imi_bench.effects\(people\).answers`"):
+            imi.fit("correct ~ synthetic + (1 | unit)", study.people)  # type: ignore[arg-type]
+        with pytest.raises(imi.InputError, match=r"`effects.answers`"):
+            imi.fit("correct ~ synthetic + (1 | unit)", study.effects)  # type: ignore[arg-type]
+
+    def test_others(self, study: SmallStudy) -> None:
+        with pytest.raises(imi.InputError, match=r"`run.decisions`"):
+            imi.score(study.runs[0].to_frame(), study.people)
+        with pytest.raises(imi.InputError, match="the class MeanColour: give an instance"):
+            imi.answer(MeanColour, study.trials)
+
+
+class TestTablesOfOnesOwn:
+    @pytest.mark.parametrize("missing", [None, math.nan, pd.NA], ids=["None", "NaN", "NA"])
+    def test_people_without_a_name_are_not_one_person(
+        self, study: SmallStudy, missing: object
+    ) -> None:
+        frame = study.people.to_frame().astype({"participant": object})
+        frame.loc[frame.groupby("trial_id").head(1).index, "participant"] = missing
+        with pytest.raises(imi.InputError, match="empty cells in a column of text: participant"):
+            imi.read_answers(frame)
+
+    def test_other_columns(self, study: SmallStudy) -> None:
+        frame = study.people.to_frame()
+        for column, value, told in (
+            ("chose_first", 7.0, "chose_first: found 7"),
+            ("simulated", "no", "simulated: found"),
+        ):
+            with pytest.raises(imi.InputError, match=told):
+                imi.read_answers(frame.assign(**{column: value}))
+        with pytest.raises(imi.InputError, match="no answers"):
+            imi.read_answers(frame.iloc[:0])
+
+    def test_trials_by_unit_and_by_no_condition(self, study: SmallStudy) -> None:
+        unit = study.trials.index.unit_id[0]
+        chosen = study.trials.query(f"unit_id == '{unit}'")
+        assert set(chosen.index.unit_id) == {unit}
+        assert study.trials.where(unit_id=unit).hash == chosen.hash
+        for expression in ("unit", "1", "mode"):
+            with pytest.raises(imi.TrialError, match="condition"):
+                study.trials.query(expression)
+        for nothing in (None, True):
+            with pytest.raises(IndexError, match="wanted a number below"):
+                study.trials[nothing]  # type: ignore[index]
+
+
+class TestAFitFromJson:
+    def test_says_that_its_data_are_gone(self, results: dict[str, Any]) -> None:
+        stored = type(results["fit"]).from_json(results["fit"].to_json())
+        assert stored.wald("synthetic") == results["fit"].wald("synthetic")
+        for ask in (
+            lambda: stored.likelihood_ratio("synthetic"),
+            lambda: stored.profile("synthetic"),
+            lambda: stored.bootstrap(n=2),
+            lambda: stored.marginal_means("synthetic"),
+            lambda: stored.predict(),
+            lambda: stored.residuals(),
+            lambda: stored.influence("unit"),
+            stored.drop_one,
+            stored.variation,
+        ):
+            with pytest.raises(imi.ModelError, match="fit its formula to the data again"):
+                ask()
+
+    def test_a_start_of_another_model(self, study: SmallStudy, results: dict[str, Any]) -> None:
+        with pytest.raises(imi.ModelError, match="a start of another model"):
+            imi.fit(
+                "correct ~ synthetic + (1 | unit) + (1 | participant)",
+                study.effects.answers,
+                start=results["fit"],
+            )
+
+    def test_nothing_to_test(self, results: dict[str, Any]) -> None:
+        with pytest.raises(imi.ModelError, match="no term"):
+            results["fit"].likelihood_ratio()
+        with pytest.raises(imi.InputError, match="degrees of freedom"):
+            results["fit"].wald("synthetic", df=-1)
+
+    def test_a_test_is_a_table(self, results: dict[str, Any]) -> None:
+        one = results["fit"].wald("synthetic")
+        assert one._repr_html_().count("<table") == 1
+        assert type(one).from_json(json.dumps(one.to_json())) == one
+
+
+class TestTooFewDraws:
+    def test_say_nothing_of_an_interval(self, study: SmallStudy) -> None:
+        found = imi.score(study.runs[0], study.people, by=(), n_resamples=38)
+        assert math.isnan(found["network_pearson"].estimate.low)
+        assert found["network_pearson"].estimate.reason.startswith("38 draws are too few")
+
+
+class TestEffectsAsAMapping:
+    def test_its_keys(self, study: SmallStudy) -> None:
+        keys = list(study.effects)
+        assert "parameters" in study.effects
+        assert "parametrs" not in study.effects
+        one = study.effects[keys[0]]
+        assert one.sentence in one.summary()
+        assert one.to_frame()["key"].tolist() == [keys[0]]
+        assert one._repr_html_().count("<table") == 1
 
 
 class TestWrongTypes:

@@ -105,7 +105,7 @@ def calibrate(
     NotEnoughDataError
         Fewer clusters than folds, or fewer than two.
     InputError
-        `bias` wanted where the order of queries is unknown.
+        `bias` wanted where the order of queries is unknown; a lapse that is no share.
 
     Examples
     --------
@@ -126,6 +126,8 @@ def calibrate(
     'by unit, 5 folds, logit, slopes common'
     """
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
+    if lapse is not None and not 0 <= lapse < 1:
+        raise InputError("no lapse rate", found=lapse, wanted="0 <= lapse < 1")
     far = out_of_scale(decisions.decision_variable) & robust
     rows = _answer_rows(decisions, study, bias=bias, silent=far)
     folds = assign_folds(

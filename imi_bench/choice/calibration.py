@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -234,7 +235,7 @@ class Calibration(Result):
             ax.plot(evidence, choice_probability(evidence, model), color="0.75", linewidth=0.6)
         ax.plot(evidence, choice_probability(evidence, models[-1]), color=BLUE)
         ax.set(xlabel="decision variable", ylabel="P(choose first)", ylim=(0, 1))
-        ax.set_title(self.title, loc="left", fontsize="medium")
+        ax.set_title(fill(self.title, 60), loc="left", fontsize="medium")
         return ax
 
     @cached_property
@@ -269,8 +270,8 @@ class Calibration(Result):
             raise NotComparableError(
                 "calibration of another observer",
                 where=f"'{self.label}'",
-                found=f"'{decisions.observer}'",
-                wanted=f"'{self.observer}'",
+                found=f"that of '{self.observer}'",
+                wanted=f"one of '{decisions.observer}'",
             )
         position = rows_of(index.trial_id, among=decisions.trial_id)
         shared = np.flatnonzero(position >= 0)

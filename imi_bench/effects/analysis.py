@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked_level
 from imi_bench.effects.draws_left import draws_left
 from imi_bench.effects.effect import Effect, Effects
 from imi_bench.effects.left_out import estimable
@@ -42,7 +43,6 @@ from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, bayes_factor_null, equivalence, wald
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
-from imi_bench.stats.estimate import checked_level
 from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
 from imi_bench.threads import one_thread
@@ -238,7 +238,8 @@ class _Maker:
         count = int(keep.sum())
         for key, column in values.items():
             if count < 2 or np.ptp(column) == 0.0:
-                reason = f"{key} is the same in, or unknown for, the {count} networks"
+                reason = f"{key} is known for {count} of {len(keep)} networks"
+                reason += ", and the same in all of them" if count > 1 else ""
                 return self._none(name, reason), math.nan, count
         if count < (wanted := len(values) + 2):
             return self._none(name, too_few_networks(count, wanted)), math.nan, count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from imi_bench.glmm.posthoc import PostHoc
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
 from imi_bench.records import restored
-from imi_bench.results import Brief, Result
+from imi_bench.results import Brief, Result, Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ _METHOD = "two-stage t between networks (REML, Knapp-Hartung), Wald t within net
 
 
 @dataclass(frozen=True, repr=False)
-class Effect(Brief):
+class Effect(Shown):
     """One question and its answer.
 
     Attributes
@@ -83,6 +83,29 @@ class Effect(Brief):
     equivalence_p_holm: float = math.nan
     exemplars: str = ""
     model: str = ""
+
+    shown_columns = ("key", "step", "estimate", "low", "high", "method", "p", "p_holm", "networks")
+
+    @property
+    def title(self) -> str:
+        """The question."""
+        return self.question
+
+    def summary(self) -> str:
+        """Return the question, the numbers and the answer in one sentence."""
+        return f"{super().summary()}{self.sentence}\n"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row, tidy; `equivalence_verdict` is by the adjusted p-values."""
+        record = self.to_json()
+        bound = record.pop("equivalence")
+        adjusted = "inconclusive"
+        if self.bounded:
+            adjusted = "equivalent"
+        elif self.shown:
+            adjusted = "different"
+        record |= {f"equivalence_{name}": bound and bound[name] for name in ("bound", "p")}
+        return pd.DataFrame([{**record, "equivalence_verdict": bound and adjusted}])
 
     @property
     def shown(self) -> bool:
@@ -199,12 +222,16 @@ class Effects(Result):
     notes: tuple[str, ...] = ()
 
     shown_columns = ("key", "estimate", "low", "high", "method", "p", "p_holm", "networks")
+    table_for_models = "the table for models is `effects.answers`"
 
     def __getitem__(self, key: str) -> Effect:
         known = {effect.key: effect for effect in self.effects}
         if key not in known:
             raise UnknownNameError.among(str(key), known, kind="effect")
         return known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (effect.key for effect in self.effects)
 
     @property
     def title(self) -> str:
@@ -293,24 +320,8 @@ class Effects(Result):
 
     def to_frame(self) -> pd.DataFrame:
         """One row a question, tidy; `equivalence_verdict` is by the adjusted p-values."""
-        rows = []
-        for effect in self.effects:
-            record = effect.to_json()
-            bound = record.pop("equivalence")
-            adjusted = "inconclusive"
-            if effect.bounded:
-                adjusted = "equivalent"
-            elif effect.shown:
-                adjusted = "different"
-            rows.append(
-                {
-                    "who": self.who,
-                    **record,
-                    **{f"equivalence_{name}": bound and bound[name] for name in ("bound", "p")},
-                    "equivalence_verdict": bound and adjusted,
-                }
-            )
-        return pd.DataFrame(rows)
+        rows = [effect.to_frame().iloc[0].to_dict() for effect in self.effects]
+        return pd.DataFrame([{"who": self.who, **row} for row in rows])
 
 
 @dataclass(frozen=True, repr=False)

@@ -49,8 +49,8 @@ def observers_of(
     if isinstance(given, Mapping):
         listed = [(str(name), one) for name, one in given.items()]
     else:
-        single = isinstance(given, str | InContext) or callable(given)
-        ones: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
+        single = isinstance(given, str | InContext) or not isinstance(given, Iterable)
+        ones: list[Any] = [given] if single or callable(given) else list(given)  # type: ignore[arg-type]
         listed = [("", one) for one in ones]
     found: dict[str, InContext] = {}
     for name, one in listed:

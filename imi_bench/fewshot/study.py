@@ -126,6 +126,10 @@ def fewshot(
         What cannot be asked or compared.
     BudgetError
         A budget is used up; all answers so far are kept.
+
+    Examples
+    --------
+    ``fewshot("vlm:hf/models/small-vlm", "stimuli/", shots=[0, 4], out="fewshot/").summary()``
     """
     design = Design(
         shots=tuple(sorted(set(shots))),

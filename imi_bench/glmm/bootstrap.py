@@ -5,23 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_level
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, refit_without
 from imi_bench.glmm.result import GlmmResult
-from imi_bench.results import Brief
+from imi_bench.plots import Interval, forest
+from imi_bench.results import Result
+from imi_bench.stats.estimate import too_few_draws
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["Bootstrap", "bootstrap", "bootstrap_likelihood_ratio"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bootstrap(Brief):
+class Bootstrap(Result):
     """Refits of responses simulated from a fitted model.
 
     Attributes
@@ -47,6 +55,31 @@ class Bootstrap(Brief):
     failed: int
     seed: int
 
+    @property
+    def title(self) -> str:
+        """How many refits, and how many of them failed."""
+        return f"Bootstrap of {len(self.estimate)} refits, {self.failed} did not converge"
+
+    def to_frame(self, *, level: float = 0.95) -> pd.DataFrame:
+        """One row a fixed effect: estimate, standard error, percentile interval, p."""
+        import pandas as pd
+
+        tests = [self.test(name, level=level).to_frame() for name in self.names]
+        kept = ["name", "estimate", "se", "low", "high", "p", "level", "method", "reason"]
+        return pd.concat(tests, ignore_index=True)[kept]
+
+    shown_columns = ("name", "estimate", "se", "low", "high", "p", "reason")
+
+    def plot(self, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
+        """Draw each fixed effect but the intercept with its percentile interval."""
+        rows = [
+            Interval(one.name, one.estimate, one.low, one.high)
+            for one in (self.test(name, level=level) for name in self.names)
+            if one.name != "(Intercept)"
+        ]
+        label = f"effect, {level:.0%} interval of refits"
+        return forest(rows, xlabel=label, title=self.title, reference=0.0, ax=ax)
+
     def test(self, name: str, *, level: float = 0.95) -> Inference:
         """Percentile interval of a fixed effect; p from the share of refits beyond zero.
 
@@ -63,7 +96,9 @@ class Bootstrap(Brief):
             return Inference.undefined(
                 name, method=method, reason="no refit converged", level=level
             )
-        low, high = np.quantile(drawn, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
+        low = high = math.nan
+        if not (why := too_few_draws(len(drawn), checked_level(level))):
+            low, high = np.quantile(drawn, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
         tail = 1 + min((drawn <= 0).sum(), (drawn >= 0).sum())
         p = min(1.0, 2.0 * tail / (len(drawn) + 1))
         return Inference(
@@ -77,6 +112,7 @@ class Bootstrap(Brief):
             low=float(low),
             high=float(high),
             level=level,
+            reason=why,
         )
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from imi_bench.arguments import checked_level
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.result import GlmmResult, RandomEffects
-from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -135,6 +135,8 @@ def build(
 ) -> Design:
     """Evaluate a formula on a table for any family; see `fit` for the parameters."""
     if family != "ordinal":
+        if levels is not None:
+            raise InputError("levels are of an ordinal model", found=f"family {family}")
         return build_design(formula, data, family=family, weights=weights)
     return ordinal_design(formula, data, levels=levels, weights=weights)
 
@@ -164,7 +166,7 @@ def fit_design(
     """
     began = time.perf_counter() if began is None else began
     options = (options or Options()).checked(design.family)
-    warm = start.warm if isinstance(start, GlmmResult) else start
+    warm = _fitting_start(design, start.warm if isinstance(start, GlmmResult) else start)
     held = dict(hold or {})
     for name in held:
         if name not in design.theta_names:
@@ -302,6 +304,24 @@ def _parameter_count(design: Design, objective: Objective) -> int:
     fixed = len(design.names) if design.family != "gaussian" else 0
     shape = laplace.shape.size if isinstance(laplace, ShapedLaplace) else 0
     return design.problem.theta_size + fixed + shape
+
+
+def _fitting_start(design: Design, warm: WarmStart | None) -> WarmStart | None:
+    """The start, without modes of other levels; refused if it is another model's."""
+    if warm is None:
+        return None
+    found = (len(warm.theta), len(warm.fixed))
+    wanted = (len(design.theta_names), len(design.names))
+    if found != wanted:
+        raise ModelError(
+            "a start of another model",
+            found=f"{found[0]} elements of theta, {found[1]} fixed effects",
+            wanted=f"{wanted[0]} and {wanted[1]}",
+            do="leave start out",
+        )
+    if warm.modes is not None and len(warm.modes) != design.pattern.size:
+        return replace(warm, modes=None)
+    return warm
 
 
 def _start(

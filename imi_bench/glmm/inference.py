@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
+from imi_bench.arguments import checked_level
 from imi_bench.errors import InputError, ModelError
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.records import restored
-from imi_bench.results import Brief, Record
-from imi_bench.stats.estimate import checked_level
+from imi_bench.results import Brief, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Equivalence",
@@ -38,7 +40,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Inference(Record):
+class Inference(Result):
     """A test of one effect against zero, with its interval.
 
     Attributes
@@ -78,6 +80,19 @@ class Inference(Record):
 
     def __post_init__(self) -> None:
         checked_level(self.level)
+
+    __repr__ = Brief.__repr__  # one line, since several come in a list
+
+    @property
+    def title(self) -> str:
+        """What was tested, and how."""
+        return f"{self.name}: {self.method}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(self)])
 
     @classmethod
     def from_t(
@@ -152,7 +167,7 @@ class Inference(Record):
         InputError
             If it is no such record.
         """
-        found = restored(cls, record)
+        found = super().from_json(record)
         endless = math.isnan(found.df) and math.isfinite(found.statistic)
         return replace(found, df=math.inf) if endless else found
 
@@ -212,7 +227,11 @@ def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 
     ------
     UnknownNameError
         If there is no such effect.
+    InputError
+        If there are no degrees of freedom.
     """
+    if not df > 0:
+        raise InputError("no degrees of freedom", found=df, wanted="more than 0")
     index = result.index(name)
     method = "Wald z" if math.isinf(df) else f"Wald t({df:g})"
     if not result.converged:
@@ -266,6 +285,8 @@ def likelihood_ratio(result: GlmmResult, *names: str) -> Inference:
         If the fit is REML (its likelihoods with other fixed effects do not compare), or came
         from JSON without its data.
     """
+    if not names:
+        raise ModelError("no likelihood ratio", found="no term", wanted="one or more to leave out")
     refused = "no likelihood ratio of fixed effects"
     if result.method == "REML":
         raise ModelError(refused, found="REML", do="fit by ML")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from imi_bench.arguments import checked_level
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.bootstrap import bootstrap
 from imi_bench.glmm.inference import Inference, wald
 from imi_bench.glmm.profile import profile, profile_lapse
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
-from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd

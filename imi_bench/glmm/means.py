@@ -276,9 +276,10 @@ def marginal_means(
 
 
 def _table(result: GlmmResult) -> pd.DataFrame:
-    if result.design is None or result.design.table is None:
-        raise ModelError("no variables", found="a result without its data or formula")
-    return result.design.table
+    table = result.with_data("no variables").table
+    if table is None:
+        raise ModelError("no variables", found="a design without its table")
+    return table
 
 
 def _quantity(result: GlmmResult, scale: Scale, above: str | None) -> str:
@@ -298,9 +299,9 @@ def _grid_values(
     at: dict[str, Sequence[Any]],
 ) -> tuple[dict[str, list[Any]], dict[str, float]]:
     """Return the values of each variable on the grid, and what covariates are held at."""
-    if result.design is None or result.design.recipe is None:
-        raise ModelError("no variables", found="a result without its data or formula")
-    recipe = result.design.recipe
+    recipe = result.with_data("no variables").recipe
+    if recipe is None:
+        raise ModelError("no variables", found="a design without its formula")
     for name in (*names, *at):
         if name not in recipe.columns:
             raise UnknownNameError.among(name, recipe.columns, kind="variable of the fixed effects")

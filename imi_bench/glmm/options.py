@@ -12,6 +12,9 @@ from imi_bench.glmm.ordinal import ThresholdName
 
 __all__ = ["Options"]
 
+MOST_NODES = 100
+"""Of adaptive quadrature, as in lme4."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -67,8 +70,12 @@ class Options:
                 )
         if self.method not in ("ML", "REML"):
             raise UnknownNameError.among(self.method, ("ML", "REML"), kind="method")
-        if self.nagq < 1:
-            raise InputError("quadrature needs at least one node", found=f"nagq={self.nagq}")
+        if not 1 <= self.nagq <= MOST_NODES:
+            raise InputError(
+                "no number of quadrature nodes", found=self.nagq, wanted=f"1 to {MOST_NODES}"
+            )
+        if self.thresholds != "flexible" and family != "ordinal":
+            raise InputError("thresholds are of an ordinal model", found=f"family {family}")
         if self.lapse and family != "binomial":
             raise InputError("a lapse rate needs the binomial family", found=f"family {family}")
         if isinstance(self.lapse, str) and self.lapse != "estimate":

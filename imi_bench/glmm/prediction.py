@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from scipy import special
 
+from imi_bench.arguments import checked_level
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.families import binomial_link
@@ -22,7 +23,6 @@ from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.ordinal import category_probabilities
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
-from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd

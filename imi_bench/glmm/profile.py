@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize, stats
 
+from imi_bench.arguments import checked_level
 from imi_bench.errors import ModelError
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, quick_options, restricted_start
 from imi_bench.glmm.lapse import LARGEST_LAPSE
 from imi_bench.glmm.result import GlmmResult
-from imi_bench.stats.estimate import checked_level
 
 __all__ = ["profile", "profile_lapse"]
 

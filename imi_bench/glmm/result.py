@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import special
 
+from imi_bench.arguments import checked, checked_level
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.exchange import from_json, random_rows, to_json
@@ -22,7 +23,6 @@ from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.glmm.summary import latex_table, summary_text
 from imi_bench.results import Result
-from imi_bench.stats.estimate import checked_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,12 +217,18 @@ class GlmmResult(Result):
             If the result was read from JSON, without its data.
         """
         if self.design is None:
-            raise ModelError(refused, where=repr(self.formula), found="a result without its data")
+            raise ModelError(
+                refused,
+                where=repr(self.formula),
+                found="a result without its data, as JSON gives it back",
+                do="fit its formula to the data again",
+            )
         if converged and not self.converged:
             found = f"an unconverged fit: {self.reason}"
             raise ModelError(refused, where=repr(self.formula), found=found)
         return self.design
 
+    @checked
     def shape_interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of thresholds or lapse rate, float64 (s, 2)."""
         half = special.ndtri(0.5 + 0.5 * checked_level(level)) * np.sqrt(
@@ -230,6 +236,7 @@ class GlmmResult(Result):
         )
         return np.stack([self.shape - half, self.shape + half], axis=1)
 
+    @checked
     def interval(self, level: float = 0.95) -> Floats:
         """Return Wald intervals of the fixed effects, float64 (p, 2)."""
         half = special.ndtri(0.5 + 0.5 * checked_level(level)) * self.se
@@ -241,26 +248,31 @@ class GlmmResult(Result):
             raise UnknownNameError.among(name, self.names, kind="fixed effect")
         return self.names.index(name)
 
+    @checked
     def wald(self, name: str, *, df: float = math.inf, level: float = 0.95) -> Inference:
         """Test one fixed effect by z, or by t; see `imi_bench.glmm.inference.wald`."""
         found: Inference = method("wald")(self, name, df=df, level=level)
         return found
 
+    @checked
     def likelihood_ratio(self, *names: str) -> Inference:
         """Test terms together by a refit without them; see `inference.likelihood_ratio`."""
         found: Inference = method("likelihood_ratio")(self, *names)
         return found
 
+    @checked
     def profile(self, name: str, *, level: float = 0.95) -> Inference:
         """Profile-likelihood interval of a fixed effect; see `imi_bench.glmm.profile.profile`."""
         found: Inference = method("profile")(self, name, level=level)
         return found
 
+    @checked
     def bootstrap(self, *, n: int = 200, seed: int = 0, workers: int | None = None) -> Bootstrap:
         """Refit to `n` responses simulated from the fit; see `imi_bench.glmm.bootstrap`."""
         found: Bootstrap = method("bootstrap")(self, n=n, seed=seed, workers=workers)
         return found
 
+    @checked
     def plot(self, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
         """Draw the fixed effects with their Wald intervals, without the intercept."""
         from imi_bench.plots import Interval, forest
@@ -281,6 +293,7 @@ class GlmmResult(Result):
         found: list[Inference] = method("drop_one")(self)
         return found
 
+    @checked
     def anova(self, *others: GlmmResult) -> Comparison:
         """Compare with nested models of the same rows; see `comparison.anova`."""
         found: Comparison = method("anova")(self, *others)
@@ -296,26 +309,31 @@ class GlmmResult(Result):
         found: Variation = method("variation")(self)
         return found
 
+    @checked
     def restarts(self, *, n: int = 8, seed: int = 0) -> Restarts:
         """Fit again from scattered starts; see `imi_bench.glmm.restarts`."""
         found: Restarts = method("restarts")(self, n=n, seed=seed)
         return found
 
+    @checked
     def marginal_means(self, *names: str, **how: Any) -> MarginalMeans:
         """Means on the scale people read; see `imi_bench.glmm.means.marginal_means`."""
         found: MarginalMeans = method("marginal_means")(self, *names, **how)
         return found
 
+    @checked
     def predict(self, data: pd.DataFrame | None = None, **how: Any) -> Prediction:
         """What the model expects of rows; see `imi_bench.glmm.prediction.predict`."""
         found: Prediction = method("predict")(self, data, **how)
         return found
 
+    @checked
     def residuals(self, *, n: int = 250, seed: int = 0) -> SimulatedResiduals:
         """Residuals by simulation; see `imi_bench.glmm.residuals`."""
         found: SimulatedResiduals = method("simulated_residuals")(self, n=n, seed=seed)
         return found
 
+    @checked
     def influence(self, group: str) -> Influence:
         """Fits without each level of a factor; see `imi_bench.glmm.influence`."""
         found: Influence = method("influence")(self, group)
@@ -374,6 +392,7 @@ class GlmmResult(Result):
         """
         return from_json(text, kind=cls)
 
+    @checked
     def to_frame(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects as a table: term, estimate, se, z, p, low, high."""
         import pandas as pd

@@ -13,7 +13,7 @@ from imi_bench.measure.head import Shrinkage, fit_head
 from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.table import Table
 from imi_bench.provenance import generator
-from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.estimate import Estimate, too_few_draws
 
 __all__ = ["error_by_noise", "weight_intervals"]
 
@@ -55,9 +55,9 @@ def weight_intervals(
     units = table.index.unit_code
     count = int(units.max()) + 1
     facts: dict[str, Any] = {**table.facts(level), "unit": "logit"}
-    if n_boot == 0:
+    if why := "no draws asked for" if n_boot == 0 else too_few_draws(n_boot, level):
         return {
-            name: Estimate(float(w), reason="no draws asked for", **facts)
+            name: Estimate(float(w), reason=why, **facts)
             for name, w in zip(names, final.weights, strict=True)
         }
     rng = generator(seed, "weights", "bootstrap")

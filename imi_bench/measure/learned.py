@@ -303,6 +303,8 @@ def _boosting(wanted: bool | None, head: str, table: Table) -> bool:
 
 
 def _places(baseline: Sequence[str] | None, names: list[str]) -> list[int] | None:
+    if baseline is not None and not baseline:
+        raise InputError("no observer in the baseline", found="none", wanted="one or more, or None")
     if baseline is None:
         return None
     for name in baseline:

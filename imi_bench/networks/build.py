@@ -131,6 +131,8 @@ def build_trials(
         Design(name, batches, references, cast("Reading", design))
         for name in dict.fromkeys(difficulties)
     ]
+    if isinstance(crop, int) and crop < 1:
+        raise InputError("no crop", found=crop, wanted="pixels, None for whole images, or 'seen'")
     if not designs:
         raise InputError("no trials asked", found="no difficulty", wanted="easy, hard95, ...")
     if out is not None and isinstance(images, str | Path):

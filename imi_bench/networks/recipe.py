@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imi_bench.errors import InputError
 from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.repeats import distinct
 from imi_bench.vision.loading import LoadedNetwork, load_network
@@ -69,6 +70,13 @@ def forget() -> None:
 def _network(recipe: PassRecipe) -> LoadedNetwork:
     given = recipe.network
     if isinstance(given, LoadedNetwork):
+        said = {name: getattr(recipe, name) for name in ("checkpoint", "layers", "input_size")}
+        if any(value is not None for value in said.values()):
+            raise InputError(
+                "a network that is loaded already",
+                found=", ".join(f"{k}={v}" for k, v in said.items() if v is not None),
+                do="give them to `load_network`",
+            )
         return given
     return load_network(
         given,

@@ -370,11 +370,15 @@ def _known_options(
 
 
 def _not_an_observer(found: object, where: str) -> InputError:
-    missing = [m for m in ("name", "describe", "decide") if not hasattr(found, m)]
+    if isinstance(found, type):
+        told = f"the class {found.__name__}: give an instance of it"
+    else:
+        missing = [m for m in ("name", "describe", "decide") if not hasattr(found, m)]
+        told = f"{type(found).__name__} without {', '.join(missing)}"
     return InputError(
         "not an observer",
         where=where,
-        found=f"{type(found).__name__} without {', '.join(missing)}",
+        found=told,
         wanted="name, describe() and decide(trials, codes); or a function similarity(image, image) "
         "or encode(images)",
     )

@@ -118,8 +118,14 @@ def _from_frame(frame: pd.DataFrame) -> Study:
         name: frame[name].to_numpy() if name in frame else np.full(len(frame), np.nan)
         for name in optional
     }
-    simulated = "simulated" in frame and bool(column(frame["simulated"].to_numpy(), np.bool_).any())
-    shown = {name: column(frame[name].to_numpy(), kind) for name, kind in TrialIndex._KINDS.items()}
+    if frame.empty:
+        raise InputError("no answers", found="a table without rows")
+    told = frame["simulated"].to_numpy() if "simulated" in frame else np.zeros(1, dtype=bool)
+    simulated = bool(column(told, np.bool_, name="simulated").any())
+    shown = {
+        name: column(frame[name].to_numpy(), kind, name=name)
+        for name, kind in TrialIndex._KINDS.items()
+    }
     index = TrialIndex.from_frame(pd.DataFrame(shown).drop_duplicates())
     made_up = "simulated answers" if simulated else "answers"
     responses = Responses(**columns, simulated=simulated, source=f"{made_up} of a table in memory")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from imi_bench.arguments import checked
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.instances import Recipe
@@ -101,6 +101,10 @@ def answer(
     opened = load_observer(observer, device=device, dtype=dtype, seed=seed)
     if not isinstance(trials, Trials):
         trials = read_trials(trials, network=network, skip_bad=skip_bad)
+    elif network != "unnamed" or skip_bad:
+        raise InputError("network and skip_bad are of trials on disk", found="trials in memory")
+    if not len(trials):
+        raise NotEnoughDataError("no trials to answer", found="a table without rows")
     return replay(
         opened,
         trials,

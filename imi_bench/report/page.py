@@ -92,6 +92,8 @@ def report(
     --------
     ``report("runs/mine").path``
     """
+    if out is not None and Path(out).is_dir():
+        raise InputError("no place for a page", found=f"the folder {out}", wanted="a .html file")
     given = [folder] if isinstance(folder, str | Path | Run) else list(folder)
     runs = [one if isinstance(one, Run) else Path(one) for one in given]
     if not runs:

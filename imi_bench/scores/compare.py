@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, checked_level
 from imi_bench.choice.calibrate import CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
@@ -19,7 +19,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Record, Result
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.report import HEADLINE, leave_out
-from imi_bench.stats.estimate import Estimate, checked_level
+from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stats.multiplicity import holm
@@ -227,6 +227,8 @@ def compare(
             found=", ".join(names) or "none",
             wanted="two or more",
         )
+    if not scores:
+        raise InputError("no score to compare", found="none", wanted="one or more")
     for name in scores:
         if name not in HEADLINE:
             raise UnknownNameError.among(name, HEADLINE, kind="score")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, checked_level
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
@@ -24,7 +24,7 @@ from imi_bench.scores import agreement, ceiling, consistency, likelihood, recali
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
 from imi_bench.scores.likelihood import ReliabilityDiagram, reliability_diagram
 from imi_bench.scores.strata import levels, read_columns, stratum_labels
-from imi_bench.stats.estimate import Estimate, checked_level
+from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, combined, jackknives
 from imi_bench.stats.sums import Score, Sums

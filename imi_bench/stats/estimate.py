@@ -7,32 +7,26 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from imi_bench.arguments import checked_level
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.provenance import from_null, plain
 
 
-def checked_level(level: float) -> float:
-    """Return the coverage asked of an interval, refused where it is none (95 is not 0.95).
+def too_few_draws(draws: int, level: float) -> str:
+    """Why so few draws say nothing of an interval's ends; empty where they are enough.
 
-    Parameters
-    ----------
-    level : float
-        Nominal coverage.
-
-    Raises
-    ------
-    InputError
-        If it is not between 0 and 1.
+    Each end needs a draw beyond it: ``draws + 1`` at least ``2 / (1 - level)``, 39 draws for 95 %.
 
     Examples
     --------
-    >>> checked_level(0.9)
-    0.9
+    >>> too_few_draws(38, 0.95), too_few_draws(39, 0.95)
+    ('38 draws are too few for an interval of 95%: 39 or more', '')
     """
-    if not 0.0 < level < 1.0:
-        raise InputError("no level of an interval", found=level, wanted="between 0 and 1")
-    return level
+    wanted = math.ceil(2 / (1 - level) - 1 - 1e-9)
+    if draws >= wanted:
+        return ""
+    return f"{draws} draws are too few for an interval of {level:.0%}: {wanted} or more"
 
 
 def bracketed(value: float, low: float = math.nan, high: float = math.nan) -> str:

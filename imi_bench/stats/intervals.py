@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special, stats
 
 from imi_bench.arrays import Floats
-from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.estimate import Estimate, too_few_draws
 from imi_bench.stats.jackknife import Jackknife, Spread
 from imi_bench.stats.scales import between, fieller, reach, symmetric, z_difference
 
@@ -128,6 +128,8 @@ def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
     if len(defined) < 0.9 * len(draws):
         why = f"undefined in {len(draws) - len(defined)} of {len(draws)} draws"
         return Estimate(found.value, reason=why, **facts)
+    if why := too_few_draws(len(defined), level):
+        return Estimate(found.value, reason=why, **facts)
     tails = [(1 - level) / 2, (1 + level) / 2]
     method = f"recentred draws over {found.clusters} ({len(draws)})"
     if found.score.scale == "drawn fisher":
@@ -209,6 +211,8 @@ def _drawn_gap(first: Jackknife, second: Jackknife, facts: dict[str, Any]) -> Ga
     apart = apart[np.isfinite(apart)]
     if len(apart) < 0.9 * len(first.draws):
         why = f"undefined in {len(first.draws) - len(apart)} of {len(first.draws)} draws"
+        return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
+    if why := too_few_draws(len(apart), facts["level"]):
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
     error = float(apart.std(ddof=1))
     far = float(special.ndtri((1 + facts["level"]) / 2)) * error

@@ -80,6 +80,10 @@ def read_trials(
     imi_bench.errors.TrialError: no trials found: ...
     """
     if isinstance(path, Trials):
+        if network != "unnamed" or skip_bad or image_root is not None:
+            raise TrialError(
+                "network, skip_bad and image_root are of trials on disk", found="trials in memory"
+            )
         return path
     started = time.perf_counter()
     path, image_root = Path(path), None if image_root is None else Path(image_root)

@@ -58,6 +58,14 @@ class Responses(Columns):
 
     def __post_init__(self) -> None:
         self._settle(where="responses")
+        sides = self.chose_first[~np.isnan(self.chose_first)]
+        if not np.isin(sides, (0.0, 1.0)).all():
+            raise InputError(
+                "column of another kind",
+                where="chose_first",
+                found=sides[~np.isin(sides, (0.0, 1.0))][0],
+                wanted="1 (the query shown first), 0 or NaN",
+            )
         twice = pd.DataFrame({"t": self.trial_id, "p": self.participant}).duplicated()
         if twice.any():
             row = int(np.flatnonzero(twice)[0])
@@ -124,6 +132,7 @@ class Study(Shown):
             )
 
     shown_columns = ("network", "unit_id", "mode", "difficulty", "participant", "correct")
+    table_for_models = "the table for models is `imi_bench.effects(people).answers`"
 
     @property
     def title(self) -> str:

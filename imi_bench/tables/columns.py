@@ -23,7 +23,7 @@ _NUMBERS: dict[type, set[str]] = {
 _NO_TEXT = ("bytes", "complex", "date", "interval", "period", "time")
 
 
-def column(values: object, kind: type) -> NDArray[Any]:
+def column(values: object, kind: type, *, name: str | None = None) -> NDArray[Any]:
     """A read-only copy of a kind; refused where the conversion would change a value.
 
     Times are no numbers, nor text: their unit is that of the library's version. A missing value is
@@ -33,21 +33,22 @@ def column(values: object, kind: type) -> NDArray[Any]:
     inferred = pd.api.types.infer_dtype(array.ravel(), skipna=True)
     fits = not inferred.startswith(_NO_TEXT) if kind is str else inferred in _NUMBERS[kind]
     if not fits:
-        raise _another_type(array, kind)
-    column = _text(array) if kind is str else _numbers(array, kind)
+        raise _another_type(array, kind, name)
+    column = _text(array, name) if kind is str else _numbers(array, kind, name)
     column.setflags(write=False)
     return column
 
 
-def _another_type(array: NDArray[Any], kind: type) -> InputError:
+def _another_type(array: NDArray[Any], kind: type, name: str | None) -> InputError:
     return InputError(
         "column of another type",
+        where=name,
         found=f"{array.dtype}: {array[:3].tolist()} …",
         wanted=np.dtype(kind).name,
     )
 
 
-def _numbers(array: NDArray[Any], kind: type) -> NDArray[Any]:
+def _numbers(array: NDArray[Any], kind: type, name: str | None) -> NDArray[Any]:
     if kind is np.float64 and array.dtype == object:
         array = np.where(pd.isna(array), np.nan, array)
     try:
@@ -57,11 +58,11 @@ def _numbers(array: NDArray[Any], kind: type) -> NDArray[Any]:
     except (TypeError, ValueError):
         same = False
     if not same:
-        raise _another_type(array, kind)
+        raise _another_type(array, kind, name)
     return column
 
 
-def _text(array: NDArray[Any]) -> Strings:
+def _text(array: NDArray[Any], name: str | None) -> Strings:
     texts = list(map(str, array.tolist()))
     if (bad := torn(texts)) is not None:
         raise InputError(
@@ -71,7 +72,7 @@ def _text(array: NDArray[Any]) -> Strings:
         rows = np.flatnonzero(missing)
         raise InputError(
             "empty cells in a column of text",
-            where=f"row {rows[0]} ({len(rows)} such rows)",
+            where=f"{name or 'column'}, row {rows[0]} ({len(rows)} such rows)",
             found=texts[rows[0]],
             wanted="a name in each",
         )
@@ -93,7 +94,7 @@ class Columns(Shown):
     def _settle(self, *, where: str, error: type[InputError] = InputError) -> None:
         """Give each column its kind; refuse columns of unequal length."""
         for name, kind in self._KINDS.items():
-            object.__setattr__(self, name, column(getattr(self, name), kind))
+            object.__setattr__(self, name, column(getattr(self, name), kind, name=name))
         lengths = {name: len(getattr(self, name)) for name in self._KINDS}
         if len(set(lengths.values())) != 1:
             raise error("columns of unequal length", where=where, found=lengths)
@@ -112,6 +113,7 @@ def require_columns(
     *,
     where: object,
     error: type[InputError] = InputError,
+    do: str | None = None,
 ) -> None:
     """Refuse a table that lacks a column or has two of its name.
 
@@ -127,7 +129,11 @@ def require_columns(
     names, present = list(dict.fromkeys(names)), list(map(str, frame.columns))
     if missing := [name for name in names if name not in present]:
         raise error(
-            "missing columns", where=where, found=", ".join(present), wanted=", ".join(missing)
+            "missing columns",
+            where=where,
+            found=", ".join(present),
+            wanted=", ".join(missing),
+            do=do,
         )
     if twice := [name for name in names if present.count(name) > 1]:
         raise error(

@@ -201,7 +201,7 @@ class DecisionVariables(Columns):
             A missing column, several observers, or anything the constructor refuses.
         """
         wanted = ["trial_id", "observer", *list(cls._KINDS)[1:]]
-        require_columns(frame, wanted, where="decisions")
+        require_columns(frame, wanted, where="decisions", do="a run has them in `run.decisions`")
         names = frame["observer"].unique().tolist()
         if len(names) != 1:
             raise InputError(

@@ -103,7 +103,7 @@ class Trials(Shown):
     def __post_init__(self) -> None:
         count = len(self.index)
         for name in ("positive", "negative", "queries"):
-            object.__setattr__(self, name, column(getattr(self, name), np.int64))
+            object.__setattr__(self, name, column(getattr(self, name), np.int64, name=name))
         shapes = {n: getattr(self, n).shape for n in ("positive", "negative", "queries")}
         references = self.positive.shape[-1] if self.positive.ndim == 2 else 0
         wanted = {
@@ -159,6 +159,8 @@ class Trials(Shown):
                 raise UnknownNameError.among(rows, self.index.trial_id.tolist(), kind="trial")
             return self.take(found)
         try:
+            if rows is None or isinstance(rows, bool | np.bool_):
+                raise IndexError
             return self.take(np.atleast_1d(np.arange(len(self))[rows]))
         except IndexError as error:
             raise IndexError(
@@ -172,16 +174,20 @@ class Trials(Shown):
         Parameters
         ----------
         expression : str
-            As `pandas.DataFrame.query` reads it, such as ``mode == 'natural' and unit < 9``.
+            As `pandas.DataFrame.eval` reads it, such as ``mode == 'natural' and unit < 9``; over
+            the columns of `index.to_frame` and `unit_id`.
 
         Raises
         ------
         TrialError
             If the expression cannot be evaluated.
         """
-        frame = self.index.to_frame()
+        frame = self.index.to_frame().assign(unit_id=self.index.unit_id)
         try:
-            rows = frame.query(expression).index.to_numpy()
+            holds = np.asarray(frame.eval(expression))
+            if holds.dtype != np.bool_:
+                raise TypeError(f"{holds.dtype}, not true or false")
+            rows = np.flatnonzero(np.broadcast_to(holds, len(frame)))
         except Exception as error:
             raise TrialError(
                 "expression cannot be evaluated",
@@ -199,12 +205,12 @@ class Trials(Shown):
         UnknownNameError
             For a column that the index does not have.
         """
-        frame = self.index.to_frame()
+        frame = self.index.to_frame().assign(unit_id=self.index.unit_id)
         keep = np.ones(len(self), dtype=bool)
         for name, value in columns.items():
             if name not in frame:
                 raise UnknownNameError.among(name, map(str, frame), kind="column of trials")
-            if isinstance(value, list | tuple | set | frozenset):
+            if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
                 wanted = frame[name].isin(list(value))
             else:
                 wanted = frame[name] == value

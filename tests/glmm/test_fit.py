@@ -162,9 +162,9 @@ def test_giving_up_is_a_state(data) -> None:
         ("binomial", {"method": "REML"}, "REML is for Gaussian"),
         ("gaussian", {"link": "probit"}, "identity link"),
         ("gaussian", {"nagq": 3}, "no quadrature"),
-        ("binomial", {"nagq": 0}, "at least one node"),
-        ("poisson", {}, "unknown family"),
-        ("gaussian", {"method": "MAP"}, "unknown method"),
+        ("binomial", {"nagq": 0}, "1 to 100"),
+        ("poisson", {}, "unknown value for 'family'"),
+        ("gaussian", {"method": "MAP"}, "unknown value for 'method'"),
     ],
 )
 def test_options_that_do_not_go_together(data, family, choice, says) -> None:

@@ -254,7 +254,12 @@ def test_bootstrap_does_not_depend_on_the_number_of_workers(fitted: GlmmResult) 
 
 
 def test_bootstrap_spread_is_near_the_standard_error(fitted: GlmmResult) -> None:
-    drawn = bootstrap(fitted, n=24, seed=0, workers=1)
+    few = bootstrap(fitted, n=2, seed=0, workers=1).test("mode")
+    assert np.isnan(few.low)
+    assert few.reason.startswith("2 draws are too few")
+    drawn = bootstrap(fitted, n=39, seed=0, workers=1)
+    assert type(drawn).from_json(drawn.to_json()).to_frame().equals(drawn.to_frame())
+    assert len(repr(drawn)) < 2000
     found = drawn.test("mode")
     wanted = fitted.se[fitted.index("mode")]
     assert drawn.failed == 0

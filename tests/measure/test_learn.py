@@ -121,7 +121,7 @@ def test_trap_choosing_the_observer_on_all_data(made: MeasuredWorld) -> None:
 
 
 def test_trap_random_trials_as_folds(made: MeasuredWorld) -> None:
-    with pytest.raises(InputError, match="by unit or by network"):
+    with pytest.raises(InputError, match="wanted one of network, unit"):
         imi.learn(made.observers, made.world.study, by="trial")  # type: ignore[arg-type]
 
 
