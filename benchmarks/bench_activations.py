@@ -45,6 +45,7 @@ def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     from imi_bench.networks.activations import plan_activations, run_shard
     from imi_bench.networks.collection import open_images
+    from imi_bench.networks.decoding import Decoding
     from imi_bench.networks.forward import forward_batches
     from imi_bench.networks.units import sample_units
     from imi_bench.vision.loading import load_network
@@ -69,12 +70,9 @@ def _measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             torch.cuda.synchronize()
 
     def bare() -> None:
+        decoding = Decoding(network.preprocess, images, batch_size=arguments.batch_size)
         for _ in forward_batches(
-            network,
-            images,
-            range(len(images)),
-            batch_size=arguments.batch_size,
-            precision=arguments.precision,
+            network, decoding, range(len(images)), precision=arguments.precision
         ):
             pass
         settle()

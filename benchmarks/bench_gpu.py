@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ class Work:
 
         count = self.options.images
         self.images = collection(count)
-        self.held = Held(self.network, count, self.batch_size)
+        self.held = Held(self.network, count, self.batch_size, images=self.images)
         self.plan = plan_activations(
             self.network,
             self.images,
@@ -181,12 +182,7 @@ class Work:
         from imi_bench.networks.forward import forward_batches
 
         return forward_batches(
-            self.network,
-            self.images,
-            range(len(self.images)),
-            batch_size=self.batch_size,
-            precision=self.precision,
-            decoding=self.held,
+            self.network, self.held, range(len(self.images)), precision=self.precision
         )
 
     def bare(self) -> None:
@@ -213,7 +209,6 @@ class Work:
                 self.plan,
                 number,
                 network=self.network,
-                images=self.images,
                 folder=Path(folder.name),
                 decoding=self.held,
             )
@@ -239,8 +234,10 @@ class Work:
 class Held:
     """Decoded batches in memory, in place of processes that decode."""
 
-    def __init__(self, network: Any, count: int, batch_size: int) -> None:
+    def __init__(self, network: Any, count: int, batch_size: int, images: Any = None) -> None:
         import torch
+
+        self.images = images
 
         height, width = network.preprocess.size
         some = np.random.default_rng(0).integers(
@@ -260,50 +257,85 @@ class Held:
 
 
 def pipeline(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images a second of decoding, of the transfer, and of `collect_activations` from JPEG."""
-    from imi_bench.networks.activations import collect_activations
-    from imi_bench.networks.decoding import Decoding
-    from imi_bench.networks.units import sample_units
+    """Images a second of decoding, of the transfer, and of `collect_activations` from JPEG.
+
+    Once as they are, then with pixels kept on disk: the first pass, which writes them, and a later
+    one, as of another network.
+    """
     from imi_bench.vision.loading import load_network
 
     rows: list[dict[str, Any]] = []
-    network = load_network(options.network[0], pretrained=False, device=options.device)
+
+    def measured(what: str, rate: float) -> None:
+        rows.append({"what": what, "img_s": rate})
+        table(rows[-1:], heading=len(rows) == 1)
+
+    first = load_network(options.network[0], pretrained=False, device=options.device)
     with tempfile.TemporaryDirectory() as folder:
-        images, size = photographs(Path(folder), options.photographs)
+        os.environ["IMI_BENCH_CACHE"] = str(Path(folder) / "cache")
+        images, size = photographs(options.photographs)
         for workers in options.workers:
-            count = min(len(images), 512 * max(1, workers))
-            stream = Decoding(
-                network.preprocess,
-                images,
-                batch_size=options.batch_size[0],
-                workers=workers,
-                device=options.device,
-            )
-            started = time.perf_counter()
-            for _ in stream.batches(range(count)):
-                pass
-            rate = count / (time.perf_counter() - started)
-            rows.append({"what": f"decoding, {workers} workers, {size:.0f} kB", "img_s": rate})
-            table(rows[-1:], heading=len(rows) == 1)
-        held = Held(network, options.batch_size[0], options.batch_size[0])
-        rows.append({"what": "transfer, pinned, uint8", "img_s": transfer(held.held[0], options)})
+            shutil.rmtree(os.environ["IMI_BENCH_CACHE"], ignore_errors=True)
+            for way in DECODED:
+                rate = decoding_rate(first.preprocess, images, workers, way, options)
+                measured(f"decoding, {workers} workers, {size:.0f} kB{way}", rate)
+        held = Held(first, options.batch_size[0], options.batch_size[0])
+        measured("transfer, pinned, uint8", transfer(held.held[0], options))
+        del first
         for name in options.network:
             network = load_network(name, pretrained=False, device=options.device)
             for precision in options.precision:
-                started = time.perf_counter()
-                collect_activations(
-                    network,
-                    images,
-                    layers=[],
-                    sampled=sample_units(network.layers, UNITS, seed=0),
-                    batch_size=options.batch_size[0],
-                    precision=precision,
-                )
-                rate = len(images) / (time.perf_counter() - started)
-                what = f"activations of {network.name}, {precision}, from JPEG"
-                rows.append({"what": what, "img_s": rate})
-                table(rows[-1:], heading=False)
+                for way in DECODED:
+                    rate = activations_rate(network, images, precision, way, options)
+                    what = f"activations of {network.name}, {precision}, from JPEG{way}"
+                    measured(what, rate)
     return rows
+
+
+DECODED = ("", ", pixels kept: first pass", ", pixels kept: later pass")
+
+
+def decoding_rate(
+    preprocess: Any, images: Any, workers: int, way: str, options: argparse.Namespace
+) -> float:
+    """Images a second from files, or from what is kept, to batches in memory."""
+    from imi_bench.networks.decoding import Decoding
+
+    count = min(len(images), 512 * max(1, workers))
+    stream = Decoding(
+        preprocess,
+        images,
+        batch_size=options.batch_size[0],
+        workers=workers,
+        device=options.device,
+        keep_pixels=bool(way),
+    )
+    started = time.perf_counter()
+    for _ in stream.batches(range(count)):
+        pass
+    return count / (time.perf_counter() - started)
+
+
+def activations_rate(
+    network: Any, images: Any, precision: str, way: str, options: argparse.Namespace
+) -> float:
+    """Images a second of a whole pass that follows the layers of sampled units."""
+    from imi_bench.networks.activations import collect_activations
+    from imi_bench.networks.units import sample_units
+
+    if way == DECODED[1]:
+        shutil.rmtree(os.environ["IMI_BENCH_CACHE"], ignore_errors=True)
+    started = time.perf_counter()
+    collect_activations(
+        network,
+        images,
+        layers=[],
+        sampled=sample_units(network.layers, UNITS, seed=0),
+        batch_size=options.batch_size[0],
+        precision=precision,
+        keep_pixels=bool(way),
+    )
+    return len(images) / (time.perf_counter() - started)
 
 
 def transfer(batch: Any, options: argparse.Namespace) -> float:
@@ -429,33 +461,37 @@ def collection(count: int) -> Any:
     return ImageSet(names, lambda _: nothing, lambda: ["0" * 64] * count, concurrent=True)
 
 
-def photographs(folder: Path, count: int) -> tuple[Any, float]:
-    """So many JPEG files read in turn from a few hundred, and their mean size in kB."""
+def photographs(count: int) -> tuple[Any, float]:
+    """So many JPEG files in memory, a few hundred distinct pictures, and their mean size in kB."""
     from PIL import Image
 
-    from imi_bench.networks.collection import ImageSet, open_images
+    from imi_bench.networks.collection import ImageSet
+    from imi_bench.provenance import sha256_bytes
+    from imi_bench.tables.images import decode_bytes
 
     rng = np.random.default_rng(0)
-    sizes = []
-    for number in range(min(count, _DISTINCT)):
+    files = []
+    for _ in range(min(count, _DISTINCT)):
         coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         smooth = np.asarray(Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC))
         noisy = np.clip(smooth + rng.normal(0, 18, smooth.shape), 0, 255).astype(np.uint8)
         packed = io.BytesIO()
         Image.fromarray(noisy).save(packed, "JPEG", quality=88)
-        (folder / f"{number:03d}.jpg").write_bytes(packed.getvalue())
-        sizes.append(len(packed.getvalue()))
-    few = open_images(folder)
-    names = np.array([f"{number:06d}" for number in range(count)], dtype=object)
-    return (
-        ImageSet(
-            names,
-            lambda number: few.read(number % len(few)),
-            lambda: [few.hashes[number % len(few)] for number in range(count)],
-            concurrent=True,
-        ),
-        float(np.mean(sizes)) / 1e3,
+        files.append(packed.getvalue())
+
+    def packed_one(number: int) -> tuple[Path, bytes]:
+        # what follows the end of a JPEG is read by nobody, and makes another content of it
+        return Path(f"{number:06d}.jpg"), files[number % len(files)] + number.to_bytes(8)
+
+    images = ImageSet(
+        np.array([f"{number:06d}" for number in range(count)], dtype=object),
+        lambda number: decode_bytes(packed_one(number)[1], where=number),
+        lambda: [sha256_bytes(packed_one(number)[1]) for number in range(count)],
+        concurrent=True,
+        packed=packed_one,
     )
+    print(f"{count} photographs, {images.fingerprint[:12]}")  # hashed before what is measured
+    return images, float(np.mean([len(one) for one in files])) / 1e3
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def info(cache: Folder = None, as_json: AsJson = False) -> None:
 def prune(
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="codes, answers, pairs, file-hashes, weights; all but weights if none."),
+        typer.Option(
+            help="codes, answers, pairs, pixels, file-hashes, weights; all but weights if none."
+        ),
     ] = None,
     days: Annotated[float, typer.Option(help="Only what nothing was written to so long.")] = 0.0,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; otherwise only listed.")] = False,

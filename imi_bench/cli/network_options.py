@@ -32,6 +32,13 @@ Workers = Annotated[
     int | None,
     typer.Option(help="Processes that decode images; on a GPU one a core if left out, else none."),
 ]
+KeepPixels = Annotated[
+    bool,
+    typer.Option(
+        "--keep-pixels",
+        help="Keep decoded images on disk for other networks; says first how much (docs/cache.md).",
+    ),
+]
 Unique = Annotated[
     bool,
     typer.Option("--unique", help="Keep one image of each content; repeated ones are counted."),

@@ -6,17 +6,20 @@ They depend on the images and the observer alone, so that runs of several networ
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arrays import Ints, Pixels
 from imi_bench.errors import InputError
 from imi_bench.executors import Piece
-from imi_bench.mis.job import MisJob, open_job
+from imi_bench.mis.job import MisJob, OpenJob, open_job
+from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.instances import refuse_another_instance
-from imi_bench.observers.protocol import fingerprint
+from imi_bench.observers.protocol import Codes, fingerprint
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.replay.encoding import decoded
@@ -106,10 +109,25 @@ def _embed(job: MisJob, shard: range) -> None:
     starts = range(shard.start, shard.stop, job.batch_size)
     batches = (np.arange(start, min(start + job.batch_size, shard.stop)) for start in starts)
     threads = None if opened.images.concurrent else 1
-    for _, pixels in decoded(opened.images.read, batches, threads=threads):
-        parts.append(np.asarray(opened.observer.encode(pixels), dtype=np.float32))
+    read, encode = _ways(opened)
+    for rows, pixels in decoded(read, batches, threads=threads):
+        parts.append(np.asarray(encode(rows, pixels), dtype=np.float32))
     with atomic_path(_file(job, shard)) as temporary:
         np.save(temporary, np.concatenate(parts), allow_pickle=False)
+
+
+def _ways(opened: OpenJob) -> tuple[Callable[[int], Pixels], Callable[[Ints, list[Pixels]], Codes]]:
+    """How an image is read, and a batch of them encoded: scaled while others pass, if it can be."""
+    observer, scaled = opened.observer, opened.seen_by_observer()
+    if scaled is None or not isinstance(observer, Embedding):
+        return opened.images.read, lambda _, pixels: observer.encode(pixels)
+
+    def encode(rows: Ints, pixels: list[Pixels]) -> Codes:
+        batch = np.stack(pixels)
+        scaled.keep(rows, batch)
+        return observer.encode_pixels(batch)
+
+    return scaled.one, encode
 
 
 def _folder(job: MisJob) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.arguments import checked
 from imi_bench.executors import Executor, choose
-from imi_bench.mis.job import MisJob, open_job
+from imi_bench.mis.job import MisJob, kept_pixels_said, open_job
 from imi_bench.mis.run import MisRun, clear, run_job
 from imi_bench.networks.collection import open_images
 from imi_bench.places import refuse_inside
@@ -44,6 +44,7 @@ def machine_interpretability(
     precision: str = "float32",
     memory: float | None = None,
     workers: int | None = None,
+    keep_pixels: bool = False,
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
@@ -77,6 +78,9 @@ def machine_interpretability(
         As in `imi_bench.vision.loading.load_network`.
     batch_size, shard_size, precision, memory, workers : int, float or str, optional
         Of the pass over the images; see `imi_bench.mis.job.MisJob`.
+    keep_pixels : bool
+        Keep decoded pixels in the cache for other networks on these images, and take those that
+        are there; changes no score.
     seed : int
         Of the tasks' draws, and of random weights.
     out : str or Path, optional
@@ -138,6 +142,7 @@ def machine_interpretability(
             shard_size=shard_size,
             precision=precision,
             workers=workers,
+            keep_pixels=keep_pixels,
             memory=memory,
             embeddings=None if embeddings is None else Path(embeddings).absolute(),
             unique=unique,
@@ -152,6 +157,8 @@ def machine_interpretability(
             f"{'pass' if len(opened.plans) == 1 else 'passes'} over the images"
         )
         for line in (*opened.network.cautions, *opened.images.cautions):
+            tell(line)
+        for line in kept_pixels_said(opened):
             tell(line)
         if precision != "float32":
             tell(f"{precision}: activations are rounded, so single units' hard score can move")

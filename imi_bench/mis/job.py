@@ -14,11 +14,13 @@ from imi_bench.mis.scores import image_order
 from imi_bench.mis.similarity import comparison
 from imi_bench.networks.activation_plan import ActivationPlan, plan_activations
 from imi_bench.networks.collection import ImageSet, open_images
-from imi_bench.networks.decoding import Decoding
+from imi_bench.networks.decoding import Decoding, ScaledImages
+from imi_bench.networks.kept_pixels import say_kept
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.repeats import distinct
 from imi_bench.networks.tasks import pool_size
 from imi_bench.observers.catalogue import load_observer
+from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.protocol import Encoder, Observer
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from imi_bench.vision.card import NetworkCard
+
+
+_REMEMBERED = 512 << 20
+"""Bytes of decoded images that the network's pass leaves in memory for the observer."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class MisJob:
         share, also at the same time. None: `out`.
     unique : bool
         Keep one image of each content; the others would be their own references.
-    batch_size, shard_size, precision, workers : int, str or None
+    batch_size, shard_size, precision, workers, keep_pixels : int, str, bool or None
         Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     """
 
@@ -87,6 +93,7 @@ class MisJob:
     embeddings: Path | None = None
     unique: bool = False
     slope_source: str | None = None
+    keep_pixels: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +133,7 @@ class OpenJob:
             batch_size=self.plans[0].batch_size,
             workers=self.job.workers,
             device=self.network.device,
+            keep_pixels=self.job.keep_pixels,
         )
 
     @cached_property
@@ -140,6 +148,31 @@ class OpenJob:
             )
         comparison(observer)
         return observer
+
+    def seen_by_observer(self) -> ScaledImages | None:
+        """The images as the observer takes them, where it says how; None where it scales them."""
+        observer: Encoder = self.observer
+        if not isinstance(observer, Embedding) or type(observer).encode is not Embedding.encode:
+            return None
+        if observer.preprocess is None:
+            return None
+        return ScaledImages(observer.preprocess, self.images, keep=self.job.keep_pixels)
+
+
+def kept_pixels_said(opened: OpenJob) -> list[str]:
+    """What keeping pixels will take, a line for each way of scaling that is not the same.
+
+    Raises
+    ------
+    InputError
+        Less room on the disk than that.
+    """
+    if not opened.job.keep_pixels:
+        return []
+    seen, ways = opened.seen_by_observer(), [opened.network.preprocess]
+    if seen is not None and seen.preprocess.geometry.record != ways[0].geometry.record:
+        ways.append(seen.preprocess)
+    return [say_kept(way, opened.images) for way in ways]
 
 
 @lru_cache(maxsize=1)
@@ -157,6 +190,8 @@ def open_job(job: MisJob) -> OpenJob:
         layers=job.layers,
         input_size=job.input_size,
     )
+    if network.device == "cpu" and not job.workers and not job.keep_pixels:
+        images = images.remembering(_REMEMBERED)
     budget = None if job.memory is None else job.memory * 1e9
     followed = layers_by_pass(
         network.layers, budget=budget, keep=size, batch_size=job.batch_size, device=network.device

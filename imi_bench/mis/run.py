@@ -298,7 +298,6 @@ def _activate(job: MisJob, number: int, shard: int) -> Future[Path]:
         opened.plans[number],
         shard,
         network=opened.network,
-        images=opened.images,
         folder=opened.folder(number) / "shards",
         decoding=opened.decoding,
     )

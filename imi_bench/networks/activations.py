@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.networks.decoding import Decoding
 from imi_bench.networks.extremes import Extremes
 from imi_bench.networks.forward import forward_batches
+from imi_bench.networks.kept_pixels import say_kept
 from imi_bench.networks.recipe import PassRecipe
 from imi_bench.networks.recording import MEASURES, Recorder, Rows
 from imi_bench.networks.routes import routes_of
@@ -68,15 +70,14 @@ def run_shard(
     network: LoadedNetwork,
     images: ImageSet,
     folder: Path,
-    workers: int | None = 0,
     decoding: Decoding | None = None,
 ) -> Path:
     """Compute one shard, unless its file is there.
 
     Parameters
     ----------
-    workers, decoding
-        As in `imi_bench.networks.forward.forward_batches`.
+    decoding : Decoding, optional
+        Of these images in the plan's batches; by this process if left out.
 
     Returns
     -------
@@ -88,16 +89,8 @@ def run_shard(
     NetworkError
         If an activation is not a finite number.
     """
-    begun = begin_shard(
-        plan,
-        number,
-        network=network,
-        images=images,
-        folder=folder,
-        workers=workers,
-        decoding=decoding,
-    )
-    return begun.result()
+    decoding = decoding or _Way(workers=0).decoding(plan, network, images)
+    return begin_shard(plan, number, network=network, folder=folder, decoding=decoding).result()
 
 
 def begin_shard(
@@ -105,10 +98,8 @@ def begin_shard(
     number: int,
     *,
     network: LoadedNetwork,
-    images: ImageSet,
     folder: Path,
-    workers: int | None = 0,
-    decoding: Decoding | None = None,
+    decoding: Decoding,
 ) -> Future[Path]:
     """Compute one shard as `run_shard`; on a GPU the next may begin while the file is written."""
     path = folder / f"shard-{number:04d}.npz"
@@ -118,8 +109,8 @@ def begin_shard(
         return done
     doing = f"{network.name} in batches of {plan.batch_size} images"
     with single_precision(network.device, doing=doing, do="a smaller --batch-size or --memory"):
-        passing = _ShardPass(plan, plan.shards[number], network, images)
-        passing.run(workers, decoding)
+        passing = _ShardPass(plan, plan.shards[number], network, decoding.images)
+        passing.run(decoding)
         arrays = passing.begin_arrays()
 
     def write() -> Path:
@@ -166,17 +157,11 @@ class _ShardPass:
         )
         self.done = 0
 
-    def run(self, workers: int | None, decoding: Decoding | None) -> None:
+    def run(self, decoding: Decoding) -> None:
         """Let the images pass."""
         recorder = self.recorder
         forward = forward_batches(
-            self.network,
-            self.images,
-            self.numbers,
-            batch_size=self.plan.batch_size,
-            precision=self.plan.precision,
-            workers=workers,
-            decoding=decoding,
+            self.network, decoding, self.numbers, precision=self.plan.precision
         )
         with hooked(self.network.module, recorder.paths, recorder.seen, inputs=True):
             for size in forward:
@@ -283,6 +268,7 @@ def collect_activations(
     shard_size: int | None = None,
     precision: str = "float32",
     workers: int | None = None,
+    keep_pixels: bool = False,
     executor: str | Executor = "local",
     recipe: PassRecipe | None = None,
 ) -> Activations:
@@ -296,6 +282,10 @@ def collect_activations(
         Folder for ``activations.npz`` and ``run.json``, and for finished shards meanwhile.
     workers : int or None
         Processes that decode images, 0: none but this one. None: on a GPU one for each core.
+    keep_pixels : bool
+        Take decoded pixels from the cache, and put them there for other networks
+        (`imi_bench.networks.kept_pixels`). What they will take is printed on standard error first.
+        Changes no byte of the result.
     executor : str or Executor
         ``local``, ``ray``, ``ray:ADDRESS``, or an object of `imi_bench.executors`: who runs the
         shards. Changes no byte of the result.
@@ -329,16 +319,18 @@ def collect_activations(
         shard_size=shard_size,
         precision=precision,
     )
-    who = chosen(executor)
+    who, way = chosen(executor), _Way(workers, keep_pixels)
+    if keep_pixels:
+        print(say_kept(network.preprocess, opened), file=sys.stderr)
     sent = replace(recipe or PassRecipe(network, opened), stamp=plan.fingerprint)
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
-            _run_all(plan, network, opened, Path(folder), workers, who, sent)
+            _run_all(plan, network, opened, Path(folder), way, who, sent)
             return merge_shards(plan, network=network, images=opened, folder=Path(folder))
     shards = begin(plan, out)
     started = time.perf_counter()
     if shards is not None:
-        _run_all(plan, network, opened, shards, workers, who, sent)
+        _run_all(plan, network, opened, shards, way, who, sent)
     return finish(plan, network=network, images=opened, out=out, started=started)
 
 
@@ -347,7 +339,7 @@ def _run_all(
     network: LoadedNetwork,
     images: ImageSet,
     folder: Path,
-    workers: int | None,
+    way: _Way,
     executor: Executor,
     recipe: PassRecipe,
 ) -> None:
@@ -356,27 +348,18 @@ def _run_all(
             Piece(
                 f"activations {number}",
                 folder / f"shard-{number:04d}.npz",
-                partial(_run_sent, plan, number, recipe, folder, workers),
+                partial(_run_sent, plan, number, recipe, folder, way),
             )
             for number in range(len(plan.shards))
         ]
         executor.run(pieces, label=f"activations of {network.name}")
         require_finished(pieces, where=folder)
         return
-    decoding = Decoding(
-        network.preprocess,
-        images,
-        batch_size=plan.batch_size,
-        workers=workers,
-        device=network.device,
-        onwards=True,
-    )
+    decoding = way.decoding(plan, network, images, onwards=True)
     with progress(f"activations of {network.name}", total=plan.images, unit="images") as advance:
         late: object = None
         for number, shard in enumerate(plan.shards):
-            begun = begin_shard(
-                plan, number, network=network, images=images, folder=folder, decoding=decoding
-            )
+            begun = begin_shard(plan, number, network=network, folder=folder, decoding=decoding)
             settle(late)
             late = begun
             advance(len(shard))
@@ -384,10 +367,37 @@ def _run_all(
 
 
 def _run_sent(
-    plan: ActivationPlan, number: int, recipe: PassRecipe, folder: Path, workers: int | None
+    plan: ActivationPlan, number: int, recipe: PassRecipe, folder: Path, way: _Way
 ) -> None:
     network, images = recipe.open_network(), recipe.open_images()
-    run_shard(plan, number, network=network, images=images, folder=folder, workers=workers)
+    decoding = way.decoding(plan, network, images)
+    run_shard(plan, number, network=network, images=images, folder=folder, decoding=decoding)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How images are decoded."""
+
+    workers: int | None
+    keep_pixels: bool = False
+
+    def decoding(
+        self,
+        plan: ActivationPlan,
+        network: LoadedNetwork,
+        images: ImageSet,
+        *,
+        onwards: bool = False,
+    ) -> Decoding:
+        return Decoding(
+            network.preprocess,
+            images,
+            batch_size=plan.batch_size,
+            workers=self.workers,
+            device=network.device,
+            onwards=onwards,
+            keep_pixels=self.keep_pixels,
+        )
 
 
 def begin(plan: ActivationPlan, out: Path) -> Path | None:

@@ -63,6 +63,7 @@ def build_trials(
     batch_size: int = 64,
     precision: str = "float32",
     workers: int | None = None,
+    keep_pixels: bool = False,
     device: str = "auto",
     seed: int = 0,
     out: str | Path | None = None,
@@ -98,8 +99,8 @@ def build_trials(
         Units visualised at a time, which bounds the memory; by default what the batch size holds.
     checkpoint, pretrained, layers, input_size, device
         As in `imi_bench.vision.loading.load_network`; not used for one that is loaded.
-    batch_size, precision, workers : int and str
-        Of the pass over the images.
+    batch_size, precision, workers, keep_pixels : int, str and bool
+        Of the pass over the images, as in `imi_bench.networks.activations.collect_activations`.
     seed : int
         Of random weights, sampled units and dealt images.
     out : str or Path, optional
@@ -159,6 +160,7 @@ def build_trials(
         batch_size=batch_size,
         precision=precision,
         workers=workers,
+        keep_pixels=keep_pixels,
         out=None if out is None else Path(out),
         executor=executor,
     )
@@ -175,6 +177,7 @@ def _built(
     batch_size: int,
     precision: str,
     workers: int | None,
+    keep_pixels: bool,
     out: Path | None,
     executor: str | Executor,
 ) -> Trials:
@@ -196,6 +199,7 @@ def _built(
         batch_size=batch_size,
         precision=precision,
         workers=workers,
+        keep_pixels=keep_pixels,
         executor=who,
         recipe=recipe,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from imi_bench.errors import ImageError, InputError
 from imi_bench.networks.file_hashes import FileHashes
 from imi_bench.progress import progress
 from imi_bench.provenance import sha256_bytes, sha256_json
-from imi_bench.tables.images import decode_bytes, holds_several
+from imi_bench.tables.images import decode_bytes, holds_several, opened_bytes
 from imi_bench.tables.pixels import RULES, rgb_pixels
 from imi_bench.text import plural
 
@@ -54,6 +54,8 @@ class ImageSet:
     by_pixels : bool
         Whether `content` hashes pixels, so that equal pixels have equal hashes. Of files it does
         not: see `imi_bench.networks.repeats`.
+    packed : callable or None
+        A file's path and bytes, by the number of its image; None where images are in no files.
     """
 
     names: NDArray[np.object_]
@@ -63,6 +65,7 @@ class ImageSet:
     moving: Callable[[int], bool] = lambda _: False
     concurrent: bool = False
     by_pixels: bool = False
+    packed: Callable[[int], tuple[Path, bytes]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -102,8 +105,41 @@ class ImageSet:
             "and stand among their own references; leave them out by --unique",
         )
 
+    def picture(self, number: int, *, known: bool = False) -> Image.Image:
+        """One image as Pillow has it, in RGB: the pixels of `read`.
+
+        Parameters
+        ----------
+        number : int
+        known : bool
+            Refuse it unless its content is still that of `hashes`.
+
+        Raises
+        ------
+        ImageError
+            An image that cannot be decoded, or has changed.
+        """
+        if self.packed is None:
+            pixels = self.read(number)
+            if known:
+                self._require_same(number, pixel_hash(pixels), where=self.names[number])
+            return Image.fromarray(pixels)
+        file, data = self.packed(number)
+        if known:
+            self._require_same(number, sha256_bytes(data), where=file)
+        return opened_bytes(data, where=file, first=True)
+
+    def _require_same(self, number: int, digest: str, *, where: object) -> None:
+        if digest != self.hashes[number]:
+            raise ImageError(
+                "image changed since the images were hashed",
+                where=where,
+                do="run the command again when nothing writes to the images",
+            )
+
     def take(self, numbers: NDArray[np.int64]) -> ImageSet:
         """Some of the images, in that order."""
+        packed = self.packed
 
         def read(number: int) -> Pixels:
             return self.read(int(numbers[number]))
@@ -123,7 +159,32 @@ class ImageSet:
             moving,
             self.concurrent,
             self.by_pixels,
+            None if packed is None else lambda number: packed(int(numbers[number])),
         )
+
+    def remembering(self, most: int) -> ImageSet:
+        """The same images; what is decoded stays in memory, up to that many bytes in all.
+
+        Examples
+        --------
+        >>> pictures = open_images(np.zeros((2, 8, 8, 3), np.uint8)).remembering(1 << 20)
+        >>> pictures.read(1) is pictures.read(1)
+        True
+        """
+        held: dict[int, Pixels] = {}
+        room = most
+
+        def read(number: int) -> Pixels:
+            nonlocal room
+            pixels = held.get(number)
+            if pixels is None:
+                pixels = self.read(number)
+                if pixels.nbytes <= room:
+                    held[number] = pixels
+                    room -= pixels.nbytes
+            return pixels
+
+        return replace(self, read=read, content=lambda: self.hashes.tolist(), packed=None)
 
     def unique(self) -> ImageSet:
         """The first image of each content.
@@ -196,12 +257,16 @@ def _from_folder(folder: Path) -> ImageSet:
         )
     names = [file.relative_to(folder).as_posix() for file in files]
 
-    def read(number: int) -> Pixels:
+    def packed(number: int) -> tuple[Path, bytes]:
         file = files[number]
         try:
-            return decode_bytes(file.read_bytes(), where=file, first=True)
+            return file, file.read_bytes()
         except OSError as error:
             raise ImageError("image cannot be read", where=file, found=error) from error
+
+    def read(number: int) -> Pixels:
+        file, data = packed(number)
+        return decode_bytes(data, where=file, first=True)
 
     def content() -> list[str]:
         with FileHashes(folder) as hashes:
@@ -212,7 +277,8 @@ def _from_folder(folder: Path) -> ImageSet:
         return file.suffix.lower() in _OF_SEVERAL and holds_several(file)
 
     remarks = tuple(f"left out: {what}" for what in found.left_out)
-    return ImageSet(np.array(names, dtype=object), read, content, remarks, moving, concurrent=True)
+    known = np.array(names, dtype=object)
+    return ImageSet(known, read, content, remarks, moving, concurrent=True, packed=packed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imi_bench.arrays import Ints, Pixels
 from imi_bench.beside import cores
 from imi_bench.errors import CheckFailedError, ImiBenchError
 from imi_bench.extras import require
 from imi_bench.networks.collection import ImageSet
+from imi_bench.networks.kept_pixels import KeptPixels
 from imi_bench.vision.preprocessing import Preprocess
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Decoding:
     onwards : bool
         Whether all images from the first that is asked for on will be. Otherwise that is believed
         once two shards in a row were asked for.
+    keep_pixels : bool
+        Whether pixels are taken from the cache and put there
+        (`imi_bench.networks.kept_pixels`). Changes no pixel.
     """
 
     def __init__(
@@ -52,8 +56,9 @@ class Decoding:
         workers: int | None = None,
         device: str = "cpu",
         onwards: bool = False,
+        keep_pixels: bool = False,
     ) -> None:
-        self._pixels = _Pixels(preprocess, images)
+        self.preprocess, self.images, self.keep_pixels = preprocess, images, keep_pixels
         self.batch_size, self.workers = batch_size, _workers(workers, images, device)
         self._pinned = device.startswith("cuda")
         self.onwards = onwards
@@ -66,14 +71,14 @@ class Decoding:
         Raises
         ------
         ImageError
-            An image that cannot be decoded.
+            An image that cannot be decoded, or that has changed while its pixels are kept.
         CheckFailedError
             A process that decodes died.
         """
         if self._stream is None or self._next != numbers.start or self._until < numbers.stop:
             follows = self.onwards or self._until == numbers.start
             follows = follows and len(numbers) % self.batch_size == 0
-            self._next, self._until = numbers.start, len(self._pixels) if follows else numbers.stop
+            self._next, self._until = numbers.start, len(self.images) if follows else numbers.stop
             self._stream = _told(self._begun(range(self._next, self._until)))
         for batch in self._stream:
             self._next += len(batch)
@@ -93,13 +98,19 @@ class Decoding:
         batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         workers = min(self.workers, len(batches))
         loader = torch.utils.data.DataLoader(
-            self._pixels,
+            ScaledImages(self.preprocess, self.images, keep=self.keep_pixels),
             batch_sampler=batches,
             num_workers=workers,
             pin_memory=self._pinned,
             multiprocessing_context="fork" if workers and _forks() else None,
+            collate_fn=_whole,
         )
         return iter(loader)
+
+
+def _whole(batch: Pixels) -> Tensor:
+    tensor: Tensor = require("torch", for_="loading images").from_numpy(batch)
+    return tensor
 
 
 def _workers(wanted: int | None, images: ImageSet, device: str) -> int:
@@ -131,16 +142,41 @@ def _told(batches: Iterator[Tensor]) -> Iterator[Tensor]:
         ) from None
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    """The images as torch's loader wants them."""
+class ScaledImages:
+    """The images as a network takes them, in batches; torch's loader asks for these.
 
-    preprocess: Preprocess
-    images: ImageSet
+    Parameters
+    ----------
+    preprocess : Preprocess
+    images : ImageSet
+    keep : bool
+        As `Decoding`'s `keep_pixels`.
+    """
+
+    def __init__(self, preprocess: Preprocess, images: ImageSet, *, keep: bool = False) -> None:
+        self.preprocess, self.images = preprocess, images
+        self.kept = KeptPixels(preprocess, images) if keep else None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, number: int) -> Any:
-        torch = require("torch", for_="loading images")
-        return torch.from_numpy(np.array(self.preprocess.pixels(self.images.read(number))))
+    def __getitems__(self, numbers: list[int]) -> Pixels:
+        """(B, height, width, 3) uint8 pixels of some images."""
+        batch = np.empty((len(numbers), *self.preprocess.size, 3), dtype=np.uint8)
+        for place, number in enumerate(numbers):
+            batch[place] = self.one(number)
+        self.keep(numbers, batch)
+        return batch
+
+    def keep(self, numbers: Sequence[int] | Ints, batch: Pixels) -> None:
+        """Put the pixels of some images on disk, if they are to be kept and are not there."""
+        if self.kept is not None:
+            self.kept.add(numbers, batch)
+
+    def one(self, number: int) -> Pixels:
+        """(height, width, 3) uint8 pixels of an image."""
+        held = None if self.kept is None else self.kept.take(number)
+        if held is not None:
+            return held
+        picture = self.images.picture(number, known=self.kept is not None)
+        return np.asarray(self.preprocess.geometry(picture))

@@ -5,34 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from imi_bench.extras import require
-from imi_bench.networks.collection import ImageSet
 from imi_bench.networks.decoding import Decoding
 from imi_bench.vision.device import single_precision
 from imi_bench.vision.loading import LoadedNetwork
 
 
 def forward_batches(
-    network: LoadedNetwork,
-    images: ImageSet,
-    numbers: range,
-    *,
-    batch_size: int,
-    precision: str = "float32",
-    workers: int | None = 0,
-    decoding: Decoding | None = None,
+    network: LoadedNetwork, decoding: Decoding, numbers: range, *, precision: str = "float32"
 ) -> Iterator[int]:
     """Run the network over some images, batch after batch; yields each batch's size.
 
-    Pixels are decoded and cropped by `workers` processes (pinned memory on CUDA), sent as bytes,
-    and normalised on the device, to the same bits as on a processor. `float32` is IEEE's also on
-    CUDA, where images pass channels-last in lower precision only: each the faster one.
+    Pixels are decoded and cropped ahead (pinned memory on CUDA), sent as bytes, and normalised on
+    the device, to the same bits as on a processor. `float32` is IEEE's also on CUDA, where images
+    pass channels-last in lower precision only: each the faster one.
 
     Parameters
     ----------
-    workers : int or None
-        As `imi_bench.networks.decoding.Decoding`.
-    decoding : Decoding, optional
-        Of these images in batches of that size, to go on with.
+    network : LoadedNetwork
+    decoding : Decoding
+        Of the images, in batches, by the network's preprocessing.
+    numbers : range
+        Of the images that pass.
+    precision : str
 
     Raises
     ------
@@ -46,15 +40,8 @@ def forward_batches(
     if cuda:
         network.module.to(memory_format=layout)
     kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
-    stream = decoding or Decoding(
-        network.preprocess,
-        images,
-        batch_size=batch_size,
-        workers=workers,
-        device=network.device,
-    )
-    doing = f"{network.name} on a batch of {batch_size} images"
-    for pixels in stream.batches(numbers):
+    doing = f"{network.name} on a batch of {decoding.batch_size} images"
+    for pixels in decoding.batches(numbers):
         with (
             # on CUDA hooks ask whether tensors were changed, which inference mode does not count
             torch.no_grad() if cuda else torch.inference_mode(),

@@ -101,13 +101,26 @@ class Embedding(Named):
         InputError
             If the encoder gives anything but one code an image.
         """
-        codes = np.asarray(self.encoder(images))
-        if codes.ndim < 2 or len(codes) != len(images):
+        return self._one_an_image(self.encoder(images), len(images))
+
+    @property
+    def preprocess(self) -> Any:
+        """What makes the pixels that `encode_pixels` takes, where the encoder says it; or None."""
+        return getattr(self.encoder, "preprocess", None)
+
+    def encode_pixels(self, pixels: Pixels) -> Codes:
+        """As `encode`, of (B, height, width, 3) uint8 pixels that `preprocess` has made."""
+        encoder: Any = self.encoder
+        return self._one_an_image(encoder.of_pixels(pixels), len(pixels))
+
+    def _one_an_image(self, given: Any, count: int) -> Codes:
+        codes = np.asarray(given)
+        if codes.ndim < 2 or len(codes) != count:
             raise InputError(
                 "the encoder gave no code an image",
                 where=self.name,
                 found=f"shape {codes.shape}",
-                wanted=f"({len(images)}, ...)",
+                wanted=f"({count}, ...)",
             )
         return codes
 

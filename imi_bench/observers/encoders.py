@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from imi_bench.errors import InputError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
@@ -44,17 +41,12 @@ def from_module(module: Any, *, device: str = "auto", dtype: str = "float32") ->
     NetworkError
         If the network does not run on its input.
     """
-    torch = require("torch", for_="a network in memory")
     loaded = load_network(module, device="cpu")
-
-    def transform(picture: Image.Image) -> Any:
-        pixels = loaded.preprocess.pixels(np.asarray(picture))
-        return loaded.preprocess.normalise(torch.from_numpy(pixels.copy())[None])[0]
 
     encoder = torch_encoder(
         loaded.module,
         loaded.module,
-        transform,
+        loaded.preprocess,
         device=device,
         dtype=dtype,
         description={

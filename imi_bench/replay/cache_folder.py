@@ -24,6 +24,7 @@ KINDS = {
     "codes": "an observer's codes of images",
     "answers": "an observer's answers to whole trials",
     "pairs": "an observer's similarities of pairs of images",
+    "pixels": "decoded images as networks take them",
     "weights": "trained weights as safetensors",
     "file-hashes": "content hashes of image files",
 }

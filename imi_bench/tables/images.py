@@ -21,7 +21,7 @@ from imi_bench.arrays import Pixels
 from imi_bench.errors import ImageError
 from imi_bench.provenance import sha256_bytes, sha256_columns
 from imi_bench.results import Brief
-from imi_bench.tables.pixels import rgb_pixels
+from imi_bench.tables.pixels import rgb_image
 
 MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -251,7 +251,12 @@ def read_image_file(path: Path) -> bytes:
 
 
 def decode_bytes(data: bytes, *, where: object, first: bool = False) -> Pixels:
-    """Decode an image file's bytes to (H, W, 3) uint8 RGB.
+    """Decode an image file's bytes to (H, W, 3) uint8 RGB, as `opened_bytes`."""
+    return np.asarray(opened_bytes(data, where=where, first=first))
+
+
+def opened_bytes(data: bytes, *, where: object, first: bool = False) -> Image.Image:
+    """Decode an image file's bytes to a Pillow image in RGB.
 
     By the rules of `imi_bench.tables.pixels`. Only common raster formats are tried.
 
@@ -273,7 +278,7 @@ def decode_bytes(data: bytes, *, where: object, first: bool = False) -> Pixels:
         if not first:
             _refuse_several(image, where=where)
         image.load()
-        return rgb_pixels(image, where=where)
+        return rgb_image(image, where=where)
 
 
 def _refuse_large(image: Image.Image, *, where: object) -> None:

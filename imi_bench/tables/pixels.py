@@ -37,7 +37,18 @@ _TURNS = {
 
 
 def rgb_pixels(image: Image.Image, *, where: object) -> Pixels:
-    """Pixels of a Pillow image as (H, W, 3) uint8 RGB, by the rules of this module.
+    """Pixels of a Pillow image as (H, W, 3) uint8 RGB; see `rgb_image`.
+
+    Examples
+    --------
+    >>> rgb_pixels(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), where="here").tolist()
+    [[[255, 255, 255]]]
+    """
+    return np.asarray(rgb_image(image, where=where))
+
+
+def rgb_image(image: Image.Image, *, where: object) -> Image.Image:
+    """A Pillow image in RGB, by the rules of this module; one that is so already is not copied.
 
     Raises
     ------
@@ -46,8 +57,8 @@ def rgb_pixels(image: Image.Image, *, where: object) -> Pixels:
 
     Examples
     --------
-    >>> rgb_pixels(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), where="here").tolist()
-    [[[255, 255, 255]]]
+    >>> rgb_image(Image.new("L", (1, 1), 7), where="here").getpixel((0, 0))
+    (7, 7, 7)
     """
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith("I") or image.mode == "F":
@@ -58,7 +69,7 @@ def rgb_pixels(image: Image.Image, *, where: object) -> Pixels:
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     if turn is not None:
         image = image.transpose(turn)
-    return np.asarray(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

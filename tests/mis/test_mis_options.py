@@ -68,3 +68,63 @@ def test_a_calibration_gives_its_slope_to_its_own_observer_only() -> None:
     for bad in (PsychometricParameters(2.0, link="probit"), PsychometricParameters(-1.0)):
         with pytest.raises(InputError, match="no slope for the score"):
             natural_slope(replace(fixed, parameters=bad), observer="hog")
+
+
+@pytest.mark.whole
+@pytest.mark.vision
+@pytest.mark.parametrize("observer", ["timm:test_resnet?pretrained=false", "pixel-cosine"])
+def test_kept_pixels_change_no_byte_of_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, observer: str
+) -> None:
+    from PIL import Image
+
+    from imi_bench.mis.interpretability import machine_interpretability
+    from imi_bench.tables import images as decoding
+
+    monkeypatch.setenv("IMI_BENCH_CACHE", str(tmp_path / "cache"))
+    photos, decoded, said = tmp_path / "photos", [], []
+    photos.mkdir()
+    for number, pixels in enumerate(
+        np.random.default_rng(0).integers(0, 256, (24, 40, 50, 3), dtype=np.uint8)
+    ):
+        Image.fromarray(pixels).save(photos / f"{number:02d}.png", compress_level=0)
+    rgb = decoding.rgb_image
+    monkeypatch.setattr(
+        decoding, "rgb_image", lambda image, where: decoded.append(where) or rgb(image, where=where)
+    )
+
+    def run(name: str, *, keep_pixels: bool, **asked: object) -> list[bytes]:
+        decoded.clear()
+        said.clear()
+        out = tmp_path / name
+        machine_interpretability(
+            "timm:test_resnet?num_classes=10",
+            photos,
+            observer=observer,
+            pretrained=False,
+            device="cpu",
+            slope=5.0,
+            quantile=0.2,
+            references=2,
+            tasks=3,
+            layers="layer1_0_conv1",
+            batch_size=8,
+            out=out,
+            keep_pixels=keep_pixels,
+            tell=said.append,
+            **asked,
+        )
+        files = ("scores.parquet", "embeddings.npy", "activations/activations.npz")
+        return [(out / file).read_bytes() for file in files]
+
+    scaled = observer.startswith("timm")
+    plain = run("plain", keep_pixels=False)
+    assert len(decoded) <= 24 + 1  # one in the cache, one for the instance check before it
+    assert run("first", keep_pixels=True) == plain
+    assert [
+        line for line in said if line.startswith("keeps pixels: 24 images of 160 x 160; 1.8 MB")
+    ]
+    assert len(decoded) == (25 if scaled else 24 + 25)
+    assert run("later", keep_pixels=True) == plain
+    assert len(decoded) == (1 if scaled else 25)
+    assert any("24 of them there already; 0.0 MB" in line for line in said)

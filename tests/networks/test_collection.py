@@ -152,6 +152,36 @@ def test_transparent_images_are_the_same_from_files_and_from_pillow(tmp_path: Pa
     np.testing.assert_array_equal(open_images(tmp_path).read(0), open_images([rgba]).read(0))
 
 
+def test_a_picture_has_the_pixels_that_are_read(shared: Path, tmp_path: Path) -> None:
+    turned, seen = Image.Exif(), Image.fromarray(PICTURES[0])
+    turned[0x0112] = 6
+    seen.save(tmp_path / "turned.jpg", exif=turned)
+    for mode in ("L", "P", "CMYK", "RGBA"):
+        suffix = "tiff" if mode == "CMYK" else "png"
+        seen.convert(mode).save(tmp_path / f"{mode}.{suffix}")
+    seen.save(tmp_path / "moving.gif", save_all=True, append_images=[seen.rotate(90)])
+    for folder in (tmp_path, shared / "cases" / "images"):
+        images = open_images(folder)
+        for number in range(len(images)):
+            picture = images.picture(number, known=True)
+            assert picture.mode == "RGB"
+            np.testing.assert_array_equal(np.asarray(picture), images.read(number))
+
+
+@pytest.mark.parametrize("of_files", [True, False])
+def test_a_picture_that_changed_is_refused_where_its_content_must_be_known(
+    tmp_path: Path, of_files: bool
+) -> None:
+    pictures = PICTURES.copy()
+    images = open_images(written(tmp_path / "a") if of_files else pictures).take(np.array([2, 1]))
+    assert len(images.hashes) == 2
+    written(tmp_path / "a", PICTURES[::-1])
+    pictures[:] = PICTURES[::-1]
+    np.testing.assert_array_equal(np.asarray(images.picture(0)), PICTURES[3])
+    with pytest.raises(ImageError, match="image changed since the images were hashed"):
+        images.picture(0, known=True)
+
+
 def test_some_images_in_an_order_keep_their_content() -> None:
     images = open_images(PICTURES)
     some = images.take(np.array([4, 1]))
@@ -164,14 +194,16 @@ def test_some_images_in_an_order_keep_their_content() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_file_is_one_line_whoever_decodes_it(tmp_path: Path, workers: int) -> None:
     pytest.importorskip("torch")
+    from imi_bench.networks.decoding import Decoding
     from imi_bench.networks.forward import forward_batches
     from imi_bench.vision.loading import load_network
 
     folder = written(tmp_path / "a")
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:60])
     network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
+    decoding = Decoding(network.preprocess, open_images(folder), batch_size=2, workers=workers)
     with pytest.raises(ImageError, match=r"^image is damaged or truncated: .*3\.png") as caught:
-        list(forward_batches(network, open_images(folder), range(6), batch_size=2, workers=workers))
+        list(forward_batches(network, decoding, range(6)))
     assert "Traceback" not in str(caught.value)
 
 
@@ -180,6 +212,7 @@ def test_a_damaged_file_is_one_line_whoever_decodes_it(tmp_path: Path, workers: 
 def test_a_decoding_process_that_is_killed_is_one_line() -> None:
     pytest.importorskip("torch")
     from imi_bench.networks.collection import ImageSet
+    from imi_bench.networks.decoding import Decoding
     from imi_bench.networks.forward import forward_batches
     from imi_bench.vision.loading import load_network
 
@@ -193,7 +226,8 @@ def test_a_decoding_process_that_is_killed_is_one_line() -> None:
     names = np.array([str(n) for n in range(6)], dtype=object)
     images = ImageSet(names, deadly, lambda: [f"{n:064x}" for n in range(6)])
     network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
+    decoding = Decoding(network.preprocess, images, batch_size=2, workers=1)
     with pytest.raises(CheckFailedError, match="a process that decodes images died") as caught:
-        list(forward_batches(network, images, range(6), batch_size=2, workers=1))
+        list(forward_batches(network, decoding, range(6)))
     assert "\n" not in str(caught.value)
     assert "what is finished is kept" in str(caught.value)

@@ -313,3 +313,16 @@ def test_weights_of_another_network_do_not_fit(shared) -> None:
     path = shared / "nets" / "test_byobnet.safetensors"
     with pytest.raises(NetworkError, match="weights do not fit the network"):
         catalogue.load_observer(f"timm:test_resnet?checkpoint={path}")
+
+
+@pytest.mark.vision
+def test_pixels_that_are_scaled_already_give_the_codes_of_whole_images() -> None:
+    pytest.importorskip("timm")
+    observer = catalogue.load_observer(f"timm:test_resnet?pretrained=false&{CIFAR}", device="cpu")
+    assert isinstance(observer, Embedding)
+    images = pictures((40, 50), (32, 32), (90, 33))
+    scaled = np.stack([observer.preprocess.pixels(image) for image in images])
+    assert scaled.shape == (3, 32, 32, 3)
+    np.testing.assert_array_equal(observer.encode_pixels(scaled), observer.encode(images))
+    by_hand = Embedding(brightness, name="b", description={"version": 1})
+    assert by_hand.preprocess is None

@@ -12,6 +12,7 @@ from PIL import Image
 
 from imi_bench.errors import InputError, NetworkError
 from imi_bench.vision.card import Preprocessing, resolve
+from imi_bench.vision.geometry import versions_of
 from imi_bench.vision.loading import load_network
 from imi_bench.vision.preprocessing import (
     NO_MAKER,
@@ -166,6 +167,28 @@ def test_what_the_user_asks_for_is_used_and_recorded_beside_the_makers() -> None
         assert ours(picture).shape == (3, 32, 32)
     assert timm_preprocess({"architecture": "a"}).settings["instead_of"] == {}
     assert plain_preprocess().settings["maker"] == NO_MAKER
+
+
+def test_on_a_processor_the_levels_are_looked_up_with_the_bits_of_arithmetic() -> None:
+    batch = torch.arange(256 * 6, dtype=torch.int64).view(2, 16, 16, 3).remainder(256).byte()
+    for mean, std in (((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.0,) * 3, (1.0,) * 3)):
+        ours = plain_preprocess(Preprocessing(crop=16, mean=mean, std=std))
+        values = batch.permute(0, 3, 1, 2).float() / torch.tensor([255.0])
+        wanted = (values - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+        assert torch.equal(ours.normalise(batch), wanted)
+        assert ours.normalise(batch).stride() == wanted.stride()
+
+
+def test_one_geometry_has_one_record_whoever_the_maker() -> None:
+    config = {"architecture": "a", "crop_pct": 224 / 256, "interpolation": "bilinear"}
+    theirs = torchvision_preprocess("resnet50", "IMAGENET1K_V1")
+    assert timm_preprocess(config).geometry.record == theirs.geometry.record
+    assert plain_preprocess(Preprocessing(resize=256)).geometry.record == theirs.geometry.record
+    clip = open_clip_preprocess("ViT-B-32", "openai")
+    assert plain_preprocess(Preprocessing(interpolation="bicubic")).geometry == clip.geometry
+    squashed = timm_preprocess({**config, "crop_mode": "squash"})
+    assert squashed.geometry.record != theirs.geometry.record
+    assert "timm" in versions_of(squashed.geometry)
 
 
 @pytest.mark.parametrize("length", range(32, 64, 3))
