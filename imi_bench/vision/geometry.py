@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import PIL
 from PIL import Image, features
 
 from imi_bench.errors import NetworkError
@@ -154,7 +155,7 @@ def versions_of(geometry: Geometry) -> Mapping[str, str | None]:
     installed = package_versions()
     makers = () if isinstance(geometry, Centred) else ("torchvision", "timm", "open_clip_torch")
     return {
-        "pillow": Image.__version__,
+        "pillow": PIL.__version__,
         **{name: installed.get(name) for name in makers},
         **{name: features.version(name) for name in _CODECS},
     }

@@ -7,6 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -101,7 +102,7 @@ def test_other_versions_of_what_decodes_find_nothing(
     images = open_images(photos)
     batches(images)
     assert KeptPixels(SMALL, images).known.all()
-    monkeypatch.setattr(Image, "__version__", "0")
+    monkeypatch.setattr(PIL, "__version__", "0")
     assert not KeptPixels(SMALL, images).known.any()
 
 
