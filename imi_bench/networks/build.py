@@ -157,10 +157,13 @@ def build_trials(
         crop=crop,
         ascent=Ascent(steps=steps) if synthetic else None,
         group=group or max(1, batch_size // references),
-        batch_size=batch_size,
-        precision=precision,
-        workers=workers,
-        keep_pixels=keep_pixels,
+        collect=partial(
+            collect_activations,
+            batch_size=batch_size,
+            precision=precision,
+            workers=workers,
+            keep_pixels=keep_pixels,
+        ),
         out=None if out is None else Path(out),
         executor=executor,
     )
@@ -174,10 +177,7 @@ def _built(
     crop: int | Literal["seen"] | None,
     ascent: Ascent | None,
     group: int,
-    batch_size: int,
-    precision: str,
-    workers: int | None,
-    keep_pixels: bool,
+    collect: Callable[..., Activations],
     out: Path | None,
     executor: str | Executor,
 ) -> Trials:
@@ -190,16 +190,12 @@ def _built(
         check_ascent(loaded, group=group, images=references)
     started = time.perf_counter()
     chosen = _units(loaded, units, seed)
-    found = collect_activations(
+    found = collect(
         loaded,
         opened,
         out=None if out is None else out / "activations",
         layers=[],
         sampled=chosen,
-        batch_size=batch_size,
-        precision=precision,
-        workers=workers,
-        keep_pixels=keep_pixels,
         executor=who,
         recipe=recipe,
     )

@@ -151,15 +151,13 @@ class ImageSet:
         def moving(number: int) -> bool:
             return self.moving(int(numbers[number]))
 
-        return ImageSet(
-            self.names[numbers],
-            read,
-            content,
-            self.remarks,
-            moving,
-            self.concurrent,
-            self.by_pixels,
-            None if packed is None else lambda number: packed(int(numbers[number])),
+        return replace(
+            self,
+            names=self.names[numbers],
+            read=read,
+            content=content,
+            moving=moving,
+            packed=None if packed is None else lambda number: packed(int(numbers[number])),
         )
 
     def remembering(self, most: int) -> ImageSet:

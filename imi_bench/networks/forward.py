@@ -24,8 +24,8 @@ def forward_batches(
     network : LoadedNetwork
     decoding : Decoding
         Of the images, in batches, by the network's preprocessing.
-    numbers : range
-        Of the images that pass.
+    numbers : sequence of int
+        A range: the images that pass.
     precision : str
 
     Raises
