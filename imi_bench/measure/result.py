@@ -16,6 +16,7 @@ from imi_bench.observers.learned import FILE
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import atomic_path, plain, write_json
 from imi_bench.release.study_files import AnswersLike
+from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import DecisionsLike, Trials
 
@@ -28,7 +29,7 @@ __all__ = ["Learned"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Learned(Gains):
+class Learned(Gains, Result):
     """A measure learnt from people; every score is of people it never saw.
 
     Attributes

@@ -21,7 +21,7 @@ from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.observers.learned import agreement
 from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
-from imi_bench.results import Result
+from imi_bench.results import Record, Result
 from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.estimate import Estimate
@@ -51,7 +51,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Gains(Result):
+class Gains(Record):
     """What a measure scores on people it was not fitted to, and what it gains.
 
     Attributes
@@ -87,7 +87,7 @@ class Gains(Result):
         return replace(found, best_single=single)
 
 
-class Transferred(Gains):
+class Transferred(Gains, Result):
     """Scores of a fit to one study on another."""
 
     @property
