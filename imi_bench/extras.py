@@ -14,6 +14,7 @@ _EXTRA_OF = {
     "open_clip": "vision",
     "safetensors": "vision",
     "huggingface_hub": "vision",
+    "regex": "vision",
     "lpips": "perceptual",
     "dreamsim": "perceptual",
     "ray": "cluster",

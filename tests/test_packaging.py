@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import sys
 import tomllib
@@ -13,11 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from imi_bench.errors import MissingExtraError
+from imi_bench.extras import require
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, SETUPTOOLS = CONFIGURATION["project"], CONFIGURATION["tool"]["setuptools"]
 # Imported by another name than they are installed by, where the test may run without them.
-INSTALLED_AS = {"open_clip": "open-clip-torch", "huggingface_hub": "huggingface-hub"}
+INSTALLED_AS = {
+    "open_clip": "open-clip-torch",
+    "huggingface_hub": "huggingface-hub",
+    "sklearn": "scikit-learn",
+}
 
 
 def normal(name: str) -> str:
@@ -34,15 +42,17 @@ def declared(lines: list[str]) -> list[str]:
 
 
 @cache
-def imports() -> dict[str, set[str]]:
+def imports(*folders: str) -> dict[str, set[str]]:
     """Distribution to the files that import it, lazily or by `require`."""
     known = {name: normal(found[0]) for name, found in packages_distributions().items()}
     known |= INSTALLED_AS
     found: dict[str, set[str]] = {}
-    for path in sorted((ROOT / "imi_bench").rglob("*.py")):
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    own = {"imi_bench", "support", *(path.stem for path in (ROOT / "benchmarks").glob("*.py"))}
+    for path in paths:
         for module in modules_in(ast.parse(path.read_text(encoding="utf-8"))):
             top = module.partition(".")[0]
-            if top != "imi_bench" and top not in sys.stdlib_module_names:
+            if top not in own and top not in sys.stdlib_module_names:
                 name = known.get(top, normal(top))
                 found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
     return found
@@ -53,7 +63,7 @@ def modules_in(tree: ast.Module) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             modules.append(node.module or "")
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "require" and node.args:
             first = node.args[0]
@@ -73,13 +83,40 @@ def test_none_twice() -> None:
 @pytest.mark.whole
 def test_every_import_is_declared() -> None:
     known = {*CORE, *(name for names in EXTRAS.values() for name in names)}
-    missing = {name: sorted(files)[:3] for name, files in imports().items() if name not in known}
-    assert not missing
+    assert not undeclared(imports("imi_bench"), known)
+
+
+@pytest.mark.whole
+def test_what_tests_and_scripts_import_is_declared() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    brought = {"mkdocs", "no-such-package"}  # one comes with mkdocs-material, one nowhere
+    known = {*CORE, *(name for names in EXTRAS.values() for name in names), *brought}
+    known |= set(declared(tox["testenv"]["deps"].split("\n")))
+    assert not undeclared(imports("tests", "benchmarks", "docs"), known)
+
+
+def undeclared(found: dict[str, set[str]], known: set[str]) -> dict[str, list[str]]:
+    return {name: sorted(files)[:3] for name, files in found.items() if name not in known}
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_who_misses_a_package_is_told_its_extra(
+    extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported_as = {name: module for module, name in INSTALLED_AS.items()}
+    for name in EXTRAS[extra]:
+        module = imported_as.get(name, name)
+        if module == "pytest":
+            continue
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtraError, match=rf"pip install 'imi-bench\[{extra}\]'"):
+            require(module, for_="this test")
 
 
 @pytest.mark.whole
 def test_every_declared_is_imported() -> None:
-    found = imports()
+    found = imports("imi_bench")
     unused = [name for name in CORE if name not in found]
     unused += [
         f"{name} ({e})" for e, names in EXTRAS.items() for name in names if name not in found

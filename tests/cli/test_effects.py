@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import Result
 from matplotlib.figure import Figure
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from imi_bench.cli.app import app
 from imi_bench.effects.analysis import analyse

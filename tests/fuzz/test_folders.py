@@ -262,7 +262,9 @@ def others(folder: Path) -> dict[str, Reader]:
     }
 
 
-OTHERS = ("learned", "borowski", "checkpoint", "torch file", "columns", "rules", "scored", "gate")
+OF_TORCH = ("checkpoint", "torch file")
+OTHERS = ("learned", "borowski", "columns", "rules", "scored", "gate")
+READERS = [*FOLDERS, *OTHERS, *(pytest.param(one, marks=pytest.mark.vision) for one in OF_TORCH)]
 
 
 @pytest.fixture(scope="module")
@@ -274,14 +276,14 @@ def reader_of(name: str, root: Path) -> Reader:
     return of_folder(name, root) if name in FOLDERS else others(root)[name]
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, *OTHERS])
+@pytest.mark.parametrize("name", READERS)
 def test_a_spoiled_file_of_a_folder_is_read_or_refused(name: str, root: Path) -> None:
     assert not escapes(reader_of(name, root), [*kept(name), *range(6)])
 
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("name", [*FOLDERS, *OTHERS])
+@pytest.mark.parametrize("name", READERS)
 def test_no_spoiled_file_escapes(name: str, root: Path) -> None:
     count = int(os.environ.get("IMI_BENCH_FUZZ", "100000"))
     first = int(os.environ.get("IMI_BENCH_FUZZ_FIRST", "1000"))

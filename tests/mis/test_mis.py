@@ -24,6 +24,8 @@ from imi_bench.mis.scores import (
 )
 from imi_bench.networks.tasks import Pools, Tasks, draw_tasks, find_pools, pool_size
 
+pytestmark = pytest.mark.vision
+
 
 def slow_margin(codes, positive, negative):
     """D(q+) - D(q-) of one task straight from its definition, in Python floats."""
@@ -185,7 +187,6 @@ def test_one_task_has_no_standard_error(arrays):
     assert np.isfinite(result.score).all()
 
 
-@pytest.mark.vision
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_torch_tensors(arrays, dtype, shared_by):
     torch = pytest.importorskip("torch")

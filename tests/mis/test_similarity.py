@@ -38,6 +38,7 @@ def observer(**options):
     return Embedding(np.asarray, name="any", description={"version": 1}, **options)
 
 
+@pytest.mark.vision
 @pytest.mark.parametrize("similarity", SIMILARITY)
 def test_margins_follow_the_similarity_of_the_card(codes, pools, similarity):
     units = [str(number) for number in range(5)]
@@ -61,6 +62,7 @@ def test_margins_follow_the_similarity_of_the_card(codes, pools, similarity):
     assert result.reason[3].startswith("constant")
 
 
+@pytest.mark.vision
 def test_cosine_is_the_fast_way(codes, pools):
     units = [str(number) for number in range(5)]
     fast = score_pools(codes.reshape(80, -1), pools, units=units, slope=1.0, **SETTINGS)

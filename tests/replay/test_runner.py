@@ -189,6 +189,7 @@ class FarAway:
         return MeanColour().encode(images)
 
 
+@pytest.mark.vision
 def test_device_and_dtype_of_an_encoder_reach_plan_and_record(tmp_path: Path) -> None:
     observer = Embedding(FarAway(), name="far", description={}, similarity="l2")
     record = replay(observer, make_trials(3), cache=tmp_path).record

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from imi_bench.errors import NetworkError
 from imi_bench.vision.loading import load_network
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.vision
 
 NETWORK = "timm:test_resnet?num_classes=10&input_size=32&resize=32"
 OPTIMIZER = {"state": {}, "param_groups": []}

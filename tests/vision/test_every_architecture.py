@@ -12,10 +12,10 @@ from support.benchmark_scripts import benchmark
 from imi_bench.errors import ImiBenchError
 from imi_bench.vision.card import LayerRule
 from imi_bench.vision.layers import Layer
-from imi_bench.vision.listing import Listing, list_layers
 from imi_bench.vision.loading import LoadedNetwork, load_network
 
 torch = pytest.importorskip("torch")
+listing = pytest.importorskip("imi_bench.vision.listing")
 nn = torch.nn
 pytestmark = pytest.mark.vision
 
@@ -219,7 +219,7 @@ def test_as_many_positions_as_units_lose_no_layer_and_swap_no_axis(side: int, de
             x = self.derived(self.first(self.stem(x)))
             return self.last(x.permute(0, 2, 3, 1)).mean((1, 2))
 
-    found = list_layers(Net().to(device).eval(), rule=LayerRule(), size=(side, side))
+    found = listing.list_layers(Net().to(device).eval(), rule=LayerRule(), size=(side, side))
     axes: dict[str, int] = {layer.name: layer.channel_axis for layer in found.layers}
     assert axes == {"stem": 1, "first": 1, "derived": 1, "last": 3}
     assert not found.left_out
@@ -254,8 +254,8 @@ class Odd(nn.Module):
         return self.head(y.mean((1, 2)))
 
 
-def odd() -> Listing:
-    return list_layers(Odd().eval(), rule=LayerRule(), size=(16, 16))
+def odd() -> Any:
+    return listing.list_layers(Odd().eval(), rule=LayerRule(), size=(16, 16))
 
 
 def test_units_are_those_of_the_modules_own_parameters() -> None:
@@ -297,7 +297,7 @@ class Mixed(nn.Module):
 
 
 def test_rows_that_belong_to_several_images_are_left_out() -> None:
-    found = list_layers(Mixed().eval(), rule=LayerRule(), size=(4, 4))
+    found = listing.list_layers(Mixed().eval(), rule=LayerRule(), size=(4, 4))
     assert [layer.name for layer in found.layers] == ["first"]
     assert found.left_out[0].reason.startswith("other images of the batch")
 
