@@ -33,8 +33,6 @@ from imi_bench.tables.align import rows_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MIS_DREAMSIM", "NO_FOLD", "Calibration", "ChoiceProbabilities", "Slopes"]
-
 Slopes = Literal["common", "by mode", "pooled by mode"]
 
 MIS_DREAMSIM = PsychometricParameters(slope=published().mis["slope_on_dreamsim"])

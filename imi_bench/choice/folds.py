@@ -11,8 +11,6 @@ from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.provenance import generator
 from imi_bench.tables import TrialIndex
 
-__all__ = ["FoldsBy", "assign_folds", "clusters_of"]
-
 FoldsBy = Literal["unit", "network"]
 
 _UNIT_FOLDS = 10

@@ -21,17 +21,6 @@ import numpy as np
 from imi_bench.arrays import Floats, Ints
 from imi_bench.stats.links import LOGIT, Link
 
-__all__ = [
-    "BinomialRows",
-    "Point",
-    "log_likelihood",
-    "log_probability",
-    "observed_information",
-    "row_scores",
-    "scoring_step",
-]
-
-
 _TINY = 1e-300
 
 

@@ -10,9 +10,6 @@ from imi_bench.choice.likelihood import BinomialRows, Point
 from imi_bench.choice.scoring import Maximum, maximise_each
 from imi_bench.stats.links import Link
 
-__all__ = ["LAPSE_MAX", "STEEPEST", "climb"]
-
-
 LAPSE_MAX = 0.95
 STEEPEST = 12.5
 """Largest slope, in units of 1 / (link'(0) * root mean square evidence): a step function."""

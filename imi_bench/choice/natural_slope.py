@@ -5,8 +5,6 @@ from __future__ import annotations
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError
 
-__all__ = ["natural_slope"]
-
 
 def natural_slope(
     calibration: Calibration, *, observer: str, where: object = None

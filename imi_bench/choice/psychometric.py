@@ -25,8 +25,6 @@ from imi_bench.results import Record
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import link_named
 
-__all__ = ["PsychometricFit", "PsychometricParameters", "State", "choice_probability"]
-
 State = Literal[
     "interior",
     "lapse at 0",

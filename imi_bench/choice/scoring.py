@@ -20,8 +20,6 @@ import numpy as np
 
 from imi_bench.arrays import Bools, Floats, Ints
 
-__all__ = ["Maximum", "Objective", "maximise", "maximise_each"]
-
 
 @dataclass(frozen=True, eq=False)
 class Maximum:

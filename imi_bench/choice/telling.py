@@ -15,9 +15,6 @@ from imi_bench.choice.psychometric import PsychometricFit, State
 from imi_bench.choice.scoring import Maximum
 from imi_bench.stats.estimate import Estimate
 
-__all__ = ["told"]
-
-
 _WHY: dict[State, str] = {
     "interior": "at the end of its range",
     "lapse at 0": "the likelihood is highest at lapse 0, the end of its range",

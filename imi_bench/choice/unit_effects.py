@@ -29,9 +29,6 @@ from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.links import Link, link_named
 
-__all__ = ["UnitEffectsFit", "fit_unit_effects"]
-
-
 _NEWTON_STEPS = 12
 _SMALLEST_LOG_SD = -7.0
 _LARGEST_LOG_SD = 3.0

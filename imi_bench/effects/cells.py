@@ -12,8 +12,6 @@ from imi_bench.effects.table import HARDER
 from imi_bench.errors import InputError
 from imi_bench.glmm import GlmmResult
 
-__all__ = ["cell_means", "unit_means"]
-
 _NODES = 30
 _CELL = ["network", "mode", "difficulty"]
 

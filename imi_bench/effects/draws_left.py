@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["draws_left"]
-
 
 def draws_left(frame: pd.DataFrame, name: str, *, networks: Sequence[str] | None = None) -> float:
     """Degrees of freedom of a column of answers that differs inside networks.

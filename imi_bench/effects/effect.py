@@ -27,8 +27,6 @@ from imi_bench.results import Brief, Result, Shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Difference", "Effect", "Effects", "ObserverEffects"]
-
 _METHOD = "two-stage t between networks (REML, Knapp-Hartung), Wald t within networks"
 
 

@@ -7,8 +7,6 @@ from imi_bench.errors import NotEnoughDataError
 from imi_bench.glmm.posthoc import PostHoc, compare_groups
 from imi_bench.tables import MODES
 
-__all__ = ["compare_networks"]
-
 
 def compare_networks(
     table: AnswerTable, *, seed: int = 0, n_resamples: int = 10_000

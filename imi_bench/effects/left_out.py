@@ -19,8 +19,6 @@ from imi_bench.effects.table import AnswerTable
 from imi_bench.glmm.separation import separating
 from imi_bench.results import Record
 
-__all__ = ["LeftOut", "estimable"]
-
 _NAMES = {"synthetic": "synthetic exemplars", **PERCENTILES}
 
 

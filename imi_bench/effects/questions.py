@@ -8,16 +8,6 @@ from imi_bench.effects.table import HARDER, RATING, AnswerTable
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.text import plural
 
-__all__ = [
-    "ON_SYNTHETIC",
-    "PERCENTILES",
-    "Wording",
-    "of_mean",
-    "of_property",
-    "outcome",
-    "too_few_networks",
-]
-
 ON_SYNTHETIC = "synthetic exemplars"
 """Name of the networks' levels on synthetic exemplars, beside those on natural ones."""
 

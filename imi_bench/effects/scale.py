@@ -12,15 +12,6 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError
 from imi_bench.vision.card import FAMILIES, covariates
 
-__all__ = [
-    "INTEREST",
-    "PROPERTIES",
-    "Property",
-    "family_columns",
-    "network_table",
-    "smallest_effect",
-]
-
 INTEREST = 0.35
 """Smallest effect of interest in log-odds: for ten times as many, ten points, or ten years.
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from imi_bench.effects.table import AnswerTable
     from imi_bench.glmm import GlmmResult
 
-__all__ = ["beyond_logit", "p_text", "sentence"]
-
 
 def p_text(p: float) -> str:
     """Write a p-value: three decimals, or "p < 0.001".

@@ -26,8 +26,6 @@ from imi_bench.release.table import truth_path
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 from imi_bench.threads import one_thread
 
-__all__ = ["catch_lapse", "effects"]
-
 
 @one_thread()
 @checked

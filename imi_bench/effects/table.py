@@ -16,16 +16,6 @@ from imi_bench.tables import MODES, DecisionVariables, Study, TrialIndex
 from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
-__all__ = [
-    "ENOUGH_NETWORKS",
-    "HARDER",
-    "RATING",
-    "AnswerTable",
-    "depths_by_name",
-    "observer_table",
-    "people_table",
-]
-
 HARDER = ("hard99", "hard95", "hard85")
 RATING = "rating"
 """Response of a model of six ordered answers."""

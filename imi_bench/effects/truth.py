@@ -17,8 +17,6 @@ from imi_bench.release.published import Condition
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.study import Truth
 
-__all__ = ["TrueEffects", "read_truth", "true_effects", "with_guesses"]
-
 
 @dataclass(frozen=True)
 class TrueEffects:

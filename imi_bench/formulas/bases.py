@@ -10,8 +10,6 @@ from scipy import interpolate, linalg
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
 
-__all__ = ["BSpline", "NaturalSpline", "Polynomial", "Scaling", "quantile_knots"]
-
 
 @dataclass(frozen=True, eq=False)
 class Scaling:

@@ -8,8 +8,6 @@ from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
 from imi_bench.formulas.values import Factor
 
-__all__ = ["CONTRASTS", "coding"]
-
 CONTRASTS = ("treatment", "sum", "helmert", "poly")
 _MOST_POLYNOMIAL = 95
 

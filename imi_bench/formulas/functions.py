@@ -27,8 +27,6 @@ from imi_bench.formulas.contrasts import CONTRASTS
 from imi_bench.formulas.syntax import Call, Name, Node, Text
 from imi_bench.formulas.values import Factor, Numbers, Value, factor_of, level_label, recoded
 
-__all__ = ["ELEMENTWISE", "LEARNING", "Evaluator", "arguments_of"]
-
 _MOST_COLUMNS = 100
 
 

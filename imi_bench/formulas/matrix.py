@@ -18,8 +18,6 @@ from imi_bench.formulas.syntax import Call, Name, Node, column_names, label
 from imi_bench.formulas.terms import Term, Terms
 from imi_bench.formulas.values import Factor, Numbers
 
-__all__ = ["INTERCEPT", "ModelMatrix", "Recipe", "model_matrix"]
-
 INTERCEPT = "(Intercept)"
 _MOST_CELLS = 1 << 28
 _TO_LABELS = frozenset({"factor", "as.factor", "ordered", "as.ordered", "relevel", "C"})

@@ -25,8 +25,6 @@ from imi_bench.formulas.syntax import (
 )
 from imi_bench.formulas.tokens import Token, complaint, tokenise
 
-__all__ = ["parse", "parse_two_sided"]
-
 _DEEPEST = 60
 _CONSTANTS: dict[str, Node] = {
     "TRUE": Truth(True),

@@ -9,25 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = [
-    "Binary",
-    "Call",
-    "Group",
-    "Name",
-    "Node",
-    "Number",
-    "Place",
-    "Product",
-    "Sum",
-    "Text",
-    "Truth",
-    "Unary",
-    "column_names",
-    "label",
-    "number_label",
-    "quoted_name",
-]
-
 Place = tuple[int, int]
 _PLACE = field(default=(0, 0), compare=False, repr=False)
 

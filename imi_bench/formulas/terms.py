@@ -26,8 +26,6 @@ from imi_bench.formulas.syntax import (
 )
 from imi_bench.formulas.tokens import complaint
 
-__all__ = ["MOST_TERMS", "Term", "Terms", "expand"]
-
 MOST_TERMS = 1_000
 
 

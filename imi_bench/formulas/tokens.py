@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from imi_bench.errors import FormulaError
 
-__all__ = ["LONGEST", "Token", "complaint", "pointed", "tokenise"]
-
 LONGEST = 20_000
 _WORD = re.compile(
     r"""(?P<space>\s+)

@@ -28,8 +28,6 @@ from imi_bench.glmm.separation import (
 from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.glmm.starts import WarmStart
 
-__all__ = ["assemble"]
-
 _SETTLED = 2e-3  # as lme4's checkConv, which takes the largest element instead of the length
 _NEARLY = "nearly separated, hardly determined: "
 _FAR = "known only together, since zero lies far from the data (centre what they are made of): "

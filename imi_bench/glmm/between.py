@@ -33,17 +33,6 @@ from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.results import Brief
 
-__all__ = [
-    "INTERCEPT",
-    "BetweenFit",
-    "BetweenTerm",
-    "LevelEstimates",
-    "between_terms",
-    "level_estimates",
-    "regress",
-    "two_stage",
-]
-
 INTERCEPT = "(Intercept)"
 _METHOD = "two-stage t"
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["Bootstrap", "bootstrap", "bootstrap_likelihood_ratio"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bootstrap(Result):

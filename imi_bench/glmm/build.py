@@ -17,8 +17,6 @@ from imi_bench.glmm.groups import grouping_factors
 from imi_bench.glmm.response import read_response
 from imi_bench.glmm.tables import SIMULATED, made_up, reading_remarks
 
-__all__ = ["build_design"]
-
 
 def build_design(
     formula: str,

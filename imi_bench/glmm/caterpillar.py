@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["conditional_effects", "draw_caterpillar"]
-
 _BLUE, _GREY = "#0173b2", "#999999"
 _MOST_LABELS = 60
 

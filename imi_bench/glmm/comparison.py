@@ -29,8 +29,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "anova", "boundary_p", "drop_one", "variance_tests"]
-
 _SPAN = 1e-7
 
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats
 from imi_bench.results import Brief
 
-__all__ = ["Template", "moment_update"]
-
 
 @dataclass(frozen=True, repr=False)
 class Template(Brief):

@@ -10,8 +10,6 @@ from imi_bench.arrays import Indices
 from imi_bench.errors import ModelError
 from imi_bench.results import Brief
 
-__all__ = ["Sheets", "Tiles", "lay_tiles"]
-
 _MAX_TILE_DOUBLES = 400_000_000
 
 

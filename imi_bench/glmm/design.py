@@ -26,8 +26,6 @@ from imi_bench.results import Brief
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Design", "FactorRecipe", "RandomFactor", "dependent_columns"]
-
 _CLEARLY_INDEPENDENT = 1e-6
 
 

@@ -15,8 +15,6 @@ from imi_bench.provenance import from_null, plain
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
 
-__all__ = ["from_json", "random_rows", "to_json"]
-
 _HEADLINE = ("converged", "singular", "n", "seconds")
 _AS_THEY_ARE = (
     *("formula", "family", "link", "method", "nagq", "parameters", "dropped"),

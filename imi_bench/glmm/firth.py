@@ -29,8 +29,6 @@ from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.threads import one_thread
 
-__all__ = ["bias_reduced"]
-
 _ROUNDS = 60
 _CLOSE = 1e-5
 

@@ -27,8 +27,6 @@ from imi_bench.formulas.syntax import (
 from imi_bench.formulas.terms import Terms, expand
 from imi_bench.formulas.tokens import complaint
 
-__all__ = ["ParsedFormula", "RandomTerm", "parse_formula"]
-
 _MOST_BARS = 50
 _COUNTS = ("cbind", "prop", "proportion", "p")
 _GROUP_CALLS = ("factor", "as.factor")

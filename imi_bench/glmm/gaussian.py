@@ -17,8 +17,6 @@ from imi_bench.errors import ModelError
 from imi_bench.glmm.problem import Point, Problem
 from imi_bench.glmm.schur import Factorisation
 
-__all__ = ["GaussianObjective", "Profiled"]
-
 
 @dataclass(frozen=True)
 class Profiled:

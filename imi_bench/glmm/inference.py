@@ -26,18 +26,6 @@ from imi_bench.results import Brief, Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Equivalence",
-    "Inference",
-    "bayes_factor_null",
-    "equivalence",
-    "likelihood_ratio",
-    "quick_options",
-    "refit_without",
-    "restricted_start",
-    "wald",
-]
-
 
 @dataclass(frozen=True, repr=False)
 class Inference(Result):

@@ -24,8 +24,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Influence", "influence", "rows_kept"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Influence(Result):

@@ -17,8 +17,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["METHODS", "Intervals", "intervals"]
-
 METHODS = ("wald", "profile", "bootstrap")
 
 

@@ -26,8 +26,6 @@ from imi_bench.glmm.families import (
 from imi_bench.glmm.problem import Point, Problem
 from imi_bench.glmm.schur import Factorisation, sandwich
 
-__all__ = ["Conditional", "LaplaceObjective"]
-
 _MODE_TOLERANCE = 1e-18  # decrement that is left after the last step
 _MODE_STEPS = 200
 _STALE_RATE, _STALE_RATE_HEAVY = 0.4, 0.5

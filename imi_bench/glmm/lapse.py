@@ -23,8 +23,6 @@ from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
 from imi_bench.stats.links import Link, link_named
 
-__all__ = ["LARGEST_LAPSE", "SMALLEST_LAPSE", "LapseShape", "checked_lapse", "lapsing"]
-
 LARGEST_LAPSE = 0.5
 SMALLEST_LAPSE = 1e-5
 _START = 0.02

@@ -19,8 +19,6 @@ from scipy.linalg import blas, lapack
 from imi_bench.arrays import Floats
 from imi_bench.beside import cores
 
-__all__ = ["LARGE_SIDE", "Together", "hands", "invert", "take_root"]
-
 LARGE_SIDE = 1_500
 """Matrices below this side are left to LAPACK."""
 _STRIPS, _MIRRORED = 4, 256

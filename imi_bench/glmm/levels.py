@@ -12,8 +12,6 @@ from imi_bench.errors import ModelError
 from imi_bench.formulas.syntax import Call, Name, Node, column_names
 from imi_bench.formulas.values import level_label, require_whole
 
-__all__ = ["joint_levels"]
-
 
 def joint_levels(group: tuple[Node, ...], data: pd.DataFrame) -> tuple[Indices, tuple[str, ...]]:
     """Return the level of each row, -1 where a value is missing, and the levels in order.

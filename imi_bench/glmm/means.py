@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["Adjustment", "MarginalMeans", "marginal_means", "raw_means"]
-
 Adjustment = Literal["holm", "tukey", "bonferroni", "none"]
 _MOST_VALUES = 6
 _MOST_CELLS = 20_000

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from imi_bench.glmm.means import MarginalMeans
 
-__all__ = ["draw_means"]
-
 _COLOURS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9")
 
 

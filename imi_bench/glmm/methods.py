@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["HOME", "method"]
-
 HOME: Mapping[str, str] = {
     "bootstrap": "bootstrap",
     "likelihood_ratio": "inference",

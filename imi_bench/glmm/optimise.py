@@ -12,8 +12,6 @@ from imi_bench.arrays import Floats
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.schur import Factorisation
 
-__all__ = ["Minimum", "Objective", "difference_columns", "minimise", "newton_decrement"]
-
 _REMEMBERED = 12
 _LARGEST_STEP = 30.0
 

@@ -15,8 +15,6 @@ from imi_bench.glmm.build import build_design
 from imi_bench.glmm.design import Design
 from imi_bench.glmm.formula import parse_formula
 
-__all__ = ["ordered_codes", "ordinal_design"]
-
 _INTERCEPT = "(Intercept)"
 
 

@@ -23,8 +23,6 @@ from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
 from imi_bench.stats.links import Link, link_named
 
-__all__ = ["ThresholdName", "Thresholds", "category_probabilities"]
-
 ThresholdName = Literal["flexible", "symmetric"]
 _BEYOND = 1e3  # stands for infinity: every derivative of a link is zero there
 _NEWTON_STEPS = 30

@@ -22,8 +22,6 @@ from imi_bench.glmm.dense_blocks import Sheets, Tiles, lay_tiles
 from imi_bench.glmm.row_sums import Route, lay_routes
 from imi_bench.results import Brief
 
-__all__ = ["Meeting", "Pattern", "analyse"]
-
 _HEAVY_SIDE = 2_000
 _MAX_SHEET_DOUBLES = 100_000_000
 _MAX_LISTED_PAIRS = 60_000_000

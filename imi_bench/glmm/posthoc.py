@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["GroupMean", "PostHoc", "bootstrap_mean", "compare_groups", "conover"]
-
 
 @dataclass(frozen=True)
 class GroupMean:

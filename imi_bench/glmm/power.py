@@ -35,17 +35,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Plan",
-    "Power",
-    "Sizing",
-    "needed_networks",
-    "needed_units",
-    "power",
-    "size_study",
-    "smallest_slope",
-]
-
 
 @dataclass(frozen=True)
 class Plan:

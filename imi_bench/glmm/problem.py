@@ -16,8 +16,6 @@ from imi_bench.glmm.random_design import RandomDesign
 from imi_bench.glmm.schur import Factorisation
 from imi_bench.results import Brief
 
-__all__ = ["Point", "Problem"]
-
 
 @dataclass(frozen=True, repr=False)
 class Point(Brief):

@@ -15,8 +15,6 @@ from imi_bench.glmm.inference import Inference, quick_options, restricted_start
 from imi_bench.glmm.lapse import LARGEST_LAPSE
 from imi_bench.glmm.result import GlmmResult
 
-__all__ = ["profile", "profile_lapse"]
-
 _MOST_STEPS = 12
 _CLOSE = 1e-3
 

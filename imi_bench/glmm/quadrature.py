@@ -17,8 +17,6 @@ from imi_bench.glmm.problem import Point
 from imi_bench.glmm.schur import Factorisation
 from imi_bench.glmm.shape import ShapedLaplace
 
-__all__ = ["QuadratureObjective"]
-
 
 class QuadratureObjective:
     """The deviance by adaptive quadrature as a function of (theta, fixed effects in the basis).

@@ -11,8 +11,6 @@ from imi_bench.arrays import Floats
 from imi_bench.glmm.pattern import Pattern
 from imi_bench.results import Brief
 
-__all__ = ["RandomDesign"]
-
 
 @dataclass(frozen=True, repr=False)
 class RandomDesign(Brief):

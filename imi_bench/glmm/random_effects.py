@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from imi_bench.arrays import Floats
 from imi_bench.results import Brief
 
-__all__ = ["RandomEffects"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RandomEffects(Brief):

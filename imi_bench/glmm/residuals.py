@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["SimulatedResiduals", "simulated_residuals"]
-
 _BINS = 10
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from imi_bench.glmm.residuals import SimulatedResiduals
 
-__all__ = ["draw_residuals"]
-
 _BLUE, _ORANGE, _GREY = "#0173b2", "#de8f05", "#777777"
 
 

@@ -16,8 +16,6 @@ from imi_bench.formulas.values import Factor, Value, factor_of
 from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.formula import ParsedFormula
 
-__all__ = ["Response", "read_response"]
-
 _WHOLE = 1e-3
 
 

@@ -22,8 +22,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Restarts", "restarts"]
-
 _SAME = 1e-3
 
 

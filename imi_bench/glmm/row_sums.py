@@ -15,8 +15,6 @@ import numpy as np
 from imi_bench.arrays import Floats, Indices
 from imi_bench.results import Brief
 
-__all__ = ["Route", "lay_routes"]
-
 _FINEST = 4
 
 

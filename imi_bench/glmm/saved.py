@@ -22,8 +22,6 @@ from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import atomic_path, plain, sha256_file
 
-__all__ = ["load_model", "save_model"]
-
 _SOURCE = "source"
 
 

@@ -20,8 +20,6 @@ from imi_bench.errors import ModelError
 from imi_bench.glmm.large_tiles import LARGE_SIDE, hands, invert, take_root
 from imi_bench.glmm.pattern import Pattern
 
-__all__ = ["Factorisation", "sandwich"]
-
 _LARGE_TILE = 40
 _PAIR_CHUNK = 250_000
 

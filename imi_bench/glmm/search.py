@@ -17,8 +17,6 @@ from imi_bench.glmm.optimise import (
 )
 from imi_bench.glmm.problem import Point, Problem
 
-__all__ = ["SINGULAR", "Search"]
-
 SINGULAR = 1e-4
 _TOLERANCE = 1e-6
 _NEWTON_STEPS = 4

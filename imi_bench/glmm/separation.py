@@ -9,8 +9,6 @@ from scipy import optimize
 from imi_bench.arrays import Floats
 from imi_bench.glmm.design import Design
 
-__all__ = ["known_where_data_lie", "separated_columns", "separating", "suspicious_columns"]
-
 _LARGE_EFFECT = 10.0
 _LARGE_ERROR = 4.0
 

@@ -21,8 +21,6 @@ from imi_bench.glmm.families import Likelihood
 from imi_bench.glmm.laplace import Conditional, LaplaceObjective
 from imi_bench.glmm.problem import Point, Problem
 
-__all__ = ["Shape", "ShapedLaplace", "ShapedLink"]
-
 
 @dataclass(frozen=True)
 class ShapedLink(Likelihood):

@@ -12,8 +12,6 @@ from imi_bench.glmm.result import GlmmResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["simulated_table"]
-
 
 def simulated_table(result: GlmmResult, *, n: int = 1, seed: int = 0) -> pd.DataFrame:
     """Draw random effects and answers from the model, in columns ``simulated_1`` and so on.

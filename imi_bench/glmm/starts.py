@@ -19,8 +19,6 @@ from imi_bench.glmm.random_design import RandomDesign
 from imi_bench.glmm.shape import ShapedLaplace
 from imi_bench.results import Brief
 
-__all__ = ["WarmStart", "cold_binomial", "cold_gaussian", "cold_shaped"]
-
 _MOMENT_STEPS = 6
 _CLOSE = 0.1
 _SMALLEST_THETA = 0.05

@@ -11,8 +11,6 @@ from imi_bench.text import latex
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
 
-__all__ = ["latex_table", "summary_text"]
-
 
 def summary_text(result: GlmmResult) -> str:
     """Return the model's headline, criteria, random effects and fixed effects."""

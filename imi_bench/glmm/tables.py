@@ -15,8 +15,6 @@ from imi_bench.errors import InputError
 from imi_bench.tables.csv_files import EXACT, refuse_nul
 from imi_bench.tables.parquet import read_parquet
 
-__all__ = ["MISSING", "SIMULATED", "made_up", "read_table", "reading_remarks"]
-
 MISSING = ("NA", "")
 SIMULATED = "SIMULATED answers: the table's column 'simulated' says that nobody gave them"
 _SEPARATORS = (",", ";", "\t")

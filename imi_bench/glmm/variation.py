@@ -21,8 +21,6 @@ from imi_bench.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Variation", "fixed_correlation", "random_variances", "variation"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Variation(Result):

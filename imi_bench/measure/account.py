@@ -23,8 +23,6 @@ from imi_bench.stats.jackknife import Jackknife
 from imi_bench.tables import Study
 from imi_bench.tables.fitted_on import FittedOn
 
-__all__ = ["learned_record", "learned_result", "yardsticks"]
-
 
 def learned_result(
     *,

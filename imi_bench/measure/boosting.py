@@ -18,8 +18,6 @@ from imi_bench.extras import require
 from imi_bench.measure.head import HeadRows
 from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
 
-__all__ = ["BOOSTED_FROM", "Boosted", "fit_boosted"]
-
 BOOSTED_FROM = 200
 """Units from which boosting is tried without being asked for."""
 

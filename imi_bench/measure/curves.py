@@ -28,8 +28,6 @@ from imi_bench.stats.estimate import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Curves", "learning_curves"]
-
 _FEWEST = 10
 
 

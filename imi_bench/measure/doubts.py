@@ -11,8 +11,6 @@ from imi_bench.measure.head import HeadRows
 from imi_bench.measure.table import Table
 from imi_bench.stats.estimate import Estimate
 
-__all__ = ["doubts"]
-
 _SAME = 0.9999
 
 

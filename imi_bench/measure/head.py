@@ -29,8 +29,6 @@ from imi_bench.arrays import Bools, Floats
 from imi_bench.choice.scoring import maximise
 from imi_bench.stats.squash import LEAST_LAPSE, robust_scale, squash
 
-__all__ = ["Head", "HeadRows", "Shrinkage", "fit_head"]
-
 _MOST_LAPSE = 0.5
 _STEEPEST = 20.0
 _MOST_FEATURE = 3.0

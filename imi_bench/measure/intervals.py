@@ -15,8 +15,6 @@ from imi_bench.measure.table import Table
 from imi_bench.provenance import generator
 from imi_bench.stats.estimate import Estimate, too_few_draws
 
-__all__ = ["error_by_noise", "weight_intervals"]
-
 _DRAWS, _BINS = 1000, 10
 
 

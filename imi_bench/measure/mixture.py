@@ -26,8 +26,6 @@ from scipy.special import softmax
 from imi_bench.arrays import Floats, Strings
 from imi_bench.measure.head import Head, HeadRows
 
-__all__ = ["Mixture", "design_effect", "joined", "stacked_shares"]
-
 _PER_HEAD = ("weights", "gamma", "beta", "lapse")
 _ARRAYS = (
     *("scales", "weights", "centres", "spreads", "gamma"),

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from imi_bench.measure.result import Learned
 
-__all__ = ["page"]
-
 
 @dataclass(frozen=True)
 class _Grid:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from imi_bench.simulation.truth import Known, WorldTruth
 
-__all__ = ["Learned"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Learned(Gains, Result):

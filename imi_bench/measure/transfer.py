@@ -34,8 +34,6 @@ from imi_bench.tables.fitted_on import FittedOn
 if TYPE_CHECKING:
     from imi_bench.measure.result import Learned
 
-__all__ = ["WHOLE", "Gains", "Predicted", "Transferred", "gains", "scored", "transfer"]
-
 WHOLE = ("learned", "equal", "single", "base")
 """The whole and its zero points."""
 

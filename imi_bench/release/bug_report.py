@@ -19,8 +19,6 @@ from imi_bench.release.cells import OPTIONAL, REQUIRED
 from imi_bench.release.table import inspect_release
 from imi_bench.text import markdown
 
-__all__ = ["bug_report", "write_bug_report"]
-
 
 def write_bug_report(tables: Sequence[Path], path: Path) -> Path:
     """Write the page of `bug_report`."""

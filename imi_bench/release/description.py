@@ -17,14 +17,6 @@ from imi_bench.results import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "TableDescription",
-    "VerifiedTable",
-    "describe_table",
-    "fetched_table",
-    "verify_tables",
-]
-
 _PREFERRED = ("responses_all.csv", "responses_main.csv")
 
 

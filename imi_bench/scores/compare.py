@@ -28,8 +28,6 @@ from imi_bench.tables import DecisionsLike, DecisionVariables, names_apart
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COMPARED", "Comparison", "Difference", "compare"]
-
 
 COMPARED = (
     "proportion_correct",

@@ -23,16 +23,6 @@ from imi_bench.errors import InputError
 from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.sums import OverPlaces, Placed, Score
 
-__all__ = [
-    "CONSISTENCY",
-    "KAPPA",
-    "cohen_kappa",
-    "consistency_answers",
-    "pair_consistency",
-    "pooled_kappa",
-    "stratified_kappa",
-]
-
 
 def cohen_kappa(*, alike: Floats, first: Floats, second: Floats) -> Floats:
     """Cohen's kappa of two binary raters, signed; NaN where chance agreement is certain.

@@ -15,8 +15,6 @@ from imi_bench.stats.jackknife import jackknives
 from imi_bench.stats.sums import Sums
 from imi_bench.tables import Study
 
-__all__ = ["answers_needed", "people_alone", "people_ceilings"]
-
 
 def people_alone(study: Study) -> AlignedAnswers:
     """A study's main trials with answers, lined up with nobody: predictions are NaN.

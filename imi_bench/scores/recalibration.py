@@ -13,8 +13,6 @@ from imi_bench.arrays import Floats
 from imi_bench.scores.alignment import AlignedAnswers
 from imi_bench.stats.sums import Score, Totals
 
-__all__ = ["RECALIBRATION", "logistic_line", "recalibration_answers"]
-
 _LEAST = 1e-12
 _ITERATIONS = 50
 _SETTLED = 1e-10

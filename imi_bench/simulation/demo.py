@@ -12,8 +12,6 @@ from imi_bench.simulation.world import build
 if TYPE_CHECKING:
     from imi_bench.tables import Study, Trials
 
-__all__ = ["demo_data"]
-
 
 @checked
 def demo_data(*, seed: int = 0, **size: int) -> tuple[Trials, Study]:

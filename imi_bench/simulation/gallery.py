@@ -11,8 +11,6 @@ from imi_bench.arrays import Pixels
 from imi_bench.provenance import generator
 from imi_bench.simulation.scenes import ATTRIBUTES, VARIED, Scenes, exaggerated
 
-__all__ = ["Gallery"]
-
 _EXAGGERATED_PER_VALUE = 9
 
 

@@ -18,8 +18,6 @@ from imi_bench.simulation.planted import PlantedUnit
 from imi_bench.simulation.scenes import ATTRIBUTES, VARIED, Scenes
 from imi_bench.tables import TrialIndex
 
-__all__ = ["TRUTH_COLUMNS", "VISIBLE_EFFECTS", "Known", "WorldTruth", "visible_covariates"]
-
 Known = Literal["condition", "covariates", "trial", "participant"]
 
 VISIBLE_EFFECTS: Mapping[str, float] = {"depth": -0.5, "vividness": 1.5, "consistency": 1.5}

@@ -6,9 +6,6 @@ import numpy as np
 
 from imi_bench.arrays import Floats, Ints
 
-__all__ = ["kendall_tau_b", "moments", "pearson", "spearman"]
-
-
 _NO_VARIANCE = 1e-12
 _TIED = 1e-12  # of the largest value: what differs less differs by the order of additions only
 

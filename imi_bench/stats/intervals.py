@@ -22,8 +22,6 @@ from imi_bench.stats.estimate import Estimate, too_few_draws
 from imi_bench.stats.jackknife import Jackknife, Spread
 from imi_bench.stats.scales import between, fieller, reach, symmetric, z_difference
 
-__all__ = ["Gap", "estimate", "gap", "resolvable_difference", "t_test"]
-
 _EXACT = 1e-12
 _LARGEST = 1 - 1e-9
 _NO_BOUND = "the ceiling is not told from zero, so that a share of it has no bound"

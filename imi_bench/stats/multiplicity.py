@@ -8,8 +8,6 @@ import numpy as np
 
 from imi_bench.arrays import Array, Floats
 
-__all__ = ["holm", "holm_shared"]
-
 
 def holm(p: Sequence[float] | Array, families: Sequence[str] | None = None) -> Floats:
     """Adjust p-values for their number by Holm's step-down; NaN stays and does not count.

@@ -18,8 +18,6 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.provenance import generator
 from imi_bench.stats.sums import Placed, Score, Sums
 
-__all__ = ["draw"]
-
 
 def draw(
     sums: Sums,

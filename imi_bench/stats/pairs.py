@@ -13,8 +13,6 @@ from imi_bench.errors import InputError
 from imi_bench.provenance import generator
 from imi_bench.stats.jackknife import Spread
 
-__all__ = ["Pairs"]
-
 _AT_ONCE = 128  # draws, so that what is worked on stays in the cache
 
 

@@ -9,8 +9,6 @@ from scipy import stats
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
 
-__all__ = ["proportion", "wilson"]
-
 
 def wilson(hits: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
     """Ends of Wilson's score interval.

@@ -17,8 +17,6 @@ from scipy.special import ndtri
 
 from imi_bench.arrays import Bools, Floats
 
-__all__ = ["APART", "FAR", "LEAST_LAPSE", "REACH", "out_of_scale", "robust_scale", "squash"]
-
 LEAST_LAPSE = 0.01
 """Share of guesses that a robust fit always allows for."""
 REACH = 3.0

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 from imi_bench.arrays import Ints
 from imi_bench.errors import InputError
 
-__all__ = ["in_use", "rows_of"]
-
 
 def rows_of(wanted: ArrayLike | pd.Series[Any], *, among: ArrayLike | pd.Series[Any]) -> Ints:
     """Row of each wanted trial id among others.

@@ -9,8 +9,6 @@ import pandas as pd
 
 from imi_bench.errors import InputError
 
-__all__ = ["EXACT", "read_csv", "refuse_nul"]
-
 _OLD = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
 EXACT: dict[str, Any] = {"float_precision": "round_trip"} if _OLD else {}
 """For `pandas.read_csv`: before 3.1 a third of all numbers is not the nearest to its digits."""

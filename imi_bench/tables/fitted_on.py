@@ -13,8 +13,6 @@ from imi_bench.errors import LeakageError
 from imi_bench.provenance import plain
 from imi_bench.tables.index import TrialIndex, split_difficulty
 
-__all__ = ["FittedOn"]
-
 
 @dataclass(frozen=True)
 class FittedOn:

@@ -9,8 +9,6 @@ import pandas as pd
 
 from imi_bench.errors import InputError
 
-__all__ = ["read_parquet"]
-
 
 def read_parquet(path: Path, *, error: type[InputError] = InputError) -> pd.DataFrame:
     """Read a whole table.

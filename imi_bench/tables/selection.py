@@ -8,8 +8,6 @@ from dataclasses import replace
 from imi_bench.errors import NotEnoughDataError, UnknownNameError
 from imi_bench.tables.trials import Trials
 
-__all__ = ["select"]
-
 
 def select(
     trials: Trials,
