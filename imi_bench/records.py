@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from imi_bench.documents import parse_json
-from imi_bench.errors import InputError
+from imi_bench.documents import parse_json, reading
 from imi_bench.provenance import from_null
 
 __all__ = ["restored"]
@@ -30,7 +29,7 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
     InputError
         If it is not the record of such an object.
     """
-    try:
+    with reading(f"stored {kind.__name__}"):
         found = parse_json(record) if isinstance(record, str) else record
         hints = get_type_hints(kind)
         values = {
@@ -39,14 +38,6 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
             if one.init and (one.name in found or _required(one))
         }
         return kind(**values)
-    except InputError:
-        raise
-    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"not a stored {kind.__name__}",
-            found=f"{type(error).__name__}: {error}",
-            wanted="what to_json() gave",
-        ) from error
 
 
 def _required(one: dataclasses.Field[Any]) -> bool:

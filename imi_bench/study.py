@@ -135,14 +135,18 @@ class StudySoFar:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object: each observer's scores beside the ceilings."""
-        scores = made(self.summary).scores
+        scores, learned = made(self.summary).scores, None
+        if self.learned is not None:
+            told = self.learned.to_json()
+            gains = ("bits", "best_single", "difference", "against_equal")
+            learned = {name: told[name] for name in gains}
         return {
             "report": self.page,
             "simulated": True,
             "seed": self.plan.seed,
             "skipped": dict(self.skipped),
             "observers": {name: report.to_json()["scores"] for name, report in scores.items()},
-            "learned": None if self.learned is None else _gains(self.learned),
+            "learned": learned,
             "ceilings": {
                 name: found.to_json()
                 for name, found in next(iter(scores.values())).ceilings.items()
@@ -240,11 +244,6 @@ def calibrate_all(study: StudySoFar) -> StudySoFar:
 def score_all(study: StudySoFar) -> StudySoFar:
     """Score predictions on held-out units against the panel and its ceiling."""
     return replace(study, summary=summarise(study.exhibit))
-
-
-def _gains(found: Learned) -> dict[str, Any]:
-    told = found.to_json()
-    return {name: told[name] for name in ("bits", "best_single", "difference", "against_equal")}
 
 
 def report(study: StudySoFar) -> StudySoFar:

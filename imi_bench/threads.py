@@ -6,7 +6,8 @@ busy machine several times slower, on more threads. Several fits at once is what
 
 from __future__ import annotations
 
-from contextlib import ContextDecorator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
@@ -19,15 +20,8 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-class one_thread(ContextDecorator):  # noqa: N801 (named as contextlib's own are)
+@contextmanager
+def one_thread() -> Iterator[None]:
     """A context, and a decorator of functions, in which BLAS runs on one thread."""
-
-    def __enter__(self) -> None:
-        self._limits = _controller().limit(limits=1, user_api="blas")
-        self._limits.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._limits.__exit__(*error)
-
-    def _recreate_cm(self) -> one_thread:
-        return one_thread()
+    with _controller().limit(limits=1, user_api="blas"):
+        yield

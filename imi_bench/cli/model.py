@@ -358,18 +358,15 @@ def predict_command(
         source = table
         if source is None and result.design is not None:
             source = result.design.table
-        whole = frame if source is None else _beside(source, frame)
-        write_table(out, whole)
+        if source is not None:
+            clash = {name: f"{name}_predicted" for name in frame if name in source.columns}
+            frame = source.reset_index(drop=True).join(frame.rename(columns=clash))
+        write_table(out, frame)
         note(f"written to {out}")
     if as_json:
         print_json(found.to_json())
     elif out is None:
         print_rows(frame)
-
-
-def _beside(source: Any, frame: Any) -> Any:
-    clash = {name: f"{name}_predicted" for name in frame.columns if name in source.columns}
-    return source.reset_index(drop=True).join(frame.rename(columns=clash))
 
 
 @group.command("simulate")

@@ -65,12 +65,10 @@ def show(
         for key, part in (value.items() if isinstance(value, dict) else [(None, value)])
         if part not in ("", {}, None)
     ]
-    rows += [(name, f"{_value(fact['value'])}  ({fact['source']})") for name, fact in facts.items()]
+    for name, fact in facts.items():
+        value = fact["value"] if isinstance(fact["value"], str) else f"{fact['value']:.10g}"
+        rows.append((name, f"{value}  ({fact['source']})"))
     print_table(("field", "value"), rows)
-
-
-def _value(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def _map(layer: Layer) -> str:

@@ -32,7 +32,6 @@ from imi_bench.fewshot.loading import (
 )
 from imi_bench.fewshot.means import draws_of, over_draws, two_way_mean
 from imi_bench.fewshot.record import claim, write
-from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.orders import BothOrders, bounded_share, order_table
 from imi_bench.observers.incontext.pools import Group, Near, ShotsFrom
@@ -209,7 +208,8 @@ def study(
     if out is not None:
         facts["people"] = None if people is None else people.responses.source
         facts["baselines"] = [one.observer for one in others]
-        facts["ledgers"] = _totals(family)
+        ledgers = [one.ledger for one in family.values() if one.ledger is not None]
+        facts["ledgers"] = {kept.path.name: kept.totals() for kept in ledgers}
         write(made, Path(out), facts)
     return made
 
@@ -349,7 +349,9 @@ def _answers(
             "value": decisions.toward_correct,
         }
     )
-    frame["served"] = [_told(one.served, two.served) for one, two in found.pairs]
+    frame["served"] = [
+        ", ".join(dict.fromkeys(o.served for o in pair if o.served)) for pair in found.pairs
+    ]
     frame["input_tokens"] = [
         np.mean([o.usage.get("input_tokens", math.nan) for o in pair]) for pair in found.pairs
     ]
@@ -357,11 +359,6 @@ def _answers(
     frame["evidence"] = [one.evidence for one in found.first]
     orders = order_table(found, blind.key.first_is_positive)
     return decisions, pd.concat([frame, orders], axis=1)
-
-
-def _told(*served: str) -> str:
-    """What a server said it was, in both orders of a trial."""
-    return ", ".join(dict.fromkeys(one for one in served if one))
 
 
 def _point(name: str, runs: Sequence[_Run], people: Study | None, seed: int) -> Point:
@@ -430,10 +427,3 @@ def _baselines(
         rows.append(each.assign(name=name))
     columns = ["name", "trial_id", "credit"]
     return found, pd.concat(rows)[columns] if rows else pd.DataFrame(columns=columns)
-
-
-def _totals(family: Mapping[str, InContext]) -> dict[str, Any]:
-    ledgers: dict[str, Ledger] = {
-        one.ledger.path.name: one.ledger for one in family.values() if one.ledger is not None
-    }
-    return {name: one.totals() for name, one in ledgers.items()}

@@ -20,24 +20,22 @@ Any object with the methods of `imi_bench.observers.protocol.Observer` needs no 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping
 from importlib import metadata
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from imi_bench.arguments import checked
-from imi_bench.errors import ImiBenchError, InputError, UnknownNameError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
 from imi_bench.observers.learned import FILE, LearnedObserver, is_learned, read_record
 from imi_bench.observers.protocol import Named, Observer
+from imi_bench.vision.code_files import faults_told, from_file
 from imi_bench.vision.references import option_value, split_reference
 
 GROUP = "imi_bench.observers"
@@ -181,7 +179,7 @@ def load_observer(
     runtime = {"device": device, "dtype": dtype, "seed": seed}
     base, options = _split(name)
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", base):
-        found_there = _from_file(Path(in_file[1]), in_file[2])
+        found_there = from_file(Path(in_file[1]), in_file[2], kind="observer")
         return _observer(found_there, options, runtime, where=name)
     if base.endswith(".py"):
         raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
@@ -205,9 +203,8 @@ def load_observer(
         offered = {**runtime, "name": shown, "weights": found.weights}
         return _with_file(_observer(_imported(found.loader), given, offered, where=name), options)
     for entry in metadata.entry_points(group=GROUP, name=base):
-        with _faults_told(
-            "observer of another package cannot be imported", f"{base} ({entry.value})"
-        ):
+        where = f"{base} ({entry.value})"
+        with faults_told("observer of another package cannot be imported", where=where):
             plugin = entry.load()
         return _observer(plugin, options, runtime, where=name)
     raise UnknownNameError.among(
@@ -263,40 +260,6 @@ def _imported(loader: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-@contextmanager
-def _faults_told(what: str, where: object) -> Iterator[None]:
-    """Tell what another's code raises in one line; ``sys.exit`` too, which would end us unseen."""
-    try:
-        yield
-    except ImiBenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = shorten(f"{type(error).__name__}: {error}".rstrip(": "), 240)
-        raise InputError(what, where=where, found=said) from error
-
-
-def _from_file(path: Path, attribute: str) -> Any:
-    if not path.is_file():
-        raise InputError("no observer file", where=path, wanted="FILE.py:CLASS")
-    spec = importlib.util.spec_from_file_location(f"imi_bench_observer_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError("not a Python file", where=path)
-    module = importlib.util.module_from_spec(spec)
-    with _faults_told("observer file cannot be imported", path):
-        spec.loader.exec_module(module)
-    if not hasattr(module, attribute):
-        own = (inspect.isclass, inspect.isfunction)
-        public = [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_")
-            and any(is_kind(value) for is_kind in own)
-            and value.__module__ == module.__name__
-        ]
-        raise UnknownNameError.among(attribute, public, kind=f"name in {path}")
-    return getattr(module, attribute)
-
-
 def _observer(
     found: Any, options: Mapping[str, Any], offered: Mapping[str, Any], *, where: str
 ) -> Observer:
@@ -339,7 +302,7 @@ def _call(
         raise InputError("the observer cannot be built", where=where, found=error) from error
     if getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]:
         return factory(**arguments)
-    with _faults_told("the observer cannot be built", where):
+    with faults_told("the observer cannot be built", where=where):
         return factory(**arguments)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import io
 import tempfile
 import warnings
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,8 @@ def _built(
     torch = require("torch", for_=f"the observer '{name}'")
     hub = torch.hub.get_dir()
     try:
-        with _silent():
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model, transform = package.dreamsim(
                 pretrained=trained, device=device, cache_dir=str(root), dreamsim_type=variant
             )
@@ -152,10 +152,3 @@ def _write_random(folder: Path, variant: str, *, seed: int, name: str) -> None:
     adapter = folder / f"{variant}_single_lora"
     adapter.mkdir()
     write_json(adapter / "adapter_config.json", _ADAPTER)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

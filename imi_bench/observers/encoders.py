@@ -132,9 +132,9 @@ def from_timm(
         seed=seed,
     )
     network: Any = build_module(described, file=chosen.path, seed=seed)
-    preprocess = timm_preprocess(
-        network.pretrained_cfg, _asked(crop=image_size, mean=mean, std=std)
-    )
+    asked = {"crop": image_size, "mean": mean, "std": std}
+    changed = Preprocessing.model_validate({n: v for n, v in asked.items() if v is not None})
+    preprocess = timm_preprocess(network.pretrained_cfg, changed)
     return _embedding(
         network,
         lambda batch: network.forward_head(network.forward_features(batch), pre_logits=True),
@@ -285,7 +285,3 @@ def _embedding(
         flat=kind is Embedding,
     )
     return kind(encoder, name=name, pooling=pooling, similarity=similarity, temperature=temperature)
-
-
-def _asked(**fields: Any) -> Preprocessing:
-    return Preprocessing(**{name: value for name, value in fields.items() if value is not None})

@@ -14,7 +14,6 @@ from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.instances import DEFAULT_TOLERANCE, Recipe
 from imi_bench.observers.protocol import (
-    Answers,
     Codes,
     Encoder,
     Observer,
@@ -68,7 +67,9 @@ class Probe:
                 found=tolerance,
                 wanted=f"above 0, at most {LARGEST_TOLERANCE}",
             )
-        blind = _only_used_images(trials.blind(seed=seed))
+        blind = trials.blind(seed=seed)
+        used, (positive, negative, queries) = in_use(blind.positive, blind.negative, blind.queries)
+        blind = BlindTrials(blind.images.anonymous(used), positive, negative, queries)
         pixels = tuple(blind.images.decode(row).copy() for row in range(len(blind.images)))
         return cls(observer, blind, pixels, seed, tolerance, recipe)
 
@@ -106,8 +107,7 @@ class Probe:
         shown = BlindTrials(trials.images, **columns_of(trials), key=None)
         with exits_are_faults(self.observer):
             given = self.observer.decide(shown, None if codes is None else codes.copy())
-        values = given.decision_variable if isinstance(given, Answers) else given
-        return decision_values(values, len(trials), where=f"decide of '{self.observer.name}'")
+        return decision_values(given, len(trials), where=f"decide of '{self.observer.name}'")
 
     def changed(self, **columns: NDArray[Any]) -> Floats:
         """Answers to the same trials with some columns replaced."""
@@ -152,9 +152,3 @@ def columns_of(trials: BlindTrials) -> dict[str, NDArray[np.int64]]:
 def copies_of(images: Sequence[Pixels]) -> list[Pixels]:
     """Copies of images, writable and in row order."""
     return [image.copy() for image in images]
-
-
-def _only_used_images(trials: BlindTrials) -> BlindTrials:
-    """The trials without their key, over the images they show."""
-    used, (positive, negative, queries) = in_use(trials.positive, trials.negative, trials.queries)
-    return BlindTrials(trials.images.anonymous(used), positive, negative, queries)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Answers, Codes, Encoder, Observer
+from imi_bench.observers.protocol import Codes, Encoder, Observer, decision_values
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.images import Images
 
@@ -148,9 +148,8 @@ def _answer(folder: Path) -> None:
     images = Images(tuple(pixels), hashes)
     order = slice(None, None, -1)
     trials = BlindTrials(images, **{n: rows[order].copy() for n, rows in columns.items()}, key=None)
-    decided = observer.decide(trials, codes)
-    values = decided.decision_variable if isinstance(decided, Answers) else decided
-    given["answers"] = np.asarray(values, dtype=np.float64)[order]
+    values = decision_values(observer.decide(trials, codes), len(trials), where=observer.name)
+    given["answers"] = values[order]
     np.savez(folder / "given.npz", allow_pickle=False, **given)
 
 

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.documents import read_json, reading
 from imi_bench.errors import InputError
-from imi_bench.observers.protocol import Answers, Codes, Encoder, Named, Observer, fingerprint
+from imi_bench.observers.protocol import (
+    Codes,
+    Encoder,
+    Named,
+    Observer,
+    decision_values,
+    fingerprint,
+)
 from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.stats.squash import squash
 from imi_bench.tables import BlindTrials
@@ -225,7 +232,10 @@ class LearnedObserver(Named):
         if codes is None:
             raise InputError("no codes", where=self.name, do="call encode first")
         split = self._split(codes)
-        told = [_values(part.decide(trials, split[_sees(part)])) for part in self.parts]
+        told = [
+            decision_values(part.decide(trials, split[_sees(part)]), len(trials), where=part.name)
+            for part in self.parts
+        ]
         seen = None if self.seer is None else set_features(split[_sees(self.seer)], trials)
         return self.combine(np.stack(told, axis=1), seen)
 
@@ -409,8 +419,3 @@ def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer], beside: 
             do="learn again from runs of this version",
         )
     return observer
-
-
-def _values(given: Floats | Answers) -> Floats:
-    found = given.decision_variable if isinstance(given, Answers) else given
-    return np.asarray(found, dtype=np.float64)

@@ -159,14 +159,14 @@ def require_name(observer: Observer) -> str:
 
 
 def decision_values(value: object, count: int, *, where: str) -> NDArray[np.float64]:
-    """What `decide` gave, as (count,) float64.
+    """Decision variables in what `decide` gave, in either form, as (count,) float64.
 
     Raises
     ------
     InputError
         Another shape, or no numbers; truth values are none: they have no tie and no strength.
     """
-    given = np.asarray(value)
+    given = np.asarray(value.decision_variable if isinstance(value, Answers) else value)
     if given.shape != (count,) or given.dtype.kind not in "fiu":
         raise InputError(
             "not one number a trial",
@@ -205,7 +205,8 @@ def fingerprint(observer: Observer) -> str:
     """
     try:
         said = dict(observer.describe())
-        return sha256_json([said, class_source(type(observer))] if _foreign(observer) else said)
+        ours = type(observer).__module__.partition(".")[0] == __name__.partition(".")[0]
+        return sha256_json(said if ours else [said, class_source(type(observer))])
     except (TypeError, ValueError) as error:
         raise InputError(
             "describe() is not a JSON object",
@@ -213,7 +214,3 @@ def fingerprint(observer: Observer) -> str:
             found=error,
             wanted="names, numbers, lists and dicts of what can change an answer",
         ) from error
-
-
-def _foreign(observer: Observer) -> bool:
-    return type(observer).__module__.partition(".")[0] != __name__.partition(".")[0]

@@ -123,10 +123,11 @@ def decide_all(
         pairs.close()
         answered.damaged += pairs.damaged
     if len(plan.trials) and (answered.status == "error").all():
+        why = answered.failures[0][1] if answered.failures else "`decide` gave NaN"
         raise InputError(
             "the observer answered no trial",
             where=f"observer '{observer.name}'",
-            found=f"{len(plan.trials)} errors ({_why(answered)})",
+            found=f"{len(plan.trials)} errors ({why})",
             wanted="a finite number on some trial",
             do="check what `encode` and `decide` give: `imi-bench doctor`",
         )
@@ -153,10 +154,6 @@ def _without_code(plan: Plan, without: Mapping[int, str], answered: Answered) ->
         why = without[int(shown[row][lost[row]][0])]
         answered.failures.append((str(plan.key.index.trial_id[row]), f"encode: {why}"))
     return np.asarray(lost.any(axis=1))
-
-
-def _why(answered: Answered) -> str:
-    return answered.failures[0][1] if answered.failures else "`decide` gave NaN"
 
 
 def _decide(
@@ -201,10 +198,8 @@ def _ask(
 ) -> tuple[Floats, NDArray[np.object_]]:
     with exits_are_faults(observer):
         answer = observer.decide(trials, codes)
-    stated = answer.status if isinstance(answer, Answers) else None
-    given = answer.decision_variable if isinstance(answer, Answers) else answer
     where = f"decide of observer '{observer.name}'"
-    value = decision_values(given, len(trials), where=where)
+    value = decision_values(answer, len(trials), where=where)
     if np.isinf(value).any():
         raise InputError(
             "infinite decision variable",
@@ -212,11 +207,10 @@ def _ask(
             found=value[np.isinf(value)][0],
             wanted="a finite number, or NaN for no answer",
         )
-    if stated is None:
-        return value, np.select([np.isnan(value), value == 0], ["error", "tie"], "ok").astype(
-            object
-        )
-    status = np.asarray(stated, dtype=object)
+    if not isinstance(answer, Answers):
+        status = np.select([np.isnan(value), value == 0], ["error", "tie"], "ok")
+        return value, status.astype(object)
+    status = np.asarray(answer.status, dtype=object)
     if status.shape != value.shape or not set(status.tolist()) <= set(STATUSES):
         raise InputError(
             "bad status",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +9,11 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, cast
 
-from imi_bench.errors import DownloadError, ImiBenchError, NetworkError, UnknownNameError
+from imi_bench.errors import DownloadError, ImiBenchError, NetworkError
 from imi_bench.extras import require
 from imi_bench.vision import weights
 from imi_bench.vision.card import NetworkCard
+from imi_bench.vision.code_files import faults_told, from_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,43 +94,15 @@ def _quiet() -> Iterator[None]:
 
 def _from_file(card: NetworkCard) -> nn.Module:
     file, _, function = card.architecture.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise NetworkError("no such file", where=path, wanted="a Python file with the network")
-    spec = importlib.util.spec_from_file_location(f"_imi_network_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise NetworkError("not a Python file", where=path)
-    namespace = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(namespace)
-    except (Exception, SystemExit) as error:
-        raise _broken(card.architecture, error) from error
-    if not hasattr(namespace, function):
-        raise UnknownNameError.among(
-            function,
-            [k for k in vars(namespace) if not k.startswith("_")],
-            kind=f"function of {path.name}",
-        )
-    try:
-        built = getattr(namespace, function)(**card.arguments)
-    except ImiBenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise _broken(card.architecture, error) from error
+    build = from_file(Path(file), function, kind="network", error=NetworkError)
+    with faults_told("network cannot be built", where=card.architecture, error=NetworkError):
+        built = build(**card.arguments)
     torch = require("torch", for_=f"network '{card.name}'")
     if not isinstance(built, torch.nn.Module):
         raise NetworkError(
             "function gives no network",
-            where=f"{path}:{function}",
+            where=card.architecture,
             found=type(built).__name__,
             wanted="a torch.nn.Module",
         )
     return cast("nn.Module", built)
-
-
-def _broken(where: str, error: BaseException) -> NetworkError:
-    return NetworkError(
-        "network cannot be built",
-        where=where,
-        found=shorten(f"{type(error).__name__}: {error}".rstrip(": "), 240),
-    )

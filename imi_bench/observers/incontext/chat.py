@@ -210,7 +210,9 @@ class Chat:
                 answer = self._read(reply)
                 answer = replace(answer, text=_without_key(answer.text))
                 usage = {**answer.usage, "seconds": time.perf_counter() - started}
-                return replace(answer, usage=usage, served=_served(reply))
+                prints = (reply.model, getattr(reply, "system_fingerprint", None))
+                named = " ".join(str(part) for part in prints if part)
+                return replace(answer, usage=usage, served=named)
             except openai.APIStatusError as error:
                 if last or not (error.status_code in (408, 409, 429) or error.status_code >= 500):
                     return self._final(error)
@@ -438,11 +440,6 @@ def _require(*ranges: tuple[str, float, float, float]) -> None:
         if not low <= value <= high:
             wanted = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
             raise InputError(f"option {name}", found=value, wanted=wanted)
-
-
-def _served(reply: Any) -> str:
-    print_ = getattr(reply, "system_fingerprint", None)
-    return " ".join(str(part) for part in (reply.model, print_) if part)
 
 
 def _same_model(served: str, wanted: str) -> bool:
