@@ -12,7 +12,7 @@ from imi_bench.collect.judgement import criteria
 from imi_bench.collect.session import Session, names
 from imi_bench.collect.store import Store
 from imi_bench.errors import NotComparableError, NotEnoughDataError
-from imi_bench.provenance import atomic_path
+from imi_bench.provenance import write_table
 from imi_bench.release.checks import (
     CATCH_BATCH,
     CATCH_MODE,
@@ -94,8 +94,7 @@ def other(store: Store, out: str | Path | None = None) -> pd.DataFrame:
 
 def _written(table: pd.DataFrame, out: str | Path | None) -> pd.DataFrame:
     if out is not None:
-        with atomic_path(Path(out)) as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(Path(out), table)
     return table
 
 

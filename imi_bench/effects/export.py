@@ -12,7 +12,7 @@ from imi_bench.effects.questions import outcome
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
 from imi_bench.effects.table import RATING
-from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.provenance import plain, write_json, write_table, write_text
 from imi_bench.text import latex, one_line
 
 __all__ = ["export", "latex_table", "r_script"]
@@ -42,8 +42,7 @@ def export(effects: Effects, folder: Path) -> dict[str, Path]:
     _csv(network_frame(effects), paths["networks.csv"])
     _csv(_answers(effects), paths["answers.csv"])
     for name, text in (("effects.tex", latex_table(effects)), ("refit.R", r_script(effects))):
-        with atomic_path(paths[name]) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(paths[name], text)
     write_json(paths["effects.json"], plain(effects))
     return paths
 
@@ -55,8 +54,7 @@ def _differs(effects: Effects, name: str) -> bool:
 
 
 def _csv(frame: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False)
+    write_table(path, frame)
 
 
 def network_frame(effects: Effects) -> pd.DataFrame:

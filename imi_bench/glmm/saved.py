@@ -20,7 +20,7 @@ from imi_bench.errors import InputError
 from imi_bench.glmm.fitting import build
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.provenance import atomic_path, plain, sha256_file
+from imi_bench.provenance import plain, sha256_file, write_text
 
 _SOURCE = "source"
 
@@ -58,8 +58,7 @@ def save_model(
             "weights": weights,
         },
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(plain(record)), encoding="utf-8")
+    write_text(path, json.dumps(plain(record)))
     return record
 
 

@@ -14,7 +14,7 @@ import tomli_w
 from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError
 from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS, hashes, read_files
-from imi_bench.provenance import atomic_path, write_json
+from imi_bench.provenance import atomic_path, write_json, write_text
 from imi_bench.tables import TrialIndex
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
@@ -72,8 +72,7 @@ def new(
             index.to_parquet(temporary, index=False, compression="zstd")
     records = [_portable(record) for _, record in read]
     write_json(out / "run.json", records[0] if len(runs) == 1 else {"parts": records})
-    with atomic_path(out / "submission.toml") as temporary:
-        temporary.write_text(tomli_w.dumps(_without_none({"format": 1, **declared})), "utf-8")
+    write_text(out / "submission.toml", tomli_w.dumps(_without_none({"format": 1, **declared})))
     return seal(out)
 
 
@@ -106,8 +105,7 @@ def seal(folder: Path) -> Path:
     path = folder / "submission.toml"
     table = read_toml(path)
     table["files"] = hashes(read_files(folder)[0])
-    with atomic_path(path) as temporary:
-        temporary.write_text(tomli_w.dumps(table), "utf-8")
+    write_text(path, tomli_w.dumps(table))
     return folder
 
 

@@ -40,7 +40,7 @@ from imi_bench.networks.tasks import Pools, unscorable
 from imi_bench.observers.learned import LearnedObserver
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.plots import BLUE, new_axes
-from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+from imi_bench.provenance import git_state, package_versions, write_json, write_table
 from imi_bench.results import Result
 from imi_bench.vision.device import device_name
 from imi_bench.vision.layer_names import layer_table
@@ -238,8 +238,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
         [_scores_of_pass(opened, number, embeddings, slope.value) for number in passes],
         ignore_index=True,
     )
-    with atomic_path(job.out / "scores.parquet") as temporary:
-        scores.to_parquet(temporary, index=False)
+    write_table(job.out / "scores.parquet", scores)
     seconds |= {"score": time.perf_counter() - started}
     repeated = repeated_pixels(opened.images, embeddings)
     record: dict[str, Any] = {

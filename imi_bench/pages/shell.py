@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.provenance import package_versions, write_text
 from imi_bench.results import Brief
 from imi_bench.text import html
 
@@ -49,8 +49,7 @@ def rendered(room: str, template: str, page: Mapping[str, Any]) -> str:
 
 def write_page(path: Path, room: str, template: str, page: Mapping[str, Any]) -> Path:
     """Write what `rendered` gives."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(rendered(room, template, page), encoding="utf-8")
+    write_text(path, rendered(room, template, page))
     return path
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from imi_bench.errors import ImiBenchError
-from imi_bench.provenance import atomic_path, package_versions, sha256_file
+from imi_bench.provenance import package_versions, sha256_file, write_text
 from imi_bench.release.cells import OPTIONAL, REQUIRED
 from imi_bench.release.table import inspect_release
 from imi_bench.text import markdown
@@ -23,8 +23,7 @@ from imi_bench.text import markdown
 def write_bug_report(tables: Sequence[Path], path: Path) -> Path:
     """Write the page of `bug_report`."""
     body = "\n".join(bug_report(table) for table in tables)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"# Tables of answers that are not as expected\n\n{body}", "utf-8")
+    write_text(path, f"# Tables of answers that are not as expected\n\n{body}")
     return path
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError
-from imi_bench.provenance import atomic_path, write_json
+from imi_bench.provenance import write_json, write_table
 from imi_bench.release.borowski import is_borowski, read_borowski
 from imi_bench.release.fetch import stored
 from imi_bench.release.pinned import BOROWSKI, table_path
@@ -213,8 +213,7 @@ def write_study(study: Study, folder: Path) -> None:
 
 
 def _write_table(frame: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+    write_table(path, frame)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from imi_bench.effects.export import export
 from imi_bench.effects.questions import outcome
 from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
-from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.provenance import plain, write_json, write_table
 from imi_bench.report.effects_means import draw_effect_means
 from imi_bench.report.style import defaults, new_canvas, save
 
@@ -89,8 +89,7 @@ def write_effects(effects: Effects, out: Path) -> Path:
     draw_effects(effects, out / "effects.png")
     if effects.table is not None and not effects.table.ordinal:
         draw_effect_means(effects, out / "means.png")
-        with atomic_path(out / "means.csv") as temporary:
-            cell_means(effects).to_csv(temporary, index=False)
+        write_table(out / "means.csv", cell_means(effects))
     for one in effects.observers:
         folder = out / one.effects.who
         export(one.effects, folder)

@@ -10,7 +10,7 @@ from typing import Any
 from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.pages.shell import WrittenPage, rendered
-from imi_bench.provenance import atomic_path, package_versions
+from imi_bench.provenance import package_versions, write_text
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
 from imi_bench.replay.run import Run
@@ -142,8 +142,7 @@ def write_page(exhibit: ReportData, path: Path, *, summary: Summary | None = Non
         `path`.
     """
     html = render(exhibit, summary or summarise(exhibit))
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, html)
     return path
 
 

@@ -91,5 +91,5 @@ def test_a_scripted_network_is_no_checkpoint_and_says_nothing_else(tmp_path: Pat
 def test_a_function_that_fails_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(NetworkError, match="cannot be (built|imported)"):
+    with pytest.raises(NetworkError, match=r"cannot be (built|imported)"):
         load_network(f"{path}:net", device="cpu")

@@ -16,7 +16,14 @@ from imi_bench import text
 from imi_bench.errors import UnknownNameError
 from imi_bench.pages.shell import write_page
 from imi_bench.progress import progress
-from imi_bench.provenance import atomic_path, package_versions, plain, write_json
+from imi_bench.provenance import (
+    atomic_path,
+    package_versions,
+    plain,
+    write_json,
+    write_table,
+    write_text,
+)
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.report.paper.beside import machine_columns, observers_of
 from imi_bench.report.paper.confidence import confidence
@@ -166,10 +173,8 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
                     temporary.write_bytes(body)
         for name, table in panel.tables.items():
             stem = f"{panel.number}-{panel.key}-{name}"
-            with atomic_path(out / "tables" / f"{stem}.csv") as temporary:
-                table.to_csv(temporary, index=False)
-            with atomic_path(out / "tables" / f"{stem}.tex") as temporary:
-                temporary.write_text(latex(table, simulated=done.data.simulated), "utf-8")
+            write_table(out / "tables" / f"{stem}.csv", table)
+            write_text(out / "tables" / f"{stem}.tex", latex(table, simulated=done.data.simulated))
     write_page(out / "index.html", "imi_bench.report", "paper.html", _shown(done))
     write_json(out / "record.json", record(done, seconds=seconds))
 
