@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +20,17 @@ import pandas as pd
 import tomli_w
 from measuring import write_record
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.made_submissions import (
+    BOARD_TOML,
+    good_files,
+    good_toml,
+    parquet,
+    sealed,
+    write_folder,
+)
+
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.pack import seal
 from imi_bench.leaderboard.render import render, render_pages, write
@@ -28,7 +39,6 @@ from imi_bench.leaderboard.verify import verify
 from imi_bench.release.study_files import write_study
 from imi_bench.tables import Responses, Study, TrialIndex, shown_first_is_positive
 
-TRIALS_HASH = "0" * 64
 UNITS, BATCHES, PEOPLE = 250, 10, 3
 
 
@@ -66,28 +76,15 @@ def make_board(folder: Path, submissions: int) -> Board:
     study = make_study(rng)
     folder.mkdir(parents=True)
     write_study(study, folder)
-    rules = {
-        "format": 1,
-        "board": folder.name,
-        "version": 1,
-        "kind": "observers",
-        "title": "Benchmark",
-        "question": "How fast?",
-        "about": "Simulated.",
-        "simulated": True,
-        "study_hash": study.hash,
-        "trials_hash": TRIALS_HASH,
-        "ranking": {"score": "bits", "rule": "By score.", "n_resamples": 1000},
-    }
+    ranking = {"score": "bits", "rule": "By score.", "n_resamples": 1000}
+    rules = {**BOARD_TOML, "board": folder.name, "study_hash": study.hash, "ranking": ranking}
     (folder / "board.toml").write_text(tomli_w.dumps(rules))
     people = pd.Series(study.responses.correct.astype(float)).groupby(study.rows).mean()
-    first = shown_first_is_positive(study.trials.trial_id, seed=0)
+    first = shown_first_is_positive(study.trials.trial_id, seed=BOARD_TOML["sides_seed"])
     for number in range(submissions):
         name = f"observer-{number:03d}"
         toward = people.to_numpy() - 0.4 + rng.normal(0, 0.2 + number / 200, len(first))
-        out = folder / "submissions" / name / "1"
-        out.mkdir(parents=True)
-        pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "trial_id": study.trials.trial_id,
                 "observer": name,
@@ -95,24 +92,13 @@ def make_board(folder: Path, submissions: int) -> Board:
                 "status": "ok",
                 "shown_first": np.where(first, "positive", "negative"),
             }
-        ).to_parquet(out / "decisions.parquet", index=False)
-        (out / "run.json").write_text(json.dumps({"trials": {"hash": TRIALS_HASH}}))
-        (out / "submission.toml").write_text(
-            tomli_w.dumps(
-                {
-                    "format": 1,
-                    "board": folder.name,
-                    "name": name,
-                    "revision": "1",
-                    "title": name,
-                    "authors": ["benchmark"],
-                    "licence": "none",
-                    "preprocessing": "none",
-                    "weights": {"source": "none"},
-                }
-            )
         )
-        seal(out)
+        told = good_toml() | {"board": folder.name, "name": name, "title": name}
+        files = good_files() | {
+            "submission.toml": tomli_w.dumps(told).encode(),
+            "decisions.parquet": parquet(frame),
+        }
+        write_folder(sealed(files), folder / "submissions" / name / "1")
     return Board.read(folder)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 SHARED = Path(os.environ.get("IMI_BENCH_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -56,6 +57,32 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3{'g' if value < 0.1 else 'f'}}"
     return "" if value is None else f"{value:,}" if type(value) is int else str(value)
+
+
+def means(frame: pd.DataFrame, by: list[str], value: str = "correct") -> pd.DataFrame:
+    """Mean over units of each unit's mean of `value`, with a 95% interval over units."""
+    unit = frame.groupby([*by, "layer", "unit"], sort=False)[value].mean().dropna()
+    grouped = unit.groupby(by, sort=False)
+    mean, half = grouped.mean(), 1.96 * grouped.std() / grouped.count() ** 0.5
+    ends = {"mean": mean, "low": mean - half, "high": mean + half}
+    return pd.DataFrame({**ends, "half": half, "units": grouped.count()})
+
+
+def means_table(
+    frame: pd.DataFrame, rows: list[str], columns: list[str], value: str = "correct"
+) -> str:
+    """Markdown of `means` with half the width of their intervals, rows as they come first."""
+    found = means(frame, [*rows, *columns], value)
+    half = found["half"].map(lambda width: "" if np.isnan(width) else f" ± {width:.3f}")
+    cells = (found["mean"].map("{:.3f}".format) + half).unstack(columns).fillna("")
+    cells = cells.loc[list(dict.fromkeys(found.index.droplevel(columns)))]
+    heads = [*rows, *(", ".join(c) if isinstance(c, tuple) else str(c) for c in cells.columns)]
+    text = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for index, row in zip(cells.index, cells.to_numpy(), strict=True):
+        keys = index if isinstance(index, tuple) else (index,)
+        shown = [f"{k:,}" if isinstance(k, int) else str(k) for k in keys]
+        text.append("| " + " | ".join([*shown, *row]) + " |")
+    return "\n".join(text)
 
 
 def write_record(path: Path | None, record: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measuring import means, means_table, write_record
 
 NORMALISATION = "mean=0.4914,0.4822,0.4465&std=0.2470,0.2435,0.2616"
 OPTIONS = f"num_classes=10&input_size=32&resize=32&{NORMALISATION}"
@@ -57,11 +58,11 @@ def main() -> None:
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n", encoding="utf-8")
     if arguments.json:
-        from imi_bench.provenance import package_versions, write_json
+        from imi_bench.provenance import package_versions
 
         record = {"units": arguments.units, "seed": arguments.seed, "versions": package_versions()}
-        means = _means(table, ["architecture", "weights", "difficulty", "observer"])
-        write_json(arguments.json, record | {"means": means.reset_index().to_dict("records")})
+        told = means(table, ["architecture", "weights", "difficulty", "observer"])
+        write_record(arguments.json, record | {"means": told.reset_index().to_dict("records")})
 
 
 def _scale(facts: dict[str, Any], name: str) -> dict[str, float]:
@@ -79,6 +80,7 @@ def _answer(
     from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.reference import ideal
     from imi_bench.replay.runner import replay
+    from imi_bench.tables.align import rows_of
     from imi_bench.vision.loading import load_network
 
     trained = weights == "trained"
@@ -110,28 +112,9 @@ def _answer(
     )
     parts = []
     for label, decided in decisions.items():
-        answers = decided.to_frame().set_index("trial_id").loc[shown["trial_id"]].reset_index()
-        toward = answers["decision_variable"] * answers["shown_first"].map(
-            {"positive": 1.0, "negative": -1.0}
-        )
-        correct = (toward > 0) + 0.5 * (toward == 0)
-        parts.append(shown.assign(observer=label, correct=correct.to_numpy()))
+        rows = rows_of(shown["trial_id"], among=decided.trial_id)
+        parts.append(shown.assign(observer=label, correct=decided.credit[rows]))
     return pd.concat(parts, ignore_index=True)
-
-
-def _means(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Mean over units of each unit's proportion correct, with a 95% interval over units."""
-    unit = table.groupby([*by, "layer", "unit"], sort=False)["correct"].mean()
-    grouped = unit.groupby(by, sort=False)
-    mean, error = grouped.mean(), grouped.std() / grouped.count() ** 0.5
-    return pd.DataFrame(
-        {
-            "mean": mean,
-            "low": mean - 1.96 * error,
-            "high": mean + 1.96 * error,
-            "units": grouped.count(),
-        }
-    )
 
 
 def _tables(table: pd.DataFrame) -> list[str]:
@@ -145,18 +128,18 @@ def _tables(table: pd.DataFrame) -> list[str]:
     references = table[table["observer"].isin(["ideal", "chance"])]
     return [
         "### Trained against random weights (easy trials)\n\n"
-        + _wide(easy, ["architecture"], ["observer", "weights"]),
+        + means_table(easy, ["architecture"], ["observer", "weights"]),
         "### The interaction: how much more the trained encoder gains over pixels when the network "
         "is trained (easy trials)\n\n" + _interaction(easy),
         "### Difficulty and scale (trained networks)\n\n"
-        + _wide(trained, ["architecture", "parameters", "top1"], ["observer", "difficulty"]),
+        + means_table(trained, ["architecture", "parameters", "top1"], ["observer", "difficulty"]),
         "### Scale: slopes over the five trained networks\n\n" + _slopes(trained),
         "### Position of the layer, by thirds (trained networks, easy trials)\n\n"
-        + _wide(by_depth, ["architecture"], ["observer", "third"]),
+        + means_table(by_depth, ["architecture"], ["observer", "third"]),
         "### Type of the layer (trained networks, easy trials)\n\n"
-        + _wide(by_depth, ["type"], ["observer"]),
+        + means_table(by_depth, ["type"], ["observer"]),
         "### Reference observers (all networks)\n\n"
-        + _wide(references, ["observer"], ["difficulty"]),
+        + means_table(references, ["observer"], ["difficulty"]),
     ]
 
 
@@ -164,12 +147,12 @@ def _slopes(trained: pd.DataFrame) -> str:
     """Least squares over network means, with a 95% t interval: few points, so wide ones."""
     import statsmodels.api as sm
 
-    means = _means(trained, ["observer", "difficulty", "architecture", "parameters", "top1"])
+    told = means(trained, ["observer", "difficulty", "architecture", "parameters", "top1"])
     text = [
         "| observer | difficulty | per tenfold parameters | per 0.1 of top-1 |",
         "|---|---|---|---|",
     ]
-    for (observer, difficulty), part in means["mean"].groupby(
+    for (observer, difficulty), part in told["mean"].groupby(
         ["observer", "difficulty"], sort=False
     ):
         level = part.index.get_level_values
@@ -190,34 +173,17 @@ def _interaction(easy: pd.DataFrame) -> str:
     by = ["architecture", "weights", "layer", "unit"]
     unit = easy.groupby([*by, "observer"], sort=False)["correct"].mean().unstack("observer")
     ahead = (unit["trained encoder"] - unit["pixels"]).groupby(by[:2], sort=False)
-    means, variances = ahead.mean().unstack(), (ahead.var() / ahead.count()).unstack()
+    middle, variances = ahead.mean().unstack(), (ahead.var() / ahead.count()).unstack()
     text = [
         "| architecture | encoder - pixels, trained | random | interaction |",
         "|---|---|---|---|",
     ]
-    for name in means.index:
-        trained, random = means.loc[name, "trained"], means.loc[name, "random"]
+    for name in middle.index:
+        trained, random = middle.loc[name, "trained"], middle.loc[name, "random"]
         half = 1.96 * float(variances.loc[name].sum()) ** 0.5
         text.append(
             f"| {name} | {trained:+.3f} | {random:+.3f} | {trained - random:+.3f} ± {half:.3f} |"
         )
-    return "\n".join(text)
-
-
-def _wide(table: pd.DataFrame, rows: list[str], columns: list[str]) -> str:
-    """Markdown table of means with the half width of their interval."""
-    means = _means(table, [*rows, *columns])
-    half = means["high"] - means["mean"]
-    cells = means["mean"].map("{:.3f}".format) + half.map(
-        lambda width: "" if np.isnan(width) else f" ± {width:.3f}"
-    )
-    wide = cells.unstack(columns).fillna("")
-    lines = [*rows, *(", ".join(c) if isinstance(c, tuple) else str(c) for c in wide.columns)]
-    text = ["| " + " | ".join(lines) + " |", "|" + "---|" * len(lines)]
-    for index, row in zip(wide.index, wide.to_numpy(), strict=True):
-        keys = index if isinstance(index, tuple) else (index,)
-        shown = [f"{k:,}" if isinstance(k, int) else str(k) for k in keys]
-        text.append("| " + " | ".join([*shown, *map(str, row)]) + " |")
     return "\n".join(text)
 
 

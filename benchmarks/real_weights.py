@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from measuring import means_table
 
 NETWORK = "timm:tf_efficientnet_lite0"
 OBSERVERS = ("efficientnet-lite1", "classical", "pixel-cosine")
@@ -55,9 +56,9 @@ def trials_of_units(arguments: argparse.Namespace) -> list[str]:
     easy = trials[(trials["weights"] == "trained") & (trials["difficulty"] == "easy")]
     return [
         "### Trials of sampled units: proportion correct\n\n"
-        + table(trials, "correct", ["weights", "difficulty"], "observer"),
+        + means_table(trials, ["weights", "difficulty"], ["observer"]),
         "### The same by position of the layer (trained network, easy trials)\n\n"
-        + table(easy.sort_values("depth"), "correct", ["third"], "observer"),
+        + means_table(easy.sort_values("depth"), ["third"], ["observer"]),
     ]
 
 
@@ -67,7 +68,7 @@ def scores_of_units(arguments: argparse.Namespace) -> list[str]:
     scores = pd.concat(both, ignore_index=True).sort_values("depth", kind="stable")
     return [
         "### Machine interpretability: mean hard score of all units\n\n"
-        + table(scores, "hard_score", ["weights", "observer"], "third"),
+        + means_table(scores, ["weights", "observer"], ["third"], "hard_score"),
     ]
 
 
@@ -130,6 +131,7 @@ def accuracies(arguments: argparse.Namespace) -> list[str]:
 def answered(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
     """Each observer's answers to trials of sampled units: 1, 0, or one half for a tie."""
     import imi_bench as imi
+    from imi_bench.tables.align import rows_of
 
     with tempfile.TemporaryDirectory() as folder:
         trials = imi.build_trials(
@@ -154,16 +156,9 @@ def answered(weights: str, arguments: argparse.Namespace) -> pd.DataFrame:
         )
         parts = []
         for name in arguments.observers:
-            decided = imi.answer(name, trials, seed=arguments.seed).decisions.to_frame()
-            toward = decided["decision_variable"] * decided["shown_first"].map(
-                {"positive": 1.0, "negative": -1.0}
-            )
-            correct = pd.Series(
-                ((toward > 0) + 0.5 * (toward == 0)).to_numpy(), index=decided["trial_id"]
-            )
-            parts.append(
-                index.assign(observer=name, correct=correct.loc[index["trial_id"]].to_numpy())
-            )
+            decided = imi.answer(name, trials, seed=arguments.seed).decisions
+            rows = rows_of(index["trial_id"], among=decided.trial_id)
+            parts.append(index.assign(observer=name, correct=decided.credit[rows]))
         frame = pd.concat(parts, ignore_index=True)
         return frame[~frame["catch"]].assign(weights=weights, third=_third(frame["depth"]))
 
@@ -198,23 +193,6 @@ def _weights(weights: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _third(depth: pd.Series) -> pd.Series:
     return pd.cut(depth, [-0.01, 1 / 3, 2 / 3, 1], labels=list(THIRDS)).astype(str)
-
-
-def table(frame: pd.DataFrame, value: str, rows: list[str], column: str) -> str:
-    """Markdown table of means over units, with 95% intervals over units."""
-    unit = frame.groupby([*rows, column, "layer", "unit"], sort=False)[value].mean().dropna()
-    grouped = unit.groupby([*rows, column], sort=False)
-    half = 1.96 * grouped.std() / grouped.count() ** 0.5
-    cells = (grouped.mean().map("{:.3f}".format) + half.map(" ± {:.3f}".format)).unstack(column)
-    cells = cells.loc[list(dict.fromkeys(grouped.mean().index.droplevel(column)))]
-    lines = [
-        "| " + " | ".join([*rows, *cells.columns]) + " |",
-        "|" + "---|" * (len(rows) + cells.shape[1]),
-    ]
-    for index, row in zip(cells.index, cells.to_numpy(), strict=True):
-        keys = index if isinstance(index, tuple) else (index,)
-        lines.append("| " + " | ".join([*keys, *row]) + " |")
-    return "\n".join(lines)
 
 
 PARTS = {

@@ -116,15 +116,11 @@ def small_networks(arguments: argparse.Namespace) -> str:
 
 def by_unit(run: Any, trials: Any) -> np.ndarray:
     """Proportion correct of each unit's main trials."""
-    decided = run.decisions.to_frame().set_index("trial_id")
-    toward = decided["decision_variable"] * decided["shown_first"].map(
-        {"positive": 1.0, "negative": -1.0}
-    )
-    correct = (toward > 0) + 0.5 * (toward == 0)
-    index = trials.index.to_frame()
-    index = index[~index["catch"]]
-    index = index.assign(correct=correct.loc[index["trial_id"]].to_numpy())
-    return index.groupby(["layer", "unit"], sort=True)["correct"].mean().to_numpy()
+    from imi_bench.tables.align import rows_of
+
+    rows = rows_of(trials.index.trial_id, among=run.decisions.trial_id)
+    index = trials.index.to_frame().assign(correct=run.decisions.credit[rows])
+    return index[~index["catch"]].groupby(["layer", "unit"], sort=True)["correct"].mean().to_numpy()
 
 
 if __name__ == "__main__":
