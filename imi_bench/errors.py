@@ -24,7 +24,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = [
     "CardError",
@@ -128,6 +128,12 @@ class UnknownNameError(InputError):
             wanted=f"one of {listed}" if known else None,
             do=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
         )
+
+    @classmethod
+    def unless_among(cls, name: str, known: Collection[str], *, kind: str) -> None:
+        """Raise the error of `among` unless `name` is one of those that exist."""
+        if name not in known:
+            raise cls.among(name, known, kind=kind)
 
 
 class FormulaError(InputError):

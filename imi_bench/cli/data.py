@@ -60,8 +60,7 @@ def fetch(
     from imi_bench.release.fetch import RECORD_URL, fetch, fetch_from
     from imi_bench.release.pinned import BOROWSKI, DATASETS, fetch_pinned
 
-    if dataset not in DATASETS:
-        raise UnknownNameError.among(dataset, DATASETS, kind="dataset")
+    UnknownNameError.unless_among(dataset, DATASETS, kind="dataset")
     if dataset == BOROWSKI:
         found = fetch_pinned(to, source=from_, patience=Patience(attempts=attempts))
     elif from_ is not None:

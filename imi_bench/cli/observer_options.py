@@ -14,8 +14,7 @@ from imi_bench.errors import InputError, UnknownNameError
 
 def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
     def checked(name: str) -> str:
-        if name not in known:
-            raise UnknownNameError.among(name, known, kind=kind)
+        UnknownNameError.unless_among(name, known, kind=kind)
         return name
 
     return checked

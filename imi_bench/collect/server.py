@@ -364,6 +364,5 @@ def rules_named(name: str) -> Rules:
         For another name.
     """
     known = {"published": Rules.published, "none": Rules}
-    if name not in known:
-        raise UnknownNameError.among(name, known, kind="rules")
+    UnknownNameError.unless_among(name, known, kind="rules")
     return known[name]()

@@ -322,8 +322,7 @@ def _people(responses: Responses | AnswersLike | None) -> Study | Responses | No
 def _check_arguments(
     score: str, max_drop: float, alpha: float, by: str | None, least_coverage: float
 ) -> None:
-    if score not in SCORES:
-        raise UnknownNameError.among(score, SCORES, kind="score")
+    UnknownNameError.unless_among(score, SCORES, kind="score")
     if by is not None and by not in STRATA:
         raise UnknownNameError.among(by, STRATA, kind="stratum")
     if not 0 <= max_drop < 1:

@@ -116,8 +116,7 @@ class BetweenFit(Brief):
 
     def test(self, name: str, *, level: float = 0.95) -> Inference:
         """Test one coefficient by t."""
-        if name not in self.names:
-            raise UnknownNameError.among(name, self.names, kind="between-level effect")
+        UnknownNameError.unless_among(name, self.names, kind="between-level effect")
         index = self.names.index(name)
         return Inference.from_t(
             name,

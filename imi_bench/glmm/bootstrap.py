@@ -84,8 +84,7 @@ class Bootstrap(Result):
         The p-value is twice the smaller tail, with one added above and below so that it is never
         zero: Davison & Hinkley (1997), eq. 4.11.
         """
-        if name not in self.names:
-            raise UnknownNameError.among(name, self.names, kind="fixed effect")
+        UnknownNameError.unless_among(name, self.names, kind="fixed effect")
         index = self.names.index(name)
         drawn = self.estimate[:, index]
         drawn = drawn[np.isfinite(drawn)]

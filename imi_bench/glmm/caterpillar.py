@@ -50,8 +50,7 @@ def _chosen(result: GlmmResult, group: str | None) -> list[RandomEffects]:
     known = {effect.group: effect for effect in result.random}
     if group is None:
         return list(known.values())
-    if group not in known:
-        raise UnknownNameError.among(group, known, kind="grouping factor")
+    UnknownNameError.unless_among(group, known, kind="grouping factor")
     return [known[group]]
 
 

@@ -215,6 +215,5 @@ def binomial_link(name: str) -> Likelihood:
     >>> float(binomial_link("logit").probability(np.zeros(1))[0])
     0.5
     """
-    if name not in BINOMIAL_LINKS:
-        raise UnknownNameError.among(name, BINOMIAL_LINKS, kind="binomial link")
+    UnknownNameError.unless_among(name, BINOMIAL_LINKS, kind="binomial link")
     return BINOMIAL_LINKS[name]

@@ -169,8 +169,7 @@ def fit_design(
     warm = _fitting_start(design, start.warm if isinstance(start, GlmmResult) else start)
     held = dict(hold or {})
     for name in held:
-        if name not in design.theta_names:
-            raise UnknownNameError.among(name, design.theta_names, kind="element of theta")
+        UnknownNameError.unless_among(name, design.theta_names, kind="element of theta")
     with one_thread():
         objective = _objective(design, options)
         free = np.ones(_parameter_count(design, objective), dtype=bool)

@@ -173,8 +173,7 @@ def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = 
     names, codes = _levels(design, group)
     wanted = list(names) if levels is None else [str(level) for level in levels]
     for level in wanted:
-        if level not in names:
-            raise UnknownNameError.among(level, names, kind=f"level of {group}")
+        UnknownNameError.unless_among(level, names, kind=f"level of {group}")
     estimates = np.full((len(wanted), len(result.names)), np.nan)
     reasons = []
     for index, level in enumerate(wanted):

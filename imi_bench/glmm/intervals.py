@@ -82,8 +82,7 @@ def intervals(
     --------
     ``intervals(fit("correct ~ depth + (1|unit)", data), method="wald").to_frame()``
     """
-    if method not in METHODS:
-        raise UnknownNameError.among(method, METHODS, kind="method")
+    UnknownNameError.unless_among(method, METHODS, kind="method")
     checked_level(level)
     asked = tuple(effects or result.names)
     with_lapse = method == "profile" and "lapse" in (effects or result.shape_names)

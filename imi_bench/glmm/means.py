@@ -301,8 +301,7 @@ def _grid_values(
     if recipe is None:
         raise ModelError("no variables", found="a design without its formula")
     for name in (*names, *at):
-        if name not in recipe.columns:
-            raise UnknownNameError.among(name, recipe.columns, kind="variable of the fixed effects")
+        UnknownNameError.unless_among(name, recipe.columns, kind="variable of the fixed effects")
     values: dict[str, list[Any]] = {}
     held: dict[str, float] = {}
     for name in recipe.columns:
@@ -379,8 +378,7 @@ def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
     keys = list(names)
     if by is not None:
         groups = {factor.group: factor for factor in design.factors}
-        if by not in groups:
-            raise UnknownNameError.among(by, groups, kind="grouping factor")
+        UnknownNameError.unless_among(by, groups, kind="grouping factor")
         frame[by] = np.asarray(groups[by].levels, dtype=object)[groups[by].codes]
         keys.append(by)
     sums = frame.groupby(keys, observed=True)[["_response", "_trials"]].sum()

@@ -380,8 +380,7 @@ def _check_words(over: str, scale: str) -> None:
         (over, get_args(Averaging), "treatment of random effects"),
         (scale, get_args(Scale), "scale"),
     ):
-        if word not in known:
-            raise UnknownNameError.among(word, known, kind=kind)
+        UnknownNameError.unless_among(word, known, kind=kind)
 
 
 def delta_variance(result: GlmmResult, jacobian: Floats) -> Floats:

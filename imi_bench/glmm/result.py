@@ -244,8 +244,7 @@ class GlmmResult(Result):
 
     def index(self, name: str) -> int:
         """Return the position of a fixed effect."""
-        if name not in self.names:
-            raise UnknownNameError.among(name, self.names, kind="fixed effect")
+        UnknownNameError.unless_among(name, self.names, kind="fixed effect")
         return self.names.index(name)
 
     @checked

@@ -336,8 +336,7 @@ def find(name_or_path: str, *, boards: Path | None = None) -> Board:
         return Board.read(path.resolve())
     root = boards or Path(str(resources.files("imi_bench.leaderboard.boards")))
     names = [folder.name for folder in _boards_in(root)]
-    if name_or_path not in names:
-        raise UnknownNameError.among(name_or_path, names, kind="board")
+    UnknownNameError.unless_among(name_or_path, names, kind="board")
     return Board.read(root.resolve() / name_or_path)
 
 

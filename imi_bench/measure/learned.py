@@ -308,8 +308,7 @@ def _places(baseline: Sequence[str] | None, names: list[str]) -> list[int] | Non
     if baseline is None:
         return None
     for name in baseline:
-        if name not in names:
-            raise UnknownNameError.among(name, names, kind="observer")
+        UnknownNameError.unless_among(name, names, kind="observer")
     return [names.index(name) for name in baseline]
 
 

@@ -76,8 +76,7 @@ def card(name: str) -> ObserverCard:
         If there is none; the message suggests the nearest names.
     """
     known = cards()
-    if name not in known:
-        raise UnknownNameError.among(name, known, kind="observer card")
+    UnknownNameError.unless_among(name, known, kind="observer card")
     return known[name]
 
 

@@ -227,8 +227,7 @@ class Classical:
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         for part in weights:
-            if part not in PARTS:
-                raise UnknownNameError.among(part, PARTS, kind="part of the classical observer")
+            UnknownNameError.unless_among(part, PARTS, kind="part of the classical observer")
         total = sum(weights.values())
         self.weights = {part: weight / total for part, weight in weights.items()}
         self.parts: dict[str, Part] = {part: PARTS[part]() for part in weights}

@@ -73,8 +73,7 @@ def layer_codes(
     InputError
         A power that is not positive; layers joined patch by patch.
     """
-    if spatial not in SPATIAL:
-        raise UnknownNameError.among(spatial, SPATIAL, kind="spatial pooling")
+    UnknownNameError.unless_among(spatial, SPATIAL, kind="spatial pooling")
     if not power > 0:
         raise InputError("bad power", where=where, found=power, wanted="above 0")
     wanted = names.split(",") if isinstance(names, str) else list(names)

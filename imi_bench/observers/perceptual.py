@@ -163,8 +163,7 @@ def from_lpips(
     UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
     """
     name = name or f"lpips-{trunk}"
-    if trunk not in TRUNKS:
-        raise UnknownNameError.among(trunk, list(TRUNKS), kind="LPIPS trunk")
+    UnknownNameError.unless_among(trunk, TRUNKS, kind="LPIPS trunk")
     if image_size < 32:
         raise InputError("images too small", where=name, found=image_size, wanted="32 or more")
     device = pick_device(device)

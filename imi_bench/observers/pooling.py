@@ -286,10 +286,8 @@ def pool(similarities: Floats, *, pooling: Pooling, temperature: float = 0.1) ->
 
 def check_options(pooling: str, similarity: str, temperature: float) -> None:
     """Raise `UnknownNameError` or `InputError` unless `decide` takes these options."""
-    if pooling not in POOLINGS:
-        raise UnknownNameError.among(pooling, POOLINGS, kind="pooling")
-    if similarity not in SIMILARITIES:
-        raise UnknownNameError.among(similarity, SIMILARITIES, kind="similarity")
+    UnknownNameError.unless_among(pooling, POOLINGS, kind="pooling")
+    UnknownNameError.unless_among(similarity, SIMILARITIES, kind="similarity")
     if not temperature > 0:
         raise InputError("bad temperature", where="pooling", found=temperature, wanted="above 0")
 

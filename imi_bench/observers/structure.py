@@ -53,8 +53,7 @@ class Ssim(Named):
     ) -> None:
         if window % 2 == 0 or window > size:
             raise InputError("bad window", where="ssim", found=window, wanted=f"odd, <= {size}")
-        if pooling not in OVER_SIMILARITIES:
-            raise UnknownNameError.among(pooling, OVER_SIMILARITIES, kind="pooling of SSIM")
+        UnknownNameError.unless_among(pooling, OVER_SIMILARITIES, kind="pooling of SSIM")
         self.name, self.size, self.window = name, size, window
         self.pooling, self.temperature = pooling, temperature
 

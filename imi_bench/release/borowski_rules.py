@@ -101,8 +101,7 @@ def borowski_multiverse(
     UnknownNameError
         For a name that is no rule or no analysis.
     """
-    if analysis not in ANALYSES:
-        raise UnknownNameError.among(analysis, ANALYSES, kind="analysis")
+    UnknownNameError.unless_among(analysis, ANALYSES, kind="analysis")
     whole = _shown(table)
     found: list[dict[str, Any]] = []
     distinct: set[bytes] = set()

@@ -174,8 +174,7 @@ def combinations(
         For a name that is no rule.
     """
     for rule in rules:
-        if rule not in choices:
-            raise UnknownNameError.among(rule, choices, kind="exclusion rule")
+        UnknownNameError.unless_among(rule, choices, kind="exclusion rule")
     options = [
         [level for level in LEVELS if level == "published" or (rule in rules and level in known)]
         for rule, known in choices.items()
@@ -230,8 +229,7 @@ def run_multiverse(
 
 
 def _named(name: str) -> Analysis:
-    if name not in ANALYSES:
-        raise UnknownNameError.among(name, ANALYSES, kind="analysis")
+    UnknownNameError.unless_among(name, ANALYSES, kind="analysis")
     return ANALYSES[name]
 
 

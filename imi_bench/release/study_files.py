@@ -201,19 +201,15 @@ def read_responses_table(table: Path, *, origin_required: bool = False) -> Respo
 
 def write_responses(responses: Responses, folder: Path) -> None:
     """Write ``responses.parquet`` and ``responses.json`` into `folder`."""
-    _write_table(responses.to_frame(), folder / "responses.parquet")
+    write_table(folder / "responses.parquet", responses.to_frame())
     about = {"simulated": responses.simulated, "source": responses.source}
     write_json(folder / "responses.json", about)
 
 
 def write_study(study: Study, folder: Path) -> None:
     """Write ``trials.parquet``, ``responses.parquet`` and ``responses.json`` into `folder`."""
-    _write_table(study.trials.to_frame(), folder / "trials.parquet")
+    write_table(folder / "trials.parquet", study.trials.to_frame())
     write_responses(study.responses, folder)
-
-
-def _write_table(frame: pd.DataFrame, path: Path) -> None:
-    write_table(path, frame)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

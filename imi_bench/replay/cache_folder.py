@@ -112,8 +112,7 @@ def prune_cache(
     """
     chosen = [kind for kind in KINDS if kind != "weights"] if kinds is None else kinds
     for kind in chosen:
-        if kind not in KINDS:
-            raise UnknownNameError.among(kind, list(KINDS), kind="kind of cache")
+        UnknownNameError.unless_among(kind, KINDS, kind="kind of cache")
     if not days >= 0:
         raise InputError("bad age", found=days, wanted="days, 0 or more")
     found = cache_info(folder)

@@ -41,8 +41,7 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
     import seaborn as sns
 
     number = found.numbers[0] if number is None else number
-    if number not in found.numbers:
-        raise UnknownNameError.among(number, found.numbers, kind="number")
+    UnknownNameError.unless_among(number, found.numbers, kind="number")
     ordered = found.frame.sort_values(number, kind="stable").reset_index(drop=True)
     with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "multiverse"}):
         figure = {"figsize": (9, 6), "layout": "constrained"}

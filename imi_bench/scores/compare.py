@@ -228,12 +228,10 @@ def compare(
     if not scores:
         raise InputError("no score to compare", found="none", wanted="one or more")
     for name in scores:
-        if name not in HEADLINE:
-            raise UnknownNameError.among(name, HEADLINE, kind="score")
+        UnknownNameError.unless_among(name, HEADLINE, kind="score")
     given = dict(calibrations or {})
     for name in given:
-        if name not in names:
-            raise UnknownNameError.among(name, names, kind="observer with a calibration")
+        UnknownNameError.unless_among(name, names, kind="observer with a calibration")
     used = {
         one.observer: calibration_for(
             one,

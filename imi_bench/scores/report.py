@@ -182,8 +182,7 @@ class ScoreReport(Result):
         )
 
     def __getitem__(self, name: str) -> ScoreLine:
-        if name not in self.scores:
-            raise UnknownNameError.among(name, self.scores, kind="score")
+        UnknownNameError.unless_among(name, self.scores, kind="score")
         return self.scores[name]
 
     def plot(self, *, ax: Axes | None = None) -> Axes:

@@ -45,7 +45,6 @@ def demo_data(*, seed: int = 0, **size: int) -> tuple[Trials, Study]:
     """
     sizes = [name for name in inspect.signature(build).parameters if name != "seed"]
     for name in size:
-        if name not in sizes:
-            raise UnknownNameError.among(name, sizes, kind="size")
+        UnknownNameError.unless_among(name, sizes, kind="size")
     world = build(seed=seed, **size)
     return world.trials, world.study

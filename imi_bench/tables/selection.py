@@ -53,8 +53,7 @@ def select(
     for name, values in chosen.items():
         known = sorted({str(value) for value in getattr(trials.index, name)})
         for value in values:
-            if value not in known:
-                raise UnknownNameError.among(value, known, kind=f"{name} of these trials")
+            UnknownNameError.unless_among(value, known, kind=f"{name} of these trials")
     kept = trials.where(**chosen)
     if not len(kept):
         raise NotEnoughDataError(

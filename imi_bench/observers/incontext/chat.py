@@ -141,8 +141,7 @@ class Chat:
         own = [p for p in inspect.signature(cls).parameters.values() if p.kind is p.KEYWORD_ONLY]
         known = {p.name: kinds[p.annotation] for p in own if p.name not in ("seed", "ledger")}
         for option in options:
-            if option not in known:
-                raise UnknownNameError.among(option, known, kind="option of a served model")
+            UnknownNameError.unless_among(option, known, kind="option of a served model")
         try:
             values = {name: known[name](value) for name, value in options.items()}
         except (TypeError, ValueError) as error:

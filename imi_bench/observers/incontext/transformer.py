@@ -93,13 +93,11 @@ class Transformer:
             The model cannot be loaded, or takes no images.
         """
         for option in options:
-            if option not in _OPTIONS:
-                raise UnknownNameError.among(option, _OPTIONS, kind="option of a local model")
+            UnknownNameError.unless_among(option, _OPTIONS, kind="option of a local model")
         prefix = options.get("prefix_cache", True)
         if not isinstance(prefix, bool):
             raise InputError("option prefix_cache", found=prefix, wanted="true or false")
-        if dtype not in _DTYPES:
-            raise UnknownNameError.among(dtype, _DTYPES, kind="number type")
+        UnknownNameError.unless_among(dtype, _DTYPES, kind="number type")
         torch = require("torch", for_="local vision-language models")
         transformers = require("transformers", for_="local vision-language models")
         revision = options.get("revision")

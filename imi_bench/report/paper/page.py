@@ -80,8 +80,7 @@ class Paper(Shown):
 
     def __getitem__(self, key: str) -> Panel:
         known = {one.key: one for one in self.panels}
-        if key not in known:
-            raise UnknownNameError.among(key, known, kind="panel")
+        UnknownNameError.unless_among(key, known, kind="panel")
         return known[key]
 
     @property
