@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import ImiBenchError
-from imi_bench.formulas.bases import (
-    BSpline,
-    NaturalSpline,
-    Polynomial,
-    Scaling,
-    quantile_knots,
-)
+from imi_bench.formulas.bases import BSpline, NaturalSpline, Polynomial, Scaling, quantile_knots
 from imi_bench.formulas.contrasts import CONTRASTS
 from imi_bench.formulas.syntax import Call, Name, Node, Text
 from imi_bench.formulas.values import Factor, Numbers, Value, factor_of, level_label, recoded
+
+if TYPE_CHECKING:
+    from imi_bench.formulas.evaluate import Evaluation
 
 _MOST_COLUMNS = 100
 
@@ -59,31 +55,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }
 
 
-class Evaluator(Protocol):
-    """What the functions ask of an evaluation."""
-
-    learning: bool
-
-    def rows(self, node: Node) -> Value:
-        """Return what a node has for every row."""
-
-    def numbers(self, node: Node) -> Floats:
-        """Return one number for every row."""
-
-    def constant(self, node: Node | None) -> Any:
-        """Return a constant: number, truth value, text, None or a tuple of them."""
-
-    def complain(self, what: str, node: Node, **facts: object) -> ImiBenchError:
-        """Build the error that points at a node."""
-
-    def remembered(self, node: Node, learn: Callable[[], Any]) -> Any:
-        """Return what was learnt for a node, learning it on the first rows."""
-
-    def known(self, node: Node, factor: Factor, levels: tuple[str, ...]) -> Factor:
-        """Recode a factor to levels that must hold all of its own."""
-
-
-def arguments_of(evaluator: Evaluator, call: Call, names: tuple[str, ...]) -> Mapping[str, Node]:
+def arguments_of(evaluator: Evaluation, call: Call, names: tuple[str, ...]) -> Mapping[str, Node]:
     """Match a call's arguments to their names, by position or by name, as R does."""
     if len(call.arguments) > len(names):
         raise evaluator.complain(
@@ -104,7 +76,7 @@ def arguments_of(evaluator: Evaluator, call: Call, names: tuple[str, ...]) -> Ma
     return matched
 
 
-def _flag(evaluator: Evaluator, node: Node | None, default: bool) -> bool:
+def _flag(evaluator: Evaluation, node: Node | None, default: bool) -> bool:
     if node is None:
         return default
     if isinstance(node, Name) and node.text in ("T", "F"):
@@ -115,7 +87,7 @@ def _flag(evaluator: Evaluator, node: Node | None, default: bool) -> bool:
     return value
 
 
-def _whole(evaluator: Evaluator, node: Node, *, least: int) -> int:
+def _whole(evaluator: Evaluation, node: Node, *, least: int) -> int:
     value = evaluator.constant(node)
     if (
         isinstance(value, bool | str | tuple)
@@ -127,7 +99,7 @@ def _whole(evaluator: Evaluator, node: Node, *, least: int) -> int:
     return int(min(value, 1e15))
 
 
-def _vector(evaluator: Evaluator, node: Node, *, count: int | None = None) -> Floats:
+def _vector(evaluator: Evaluation, node: Node, *, count: int | None = None) -> Floats:
     value = evaluator.constant(node)
     values = value if isinstance(value, tuple) else (value,)
     bad = any(isinstance(one, str | bool) or one is None for one in values)
@@ -136,7 +108,7 @@ def _vector(evaluator: Evaluator, node: Node, *, count: int | None = None) -> Fl
     return np.asarray(values, dtype=float)
 
 
-def _scale(evaluator: Evaluator, call: Call) -> Value:
+def _scale(evaluator: Evaluation, call: Call) -> Value:
     found = arguments_of(evaluator, call, ("x", "center", "scale"))
     x = evaluator.numbers(found["x"])
     center = _flag(evaluator, found.get("center"), True)
@@ -145,7 +117,7 @@ def _scale(evaluator: Evaluator, call: Call) -> Value:
     return Numbers(basis.columns(x))
 
 
-def _center(evaluator: Evaluator, call: Call) -> Value:
+def _center(evaluator: Evaluation, call: Call) -> Value:
     x = evaluator.numbers(arguments_of(evaluator, call, ("x",))["x"])
     basis = evaluator.remembered(call, lambda: Scaling.learn(x, scale=False))
     return Numbers(basis.columns(x))
@@ -157,7 +129,7 @@ def _numbered(columns: Floats) -> Value:
     return Numbers(columns, tuple(str(k + 1) for k in range(columns.shape[1])))
 
 
-def _poly(evaluator: Evaluator, call: Call) -> Value:
+def _poly(evaluator: Evaluation, call: Call) -> Value:
     found = arguments_of(evaluator, call, ("x", "degree", "raw"))
     x = evaluator.numbers(found["x"])
     degree = _whole(evaluator, found["degree"], least=1) if "degree" in found else 1
@@ -167,7 +139,7 @@ def _poly(evaluator: Evaluator, call: Call) -> Value:
     return _numbered(basis.columns(x))
 
 
-def _bounded(evaluator: Evaluator, call: Call, columns: int) -> None:
+def _bounded(evaluator: Evaluation, call: Call, columns: int) -> None:
     if columns > _MOST_COLUMNS:
         raise evaluator.complain(
             "too many columns", call, found=f"{columns:,}", wanted=f"at most {_MOST_COLUMNS}"
@@ -175,7 +147,7 @@ def _bounded(evaluator: Evaluator, call: Call, columns: int) -> None:
 
 
 def _spline_knots(
-    evaluator: Evaluator, call: Call, found: Mapping[str, Node], x: Floats, *, spare: int
+    evaluator: Evaluation, call: Call, found: Mapping[str, Node], x: Floats, *, spare: int
 ) -> tuple[Floats, tuple[float, float]]:
     """Return inner knots and boundary; `spare` columns come without an inner knot."""
     low, high = float(np.nanmin(x)), float(np.nanmax(x))
@@ -205,7 +177,7 @@ def _spline_knots(
     return inner, (low, high)
 
 
-def _bs(evaluator: Evaluator, call: Call) -> Value:
+def _bs(evaluator: Evaluation, call: Call) -> Value:
     names = ("x", "df", "knots", "degree", "intercept", "Boundary.knots")
     found = arguments_of(evaluator, call, names)
     x = evaluator.numbers(found["x"])
@@ -221,7 +193,7 @@ def _bs(evaluator: Evaluator, call: Call) -> Value:
     return _numbered(evaluator.remembered(call, learn).columns(x))
 
 
-def _ns(evaluator: Evaluator, call: Call) -> Value:
+def _ns(evaluator: Evaluation, call: Call) -> Value:
     names = ("x", "df", "knots", "intercept", "Boundary.knots")
     found = arguments_of(evaluator, call, names)
     x = evaluator.numbers(found["x"])
@@ -234,13 +206,13 @@ def _ns(evaluator: Evaluator, call: Call) -> Value:
     return _numbered(evaluator.remembered(call, learn).columns(x))
 
 
-def _labels(evaluator: Evaluator, node: Node) -> tuple[str, ...]:
+def _labels(evaluator: Evaluation, node: Node) -> tuple[str, ...]:
     value = evaluator.constant(node)
     values = value if isinstance(value, tuple) else (value,)
     return tuple(level_label(one) for one in values)
 
 
-def _factor(evaluator: Evaluator, call: Call) -> Value:
+def _factor(evaluator: Evaluation, call: Call) -> Value:
     found = arguments_of(evaluator, call, ("x", "levels", "labels", "ordered"))
     own = factor_of(evaluator.rows(found["x"]), where=call.function)
     given = _labels(evaluator, found["levels"]) if "levels" in found else None
@@ -260,7 +232,7 @@ def _factor(evaluator: Evaluator, call: Call) -> Value:
     return replace(own, ordered=always or _flag(evaluator, found.get("ordered"), default))
 
 
-def _relevel(evaluator: Evaluator, call: Call) -> Value:
+def _relevel(evaluator: Evaluation, call: Call) -> Value:
     found = arguments_of(evaluator, call, ("x", "ref"))
     own = evaluator.rows(found["x"])
     if not isinstance(own, Factor) or own.ordered or "ref" not in found:
@@ -273,7 +245,7 @@ def _relevel(evaluator: Evaluator, call: Call) -> Value:
     return recoded(own, (first, *(level for level in own.levels if level != first)))
 
 
-def _contrasts(evaluator: Evaluator, call: Call) -> Value:
+def _contrasts(evaluator: Evaluation, call: Call) -> Value:
     found = arguments_of(evaluator, call, ("object", "contr"))
     own = factor_of(evaluator.rows(found["object"]), where="C")
     levels = evaluator.remembered(call, lambda: own.levels)
@@ -288,7 +260,7 @@ def _contrasts(evaluator: Evaluator, call: Call) -> Value:
     return replace(own, contrasts=wanted)
 
 
-def _as_numeric(evaluator: Evaluator, call: Call) -> Value:
+def _as_numeric(evaluator: Evaluation, call: Call) -> Value:
     own = evaluator.rows(arguments_of(evaluator, call, ("x",))["x"])
     if isinstance(own, Numbers):
         return replace(own, logical=False)
@@ -299,11 +271,11 @@ def _as_numeric(evaluator: Evaluator, call: Call) -> Value:
     return Numbers(table[own.codes])
 
 
-def _same(evaluator: Evaluator, call: Call) -> Value:
+def _same(evaluator: Evaluation, call: Call) -> Value:
     return evaluator.rows(arguments_of(evaluator, call, ("x",))["x"])
 
 
-LEARNING: dict[str, Callable[[Evaluator, Call], Value]] = {
+LEARNING: dict[str, Callable[[Evaluation, Call], Value]] = {
     "I": _same,
     "scale": _scale,
     "center": _center,

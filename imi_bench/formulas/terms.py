@@ -189,11 +189,12 @@ class _Expansion:
         for one in bits:
             if one:
                 found.setdefault(one)
-            if len(found) > MOST_TERMS:
-                raise complaint(
-                    "too many terms", self.text, node_place, wanted=f"at most {MOST_TERMS:,}"
-                )
+            self._bound(found, node_place)
         return list(found)
+
+    def _bound(self, found: dict[int, None], place: tuple[int, int]) -> None:
+        if len(found) > MOST_TERMS:
+            raise complaint("too many terms", self.text, place, wanted=f"at most {MOST_TERMS:,}")
 
     def _sum(self, parts: tuple[tuple[str, Node], ...]) -> list[int]:
         found: dict[int, None] = {}
@@ -209,10 +210,7 @@ class _Expansion:
                 self._offset(part)
                 continue
             found.update(dict.fromkeys(self.encode(part)))
-            if len(found) > MOST_TERMS:
-                raise complaint(
-                    "too many terms", self.text, part.place, wanted=f"at most {MOST_TERMS:,}"
-                )
+            self._bound(found, part.place)
         return list(found)
 
     def _offset(self, call: Call) -> None:

@@ -142,14 +142,6 @@ class BetweenFit(Brief):
         )
 
 
-def _factor(design: Design, group: str) -> RandomFactor:
-    for factor in design.factors:
-        if factor.group == group:
-            return factor
-    known = [factor.group for factor in design.factors]
-    raise UnknownNameError.among(group, known, kind="grouping factor")
-
-
 def _multiples(column: Floats, base: Floats, codes: NDArray[np.intp], count: int) -> Floats | None:
     """Return c with column = c[codes] * base, or None where there is no such c."""
     power = np.bincount(codes, base * base, count)
@@ -169,7 +161,7 @@ def between_terms(design: Design, *, group: str) -> tuple[BetweenTerm, ...]:
     group : str
         The grouping factor, such as ``network``.
     """
-    factor = _factor(design, group)
+    factor = design.factor(group)
     count = len(factor.levels)
     bases: dict[str, Floats] = {INTERCEPT: np.ones(design.n)}
     found = []
@@ -223,7 +215,7 @@ def level_estimates(
         If a varying column is a constant other than zero inside a level: its slope and the
         level's own mean cannot be told apart; or if the fit does not converge.
     """
-    factor, terms = _factor(design, group), between_terms(design, group=group)
+    factor, terms = design.factor(group), between_terms(design, group=group)
     gone = {term.name for term in terms}
     wanted = dict.fromkeys((*varying, *(t.base for t in terms), *factor.columns))
     for name in set(wanted) - {INTERCEPT} - set(design.names):
@@ -399,7 +391,7 @@ def two_stage(
     """
     terms = between_terms(design, group=group)
     stage = level_estimates(design, group=group, options=options)
-    all_levels = _factor(design, group).levels
+    all_levels = design.factor(group).levels
     found: dict[str, Inference] = {}
     for base, one in stage.items():
         rows = [all_levels.index(label) for label in one.levels]

@@ -332,6 +332,18 @@ class Design(Brief):
             _independent=True,
         )
 
+    def factor(self, group: str) -> RandomFactor:
+        """The grouping factor of a name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none.
+        """
+        known = {factor.group: factor for factor in self.factors}
+        UnknownNameError.unless_among(group, known, kind="grouping factor")
+        return known[group]
+
     def without_random(self, group: str, column: str | None = None) -> Design:
         """Return the restricted design without a grouping factor, or without one of its columns."""
         factors = []
@@ -341,8 +353,7 @@ class Design(Brief):
             elif column is not None:
                 factors.append(_drop_column(factor, column))
         if len(factors) == len(self.factors) and column is None:
-            known = [factor.group for factor in self.factors]
-            raise UnknownNameError.among(group, known, kind="grouping factor")
+            self.factor(group)
         if not factors:
             raise ModelError("a mixed model needs a random effect", found="none left")
         return replace(self, factors=tuple(factors), _pattern=None, _independent=True)

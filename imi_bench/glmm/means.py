@@ -377,9 +377,8 @@ def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
     )
     keys = list(names)
     if by is not None:
-        groups = {factor.group: factor for factor in design.factors}
-        UnknownNameError.unless_among(by, groups, kind="grouping factor")
-        frame[by] = np.asarray(groups[by].levels, dtype=object)[groups[by].codes]
+        factor = design.factor(by)
+        frame[by] = np.asarray(factor.levels, dtype=object)[factor.codes]
         keys.append(by)
     sums = frame.groupby(keys, observed=True)[["_response", "_trials"]].sum()
     return (sums["_response"] / sums["_trials"]).rename("mean").reset_index()

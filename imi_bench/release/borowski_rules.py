@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Bools
 from imi_bench.errors import UnknownNameError
 from imi_bench.release.borowski import BorowskiTable
 from imi_bench.release.borowski_results import conditions
@@ -22,47 +21,43 @@ __all__ = ["RULES", "borowski_multiverse"]
 
 FASTEST, SLOWEST, CATCH_SHARE = 0.5, 30.0, 0.9
 
-Rule = Mapping[str, Callable[[pd.DataFrame], Bools]]
+Kept = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
 
-def _all(rows: pd.DataFrame) -> Bools:
-    return np.ones(len(rows), dtype=bool)
-
-
-def _passed(rows: pd.DataFrame) -> Bools:
+def _passed(rows: pd.DataFrame) -> pd.Series[bool]:
     right = rows[rows["catch"]].groupby("participant")["correct"].mean()
-    return (rows["participant"].map(right) >= CATCH_SHARE).to_numpy(dtype=bool)
+    return rows["participant"].map(right) >= CATCH_SHARE
 
 
-def _not_fast(rows: pd.DataFrame) -> Bools:
-    return (rows["seconds"] >= FASTEST).to_numpy(dtype=bool)
+def _not_fast(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["seconds"] >= FASTEST
 
 
-def _not_slow(rows: pd.DataFrame) -> Bools:
-    return (rows["seconds"] <= SLOWEST).to_numpy(dtype=bool)
+def _not_slow(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["seconds"] <= SLOWEST
 
 
-def _drawn(rows: pd.DataFrame) -> Bools:
-    return (~rows["hand_picked"]).to_numpy(dtype=bool)
+def _drawn(rows: pd.DataFrame) -> pd.Series[bool]:
+    return ~rows["hand_picked"]
 
 
-def _main(rows: pd.DataFrame) -> Bools:
-    return ((rows["kind"] == "main") & ~rows["catch"]).to_numpy(dtype=bool)
+def _main(rows: pd.DataFrame) -> pd.Series[bool]:
+    return (rows["kind"] == "main") & ~rows["catch"]
 
 
-def _main_and_repeated(rows: pd.DataFrame) -> Bools:
-    return rows["kind"].isin(("main", "repeated")).to_numpy(dtype=bool)
+def _main_and_repeated(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["kind"].isin(("main", "repeated"))
 
 
-RULES: Mapping[str, Rule] = {
-    "catch_trials": {"published": _all, "stricter": _passed},
-    "fast_answers": {"published": _all, "stricter": _not_fast},
-    "slow_answers": {"published": _all, "stricter": _not_slow},
-    "hand_picked": {"published": _all, "stricter": _drawn},
+RULES: Mapping[str, Mapping[str, Kept]] = {
+    "catch_trials": {"stricter": _passed},
+    "fast_answers": {"stricter": _not_fast},
+    "slow_answers": {"stricter": _not_slow},
+    "hand_picked": {"stricter": _drawn},
     "trials": {"published": _main, "laxer": _main_and_repeated},
 }
 """Catch trials: 90% right or no matter; answers under 0.5 s, over 30 s; hand-picked units; and
-whether catch trials and second answers count as well."""
+whether catch trials and second answers count as well. A level that is not named keeps all."""
 
 
 def _means(rows: pd.DataFrame) -> dict[str, float]:
@@ -106,7 +101,10 @@ def borowski_multiverse(
     found: list[dict[str, Any]] = []
     distinct: set[bytes] = set()
     for levels in combinations(RULES, rules):
-        kept = np.logical_and.reduce([RULES[rule][level](whole) for rule, level in levels.items()])
+        kept = np.ones(len(whole), dtype=bool)
+        for rule, level in levels.items():
+            if level in RULES[rule]:
+                kept &= RULES[rule][level](whole).to_numpy(dtype=bool)
         distinct.add(kept.tobytes())
         part = whole[kept]
         found.append(
