@@ -158,7 +158,7 @@ def machine_interpretability(
         )
         for line in (*opened.network.cautions, *opened.images.cautions):
             tell(line)
-        for line in kept_pixels_said(opened):
+        for line in (*opened.device_said, *kept_pixels_said(opened)):
             tell(line)
         if precision != "float32":
             tell(f"{precision}: activations are rounded, so single units' hard score can move")

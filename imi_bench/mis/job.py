@@ -19,7 +19,7 @@ from imi_bench.networks.kept_pixels import say_kept
 from imi_bench.networks.memory import layers_by_pass, pass_bytes
 from imi_bench.networks.repeats import distinct
 from imi_bench.networks.tasks import pool_size
-from imi_bench.observers.catalogue import load_observer
+from imi_bench.observers.catalogue import TakesNoDeviceError, load_observer
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.protocol import Encoder, Observer
 from imi_bench.vision.loading import LoadedNetwork, load_network
@@ -137,9 +137,25 @@ class OpenJob:
         )
 
     @cached_property
+    def _placed_observer(self) -> tuple[Observer, bool]:
+        """The observer, and whether it was given the job's device."""
+        try:
+            return load_observer(self.job.observer, device=self.job.device), True
+        except TakesNoDeviceError:
+            return load_observer(self.job.observer), False
+
+    @property
+    def device_said(self) -> tuple[str, ...]:
+        """A line where the job's device is the network's alone, since the observer takes none."""
+        observer, placed = self._placed_observer
+        if placed:
+            return ()
+        return (f"observer '{observer.name}' takes no device: {self.job.device} is the network's",)
+
+    @cached_property
     def observer(self) -> Encoder:
         """The observer, opened when first asked for."""
-        observer = load_observer(self.job.observer, device=self.job.device)
+        observer, _ = self._placed_observer
         if not isinstance(observer, Encoder):
             raise InputError(
                 "observer does not embed single images",

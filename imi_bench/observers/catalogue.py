@@ -305,12 +305,17 @@ def _call(
         return factory(**arguments)
 
 
+class TakesNoDeviceError(InputError):
+    """An observer was given a device, and is built without one."""
+
+
 def _refuse_unused(offered: Mapping[str, Any], accepted: Container[str], where: str) -> None:
     """A device or number type that was asked for is handed over or refused, never ignored."""
     for name, free in (("device", ("auto", "cpu")), ("dtype", ("float32",))):
         wanted = offered.get(name, free[0])
         if wanted not in free and name not in accepted:
-            raise InputError(
+            kind = TakesNoDeviceError if name == "device" else InputError
+            raise kind(
                 f"the observer takes no {name}",
                 where=where,
                 found=f"{name} {wanted}",

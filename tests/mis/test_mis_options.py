@@ -70,6 +70,30 @@ def test_a_calibration_gives_its_slope_to_its_own_observer_only() -> None:
             natural_slope(replace(fixed, parameters=bad), observer="hog")
 
 
+@pytest.mark.vision
+def test_a_device_is_the_networks_where_the_observer_takes_none(
+    tmp_path: Path,
+) -> None:
+    from imi_bench.mis.job import MisJob, OpenJob, open_job
+
+    np.savez(tmp_path / "i.npz", images=np.zeros((40, 32, 32, 3), np.uint8))
+    job = MisJob(
+        network="timm:test_resnet?num_classes=10&input_size=32",
+        pretrained=False,
+        device="cpu",
+        images=tmp_path / "i.npz",
+        observer="pixel-cosine",
+        out=tmp_path / "out",
+        quantile=0.2,
+        n_references=2,
+    )
+    opened = open_job(job)
+    assert opened.device_said == ()
+    elsewhere = OpenJob(replace(job, device="cuda:0"), opened.network, opened.images, opened.plans)
+    (line,) = elsewhere.device_said
+    assert line == "observer 'pixel-cosine' takes no device: cuda:0 is the network's"
+
+
 @pytest.mark.whole
 @pytest.mark.vision
 @pytest.mark.parametrize("observer", ["timm:test_resnet?pretrained=false", "pixel-cosine"])

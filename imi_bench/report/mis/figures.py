@@ -10,6 +10,7 @@ import pandas as pd
 from imi_bench.report.figures import Figure
 from imi_bench.report.mis.scored import ScoredUnits
 from imi_bench.report.style import MARKERS, MUTED, PALETTE, as_svg, logarithmic, new_canvas, styled
+from imi_bench.text import plural
 
 __all__ = ["by_layer", "draw_figures"]
 
@@ -115,7 +116,7 @@ def _against(scored: ScoredUnits, layers: pd.DataFrame, column: str) -> Figure:
         (str(r.layer), str(r.type), f"{r.depth:.3f}", str(r.width), f"{r.mean:.3f}", _half(r.half))
         for r in layers.sort_values([column, "depth"], kind="stable").itertuples(index=False)
     )
-    alt = f"Mean {name} of {len(layers)} layers against their {column}"
+    alt = f"Mean {name} of {plural(len(layers), 'layer')} against their {column}"
     header = ("layer", "type", "depth", "units", name, "± 95 %")
     return Figure(column, f"Against {column}", caption, alt, svg, header, rows)
 

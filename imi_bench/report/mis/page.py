@@ -14,6 +14,7 @@ from imi_bench.report.browser import thumbnails
 from imi_bench.report.mis.figures import NAMES, by_layer, draw_figures
 from imi_bench.report.mis.scored import ScoredUnits
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 
 __all__ = ["MisPage", "write_mis_page"]
 
@@ -139,30 +140,34 @@ def _page(
     record, units = scored.record, scored.scores
     name, slope = NAMES[scored.measure], record.get("slope", {})
     known = units[scored.measure].dropna()
-    tiles = {
-        f"mean {name}": f"{known.mean():.3f}" if len(known) else "–",
-        "units scored": f"{len(known):,}",
-        "units": f"{len(units):,}",
-        "layers": f"{units['layer'].nunique():,}",
-        "images": f"{record['images']['count']:,}",
-    }
+    counted = [
+        plural(len(known), "unit scored", "units scored"),
+        plural(len(units), "unit"),
+        plural(units["layer"].nunique(), "layer"),
+        plural(record["images"]["count"], "image"),
+    ]
+    tiles = [
+        (f"mean {name}", f"{known.mean():.3f}" if len(known) else "–"),
+        *((noun, count) for count, noun in (one.split(" ", 1) for one in counted)),
+    ]
     warnings = [str(slope["warning"])] if slope.get("warning") else []
     if record["images"].get("repeated"):
-        warnings.append(f"{record['images']['repeated']} images repeat another one: scores rise")
+        repeat = plural(record["images"]["repeated"], "image repeats", "images repeat")
+        warnings.append(f"{repeat} another one: scores rise")
     return {
         "title": _title(scored),
         "random": scored.random,
         "observer_random": scored.observer_random,
         "lead": f"How well {record['observer']['name']} tells the images that activate a unit "
-        f"most from those that activate it least, for {len(known):,} of {len(units):,} units. "
-        "A machine looked; no person answered.",
+        f"most from those that activate it least, for {len(known):,} of "
+        f"{plural(len(units), 'unit')}. A machine looked; no person answered.",
         "warnings": warnings,
-        "tiles": list(tiles.items()),
+        "tiles": tiles,
         "figures": draw_figures(scored) if len(known) else [],
         "sheets": sheets,
-        "sheets_lead": f"{len(ends[0])} units with the largest and {len(ends[1])} with the "
-        f"smallest {name}, one a layer first. They were chosen by their scores, so scores of the "
-        "best are too high on average, and those of the worst too low: the ± is of a unit that "
+        "sheets_lead": f"{plural(len(ends[0]), 'unit')} with the largest and {len(ends[1])} with "
+        f"the smallest {name}, one a layer first. They were chosen by their scores, so scores of "
+        "the best are too high on average, and those of the worst too low: the ± is of a unit that "
         "was not chosen. Shown is what the network saw.",
         "without_images": scored.without_images,
         "measure": name,

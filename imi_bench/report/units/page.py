@@ -16,6 +16,7 @@ from imi_bench.report.browser import thumbnails
 from imi_bench.report.units.built import BuiltUnits
 from imi_bench.report.units.figures import draw_figures, histogram
 from imi_bench.tables.align import in_use
+from imi_bench.text import plural
 
 __all__ = ["UnitsPage", "write_units_page"]
 
@@ -99,13 +100,13 @@ def _page(built: BuiltUnits, sheets: list[dict[str, Any]]) -> dict[str, Any]:
     drawn, total = len(sheets), len(built.units)
     layers = record.get("network_layers", [])
     width = sum(layer["width"] for layer in layers)
-    tiles = {
-        "layers": len(layers),
-        "units in them": width,
-        "units drawn": total,
-        "trials": len(index),
-        "images": int(record.get("images", 0)),
-    }
+    counted = (
+        (len(layers), "layer", "layers"),
+        (width, "unit in them", "units in them"),
+        (total, "unit drawn", "units drawn"),
+        (len(index), "trial", "trials"),
+        (int(record.get("images", 0)), "image", "images"),
+    )
     some = f"of {drawn} of {total} units, evenly spaced" if drawn < total else "of every unit"
     return {
         "title": _title(built),
@@ -113,9 +114,10 @@ def _page(built: BuiltUnits, sheets: list[dict[str, Any]]) -> dict[str, Any]:
         if built.trials.simulated
         else "",
         "random": built.random,
-        "lead": f"{total} units were drawn from {built.network}, and {len(index):,} trials made of "
-        f"what activates them most and least among {record.get('images', 0):,} images.",
-        "tiles": [(name, f"{value:,}") for name, value in tiles.items() if value],
+        "lead": f"{plural(total, 'unit was', 'units were')} drawn from {built.network}, and "
+        f"{plural(len(index), 'trial')} made of what activates them most and least among "
+        f"{record.get('images', 0):,} images.",
+        "tiles": [(one if n == 1 else many, f"{n:,}") for n, one, many in counted if n],
         "figures": draw_figures(built),
         "sheets": sheets,
         "sheets_lead": f"One main trial {some} at each difficulty. The strip shows how all images "
