@@ -4,9 +4,9 @@
     python benchmarks/bench_gpu.py --only hooks --network resnet50 --batch-size 256 --repeats 9
 
 Weights are random and photographs made up (JPEG, 500 x 375, about 110 kB as ImageNet's are):
-neither changes the work. What is compared runs by turns in one process, a first turn left out;
-ratios are medians over turns. `hooks` reduces every layer's output to its units' activations,
-`pass` also selects extremes, measures sampled units and writes the shards' files but the last,
+neither changes the work. The last table says which bars are met. What is compared runs by turns
+in one process, a first turn left out; ratios are medians over turns. `hooks` reduces every layer's
+output to its units' activations, `pass` also selects extremes, measures sampled units and writes the shards' files but the last,
 beside which nothing is left to do: what `imi-bench mis` does with images once they are decoded.
 `sampled` follows the layers of 84 sampled
 units alone, as `imi-bench stimuli build` does.
@@ -72,6 +72,35 @@ def main() -> None:
         print(f"\n== {name} ({time.perf_counter() - started:.0f} s)")
         table(report[name])
         write_record(options.json, report)
+    tiny = options.network == ["timm:test_resnet"]
+    print(f"\n== the bars{' (tiny sizes: no verdict)' if tiny else ''}")
+    table(bars(report))
+
+
+def bars(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured beside what was wanted; parts that did not run have no row."""
+    forward = {
+        f"{row['network']}, {row['precision']}": row["bare_img_s"]
+        for row in report.get("hooks", ())
+    }
+    rows = [
+        (f"hooks over bare: {row['network']}, {row['precision']}, {row['follow']}", row, 1.03)
+        for row in report.get("hooks", ())
+    ]
+    found = [(bar, row["hooks_ratio"], most, row["hooks_ratio"] <= most) for bar, row, most in rows]
+    decoded = [row for row in report.get("pipeline", ()) if row["what"].startswith("decoding")]
+    for way in DECODED:
+        rates = [row["img_s"] for row in decoded if row["what"].endswith(f"kB{way}")]
+        for name, rate in forward.items() if rates else ():
+            bar = f"images/s of decoding{way}, not below forward of {name}"
+            found.append((bar, max(rates), rate, max(rates) >= rate))
+    for row in report.get("mis", ()):
+        bar = f"seconds of MIS, {row['units']:,} x {row['images']:,}, inputs on {row['inputs']}"
+        found.append((bar, row["seconds"], 10.0, row["seconds"] < 10))
+    return [
+        {"bar": bar, "measured": value, "wanted": wanted, "met": "yes" if met else "no"}
+        for bar, value, wanted, met in found
+    ]
 
 
 def machine(device: str) -> dict[str, Any]:
