@@ -5,11 +5,11 @@
 
 Weights are random and photographs made up (JPEG, 500 x 375, about 110 kB as ImageNet's are):
 neither changes the work. The last table says which bars are met. What is compared runs by turns
-in one process, a first turn left out; ratios are medians over turns. `hooks` reduces every layer's
-output to its units' activations, `pass` also selects extremes, measures sampled units and writes the
-shards' files but the last, beside which nothing is left to do: what `imi-bench mis` does with images
-once they are decoded. `sampled` follows the layers of 84 sampled units alone, as `imi-bench stimuli
-build` does.
+in one process, a first turn left out; ratios are medians over turns. `hooks` reduces every
+layer's output to its units' activations, `pass` also selects extremes, measures sampled units
+and writes the shards' files but the last, beside which nothing is left to do: what `imi-bench
+mis` does with images once they are decoded. `sampled` follows the layers of 84 sampled units
+alone, as `imi-bench stimuli build` does.
 """
 
 from __future__ import annotations
