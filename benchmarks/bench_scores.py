@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from measuring import by_turns, write_record
 from scipy import stats
-from sklearn.metrics import brier_score_loss, cohen_kappa_score, log_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
 from imi_bench.choice.calibrate import calibrate
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
@@ -106,6 +106,16 @@ def split_half(table: pd.DataFrame, rng: np.random.Generator, splits: int) -> fl
     return 2 * r / (1 + r)
 
 
+def kappa(table: pd.DataFrame, alike: Any, other: Any) -> float:
+    """Agreement with people beyond chance within each network, over what chance leaves."""
+    frame = table[["network", "correct"]].assign(alike=alike, other=other)
+    mean, size = (
+        frame.groupby("network")[["correct", "alike", "other"]].agg(how) for how in ("mean", "size")
+    )
+    chance = mean["correct"] * mean["other"] + (1 - mean["correct"]) * (1 - mean["other"])
+    return float(((mean["alike"] - chance) * size).sum() / ((1 - chance) * size).sum())
+
+
 def looped_scores(table: pd.DataFrame) -> dict[str, float]:
     """Every score of a table of answers the usual way."""
     trials = table.drop_duplicates("trial")
@@ -117,10 +127,8 @@ def looped_scores(table: pd.DataFrame) -> dict[str, float]:
     gap = (gaps["p"]["mean"] - gaps["correct"]["mean"]).abs()
     counts = table.groupby("condition")["correct"].agg(["mean", "size"])
     noise = (counts["mean"] * (1 - counts["mean"]) / (counts["size"] - 1)).mean()
-    in_trial = table.groupby("trial")["correct"].agg(["sum", "size"])
-    k, n = in_trial["sum"], in_trial["size"]
-    alike = ((k * (k - 1) + (n - k) * (n - k - 1)) / (n - 1)).sum() / n.sum()
-    by_chance = table["correct"].mean() ** 2 + (1 - table["correct"].mean()) ** 2
+    k, n = (table.groupby("trial")["correct"].transform(how) for how in ("sum", "size"))
+    others = np.where(table["correct"] > 0.5, k - 1, n - k - 1) / (n - 1)
     return {
         "proportion_correct": trials["credit"].mean(),
         "coverage": trials["answered"].mean(),
@@ -131,7 +139,7 @@ def looped_scores(table: pd.DataFrame) -> dict[str, float]:
         "network_kendall": stats.kendalltau(networks["p"], networks["correct"])[0],
         "ece": (gap * gaps["p"]["size"]).sum() / len(table),
         "binomial_reliability": 1 - noise / counts["mean"].var(ddof=1),
-        "human_consistency": (alike - by_chance) / (1 - by_chance),
+        "human_consistency": kappa(table, others, table["correct"]),
     }
 
 
@@ -140,7 +148,7 @@ def looped_answers(table: pd.DataFrame) -> dict[str, float]:
     return {
         "bits": 1 - log_loss(table["correct"], table["p"]) / np.log(2),
         "brier": brier_score_loss(table["correct"], table["p"]),
-        "error_consistency": cohen_kappa_score(table["credit"] > 0.5, table["correct"]),
+        "error_consistency": kappa(table, table["credit"] == table["correct"], table["credit"]),
         "human_proportion_correct": table["correct"].mean(),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imi_bench.errors import InputError
@@ -67,7 +67,8 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
     if wrong := [text for text, unit in units.items() if unit is None]:
         why = "not network/layer/unit; put a whole network under calibration.networks"
         return [_problem("units", wrong, f"{len(wrong)} entries are {why}")]
-    triples = {(plain(n), plain(la), int(u)) for n, la, u in _distinct(index)}
+    shown = set(zip(index.network.tolist(), index.layer.tolist(), index.unit.tolist(), strict=True))
+    triples = {(plain(n), plain(la), int(u)) for n, la, u in shown}
     networks = {network for network, _, _ in triples}
     by_network = board.rules.ranking.folds_by == "network"
     seen = [
@@ -123,10 +124,6 @@ def _described(value: object, field: str) -> Iterator[tuple[str, Mapping[str, An
     elif isinstance(value, list):
         for part in value:
             yield from _described(part, field)
-
-
-def _distinct(index: TrialIndex) -> Iterable[tuple[str, str, int]]:
-    return set(zip(index.network.tolist(), index.layer.tolist(), index.unit.tolist(), strict=True))
 
 
 def _problem(field: str, found: list[str], what: str) -> Problem:

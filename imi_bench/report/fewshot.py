@@ -23,6 +23,7 @@ from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.pages.shell import write_page
 from imi_bench.plots import broken
 from imi_bench.provenance import atomic_path, sha256_bytes
+from imi_bench.report.figures import Figure
 from imi_bench.report.style import INK, MUTED, PALETTE, as_svg, new_canvas, styled
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import Trials
@@ -37,14 +38,6 @@ _PEOPLE = {
     "bits": "Calibrated out of fold; 0: no better than a coin at predicting an answer of people.",
     "agreement": "Correlation of predicted with observed shares of right answers, over units.",
 }
-
-
-@dataclass(frozen=True)
-class _Figure:
-    title: str
-    alt: str
-    svg: str
-    caption: str
 
 
 def write_fewshot_page(
@@ -119,7 +112,7 @@ def _closed(family: Mapping[str, InContext]) -> str:
 # -- figures ---------------------------------------------------------------------------------
 
 
-def _figures(found: FewShot) -> list[_Figure]:
+def _figures(found: FewShot) -> list[Figure]:
     interval = "Bars: 95% intervals over units and draws of the solved trials."
     made = [
         _drawn(
@@ -166,7 +159,7 @@ def _figures(found: FewShot) -> list[_Figure]:
     return made
 
 
-def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: str) -> _Figure:
+def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: str) -> Figure:
     with styled(PALETTE):
         canvas = new_canvas(figsize=(5.8, 4.0), layout="constrained")
         ax = plot(ax=canvas.subplots())
@@ -190,7 +183,7 @@ def _drawn(title: str, alt: str, plot: Callable[..., Axes], caption: str, name: 
         canvas.set_figheight(3.8 + 0.18 * high * math.ceil(len(labels) / 2))
         for text in legend.get_texts():
             text.set_color(INK)
-        return _Figure(title, alt, as_svg(canvas, name), caption)
+        return Figure(name, title, caption, alt, as_svg(canvas, name))
 
 
 def _strata(table: pd.DataFrame, column: str) -> Callable[..., Axes]:

@@ -47,7 +47,7 @@ class Figure:
     svg : str
     header : tuple of str
     table : tuple of tuple of str
-        The numbers drawn.
+        The numbers drawn; empty where they stand elsewhere on the page.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Figure:
     caption: str
     alt: str
     svg: str
-    header: tuple[str, ...]
-    table: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
