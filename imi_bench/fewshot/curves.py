@@ -131,9 +131,10 @@ class FewShot(Result):
     def title(self) -> str:
         """What this is."""
         said = " (SIMULATED trials)" if self.simulated else ""
+        near = f", {len(self.dropped)} more dropped (pictures near solved ones)"
         return (
             f"Proportion correct by number of solved trials: {self.trials} trials of {self.units} "
-            f"units{said}"
+            f"units{near if self.dropped else ''}{said}"
         )
 
     def to_frame(self) -> pd.DataFrame:

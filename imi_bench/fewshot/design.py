@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -91,7 +92,9 @@ class Design(Brief):
     near: Near = "drop"
 
     def __post_init__(self) -> None:
-        if not self.shots or min(self.shots) < 0 or self.draws < 1 or self.repeats < 0:
+        counted = all(isinstance(one, Integral) for one in self.shots)
+        few = not self.shots or min(self.shots) < 0 or self.draws < 1 or self.repeats < 0
+        if few or not counted:
             raise InputError(
                 "no study",
                 found=f"shots {self.shots}, {self.draws} draws, {self.repeats} repeats",

@@ -14,6 +14,7 @@ from imi_bench.provenance import generator
 from imi_bench.release.borowski import BRANCHES, BorowskiTable, facts
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.multiplicity import holm
+from imi_bench.stats.scales import Z95
 
 __all__ = [
     "differences",
@@ -24,8 +25,6 @@ __all__ = [
     "published_beside",
     "retest",
 ]
-
-_Z = float(stats.norm.ppf(0.975))
 
 
 def mean_over_people(
@@ -113,7 +112,7 @@ def published_beside(tables: Sequence[BorowskiTable]) -> pd.DataFrame:
             if known is None:
                 continue
             each = 100 * part.groupby("participant")["correct"].mean().to_numpy(dtype=float)
-            mean, half = float(each.mean()), float(_Z * stats.sem(each))
+            mean, half = float(each.mean()), float(Z95 * stats.sem(each))
             found.append(
                 {
                     "what": f"experiment {table.experiment}, {mode}, {condition} references",

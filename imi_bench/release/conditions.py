@@ -13,6 +13,7 @@ from scipy import stats
 from imi_bench.provenance import generator
 from imi_bench.release.published import Condition, PublishedMean, published
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.scales import Z95
 from imi_bench.tables import Study
 
 
@@ -49,7 +50,7 @@ class ConditionMean:
         widths = np.array(
             [self.mean.high - self.mean.low, self.published.high - self.published.low]
         )
-        error = float(np.sqrt(np.square(widths / (2 * stats.norm.ppf(0.975))).sum()))
+        error = float(np.sqrt(np.square(widths / (2 * Z95)).sum()))
         return (self.mean.value - self.published.value) / error if error > 0 else float("nan")
 
     def to_json(self) -> dict[str, Any]:

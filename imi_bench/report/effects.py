@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from imi_bench.arrays import Floats
 from imi_bench.effects.cells import cell_means
@@ -18,6 +17,7 @@ from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import plain, write_json, write_table
 from imi_bench.report.effects_means import draw_effect_means
 from imi_bench.report.style import defaults, new_canvas, save
+from imi_bench.stats.scales import Z95
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def write_effects(effects: Effects, out: Path) -> Path:
 def _against(axes: Axes, effects: Effects, name: str, *, first: bool) -> None:
     stage = effects.stages[INTERCEPT]
     x = effects.properties[name].reindex(list(stage.levels)).to_numpy(dtype=float)
-    half = stats.norm.ppf(0.975) * np.sqrt(np.diag(stage.covariance))
+    half = Z95 * np.sqrt(np.diag(stage.covariance))
     for row, (colour, marker) in enumerate(_looks(len(x))):
         axes.errorbar(
             x[row],

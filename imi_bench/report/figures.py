@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from imi_bench.report.style import INK, LINE, MARKERS, MUTED, PALETTE, as_svg, panels, styled
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.scales import Z95
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -279,7 +279,7 @@ def _equality(axes: Axes, answers: float | None) -> None:
     line = np.linspace(0, 1, 101)
     axes.plot(line, line, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
     if answers:
-        half = stats.norm.ppf(0.975) * np.sqrt(line * (1 - line) / answers)
+        half = Z95 * np.sqrt(line * (1 - line) / answers)
         axes.fill_between(line, line - half, line + half, color=MUTED, alpha=0.18, lw=0, zorder=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

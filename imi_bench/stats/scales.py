@@ -28,7 +28,10 @@ from scipy import optimize, special
 
 from imi_bench.stats.jackknife import Jackknife, Spread
 
-__all__ = ["between", "fieller", "reach", "symmetric", "z_difference"]
+__all__ = ["Z95", "between", "fieller", "reach", "symmetric", "z_difference"]
+
+Z95 = float(special.ndtri(0.975))
+"""Standard errors to each side of a 95 % interval of the normal law."""
 
 _LEAST_NOISE = 0.1  # of the variance, which answers are taken to add at least
 _FAR = 1e6

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special, stats
 from support.simulated_panel import panel, trial_index
 
 from imi_bench.choice.calibrate import MIS_DREAMSIM, Calibration, calibrate
@@ -174,9 +175,18 @@ class TestOrientation:
             decisions,
             decision_variable=np.random.default_rng(0).normal(size=len(decisions)),
         )
-        told = calibrate(blind, shown, n_folds=2).predict(blind, shown.trials)
-        assert np.abs(told.p_correct - 0.5).max() < 0.2
+        calibration = calibrate(blind, shown, n_folds=2)
+        told = calibration.predict(blind, shown.trials)
         assert shown.responses.correct.mean() > 0.6
+        far = np.abs(blind.decision_variable).max()
+        for fold, fit in enumerate(calibration.fits):
+            slope, rows = fit.slopes["all"], told.fold == fold
+            error = (slope.high - slope.low) / (2 * stats.norm.ppf(0.975))
+            assert abs(slope.value) < 4 * error
+            # no further from one half than a slope of four standard errors allows
+            assert np.abs(told.p_correct[rows] - 0.5).max() < special.expit(4 * error * far) - 0.5
+            evenly = told.p_correct[rows]
+            assert abs(evenly.mean() - 0.5) < 4 * evenly.std() / np.sqrt(rows.sum())
 
 
 def test_unanswered_trials_count_one_half_and_are_not_fitted(study):

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 from support.bright_trials import Colours, bright_trials
 
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.fewshot.contamination import check, on_clean
 from imi_bench.fewshot.curves import FewShot
 from imi_bench.fewshot.design import Design
@@ -79,8 +80,12 @@ def test_the_curve_is_that_of_the_model(found: FewShot) -> None:
 def test_gain_per_doubling_is_found(found: FewShot) -> None:
     fitted = found.gain()
     names = list(fitted.names)
-    slope = fitted.estimate[names.index("doublings")]
-    assert slope > 0.3
+    place = names.index("doublings")
+    doublings = np.arange(4.0)  # of 1 + 0, 1, 3 and 7 shots
+    truth = [np.mean(-0.6 * one < NOISE) for one in doublings]
+    wanted = np.polyfit(doublings, special.logit(truth), 1)[0]
+    assert abs(fitted.estimate[place] - wanted) < 4 * fitted.se[place]
+    assert fitted.z[place] > 3
 
 
 @pytest.mark.whole
@@ -249,3 +254,13 @@ def test_scores_on_the_clean_trials(found: FewShot, trials: Trials) -> None:
     by_hand = found.answers[found.answers["trial_id"].map(clean)]
     by_hand = by_hand[by_hand["shots"] == 0]["credit"].mean()
     assert table.loc[table["shots"] == 0, "clean"].item() == pytest.approx(by_hand)
+
+
+def test_trials_that_were_dropped_stand_in_the_title(found: FewShot) -> None:
+    assert "dropped" not in found.title or found.dropped
+    assert ", 2 more dropped" in replace(found, dropped=("a", "b")).title
+
+
+def test_solved_trials_are_counted(trials: Trials) -> None:
+    with pytest.raises(InputError, match="no study"):
+        fewshot(observer(Scripted(base=0.0, rate=0.6)), trials, shots=(1.5,))  # type: ignore[arg-type]

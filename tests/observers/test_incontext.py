@@ -509,3 +509,9 @@ def test_trials_of_the_suite_work_too(server: Server) -> None:
     made = observer(chat(server))
     small = make_trials(3)
     assert len(made.decide(small.blind(seed=0).without_key()).decision_variable) == 3
+
+
+def test_likelihoods_that_are_no_probabilities_have_no_mass() -> None:
+    assert scored({"A": 2.0, "B": -1.0}, where="here").first == 2.0
+    assert np.isnan(scored({"A": 2.0, "B": -1.0}, where="here").mass)
+    assert scored({"A": np.log(0.7), "B": np.log(0.2)}, where="here").mass == pytest.approx(0.9)

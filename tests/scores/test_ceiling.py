@@ -160,7 +160,8 @@ class TestLeftOut:
         condition = matched.condition[matched.trial]
         a, b = priors_by_loops(matched, condition)
         size = trial_prior_by_pairs(matched, condition)
-        found = left_out_answers(matched)["left out squared error"]
+        left_out = left_out_answers(matched)
+        found = left_out["left out squared error"]
         for row in (0, 17, 401):
             rest = (condition == condition[row]) & (matched.participant != matched.participant[row])
             here = condition[row]
@@ -168,6 +169,8 @@ class TestLeftOut:
             near = rest & (matched.trial == matched.trial[row])
             p = (matched.correct[near].sum() + size * prior) / (near.sum() + size)
             assert found[row] == pytest.approx((p - matched.correct[row]) ** 2, abs=1e-12)
+            of_this = p if matched.correct[row] else 1 - p
+            assert left_out["left out bits"][row] == pytest.approx(1 + np.log2(of_this), abs=1e-9)
 
     def test_hand_derived_beta_prior(self):
         matched = matched_of(units=4, batches=1, people=4, modes=("natural",), networks=1)

@@ -40,7 +40,8 @@ class Scored:
     outcome : str
         ``ok``, or why there is no answer.
     mass : float
-        Probability of the two options together; NaN where it is not known.
+        Probability of the two options together; NaN where it is not known, or where a model's
+        likelihoods are no probabilities.
     bounded : bool
         One option was not among the listed tokens: its value is an upper bound, the smallest
         listed, so that the evidence is a lower bound in magnitude.
@@ -122,7 +123,8 @@ def scored(given: Scored | Mapping[str, float], *, where: str) -> Scored:
         return Scored.none("option missing")
     if math.isinf(first) or math.isinf(second):
         raise InputError("an infinite log-likelihood", where=where, found=dict(given))
-    return Scored(first, second, mass=math.exp(first) + math.exp(second))
+    mass = math.exp(min(first, 1.0)) + math.exp(min(second, 1.0))
+    return Scored(first, second, mass=mass if mass <= 1 + _ROUNDED else math.nan)
 
 
 def of_trial(first_order: Scored, second_order: Scored) -> tuple[float, str]:

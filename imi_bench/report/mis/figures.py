@@ -10,6 +10,7 @@ import pandas as pd
 from imi_bench.report.figures import Figure
 from imi_bench.report.mis.scored import ScoredUnits
 from imi_bench.report.style import MARKERS, MUTED, PALETTE, as_svg, logarithmic, new_canvas, styled
+from imi_bench.stats.scales import Z95
 from imi_bench.text import plural
 
 __all__ = ["by_layer", "draw_figures"]
@@ -31,7 +32,7 @@ def by_layer(scored: ScoredUnits) -> pd.DataFrame:
         {
             "scored": column.count(),
             "mean": column.mean(),
-            "half": 1.96 * column.std() / column.count() ** 0.5,
+            "half": Z95 * column.std() / column.count() ** 0.5,
             "worst": column.min(),
             "best": column.max(),
         }

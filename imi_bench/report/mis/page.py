@@ -13,6 +13,7 @@ from imi_bench.pages.shell import WrittenPage, write_page
 from imi_bench.report.browser import thumbnails
 from imi_bench.report.mis.figures import NAMES, by_layer, draw_figures
 from imi_bench.report.mis.scored import ScoredUnits
+from imi_bench.stats.scales import Z95
 from imi_bench.tables.images import Images
 from imi_bench.text import plural
 
@@ -127,7 +128,7 @@ def _sheet(
     return {
         "name": f"{unit['layer']}, unit {unit['unit']}",
         "said": f"{unit['type']}, depth {unit['depth']:.2f}, one of {unit['width']:,}; MIS "
-        f"{unit['score']:.3f} ± {1.96 * unit['standard_error']:.3f}, hard score "
+        f"{unit['score']:.3f} ± {Z95 * unit['standard_error']:.3f}, hard score "
         f"{unit['hard_score']:.3f} of {unit['n_tasks']} tasks; spread {unit['spread']:.3g}",
         "positive": [picture[n] for n in top],
         "negative": [picture[n] for n in bottom],

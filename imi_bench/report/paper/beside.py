@@ -31,6 +31,7 @@ from imi_bench.report.paper.panel import Beside, Panel, network_label
 from imi_bench.report.paper.scale import by_scale
 from imi_bench.report.paper.units import distribution
 from imi_bench.stats.estimate import Estimate
+from imi_bench.stats.scales import Z95
 from imi_bench.tables import DecisionVariables
 
 __all__ = ["machine_columns", "observers_of", "paired_units"]
@@ -386,7 +387,7 @@ def _over_units(rows: pd.DataFrame) -> Estimate:
     )
     count = len(blocks)
     se = np.sqrt((count - 1) / count * np.nansum((left - np.nanmean(left)) ** 2))
-    low, high = max(value - 1.96 * se, 0.0), min(value + 1.96 * se, 1.0)
+    low, high = max(value - Z95 * se, 0.0), min(value + Z95 * se, 1.0)
     return Estimate(value, low, high, method="jackknife over 40 blocks of units", n=len(rows))
 
 
@@ -419,7 +420,7 @@ def _of_effects(key: str, data: PaperData, machine: PaperData) -> pd.DataFrame:
         one, two = people.stages[stage], own.stages[stage]
         for name in [n for n in one.levels if n in two.levels]:
             i, j = one.levels.index(name), two.levels.index(name)
-            half = 1.96 * float(np.sqrt(one.covariance[i, i] + two.covariance[j, j]))
+            half = Z95 * float(np.sqrt(one.covariance[i, i] + two.covariance[j, j]))
             named = f"level of {network_label(name)}, {mode} (log-odds)"
             rows.append(_row(named, float(one.estimate[i]), float(two.estimate[j]), half))
     return pd.DataFrame(rows)

@@ -32,6 +32,7 @@ from imi_bench.report.paper.panel import (
 )
 from imi_bench.report.style import INK
 from imi_bench.stats.multiplicity import holm
+from imi_bench.stats.scales import Z95
 from imi_bench.text import plural
 
 __all__ = ["by_scale"]
@@ -171,7 +172,7 @@ def _line(
         axes.errorbar(
             raw[place],
             stage.estimate[place],
-            yerr=1.96 * se[place],
+            yerr=Z95 * se[place],
             fmt=marker,
             color=colour,
             markersize=5,
