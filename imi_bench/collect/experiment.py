@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from imi_bench.arrays import Ints
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
 from imi_bench.provenance import generator, sha256_json
 from imi_bench.release.exclusions import Rules
 from imi_bench.tables import MODES, Trials
@@ -86,8 +86,7 @@ class Plan:
         if self.catch < 0 or self.lease_minutes <= 0:
             where = "catch" if self.catch < 0 else "lease_minutes"
             raise InputError("not a plan", where=where, found=getattr(self, where), wanted="> 0")
-        if self.kind not in KINDS:
-            raise InputError("unknown kind of task", found=self.kind, wanted=" or ".join(KINDS))
+        UnknownNameError.unless_among(self.kind, KINDS, kind="kind of task")
         if self.mode is not None and self.mode not in MODES:
             raise InputError("unknown mode", found=self.mode, wanted=" or ".join(MODES))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
+from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError, UnknownNameError
 from imi_bench.fewshot.contamination import Contamination, on_clean
 from imi_bench.fewshot.gain import gain, require_one_evidence, sentences
 from imi_bench.fewshot.means import draws_of, two_way_mean
@@ -162,8 +162,7 @@ class FewShot(Result):
         DataFrame
             ``observer, shots, ablation, COLUMN, accuracy, low, high, trials``.
         """
-        if column not in ("mode", "difficulty"):
-            raise InputError("unknown stratum", found=column, wanted="mode or difficulty")
+        UnknownNameError.unless_among(column, ("mode", "difficulty"), kind="stratum")
         return _means(self.answers, [*KEYS, column], "credit")
 
     def gaps(self) -> pd.DataFrame:
@@ -276,8 +275,7 @@ class FewShot(Result):
         InputError
             No such score, or no people to be like.
         """
-        if of not in MEASURES:
-            raise InputError("unknown score", found=of, wanted=" or ".join(MEASURES))
+        UnknownNameError.unless_among(of, MEASURES, kind="score")
         scores = {id(p): getattr(p, of) for p in self.points}
         if any(score is None for score in scores.values()):
             raise InputError("no answers of people", found=of, do="give people=, or --responses")

@@ -8,7 +8,7 @@ from numbers import Integral
 
 import numpy as np
 
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
 from imi_bench.observers.incontext.pools import (
     NEAR,
     SHOTS_FROM,
@@ -101,12 +101,9 @@ class Design(Brief):
                 wanted="shots of 0 or more, 1 draw or more, 0 repeats or more",
             )
         for ablation in self.ablations:
-            if ablation not in ABLATIONS:
-                raise InputError("unknown ablation", found=ablation, wanted=" or ".join(ABLATIONS))
+            UnknownNameError.unless_among(ablation, ABLATIONS, kind="ablation")
         for name, known in (("shots_from", SHOTS_FROM), ("near", NEAR)):
-            if getattr(self, name) not in known:
-                found, wanted = getattr(self, name), " or ".join(known)
-                raise InputError(f"unknown {name}", found=found, wanted=wanted)
+            UnknownNameError.unless_among(getattr(self, name), known, kind=name)
         if self.pool_units < max(self.shots):
             raise NotEnoughDataError(
                 "the pool is too small",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.networks.collection import ImageSet
 from imi_bench.networks.units import Unit, check_units, find_layer
 from imi_bench.provenance import sha256_json
@@ -111,8 +111,7 @@ def plan_activations(
     for name, number in (("keep", keep), ("batch_size", batch_size), ("shard_size", shard_size)):
         if number is not None and number < 1:
             raise InputError(f"{name} out of range", found=number, wanted="1 or more")
-    if precision not in PRECISIONS:
-        raise InputError("unknown precision", found=precision, wanted=" or ".join(PRECISIONS))
+    UnknownNameError.unless_among(precision, PRECISIONS, kind="precision")
     units = check_units(network.layers, sampled)
     wanted = network.layer_names if layers is None else layers
     chosen = {find_layer(network.layers, name).name for name in wanted} | {u.layer for u in units}

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.tasks import constant_below
 from imi_bench.networks.units import Unit, check_units
@@ -63,14 +63,8 @@ class Design:
     reading: Reading = "paper"
 
     def __post_init__(self) -> None:
-        if self.difficulty not in DIFFICULTIES:
-            raise InputError(
-                "unknown difficulty", found=repr(self.difficulty), wanted=" or ".join(DIFFICULTIES)
-            )
-        if self.reading not in READINGS:
-            raise InputError(
-                "unknown design", found=repr(self.reading), wanted=" or ".join(READINGS)
-            )
+        UnknownNameError.unless_among(self.difficulty, DIFFICULTIES, kind="difficulty")
+        UnknownNameError.unless_among(self.reading, READINGS, kind="design")
         for name in ("batches", "references"):
             if getattr(self, name) < 1:
                 raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from imi_bench.errors import InputError, TrialError
+from imi_bench.errors import TrialError, UnknownNameError
 from imi_bench.observers.protocol import Codes, Named
 from imi_bench.tables import BlindingKey, BlindTrials, DecisionVariables, Trials
 
@@ -89,8 +89,7 @@ class OneSide(Named):
     symmetric = False
 
     def __init__(self, *, side: Literal["first", "second"] = "first") -> None:
-        if side not in ("first", "second"):
-            raise InputError("unknown side", where="one-side", found=side, wanted="first, second")
+        UnknownNameError.unless_among(side, ("first", "second"), kind="side")
         self.side = side
         self.value = 1.0 if side == "first" else -1.0
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.beside import cores
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.preprocessing import Preprocess
@@ -145,8 +145,7 @@ def torch_encoder(
         An unknown number type or device.
     """
     torch = require("torch", for_="running an encoder")
-    if dtype not in _DTYPES:
-        raise InputError("unknown dtype", found=dtype, wanted=", ".join(_DTYPES))
+    UnknownNameError.unless_among(dtype, _DTYPES, kind="dtype")
     digest = state_hash(module.state_dict())
     weights = {**description["weights"], "sha256": digest}
     device = pick_device(device)

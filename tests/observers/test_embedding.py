@@ -297,7 +297,7 @@ def test_fingerprint_covers_weights_preprocessing_and_dtype(shared) -> None:
         ("open_clip:RN50?pretrained=openia", UnknownNameError, "did you mean 'openai'"),
         ("timm:test_resnet?pretrained=false&checkpoint=a.safetensors", InputError, "drop one"),
         ("timm:test_resnet?checkpoint=none.safetensors", NetworkError, "no such file"),
-        ("timm:test_resnet?pretrained=false&dtype=int8", InputError, "float32, bf16, fp16"),
+        ("timm:test_resnet?pretrained=false&dtype=int8", InputError, "one of bf16, float32, fp16"),
         ("timm:test_resnet?pretrained=false&device=tpu", InputError, "no such device"),
     ],
 )

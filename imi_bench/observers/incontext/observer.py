@@ -88,8 +88,7 @@ class InContext:
         ledger: Ledger | None = None,
         batch_size: int = 8,
     ) -> None:
-        if layout not in LAYOUTS:
-            raise InputError("unknown layout", found=layout, wanted=" or ".join(LAYOUTS))
+        UnknownNameError.unless_among(layout, LAYOUTS, kind="layout")
         self.name, self.model, self.identity = name, model, dict(identity)
         self.layout, self.side, self.ledger, self.batch_size = layout, side, ledger, batch_size
         self.shots = self._laid_out_alike(shots)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from imi_bench.arrays import Ints, Strings
-from imi_bench.errors import InputError, NotEnoughDataError
+from imi_bench.errors import NotEnoughDataError, UnknownNameError
 from imi_bench.provenance import generator
 from imi_bench.stimuli.likeness import Likeness
 from imi_bench.tables import TrialIndex, Trials
@@ -46,8 +46,7 @@ def labels_of(index: TrialIndex, shots_from: ShotsFrom) -> Strings:
     InputError
         An unknown way.
     """
-    if shots_from not in SHOTS_FROM:
-        raise InputError("unknown pool", found=shots_from, wanted=" or ".join(SHOTS_FROM))
+    UnknownNameError.unless_among(shots_from, SHOTS_FROM, kind="pool")
     network = index.network.astype(str)
     if shots_from == "any":
         return np.full(len(network), "", dtype=object)
@@ -114,8 +113,7 @@ def set_aside(
     NotEnoughDataError
         Too few units; nothing is left to test.
     """
-    if near not in NEAR:
-        raise InputError("unknown way with near pictures", found=near, wanted=" or ".join(NEAR))
+    UnknownNameError.unless_among(near, NEAR, kind="way with near pictures")
     index, source = trials.index, trials if pool is None else pool
     chosen = _chosen(trials, pool, units=units, seed=seed, shots_from=shots_from)
     inside = np.isin(source.index.unit_id.astype(str), sorted(chosen))

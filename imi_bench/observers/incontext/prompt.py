@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from imi_bench.arrays import Pixels
-from imi_bench.errors import InputError
+from imi_bench.errors import UnknownNameError
 
 OPTIONS = ("A", "B")
 Layout = Literal["sheets", "separate"]
@@ -130,8 +130,7 @@ def lay_out(
         Pixels of one image's side.
     answer : str, optional
     """
-    if layout not in LAYOUTS:
-        raise InputError("unknown layout", found=layout, wanted=" or ".join(LAYOUTS))
+    UnknownNameError.unless_among(layout, LAYOUTS, kind="layout")
     parts: list[str | Pixels] = []
     for name, references in (("Left Examples", negative), ("Right Examples", positive)):
         parts.append(f"{name}:")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from imi_bench.arrays import Ints
-from imi_bench.errors import InputError, LeakageError, NotEnoughDataError
+from imi_bench.errors import InputError, LeakageError, NotEnoughDataError, UnknownNameError
 from imi_bench.observers.incontext.pools import NEAR, Near
 from imi_bench.observers.incontext.prompt import OPTIONS, Layout, Shown, lay_out
 from imi_bench.provenance import generator, sha256_json
@@ -59,12 +59,8 @@ class Shots:
     near: Near = "drop"
 
     def __post_init__(self) -> None:
-        if self.ablation not in ABLATIONS:
-            raise InputError("unknown ablation", found=self.ablation, wanted=" or ".join(ABLATIONS))
-        if self.near not in NEAR:
-            raise InputError(
-                "unknown way with near pictures", found=self.near, wanted=" or ".join(NEAR)
-            )
+        UnknownNameError.unless_among(self.ablation, ABLATIONS, kind="ablation")
+        UnknownNameError.unless_among(self.near, NEAR, kind="way with near pictures")
         if self.count < 0:
             raise InputError("a number of shots", found=self.count, wanted="0 or more")
         if len(self._order) < self.count:
