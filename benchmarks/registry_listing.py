@@ -37,7 +37,7 @@ SMALL = 128  # pixels
 HEAD = "classifier head"
 FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 TOLERANCE = 1e-4
-OTHER_SIZE = 3  # every third is listed at a larger input as well
+OTHER_SIZE = 6  # every sixth is listed at a larger input as well
 
 
 class NeedsValuesError(ImiBenchError):
@@ -102,7 +102,11 @@ def shapes_quickly() -> None:
             setattr(where, name, unless_meta(getattr(where, name), lambda tensor: tensor))
     for name in ("batch_norm", "layer_norm", "group_norm", "relu", "gelu", "silu", "hardswish"):
         plain = getattr(nn.functional, name)
-        setattr(nn.functional, name, unless_meta(plain, torch.empty_like))
+        setattr(nn.functional, name, unless_meta(plain, alike))
+    attention = nn.functional.scaled_dot_product_attention
+    nn.functional.scaled_dot_product_attention = unless_meta(attention, alike)
+    for name in ("__add__", "__mul__", "__sub__", "add", "mul", "sigmoid"):
+        setattr(torch.Tensor, name, of_one_shape(getattr(torch.Tensor, name)))
 
 
 def unless_meta(computed: Any, instead: Any) -> Any:
@@ -110,6 +114,29 @@ def unless_meta(computed: Any, instead: Any) -> Any:
 
     def called(tensor: torch.Tensor, *given: Any, **named: Any) -> Any:
         return instead(tensor) if tensor.is_meta else computed(tensor, *given, **named)
+
+    return called
+
+
+def alike(tensor: torch.Tensor) -> torch.Tensor:
+    """Another tensor of that shape and type (`empty_like` is slower on the meta device)."""
+    return tensor.new_empty(tensor.shape)
+
+
+def of_one_shape(computed: Any) -> Any:
+    """A method of a tensor, with nothing or one of its own shape, or of its shape alone."""
+
+    def called(tensor: torch.Tensor, *given: Any, **named: Any) -> Any:
+        other = given[0] if given else tensor
+        plain = (
+            type(tensor) is torch.Tensor
+            and tensor.is_meta
+            and isinstance(other, torch.Tensor)
+            and other.shape == tensor.shape
+            and other.dtype == tensor.dtype
+            and not named
+        )
+        return alike(tensor) if plain else computed(tensor, *given, **named)
 
     return called
 
@@ -271,7 +298,9 @@ def surprises(network: LoadedNetwork) -> list[str]:
     for layer in layers:
         part = module.get_submodule(layer.path)
         shapes = {s for p in part.parameters(recurse=False) for s in p.shape}
-        if shapes and layer.width not in shapes:
+        if "CondConv" in type(part).__name__:  # each expert's kernel lies flat in one row
+            shapes = {part.out_channels}
+        if layer.width not in shapes:
             found.append(f"width {layer.width} of {layer.path}: parameters have {sorted(shapes)}")
         usual = usual_axis(part, len(layer.shape))
         if usual is not None and layer.channel_axis != usual:
@@ -341,7 +370,7 @@ def read_by_us(network: LoadedNetwork, images: torch.Tensor) -> dict[str, torch.
     found: dict[str, torch.Tensor] = {}
 
     def seen(path: str, output: Any) -> None:
-        found[path] = layers[path].reduce(output)
+        found[path] = layers[path].reduce(output).clone()  # what follows may work in place
 
     with hooked(network.module, layers, seen), torch.inference_mode():
         network.module(images)

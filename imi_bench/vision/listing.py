@@ -19,7 +19,7 @@ one of these reasons, never guessed:
 - an output that another image of the batch, or chance, changes (windows of several images in one
   row, normalisation over the batch, dropout that stays on);
 - an output without an axis for the units of its parameters, or whose mean over positions is the
-  same for every image (instance normalisation);
+  same for every image (instance normalisation, the token mixing of an MLP-Mixer without training);
 - weights that belong to no such layer (recurrent cells, the input projection of torch's attention).
 """
 
@@ -66,6 +66,8 @@ class Listing:
 class _Trial:
     """What the modules gave for some number of images, in the order they ran."""
 
+    module: nn.Module
+    size: tuple[int, int]
     before: _Trial | None = None
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class _Trial:
     points: frozenset[str] = frozenset()
     outputs: Outputs = field(default_factory=Outputs)
     heads: frozenset[str] = frozenset()
+    constant: set[str] = field(default_factory=set)
     by_chance: bool = False
 
     def seen(self, path: str, output: Any) -> None:
@@ -85,6 +88,25 @@ class _Trial:
             self.outputs.add(path, output)
         if output.device.type != "meta":
             self.marks[path] = _mark(self._first(path, output))
+            if self.before is not None and self._means_agree(path, output):
+                self.constant.add(path)
+
+    def _means_agree(self, path: str, output: torch.Tensor) -> bool:
+        """Whether two images differ, but not in any unit's mean over positions.
+
+        After a normalisation over what is then averaged, whose weights are still equal (the token
+        mixing of MLP-Mixers), only rounding is left of it.
+        """
+        part = self.module.get_submodule(path)
+        form = "" if self.before is None else _form(part, path, self.before, self, self.size)
+        if isinstance(form, str):
+            return False
+        layer = Layer("", path, "", 0.0, *form)
+        maps = layer.maps(output).float()
+        rounding = _ROUNDING * maps.square().mean().sqrt()
+        gap = (maps[0] - maps[1]).abs()
+        means = layer.reduce(output)
+        return bool(gap.max() > 8 * rounding >= 8 * (means[0] - means[1]).abs().max())
 
     def _first(self, path: str, output: torch.Tensor) -> torch.Tensor:
         """The part of an output that stands where the output for the first image stood."""
@@ -182,6 +204,8 @@ def list_layers(
         form = _form(part, path, one, two, size) if path not in heads else "classifier head"
         if path in one.heads & two.heads and not isinstance(form, str):
             form = "classifier head: its output is the network's"
+        if path in two.constant and not isinstance(form, str):
+            form = "its mean over positions is one constant of its own"
         if isinstance(form, str):
             reasons[path] = form
         else:
@@ -338,7 +362,7 @@ def _tried(
 ) -> _Trial:
     paths = list(paths)
     points = frozenset(path for path in paths if maps_points(module.get_submodule(path)))
-    trial = _Trial(before, points=points)
+    trial = _Trial(module, size, before, points=points)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand((2, 3, *size), generator=random)
@@ -430,7 +454,8 @@ def _counts_positions(part: nn.Module, shape: tuple[int, ...], axis: int) -> boo
     longer = (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])
     try:
         with torch.no_grad():
-            return part(torch.zeros(longer, device=like.device, dtype=like.dtype)).shape == longer
+            given = torch.zeros(longer, device=like.device, dtype=like.dtype)
+            return part.forward(given).shape == longer  # not a run of the module: without hooks
     except Exception:  # whatever a module of another's says to a shape that it does not take
         return False
 

@@ -284,6 +284,32 @@ def test_what_cannot_be_read_is_left_out_with_its_reason() -> None:
     }
 
 
+class Mixer(nn.Module):
+    """Mixes positions of what is normalised over channels, over which the mean then runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 32, 4, stride=4), nn.LayerNorm(32)
+        self.mix = nn.Linear(16, 24)
+
+    def forward(self, x: Any) -> Any:
+        x = self.norm(self.stem(x).flatten(2).transpose(1, 2))
+        return self.mix(x.transpose(1, 2)).mean((1, 2))
+
+
+def test_what_differs_between_images_by_rounding_alone_is_left_out() -> None:
+    network = Mixer().eval()
+    found = listing.list_layers(network, rule=LayerRule(), size=(16, 16))
+    assert [layer.name for layer in found.layers] == ["stem", "norm"]
+    assert [one.reason for one in found.left_out] == [
+        "its mean over positions is one constant of its own"
+    ]
+    with torch.no_grad():
+        network.norm.weight.uniform_(0.5, 2, generator=torch.Generator().manual_seed(0))
+    trained = listing.list_layers(network, rule=LayerRule(), size=(16, 16))
+    assert [layer.name for layer in trained.layers] == ["stem", "norm", "mix"]
+
+
 class Mixed(nn.Module):
     """Windows of all images one after another, those of an image not together."""
 
