@@ -43,11 +43,11 @@ def _answers(given: dict[str, str | None]) -> dict[str, str]:
 
 
 _QUESTIONS: dict[str, tuple[str, str | None]] = {
-    "--title": ("Title", None),
-    "--author": ("Author", None),
-    "--licence": ("Licence", None),
-    "--preprocessing": ("Preprocessing", "as in the observer's card"),
-    "--weights": ("Source of weights", "none"),
+    "--title": ("Title, as the board shows it", None),
+    "--author": ("Author, a name or several", None),
+    "--licence": ("Licence of the observer, such as MIT", None),
+    "--preprocessing": ("Preprocessing, in one line", "as in the observer's card"),
+    "--weights": ("Source of the weights, or none", "none"),
 }
 
 
