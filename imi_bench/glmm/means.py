@@ -111,8 +111,7 @@ class MarginalMeans(Result):
         -------
         contrasts : Wald z of the difference, on the scale of the means.
         """
-        if adjust not in get_args(Adjustment):
-            raise UnknownNameError.among(adjust, get_args(Adjustment), kind="adjustment")
+        UnknownNameError.unless_among(adjust, get_args(Adjustment), kind="adjustment")
         if by is not None and by not in self.names:
             raise UnknownNameError.among(by, self.names, kind="variable of the means")
         families: dict[Any, list[int]] = {}
@@ -226,8 +225,7 @@ def marginal_means(
     --------
     ``marginal_means(model, "mode").contrasts(adjust="tukey")``
     """
-    if over not in ("population", "zero"):
-        raise UnknownNameError.among(over, ("population", "zero"), kind="treatment")
+    UnknownNameError.unless_among(over, ("population", "zero"), kind="treatment")
     data = _table(result)
     values, held = _grid_values(result, data, names, dict(at or {}))
     averaged = tuple(name for name in values if name not in names)

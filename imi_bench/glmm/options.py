@@ -68,8 +68,7 @@ class Options:
                 raise InputError(
                     "REML is for Gaussian models", found=f"family {family}", do="use ML"
                 )
-        if self.method not in ("ML", "REML"):
-            raise UnknownNameError.among(self.method, ("ML", "REML"), kind="method")
+        UnknownNameError.unless_among(self.method, ("ML", "REML"), kind="method")
         if not 1 <= self.nagq <= MOST_NODES:
             raise InputError(
                 "no number of quadrature nodes", found=self.nagq, wanted=f"1 to {MOST_NODES}"

@@ -220,9 +220,9 @@ def parameters_of(result: GlmmResult, *, above: str | None = None) -> _Parameter
         return _Parameters(result, None)
     if result.family != "ordinal":
         raise InputError("no ordered answers", found=f"family {result.family}")
-    if above not in result.categories[:-1]:
-        raise UnknownNameError.among(above, result.categories[:-1], kind="answer below another")
-    return _Parameters(result, result.categories.index(above) + 1)
+    below = result.categories[:-1]
+    UnknownNameError.unless_among(above, below, kind="answer below another")
+    return _Parameters(result, below.index(above) + 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -321,8 +321,8 @@ def predict(
     ``predict(model, rows, over="conditional", new_levels="zero").to_frame()``
     """
     _check_words(over, scale)
-    if new_levels not in ("refuse", "zero"):
-        raise UnknownNameError.among(new_levels, ("refuse", "zero"), kind="treatment of new levels")
+    treatments = ("refuse", "zero")
+    UnknownNameError.unless_among(new_levels, treatments, kind="treatment of new levels")
     rows = rows_of(result, data, conditional=over == "conditional")
     if rows.unknown.any() and new_levels == "refuse":
         raise InputError(

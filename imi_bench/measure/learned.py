@@ -201,8 +201,7 @@ def _table(
     linear: bool,
 ) -> tuple[Table, dict[str, Any] | None]:
     """What is learnt from, and who saw the features of the sets; or why nothing can be learnt."""
-    if head not in ("observer", "measure"):
-        raise UnknownNameError.among(head, ["observer", "measure"], kind="head")
+    UnknownNameError.unless_among(head, ("observer", "measure"), kind="head")
     records = [_record_of(one) for one in decisions]
     check_same_trials(records)
     if name in [one.observer for one in runs]:
