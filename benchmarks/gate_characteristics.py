@@ -27,6 +27,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from measuring import table
 from scipy.special import ndtri
 
 from imi_bench.gate.bounds import UnitSums, p_at_least, p_at_most
@@ -37,6 +38,7 @@ from imi_bench.tables import DecisionVariables, codes
 
 UNITS, TRIALS, MARGINS = (8, 20, 60, 200), (2, 10, 20), (0.01, 0.03, 0.1)
 ALPHA = 0.05
+WAYS, POWERS = ("passed", "worse"), ("pass", "worse")
 
 
 @dataclass(frozen=True)
@@ -242,21 +244,16 @@ def main() -> None:
                 f"{one.kind:12s} {one.units:4d} {one.trials:9s} {one.margin:5.2f} {one.detail:22s}"
                 f" {one.passed:.3f} {one.worse:.3f} {one.power_pass:.2f} {one.power_worse:.2f}"
             )
-    print(
-        "| cells | units | number | P(pass), largest | P(worse), largest | power pass, margin "
-        "0.03 | power worse, margin 0.03 |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for kind in dict.fromkeys(one.kind for one in found):
         for units in UNITS:
             cells = [one for one in found if one.kind == kind and one.units == units]
             ours = [one for one in cells if one.margin == 0.03] or cells
-            print(
-                f"| {kind} | {units} | {len(cells)} | {max(c.passed for c in cells):.3f} | "
-                f"{max(c.worse for c in cells):.3f} | "
-                f"{np.mean([c.power_pass for c in ours]):.2f} | "
-                f"{np.mean([c.power_worse for c in ours]):.2f} |"
-            )
+            row = {"cells": kind, "units": units, "number": len(cells)}
+            row |= {f"P({n}), largest": max(getattr(c, n) for c in cells) for n in WAYS}
+            powers = {n: np.mean([getattr(c, f"power_{n}") for c in ours]) for n in POWERS}
+            rows.append(row | {f"power {n}, margin 0.03": float(p) for n, p in powers.items()})
+    table(rows)
     over = [one for one in found if max(one.passed, one.worse) > ALPHA]
     beyond = [
         one

@@ -29,6 +29,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -180,17 +181,12 @@ def differences(page: Path, folder: Path) -> list[str]:
     found = []
     for block, frozen, printed in executed(page, folder):
         wanted = frozen.text if frozen is not None else ""
-        for line, (old, new) in enumerate(_paired(wanted, printed), 1):
+        lines = (text.strip("\n").splitlines() for text in (wanted, printed))
+        for line, (old, new) in enumerate(zip_longest(*lines, fillvalue=""), 1):
             if "varies" not in block.rest and not agree(old, new):
                 where = f"{page.name}: `{block.text.splitlines()[0]}`, line {line}"
                 found.append(f"{where}\n  frozen: {old}\n  now:    {new}")
     return found
-
-
-def _paired(one: str, other: str) -> list[tuple[str, str]]:
-    left, right = one.strip("\n").splitlines(), other.strip("\n").splitlines()
-    size = max(len(left), len(right))
-    return list(zip(left + [""] * (size - len(left)), right + [""] * (size - len(right))))  # noqa: B905
 
 
 def agree(old: str, new: str) -> bool:

@@ -56,6 +56,24 @@ def tokenizer() -> Any:
     )
 
 
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+TEXT = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 4096,
+}
+
+
 def llava() -> tuple[Any, Any]:
     """Model and processor."""
     import torch
@@ -66,23 +84,8 @@ def llava() -> tuple[Any, Any]:
     tok.add_tokens([], special_tokens=True)
     image_id = tok.convert_tokens_to_ids("<image>")
     config = t.LlavaConfig(
-        vision_config=t.CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=28,
-            patch_size=14,
-        ),
-        text_config=t.LlamaConfig(
-            vocab_size=len(tok),
-            hidden_size=48,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=4096,
-        ),
+        vision_config=t.CLIPVisionConfig(**VISION),
+        text_config=t.LlamaConfig(vocab_size=len(tok), **TEXT),
         image_token_index=image_id,
         vision_feature_layer=-1,
     )
@@ -122,12 +125,7 @@ def qwen2_vl() -> tuple[Any, Any]:
         },
         text_config={
             "vocab_size": len(tok),
-            "hidden_size": 48,
-            "intermediate_size": 96,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": 4096,
+            **TEXT,
             "rope_scaling": {"type": "mrope", "mrope_section": [2, 2, 2]},
             "rope_parameters": {
                 "rope_type": "default",
@@ -157,24 +155,8 @@ def idefics3() -> tuple[Any, Any]:
     torch.manual_seed(0)
     tok = tokenizer()
     config = t.Idefics3Config(
-        vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 28,
-            "patch_size": 14,
-        },
-        text_config=t.LlamaConfig(
-            vocab_size=len(tok),
-            hidden_size=48,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=4096,
-            pad_token_id=0,
-        ),
+        vision_config=dict(VISION),
+        text_config=t.LlamaConfig(vocab_size=len(tok), pad_token_id=0, **TEXT),
         image_token_id=tok.convert_tokens_to_ids("<image>"),
         scale_factor=2,
         pad_token_id=0,

@@ -51,7 +51,6 @@ def run_job(
     workspace: Path,
     package: Path,
     inputs: Mapping[str, str] | None = None,
-    install: str | None = None,
 ) -> JobRun:
     """Run a job's steps.
 
@@ -67,8 +66,8 @@ def run_job(
         New folder in which steps run.
     inputs : mapping, optional
         Of a composite action.
-    install : str, optional
-        Run in place of ``pip install`` steps; nothing by default, as the package is installed.
+
+    Steps of ``pip install`` do nothing, as the package is installed.
     """
     done, summary = JobRun(), workspace.parent / f"{workspace.name}-summary.md"
     summary.touch()
@@ -85,7 +84,7 @@ def run_job(
         command = step["run"]
         if command.startswith("pip install"):
             assert (workspace / re.findall(r"\./([\w.]+)", command)[0] / "pyproject.toml").is_file()
-            command = install or "true"
+            command = "true"
         given = {
             name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda m: (inputs or {})[m[1]], value)
             for name, value in step.get("env", {}).items()
