@@ -1,7 +1,9 @@
 """What the program lists of every architecture of timm, torchvision and open_clip.
 
-    python benchmarks/registry_listing.py --store registry.jsonl --markdown docs/registry-listing.md
-    python benchmarks/registry_listing.py --store registry.jsonl --verify 25
+    python benchmarks/registry_listing.py --store registry.jsonl
+    python benchmarks/registry_listing.py --store compared.jsonl --verify 25
+    python benchmarks/registry_listing.py --store registry.jsonl --compared compared.jsonl \
+        --markdown docs/registry-listing.md
 
 Structure alone, on the meta device; what cannot be listed without values is built with random
 weights at a small input, unless it has more than ``--largest`` parameters. One line of the store
@@ -40,6 +42,18 @@ TOLERANCE = 1e-4
 OTHER_SIZE = 6  # every sixth is listed at a larger input as well
 
 
+HEAD_OF_PAGE = """\
+# What is listed of every architecture
+
+`imi-bench networks units` of the architectures that timm, torchvision and open_clip know, by
+`python benchmarks/registry_listing.py --store registry.jsonl`, which goes on where it was stopped.
+Structure alone, on the meta device; what needs numbers (detection) with random weights and images
+of 128 pixels. The reasons are explained under [Layers](networks.md#layers). The classifier head is
+left out of all that have one, and not counted here. What only values show (a batch or chance that
+changes an output, a mean that is one constant) is seen when a network is loaded to run, not here.
+"""
+
+
 class NeedsValuesError(ImiBenchError):
     """An architecture whose listing needs numbers, not shapes alone."""
 
@@ -75,7 +89,8 @@ def main() -> None:
     parser.add_argument("--largest", type=float, default=4e8, help="parameters in memory")
     parser.add_argument("--memory", type=float, default=10, help="GiB that the process may take")
     parser.add_argument("--verify", type=int, metavar="N", help="every N-th against hooks")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    parser.add_argument("--compared", type=Path, help="the store of --verify, for the page")
+    parser.add_argument("--markdown", type=Path, help="write the page here, of what there is")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shapes_quickly()
@@ -83,10 +98,13 @@ def main() -> None:
     limit = int(arguments.memory * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     work = verified if arguments.verify else listed
+    if arguments.markdown:
+        page = [HEAD_OF_PAGE, *tables(kept(arguments.store))]
+        page += ["", *compared(kept(arguments.compared))] if arguments.compared else []
+        arguments.markdown.write_text("\n".join(page) + "\n", encoding="utf-8")
+        return
     for source, name in wanted(arguments):
         sweep(source, name, arguments, work)
-    if arguments.markdown:
-        arguments.markdown.write_text(tables(kept(arguments.store)), encoding="utf-8")
 
 
 def shapes_quickly() -> None:
@@ -398,7 +416,7 @@ def by_hooks(network: LoadedNetwork, image: torch.Tensor) -> dict[str, torch.Ten
     return found
 
 
-def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
+def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
     """Counts by registry and outcome, reasons, and the lines of what is refused."""
     import open_clip
     import timm
@@ -406,7 +424,7 @@ def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
 
     versions = {"timm": timm, "torchvision": torchvision, "open_clip": open_clip}
     lines = [
-        "| registry | architectures | all layers | some left out | refused | not listed here |",
+        "| registry | architectures | all layers | some left out | refused | not run yet |",
         "|---|---|---|---|---|---|",
     ]
     for source in SOURCES:
@@ -434,7 +452,7 @@ def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
     ]
     refused: dict[str, list[dict[str, Any]]] = {}
     for row in rows.values():
-        if row["outcome"] not in ("whole", "some left out"):
+        if row["outcome"] not in ("whole", "some left out", "killed"):
             said = row.get("said", row["outcome"]).replace(row["name"], "NAME")
             refused.setdefault(said.replace("|", "/"), []).append(row)
     lines += ["", "| not listed | architectures | such as |", "|---|---|---|"]
@@ -452,7 +470,27 @@ def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
         f"than the class documents, depths out of order or not from 0 to 1): {len(odd)}.",
         *(f"- {row['source']}:{row['name']}: {'; '.join(row['surprises'])}" for row in odd),
     ]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def compared(rows: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+    """What the comparison with hooks of torch's own says."""
+    found = Counter(row["outcome"] for row in rows.values())
+    equal = [row for row in rows.values() if row["outcome"] == "equal"]
+    worst = max((row["worst"] for row in equal), default=0.0)
+    lines = [
+        f"Every 25th architecture, with random weights, beside hooks of torch's own (two images "
+        f"together against each alone, the units' axis by the documentation of the module's "
+        f"class): {len(equal)} equal, in {sum(row['layers'] for row in equal):,} layers, with a "
+        f"largest difference of {worst:.1e} of the largest activation of a layer; "
+        f"{found['too large']} of more parameters than the limit were not run."
+    ]
+    lines += [
+        f"- {row['source']}:{row['name']}: {row['outcome']} {row.get('where', row.get('said', ''))}"
+        for row in rows.values()
+        if row["outcome"] not in ("equal", "too large")
+    ]
+    return lines
 
 
 def kind_of(reason: str) -> str:

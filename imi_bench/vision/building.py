@@ -66,11 +66,14 @@ def build_module(
         except ImiBenchError:
             raise
         except OSError as error:
+            text = card.source == "open_clip"  # its weights are files here; a text tower is not
             raise DownloadError(
-                "weights cannot be fetched",
+                "text tower cannot be fetched" if text else "weights cannot be fetched",
                 where=card.name,
                 found=f"{type(error).__name__}: {shorten(str(error), 160)}",
-                do="give a local checkpoint, or ask for random weights",
+                do="build it once where the hub can be reached, and keep its cache (HF_HOME)"
+                if text
+                else "give a local checkpoint, or ask for random weights",
             ) from error
         except (TypeError, ValueError, RuntimeError, LookupError) as error:
             architecture = f"{card.source}:{card.architecture}"

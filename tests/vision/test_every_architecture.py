@@ -401,6 +401,12 @@ def test_torchvisions_transformers_have_the_size_of_their_weights_without_them(t
     assert network.module.image_size == network.preprocess.size[0] > 224
 
 
+@pytest.mark.whole
+def test_a_text_tower_that_is_not_there_is_not_called_weights() -> None:
+    with pytest.raises(ImiBenchError, match=r"text tower cannot be fetched.*HF_HOME"):
+        load_network("open_clip:roberta-ViT-B-32", device="meta")
+
+
 def test_a_grey_network_of_the_registry_gets_the_same_remedy() -> None:
     with pytest.raises(ImiBenchError, match=r"takes 1 channel.*wrap it in a module"):
         load_network("timm:test_resnet?in_chans=1", device="meta")
