@@ -177,8 +177,7 @@ def card(name: str) -> NetworkCard:
     UnknownNameError
         If there is none.
     """
-    if name not in names():
-        raise UnknownNameError.among(name, names(), kind="network")
+    UnknownNameError.unless_among(name, names(), kind="network")
     file = resources.files("imi_bench.vision").joinpath("cards", f"{name}.toml")
     return read_model(file, NetworkCard, what="network card", error=CardError)
 

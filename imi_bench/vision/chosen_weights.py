@@ -263,16 +263,12 @@ def _on_hub(repo: str, file: str, *, library: str, licence: str | None = None) -
 
 def _of_torchvision(card: NetworkCard) -> LibraryWeights | None:
     models = require("torchvision.models", for_=f"network '{card.name}'")
-    if card.architecture not in models.list_models():
-        raise UnknownNameError.among(
-            card.architecture, models.list_models(), kind="torchvision network"
-        )
+    UnknownNameError.unless_among(
+        card.architecture, models.list_models(), kind="torchvision network"
+    )
     members = models.get_model_weights(card.architecture)
     tag = card.weights.tag or "DEFAULT"
-    if tag not in members.__members__:
-        raise UnknownNameError.among(
-            tag, list(members.__members__), kind=f"tag of '{card.architecture}'"
-        )
+    UnknownNameError.unless_among(tag, members.__members__, kind=f"tag of '{card.architecture}'")
     digits = digits_of(members[tag].url)
     if digits is None:
         return None

@@ -72,10 +72,9 @@ def classes_of(card: NetworkCard, path: Path) -> dict[str, Any]:
 def _open_clip(card: NetworkCard, file: Path | None) -> nn.Module:
     open_clip = require("open_clip", for_=f"network '{card.name}'")
     torch = require("torch", for_=f"network '{card.name}'")
-    if card.architecture not in open_clip.list_models():
-        raise UnknownNameError.among(
-            card.architecture, open_clip.list_models(), kind="open_clip network"
-        )
+    UnknownNameError.unless_among(
+        card.architecture, open_clip.list_models(), kind="open_clip network"
+    )
     options = dict(card.arguments)
     quick = quick_gelu(
         card.architecture,
@@ -118,10 +117,7 @@ def quick_gelu(architecture: str, tag: str | None, *, asked: bool | None, traine
         Trained weights without a tag, of an architecture whose tags disagree.
     """
     open_clip = require("open_clip", for_=f"network '{architecture}'")
-    if architecture not in open_clip.list_models():
-        raise UnknownNameError.among(
-            architecture, open_clip.list_models(), kind="open_clip network"
-        )
+    UnknownNameError.unless_among(architecture, open_clip.list_models(), kind="open_clip network")
     own = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
     known = open_clip.list_pretrained_tags_by_model(architecture)
     of_tag = {
@@ -152,10 +148,9 @@ def activation_arguments(quick: bool) -> dict[str, bool]:
 
 def _torchvision(card: NetworkCard, file: Path | None) -> nn.Module:
     models = require("torchvision.models", for_=f"network '{card.name}'")
-    if card.architecture not in models.list_models():
-        raise UnknownNameError.among(
-            card.architecture, models.list_models(), kind="torchvision network"
-        )
+    UnknownNameError.unless_among(
+        card.architecture, models.list_models(), kind="torchvision network"
+    )
     options = dict(card.arguments)
     builder = models.get_model_builder(card.architecture)
     if "weights_backbone" in inspect.signature(builder).parameters:
