@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from imi_bench.beside import Beside, Due, beside
@@ -32,12 +34,14 @@ from imi_bench.observers.reference import ideal
 from imi_bench.provenance import git_state, package_versions, sha256_json
 from imi_bench.replay.output import folder_name, write_run
 from imi_bench.replay.runner import replay
+from imi_bench.report.browser import thumbnails
 from imi_bench.report.contents import ObserverRun, ReportData, write_report_data
 from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.tables import BlindingKey, DecisionVariables, Study, Trials
+from imi_bench.tables.images import Images
 
 PARTS = ("colour-histogram", "oriented-energy", "hog")
 """Observers that a measure is learnt of."""
@@ -116,6 +120,7 @@ class StudySoFar:
     skipped: Mapping[str, str] = field(default_factory=dict)
     summary: Summary | None = None
     learning: Due[Learned | None] | None = None
+    pictures: Due[list[str]] | None = None
     learned: Learned | None = None
     page: Path | None = None
     other: Beside = field(default_factory=Beside)
@@ -215,11 +220,13 @@ def _answered(name: str, plan: Plan, trials: Trials) -> ObserverRun | str:
 def learn_parts(study: StudySoFar) -> StudySoFar:
     """Learn from the panel how much colour, texture and gradients count, and write the measure."""
     parts = [run.decisions for run in study.runs if run.decisions.observer in PARTS]
-    if len(parts) < 2:
-        return study
-    place = study.plan.folder / "learned"
-    given = (parts, made(study.answers), made(study.trials), place)
-    return replace(study, learning=study.other.start(_learnt, *given))
+    trials = made(study.trials)
+    if len(parts) > 1:
+        given = (parts, made(study.answers), trials, study.plan.folder / "learned")
+        study = replace(study, learning=study.other.start(_learnt, *given))
+    # the page's pictures wait for no score: they are made where the measure is learnt
+    pictures = study.other.start(thumbnails, trials.images, trials.image_rows)
+    return replace(study, pictures=pictures)
 
 
 def _learnt(parts: list[DecisionVariables], answers: Study, trials: Trials, place: Path) -> Learned:
@@ -250,7 +257,15 @@ def report(study: StudySoFar) -> StudySoFar:
     """Write the answers and calibrations beside the runs, and the page."""
     folder = study.plan.folder
     write_report_data(study.exhibit, folder)
-    page = write_page(study.exhibit, folder / "report.html", summary=made(study.summary))
+    trials, pictures = made(study.trials), made(study.pictures)
+
+    def encode(images: Images, rows: NDArray[np.int64]) -> list[str]:
+        whole = np.array_equal(rows, trials.image_rows)
+        return pictures.result() if whole else thumbnails(images, rows)
+
+    page = write_page(
+        study.exhibit, folder / "report.html", summary=made(study.summary), encode=encode
+    )
     learned = None if study.learning is None else study.learning.result()
     return replace(study, page=page, learned=learned)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,18 @@ class Browser:
     order: str
 
 
-def make_browser(exhibit: ReportData) -> Browser:
-    """Order the trials from easiest to hardest and gather what is shown of each."""
+Encode = Callable[[Images, NDArray[np.int64]], list[str]]
+
+
+def make_browser(exhibit: ReportData, *, encode: Encode | None = None) -> Browser:
+    """Order the trials from easiest to hardest and gather what is shown of each.
+
+    Parameters
+    ----------
+    exhibit : ReportData
+    encode : callable, optional
+        What gives the pictures, as `thumbnails` does: perhaps made already, by another process.
+    """
     ease, meaning = ease_of(exhibit)
     order = np.argsort(-ease, kind="stable")
     if len(order) > MOST_TRIALS:
@@ -77,7 +88,7 @@ def make_browser(exhibit: ReportData) -> Browser:
         for k, t in enumerate(order.tolist())
     ]
     payload = {
-        "images": thumbnails(trials.images, used),
+        "images": (encode or thumbnails)(trials.images, used),
         "panel": exhibit.panel_name,
         "who": "people" if exhibit.panel_name == "Human panel" else "simulated people",
         "observers": [

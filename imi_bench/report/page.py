@@ -14,7 +14,7 @@ from imi_bench.provenance import package_versions, write_text
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
 from imi_bench.replay.run import Run
-from imi_bench.report.browser import Browser, make_browser
+from imi_bench.report.browser import Browser, Encode, make_browser
 from imi_bench.report.contents import ReportData
 from imi_bench.report.figure_list import draw_figures
 from imi_bench.report.figures import MOST_OBSERVERS
@@ -125,7 +125,13 @@ def _command(folder: Path) -> str:
     return str((read_record(folder) or {}).get("command", ""))
 
 
-def write_page(exhibit: ReportData, path: Path, *, summary: Summary | None = None) -> Path:
+def write_page(
+    exhibit: ReportData,
+    path: Path,
+    *,
+    summary: Summary | None = None,
+    encode: Encode | None = None,
+) -> Path:
     """Write the report.
 
     Parameters
@@ -135,20 +141,23 @@ def write_page(exhibit: ReportData, path: Path, *, summary: Summary | None = Non
         Of the HTML file.
     summary : Summary, optional
         The numbers, if they are known already.
+    encode : callable, optional
+        What gives the pictures of trials: see `imi_bench.report.browser.make_browser`.
 
     Returns
     -------
     Path
         `path`.
     """
-    html = render(exhibit, summary or summarise(exhibit))
+    html = render(exhibit, summary or summarise(exhibit), encode=encode)
     write_text(path, html)
     return path
 
 
-def render(exhibit: ReportData, summary: Summary) -> str:
+def render(exhibit: ReportData, summary: Summary, *, encode: Encode | None = None) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
-    browser = make_browser(exhibit)
+    figures = draw_figures(exhibit, summary)
+    browser = make_browser(exhibit, encode=encode)
     page = {
         "title": exhibit.title,
         "simulated": _simulated(exhibit),
@@ -157,7 +166,7 @@ def render(exhibit: ReportData, summary: Summary) -> str:
         "references": exhibit.trials.positive.shape[1],
         "example": _example(browser),
         "table": observer_table(exhibit, summary),
-        "figures": draw_figures(exhibit, summary),
+        "figures": figures,
         "browser": {"lead": _browser_lead(browser), "payload": browser.payload},
         "made": _made(exhibit),
         "facts": _facts(exhibit),
