@@ -441,7 +441,7 @@ def _timm_geometry(chosen: Mapping[str, Any], share: float | None = None) -> Geo
     )
     return geometry_of(
         transform,
-        without=("MaybeToTensor", "Normalize"),
+        without=("ToTensor", "Normalize"),
         record={"way": "timm", "share": share, **_scaling(chosen), "border": list(chosen["mean"])},
     )
 
@@ -459,7 +459,7 @@ def _open_clip_geometry(chosen: Mapping[str, Any]) -> Geometry:
     )
     return geometry_of(
         made,
-        without=("MaybeToTensor", "Normalize"),
+        without=("ToTensor", "Normalize"),
         record={"way": "open_clip", **_scaling(chosen), "fill": chosen["fill"]},
     )
 
