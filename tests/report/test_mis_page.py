@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from support.scored_units import scored_units
 from typer.testing import CliRunner
 
@@ -57,7 +58,7 @@ def test_layers_are_means_of_their_units(folder: Path) -> None:
     for row in by_layer(scored).itertuples():
         own = frame.loc[frame["layer"] == row.layer, "hard_score"].dropna()
         assert row.mean == pytest.approx(own.mean())
-        assert row.half == pytest.approx(1.96 * own.std() / len(own) ** 0.5)
+        assert row.half == pytest.approx(stats.norm.ppf(0.975) * own.sem())
         assert (row.worst, row.best, row.scored) == (own.min(), own.max(), len(own))
 
 
