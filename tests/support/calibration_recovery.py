@@ -1,6 +1,6 @@
 """Recovery of known slopes, lapses and unit effects, and coverage of the intervals.
 
-``python tests/calibration_recovery.py --studies 400`` prints the table of
+``python tests/support/calibration_recovery.py --studies 400`` prints the table of
 ``docs/calibration-recovery.md``. Every study is simulated: 200 units
 of ten trials, three people a trial.
 """
