@@ -45,7 +45,8 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A name of `imi-bench observers list`, with options or not; timm:NAME."
+            help="A name of `imi-bench observers list`, with options or not; timm:NAME, "
+            "torchvision:NAME."
         ),
     ],
     as_json: AsJson = False,

@@ -4,8 +4,8 @@ A name is one of
 
 - a card's: ``classical``, ``clip-vit-b32``; options override the card's parameters:
   ``clip-vit-b32?pooling=max``;
-- any architecture: ``timm:NAME?checkpoint=FILE.safetensors`` or
-  ``open_clip:NAME?pretrained=TAG``; random weights by ``?pretrained=false&seed=0``;
+- any architecture: ``timm:NAME?checkpoint=FILE.safetensors``, ``open_clip:NAME?pretrained=TAG``
+  or ``torchvision:NAME?pretrained=IMAGENET1K_V1``; random weights by ``?pretrained=false&seed=0``;
 - a vision-language model that answers in context: ``vlm:openai/MODEL?base_url=URL&shots=4`` or
   ``vlm:hf/PATH-OR-ID?shots=4`` (see `imi_bench.observers.incontext.observer.from_name`);
 - a file's: ``path/file.py:Class`` (or a function or a ready object in it), with options
@@ -43,6 +43,7 @@ GROUP = "imi_bench.observers"
 _SCHEMES = {
     "timm": "imi_bench.observers.encoders:from_timm",
     "open_clip": "imi_bench.observers.encoders:from_open_clip",
+    "torchvision": "imi_bench.observers.encoders:from_torchvision",
     "vlm": "imi_bench.observers.incontext.observer:from_name",
 }
 
@@ -86,8 +87,8 @@ def described(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        A card's, with or without options; an architecture of timm, open_clip or ``vlm:``; a
-        plug-in's.
+        A card's, with or without options; an architecture of timm, open_clip, torchvision
+        or ``vlm:``; a plug-in's.
 
     Raises
     ------

@@ -1,15 +1,16 @@
-"""Observers over any of timm's and of open_clip's architectures.
+"""Observers over any of timm's, open_clip's and torchvision's architectures.
 
 Where their weights come from is `imi_bench.vision.chosen_weights`' affair, as it is for networks.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.layers import BestMatch, layer_codes
@@ -20,6 +21,7 @@ from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
 from imi_bench.vision.chosen_weights import HUB, choose_weights, timm_config
 from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.loading import load_network
+from imi_bench.vision.network_outputs import maps_points
 from imi_bench.vision.preprocessing import Preprocess, open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_sources import WeightSource
 from imi_bench.vision.weights import quick_gelu as activation_of
@@ -234,6 +236,103 @@ def from_open_clip(
             "quick_gelu": quick_gelu,
             "features": "image embedding",
             "preprocessing": dict(preprocess.settings),
+        },
+        name=name,
+        pooling=pooling,
+        similarity=similarity,
+        temperature=temperature,
+    )
+
+
+def from_torchvision(
+    architecture: str,
+    *,
+    name: str | None = None,
+    checkpoint: str | Path | None = None,
+    weights: WeightSource | None = None,
+    pretrained: str | bool = True,
+    seed: int = 0,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    layer: str | None = None,
+    spatial: str = "mean",
+    power: float = 3.0,
+    device: str = "auto",
+    dtype: str = "float32",
+    pooling: Pooling = "mean",
+    similarity: str = "cosine",
+    temperature: float = 0.1,
+) -> Embedding:
+    """Observer over what the last layer of a torchvision classifier reads.
+
+    Parameters
+    ----------
+    architecture : str
+        torchvision's name: ``resnet50``. Classifiers of images; of its other networks a `layer`.
+    pretrained : str or bool
+        Member of torchvision's enumeration of weights (``IMAGENET1K_V1``), which sets the
+        preprocessing too; True: its ``DEFAULT``. False: random weights.
+    num_classes : int, optional
+        Of the classifier, which is not read; a checkpoint must have as many.
+    name, checkpoint, weights, seed, image_size, mean, std, layer, spatial, power
+        As in `from_timm`.
+    device, dtype, pooling, similarity, temperature
+        As in `from_timm`.
+
+    Raises
+    ------
+    UnknownNameError, NetworkError, DownloadError, InputError, MissingExtraError
+    """
+    models = require("torchvision.models", for_=f"the observer '{name or architecture}'")
+    torch = require("torch", for_=f"the observer '{name or architecture}'")
+    name = name or f"torchvision:{architecture}"
+    known = models.list_models()
+    UnknownNameError.unless_among(architecture, known, kind="torchvision network")
+    classifies = architecture in models.list_models(module=models) + models.list_models(
+        module=models.quantization
+    )
+    if layer is None and not classifies:
+        raise InputError("no classifier, whose features are read", where=name, do="add layer=")
+    tag = pretrained if isinstance(pretrained, str) else None
+    asked = {"crop": image_size, "mean": mean, "std": std}
+    loaded = load_network(
+        NetworkCard(
+            name=re.sub(r"[^\w.\-]", "_", architecture),
+            source="torchvision",
+            architecture=architecture,
+            arguments={} if num_classes is None else {"num_classes": num_classes},
+            weights=Weights(tag=tag, source=weights),
+            preprocessing=Preprocessing.model_validate(
+                {key: value for key, value in asked.items() if value is not None}
+            ),
+        ),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        pretrained=pretrained is not False,
+        seed=seed,
+        device="cpu",
+    )
+    network: Any = loaded.module
+    if layer is None:
+        last = [path for path, part in network.named_modules() if maps_points(part)][-1]
+        network.set_submodule(last, torch.nn.Identity())
+    return _embedding(
+        network,
+        network,
+        loaded.preprocess,
+        inside=network,
+        layer=layer,
+        spatial=spatial,
+        power=power,
+        device=device,
+        dtype=dtype,
+        description={
+            "library": "torchvision",
+            "architecture": architecture,
+            "weights": loaded.record["weights"],
+            "features": "pooled, before the classifier",
+            "preprocessing": dict(loaded.preprocess.settings),
         },
         name=name,
         pooling=pooling,

@@ -307,6 +307,7 @@ def test_what_raises_while_it_is_built_is_one_line(tmp_path, name) -> None:
         ("clip-vit-b32?pooling=max", {"pooling": "max"}),
         ("timm:resnet18?input_size=64", {"architecture": "resnet18", "image_size": 64}),
         ("open_clip:RN50?pretrained=openai", {"architecture": "RN50", "pretrained": "openai"}),
+        ("torchvision:resnet18?input_size=64", {"architecture": "resnet18", "image_size": 64}),
     ],
 )
 def test_references_are_described_as_they_would_run(name, parameters) -> None:

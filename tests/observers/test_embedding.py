@@ -255,6 +255,51 @@ def test_an_open_clip_encoder_with_random_and_with_saved_weights(tiny_clip, tmp_
 
 
 @pytest.mark.vision
+@pytest.mark.parametrize("network", ["mobilenet_v3_small", "squeezenet1_1"])
+def test_a_torchvision_observer_reads_what_the_classifier_reads(network, tmp_path) -> None:
+    import safetensors.torch
+    import torch
+    import torchvision
+
+    torch.manual_seed(7)
+    theirs = torchvision.models.get_model(network, weights=None, num_classes=10).eval()
+    path = tmp_path / "own.safetensors"
+    safetensors.torch.save_file(theirs.state_dict(), path)
+    own = f"torchvision:{network}?checkpoint={path}&num_classes=10&input_size=64"
+    observer = catalogue.load_observer(own, device="cpu")
+    assert isinstance(observer, Embedding)
+    image = pictures((70, 90))[0]
+    preset = torchvision.models.get_model_weights(network).DEFAULT.transforms(
+        crop_size=64, resize_size=round(64 * 256 / 224)
+    )
+    batch = preset(Image.fromarray(image))[None]
+    read = {}
+    last = theirs.classifier[-1] if network == "mobilenet_v3_small" else theirs.classifier[1]
+    last.register_forward_pre_hook(lambda _, given: read.update(codes=given[0]))
+    with torch.no_grad():
+        theirs(batch)
+    codes = read["codes"] if read["codes"].ndim == 2 else read["codes"].mean((2, 3))
+    np.testing.assert_allclose(observer.encode([image]), codes.numpy(), rtol=1e-4, atol=1e-5)
+    described = observer.describe()
+    assert described["library"] == "torchvision"
+    assert described["weights"]["source"] != "random weights"
+    assert described["preprocessing"]["maker"].startswith("torchvision: ")
+
+
+@pytest.mark.vision
+def test_a_torchvision_observer_of_random_weights_keeps_the_contract_and_says_so() -> None:
+    name = "torchvision:squeezenet1_1?pretrained=false&seed=3&input_size=64"
+    observer = catalogue.load_observer(name, device="cpu")
+    report = check(observer, TRIALS)
+    assert [p for p in report.properties if p.outcome == "fail"] == []
+    assert observer.describe()["weights"]["source"] == "random weights"
+    other = catalogue.load_observer(name.replace("seed=3", "seed=4"), device="cpu")
+    assert fingerprint(observer) != fingerprint(other)
+    inner = catalogue.load_observer(f"{name}&layer=features_0&spatial=gem", device="cpu")
+    assert inner.encode(pictures((64, 64))).shape == (1, 64)
+
+
+@pytest.mark.vision
 def test_random_weights_come_from_the_seed_alone_and_say_so() -> None:
     import torch
 
@@ -295,6 +340,9 @@ def test_fingerprint_covers_weights_preprocessing_and_dtype(shared) -> None:
         ("timm:resnet50.a1_in1?pretrained=false", UnknownNameError, "did you mean 'a1_in1k'"),
         ("open_clip:ViT-B-3?pretrained=false", UnknownNameError, "did you mean 'ViT-B-32"),
         ("open_clip:RN50?pretrained=openia", UnknownNameError, "did you mean 'openai'"),
+        ("torchvision:resnet1?pretrained=false", UnknownNameError, "did you mean 'resnet18'"),
+        ("torchvision:resnet18?pretrained=V2", UnknownNameError, "DEFAULT, IMAGENET1K_V1"),
+        ("torchvision:fcn_resnet50?pretrained=false", InputError, "no classifier.*add layer="),
         ("timm:test_resnet?pretrained=false&checkpoint=a.safetensors", InputError, "drop one"),
         ("timm:test_resnet?checkpoint=none.safetensors", NetworkError, "no such file"),
         ("timm:test_resnet?pretrained=false&dtype=int8", InputError, "one of bf16, float32, fp16"),
