@@ -122,7 +122,13 @@ def shapes_quickly() -> None:
         plain = getattr(nn.functional, name)
         setattr(nn.functional, name, unless_meta(plain, alike))
     attention = nn.functional.scaled_dot_product_attention
-    nn.functional.scaled_dot_product_attention = unless_meta(attention, alike)
+
+    def attended(query: Any, key: Any, value: Any, *given: Any, **named: Any) -> Any:
+        if query.is_meta:
+            return query.new_empty((*query.shape[:-1], value.shape[-1]))
+        return attention(query, key, value, *given, **named)
+
+    nn.functional.scaled_dot_product_attention = attended
     for name in ("__add__", "__mul__", "__sub__", "add", "mul", "sigmoid"):
         setattr(torch.Tensor, name, of_one_shape(getattr(torch.Tensor, name)))
 
