@@ -215,12 +215,36 @@ class TestTrials:
         with pytest.raises(imi.UnknownNameError, match="'mode'"):
             study.trials.where(mood="natural")
 
+    def test_where_compares_as_it_is_written_and_refuses_what_no_trial_has(
+        self, study: SmallStudy
+    ) -> None:
+        index = study.trials.index
+        unit, network = int(index.unit[0]), str(index.network[0])
+        expected = index.unit == unit
+        for written in (unit, str(unit), float(unit), [str(unit)], np.array([unit])):
+            found = study.trials.where(unit=written)
+            assert found.index.trial_id.tolist() == index.trial_id[expected].tolist()
+        assert len(study.trials.where(catch="false")) == len(study.trials.where(catch=False)) > 0
+        for wrong in (
+            {"unit": 987654},
+            {"unit": "one"},
+            {"unit": [unit, 987654]},
+            {"unit": True},
+            {"mode": "none"},
+            {"network": f"{network}x"},
+            {"catch": 2},
+        ):
+            (name,) = wrong
+            with pytest.raises(imi.UnknownNameError, match=f"unknown {name} of these trials"):
+                study.trials.where(**wrong)
+        assert len(study.trials[:0].where(mode="natural")) == 0
+
     def test_show(self, study: SmallStudy) -> None:
         one, all_of_them = study.trials.show(3), study.trials[:2].show()
         assert one.width == all_of_them.width
         assert one.height < all_of_them.height
         with pytest.raises(imi.NotEnoughDataError, match="no such trial"):
-            study.trials.where(mode="none").show()
+            study.trials[:0].show()
 
 
 class TestSources:
@@ -368,7 +392,7 @@ class TestOptionsThatMeanNothing:
         with pytest.raises(imi.TrialError, match="on disk"):
             imi.read_trials(study.trials, network="mine")
         with pytest.raises(imi.NotEnoughDataError, match="no trials to answer"):
-            imi.answer("chance", study.trials.where(mode="none"))
+            imi.answer("chance", study.trials[:0])
         with pytest.raises(imi.InputError, match="the folder"):
             imi.report(run, out=study.folder)
 

@@ -23,7 +23,13 @@ import pandas as pd
 
 from imi_bench.arguments import checked
 from imi_bench.arrays import Bools, Floats, Ints
-from imi_bench.choice.calibration import MIS_DREAMSIM, Calibration, ChoiceProbabilities, Slopes
+from imi_bench.choice.calibration import (
+    MIS_DREAMSIM,
+    Calibration,
+    ChoiceProbabilities,
+    Slopes,
+    SlopesAsked,
+)
 from imi_bench.choice.fitting import fit_subsets
 from imi_bench.choice.folds import FoldsBy, assign_folds, clusters_of
 from imi_bench.choice.pooling import partially_pooled
@@ -55,7 +61,7 @@ def calibrate(
     by: FoldsBy = "unit",
     n_folds: int | None = None,
     link: str = "logit",
-    slopes: Slopes = "common",
+    slopes: SlopesAsked = "common",
     bias: bool | None = None,
     lapse: float | None = None,
     seed: int = 0,
@@ -79,7 +85,8 @@ def calibrate(
         10 (or the number of units, if fewer) by unit, one a network by network.
     link : {"logit", "probit"}
     slopes : {"common", "by mode", "pooled by mode"}
-        One slope, one for natural and one for synthetic trials, or these partially pooled.
+        One slope, one for natural and one for synthetic trials, or these partially pooled. Also
+        ``by-mode`` and ``pooled-by-mode``, or ``pooled``; recorded are the words with blanks.
     bias : bool, optional
         Estimate a bias towards the query a person saw first. By default where every answer used
         tells the person's order of queries; 0 elsewhere.
@@ -126,6 +133,7 @@ def calibrate(
     'by unit, 5 folds, logit, slopes common'
     """
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
+    words = _recorded(slopes)
     if lapse is not None and not 0 <= lapse < 1:
         raise InputError("no lapse rate", found=lapse, wanted="0 <= lapse < 1")
     far = out_of_scale(decisions.decision_variable) & robust
@@ -147,7 +155,7 @@ def calibrate(
             keep=fold_of_row != held_out[:, None],
             successes=rows.successes,
             trials=rows.answers,
-            group=None if slopes == "common" else modes,
+            group=None if words == "common" else modes,
             cluster=units,
             link=link,
             bias=rows.oriented,
@@ -155,13 +163,13 @@ def calibrate(
             least_lapse=LEAST_LAPSE if robust else 0.0,
             level=level,
         )
-    if slopes == "pooled by mode":
+    if words == "pooled by mode":
         fits = [partially_pooled(fit) for fit in fits]
     return Calibration(
         observer=decisions.observer,
-        label=f"by {by}, {count} folds, {link}, slopes {slopes}" + _said(far, robust=robust),
+        label=f"by {by}, {count} folds, {link}, slopes {words}" + _said(far, robust=robust),
         by=by,
-        slopes=slopes,
+        slopes=words,
         folds=folds,
         fits=tuple(fits[1:]),
         overall=fits[0],
@@ -286,3 +294,10 @@ def _decisions_hash(decisions: DecisionVariables) -> str:
     order = np.argsort(decisions.trial_id.astype(str), kind="stable")
     names = ("trial_id", "decision_variable", "shown_first")
     return sha256_columns({name: getattr(decisions, name)[order] for name in names})
+
+
+def _recorded(slopes: SlopesAsked) -> Slopes:
+    """The word of a calibration's record for one that may have been typed without blanks."""
+    if slopes == "common":
+        return "common"
+    return "pooled by mode" if slopes.startswith("pooled") else "by mode"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Slopes = Literal["common", "by mode", "pooled by mode"]
+SlopesAsked = Literal["common", "by mode", "by-mode", "pooled by mode", "pooled-by-mode", "pooled"]
+"""As they are recorded, without blanks for a command line, and the command line's old word."""
 
 MIS_DREAMSIM = PsychometricParameters(slope=published().mis["slope_on_dreamsim"])
 """The constant of the published machine interpretability score with DreamSim: logit, no lapse.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from imi_bench.stats.estimate import bracketed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imi_bench.choice.calibration import Calibration, Slopes
+    from imi_bench.choice.calibration import Calibration, SlopesAsked
     from imi_bench.scores.compare import Comparison
     from imi_bench.scores.report import ScoreLine, ScoreReport
     from imi_bench.stats.estimate import Estimate
@@ -46,8 +46,12 @@ def calibrate_command(
     folds: Folds = None,
     link: Link = "logit",
     slopes: Annotated[
-        Literal["common", "by-mode", "pooled"],
-        typer.Option(help="One slope, one a mode, or one a mode drawn to their mean."),
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="common, by-mode or pooled-by-mode: one slope, one a mode, or these drawn to "
+            "their mean.",
+        ),
     ] = "common",
     lapse: Annotated[float | None, typer.Option(help="Hold the lapse at this value.")] = None,
     robust: Annotated[
@@ -63,12 +67,6 @@ def calibrate_command(
 ) -> None:
     """Fit an observer's choice model to people, once for each fold held out."""
     from imi_bench.choice.calibrate import calibrate
-
-    named: dict[str, Slopes] = {
-        "common": "common",
-        "by-mode": "by mode",
-        "pooled": "pooled by mode",
-    }
     from imi_bench.tables import DecisionVariables
 
     given = DecisionVariables.read(decisions)
@@ -78,7 +76,7 @@ def calibrate_command(
         by=by,
         n_folds=folds,
         link=link,
-        slopes=named[slopes],
+        slopes=cast("SlopesAsked", slopes),
         lapse=lapse,
         seed=seed,
         robust=robust,

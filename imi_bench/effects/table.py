@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables import MODES, DecisionVariables, Study, TrialIndex
+from imi_bench.tables.columns import whole_units
 from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
@@ -237,6 +238,7 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
 
 
 def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
+    columns = whole_units(columns)
     keys = [name for name in ("network", "layer", "unit") if name in columns.columns]
     if keys[:2] != ["network", "layer"]:
         raise InputError(

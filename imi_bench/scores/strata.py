@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
+from imi_bench.tables.columns import whole_units
 from imi_bench.tables.csv_files import read_csv
 
 __all__ = ["DEPTHS", "levels", "read_columns", "stratum_labels"]
@@ -51,7 +52,7 @@ def stratum_labels(
     UnknownNameError
         No such column.
     InputError
-        Keys missing from `columns`, or not unique in it.
+        Keys missing from `columns`, not unique in it, or of none of these trials.
     """
     if by in BUILT_IN:
         return np.asarray(getattr(index, by), dtype=object)
@@ -65,10 +66,20 @@ def stratum_labels(
             found=", ".join(map(str, columns.columns)),
             wanted="network and layer",
         )
+    columns = whole_units(columns)
     if columns.duplicated(keys).any():
         raise InputError("columns by layer with a repeated key", found=", ".join(keys))
     shown = index.to_frame()[keys]
-    values = shown.merge(columns[[*keys, by]], on=keys, how="left")[by]
+    merged = shown.merge(columns[[*keys, by]], on=keys, how="left", indicator="_found")
+    if len(shown) and not (merged["_found"] == "both").any():
+        raise InputError(
+            "columns of other layers",
+            found=f"{' '.join(map(str, columns[keys].iloc[0]))} and others"
+            if len(columns)
+            else "no row",
+            wanted=f"those of the trials, such as {' '.join(map(str, shown.iloc[0]))}",
+        )
+    values = merged[by]
     if pd.api.types.is_numeric_dtype(values):
         return _thirds(values.to_numpy(dtype=np.float64))
     return values.astype(object).where(values.notna(), "unknown").to_numpy(dtype=object)

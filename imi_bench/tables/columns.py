@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Ints, Strings
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.results import Shown
 from imi_bench.text import torn
 
@@ -37,6 +37,60 @@ def column(values: object, kind: type, *, name: str | None = None) -> NDArray[An
     column = _text(array, name) if kind is str else _numbers(array, kind, name)
     column.setflags(write=False)
     return column
+
+
+def having(values: NDArray[Any], wanted: Iterable[object], *, kind: str) -> NDArray[np.bool_]:
+    """Which values are among those wanted, as they are written: "8" is 8, and so is 8.0.
+
+    Raises
+    ------
+    UnknownNameError
+        For what none of the values is; of no values at all, nothing is asked.
+
+    Examples
+    --------
+    >>> having(np.array([7, 8, 8]), ["8"], kind="unit").tolist()
+    [False, True, True]
+    """
+    known, place = np.unique(values, return_inverse=True)
+    names = [_written(value, values.dtype.kind) for value in known]
+    asked = [_written(value, values.dtype.kind) for value in wanted]
+    for name in asked if len(values) else ():
+        UnknownNameError.unless_among(name, names, kind=kind)
+    return np.isin(place, [row for row, name in enumerate(names) if name in set(asked)])
+
+
+def whole_units(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of layers or units, whose `unit` is the whole number that is written there.
+
+    Raises
+    ------
+    InputError
+        A unit that is no whole number.
+
+    Examples
+    --------
+    >>> whole_units(pd.DataFrame({"layer": ["conv1"], "unit": ["8"]}))["unit"].tolist()
+    [8]
+    """
+    if "unit" not in table or pd.api.types.is_integer_dtype(table["unit"]):
+        return table
+    numbers = pd.to_numeric(table["unit"].astype(object), errors="coerce")
+    for row in np.flatnonzero(~(numbers % 1 == 0))[:1]:
+        found = repr(table["unit"].tolist()[row])
+        raise InputError("bad unit", where=f"row {row}", found=found, wanted="a whole number")
+    return table.assign(unit=numbers.astype(np.int64))
+
+
+def _written(value: object, kind: str) -> str:
+    """A value as a column of this kind of numpy's writes it; another as it is."""
+    text = str(value)
+    if kind == "b":
+        return {"1": "True", "0": "False"}.get(text, text.capitalize())
+    try:
+        return str(int(float(text))) if kind == "i" and float(text).is_integer() else text
+    except ValueError:
+        return text
 
 
 def _another_type(array: NDArray[Any], kind: type, name: str | None) -> InputError:

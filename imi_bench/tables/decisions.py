@@ -283,10 +283,10 @@ def names_apart(
     folders = [None if p is None else p.parent if p.suffix else p for p in paths]
     short = [place if p is None else p.name for p, place in zip(folders, places, strict=True)]
     for depth in (2, 3):
-        again = {s for s in short if short.count(s) > 1}
+        pairs = list(zip(names, short, strict=True))
         short = [
-            "/".join(p.parts[-depth:]) if p is not None and s in again else s
-            for p, s in zip(folders, short, strict=True)
+            "/".join(p.parts[-depth:]) if p is not None and pairs.count(pair) > 1 else pair[1]
+            for p, pair in zip(folders, pairs, strict=True)
         ]
     if len(set(zip(names, short, strict=True))) < len(names):
         short = places

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imi_bench.errors import NotEnoughDataError, UnknownNameError
+from imi_bench.errors import NotEnoughDataError
 from imi_bench.tables.trials import Trials
 
 
@@ -50,10 +50,6 @@ def select(
     chosen = {name: list(values) for name, values in wanted.items() if values}
     if not chosen and limit is None:
         return trials
-    for name, values in chosen.items():
-        known = sorted({str(value) for value in getattr(trials.index, name)})
-        for value in values:
-            UnknownNameError.unless_among(value, known, kind=f"{name} of these trials")
     kept = trials.where(**chosen)
     if not len(kept):
         raise NotEnoughDataError(

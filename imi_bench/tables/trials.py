@@ -16,7 +16,7 @@ from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import TrialError, UnknownNameError
 from imi_bench.provenance import sha256_columns
 from imi_bench.results import Brief, Shown
-from imi_bench.tables.columns import column
+from imi_bench.tables.columns import column, having
 from imi_bench.tables.images import Images
 from imi_bench.tables.index import TrialIndex
 
@@ -200,21 +200,23 @@ class Trials(Shown):
     def where(self, **columns: object) -> Trials:
         """The trials that have these values: ``trials.where(mode="natural", unit=[7, 8])``.
 
+        Values are compared as they are written, so that ``unit="8"`` is unit 8. No trial may have
+        them all, although each occurs: then there are none.
+
         Raises
         ------
         UnknownNameError
-            For a column that the index does not have.
+            For a column that the index does not have, or a value that no trial has there.
         """
         frame = self.index.to_frame().assign(unit_id=self.index.unit_id)
         keep = np.ones(len(self), dtype=bool)
         for name, value in columns.items():
             if name not in frame:
                 raise UnknownNameError.among(name, map(str, frame), kind="column of trials")
+            wanted: list[object] = [value]
             if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
-                wanted = frame[name].isin(list(value))
-            else:
-                wanted = frame[name] == value
-            keep &= wanted.to_numpy(dtype=bool)
+                wanted = list(value)
+            keep &= having(frame[name].to_numpy(), wanted, kind=f"{name} of these trials")
         return self.take(np.flatnonzero(keep))
 
     def spread(self, count: int) -> Trials:

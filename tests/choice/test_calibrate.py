@@ -238,6 +238,11 @@ def test_slopes_by_mode(study):
         abs(np.subtract(*[s.value for s in c.overall.slopes.values()])) for c in (apart, pooled)
     ]
     assert gaps[1] <= gaps[0]
+    for word, recorded in (("by-mode", apart), ("pooled-by-mode", pooled), ("pooled", pooled)):
+        again = calibrate(decisions, shown, n_folds=3, slopes=word)
+        assert (again.slopes, again.label) == (recorded.slopes, recorded.label)
+        assert again.to_json() == recorded.to_json()
+    assert (apart.slopes, pooled.slopes) == ("by mode", "pooled by mode")
     told = apart.predict(decisions, shown.trials)
     rows = (told.fold == 1) & (shown.trials.mode == "synthetic")
     expected = choice_probability(

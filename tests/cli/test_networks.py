@@ -105,7 +105,7 @@ def test_stimuli_are_built_shown_and_read_back(tmp_path: Path) -> None:
     sheet = np.asarray(Image.open(tmp_path / "s.png"))
     assert sheet.shape[0] > 4 * 40
     assert sheet.std() > 10
-    with pytest.raises(NotEnoughDataError, match="no such trial"):
+    with pytest.raises(UnknownNameError, match="unknown difficulty of these trials"):
         invoke("stimuli", "show", tmp_path / "a", "--difficulty", "hard99")
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration, calibrate
-from imi_bench.errors import NotComparableError, UnknownNameError
+from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.consistency import cohen_kappa
 from imi_bench.scores.report import HEADLINE, leave_out, score
@@ -251,6 +251,18 @@ class TestStrata:
     def test_what_is_not_known_is_called_unknown(self, study):
         labels = stratum_labels(study[1].trials, "depth", columns=self.columns.iloc[:3])
         assert "unknown" in set(levels(labels))
+
+    def test_units_as_text_are_numbers_and_other_layers_are_refused(self, study):
+        keys = {"network": "net0", "layer": study[1].trials.layer, "unit": study[1].trials.unit}
+        table = pd.DataFrame(keys).drop_duplicates().assign(network=study[1].trials.network[0])
+        table = table.assign(kind=["a", "b"] * (len(table) // 2) + ["a"] * (len(table) % 2))
+        as_text = table.assign(unit=table["unit"].astype(str))
+        one, other = (stratum_labels(study[1].trials, "kind", columns=c) for c in (table, as_text))
+        assert one.tolist() == other.tolist()
+        with pytest.raises(InputError, match="columns of other layers"):
+            stratum_labels(study[1].trials, "kind", columns=table.assign(network="elsewhere"))
+        with pytest.raises(InputError, match="bad unit: row 0: found 'one'"):
+            stratum_labels(study[1].trials, "kind", columns=table.assign(unit="one"))
 
     def test_unknown_stratum(self, study):
         with pytest.raises(UnknownNameError, match="did you mean 'mode'"):
