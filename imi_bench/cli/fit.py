@@ -9,7 +9,6 @@ import typer
 
 from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.output import AsJson, note, print_json
-from imi_bench.provenance import plain
 
 
 def fit_command(
@@ -84,11 +83,10 @@ def fit_command(
         result = bias_reduced(result.design, options=result.options)
     for remark in result.remarks:
         note(remark)
-    whole = plain(result)
     if save is not None:
         save_model(result, save, data=data, levels=ordered, weights=weights)
     if as_json:
-        print_json({name: part for name, part in whole.items() if name != "effects"})
+        print_json(result)
     else:
         typer.echo(result.to_latex() if latex else result.summary(), nl=False)
     if not result.converged:

@@ -102,7 +102,7 @@ def drop_command(saved: Saved, data: Data = None, as_json: AsJson = False) -> No
 
     tests = drop_one(_load(saved, data))
     if as_json:
-        print_json({"tests": tests})
+        print_json(tests)
     else:
         print_tests(tests, title="Without one term")
 
@@ -147,7 +147,7 @@ def variance_command(
 
     result = _load(saved, data)
     parts = variation(result)
-    found = variance_tests(result) if tests else []
+    found = variance_tests(result).tests if tests else ()
     if as_json:
         print_json({**parts.to_json(), "tests": found})
         return
@@ -277,7 +277,7 @@ def means_command(
         above=above,
         level=level,
     )
-    tests = found.contrasts(by=by, adjust=cast(Any, adjust)) if contrasts else []
+    tests = found.contrasts(by=by, adjust=cast(Any, adjust)).tests if contrasts else ()
     if plot is not None:
         raw = raw_means(result, *variables, by=people) if people else None
         draw(found.plot(raw=raw).figure, plot)

@@ -22,6 +22,7 @@ from imi_bench.errors import NotComparableError
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, likelihood_ratio, quick_options
+from imi_bench.glmm.inferences import Inferences
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.results import Result
@@ -233,7 +234,7 @@ def boundary_p(statistic: float, below: int) -> float:
     return 0.5 * (lower + float(stats.chi2.sf(statistic, below + 1)))
 
 
-def drop_one(result: GlmmResult) -> list[Inference]:
+def drop_one(result: GlmmResult) -> Inferences:
     """Test every fixed term that no higher-order term contains, as R's ``drop1`` does.
 
     Parameters
@@ -250,10 +251,11 @@ def drop_one(result: GlmmResult) -> list[Inference]:
     terms = [name for name in every if name not in ("Intercept", "(Intercept)", "1")]
     parts = {name: frozenset(name.split(":")) for name in terms}
     free = [name for name in terms if not any(parts[name] < other for other in parts.values())]
-    return [likelihood_ratio(result, name) for name in free]
+    tests = tuple(likelihood_ratio(result, name) for name in free)
+    return Inferences(f"Without one term: {result.formula}", tests)
 
 
-def variance_tests(result: GlmmResult) -> list[Inference]:
+def variance_tests(result: GlmmResult) -> Inferences:
     """Test every random effect's variance, with its covariances, against zero.
 
     Parameters
@@ -263,7 +265,7 @@ def variance_tests(result: GlmmResult) -> list[Inference]:
 
     Returns
     -------
-    tests : one for each random effect, named ``group: effect``; the estimate is the standard
+    Inferences : one for each random effect, named ``group: effect``; the estimate is the standard
         deviation. An intercept whose slopes would stay is tested all the same.
 
     Notes
@@ -286,7 +288,7 @@ def variance_tests(result: GlmmResult) -> list[Inference]:
                     covariances=factor.blocks[owner[index]] - 1,
                 )
             )
-    return tests
+    return Inferences(f"Against a variance of zero: {result.formula}", tuple(tests))
 
 
 def _variance_test(

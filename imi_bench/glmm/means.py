@@ -21,6 +21,7 @@ from scipy import special, stats
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.inference import Inference
+from imi_bench.glmm.inferences import Inferences
 from imi_bench.glmm.prediction import (
     Averaging,
     Scale,
@@ -94,7 +95,7 @@ class MarginalMeans(Result):
         """A label for each mean, such as ``mode=natural``."""
         return tuple(labels_of(cell) for cell in self.cells)
 
-    def contrasts(self, *, by: str | None = None, adjust: Adjustment = "holm") -> list[Inference]:
+    def contrasts(self, *, by: str | None = None, adjust: Adjustment = "holm") -> Inferences:
         """Return all pairwise differences of means, first minus second.
 
         Parameters
@@ -109,7 +110,7 @@ class MarginalMeans(Result):
 
         Returns
         -------
-        contrasts : Wald z of the difference, on the scale of the means.
+        Inferences : Wald z of the difference, on the scale of the means.
         """
         UnknownNameError.unless_among(adjust, get_args(Adjustment), kind="adjustment")
         if by is not None and by not in self.names:
@@ -117,7 +118,9 @@ class MarginalMeans(Result):
         families: dict[Any, list[int]] = {}
         for index, cell in enumerate(self.cells):
             families.setdefault(None if by is None else cell[by], []).append(index)
-        return [one for members in families.values() for one in self._pairs(members, adjust=adjust)]
+        each = (self._pairs(members, adjust=adjust) for members in families.values())
+        about = f"Differences of {self.title[:1].lower()}{self.title[1:]}"
+        return Inferences(about, tuple(itertools.chain.from_iterable(each)))
 
     def _pairs(self, members: Sequence[int], *, adjust: Adjustment) -> list[Inference]:
         pairs = list(itertools.combinations(members, 2))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from imi_bench.glmm.comparison import Comparison
     from imi_bench.glmm.design import Design
     from imi_bench.glmm.inference import Inference
+    from imi_bench.glmm.inferences import Inferences
     from imi_bench.glmm.influence import Influence
     from imi_bench.glmm.means import MarginalMeans
     from imi_bench.glmm.prediction import Prediction
@@ -287,9 +288,9 @@ class GlmmResult(Result):
             rows, xlabel=f"effect ({scale} scale), {level:.0%} interval", reference=0.0, ax=ax
         )
 
-    def drop_one(self) -> list[Inference]:
+    def drop_one(self) -> Inferences:
         """Test every term that no interaction contains; see `comparison.drop_one`."""
-        found: list[Inference] = method("drop_one")(self)
+        found: Inferences = method("drop_one")(self)
         return found
 
     @checked
@@ -298,9 +299,9 @@ class GlmmResult(Result):
         found: Comparison = method("anova")(self, *others)
         return found
 
-    def variance_tests(self) -> list[Inference]:
+    def variance_tests(self) -> Inferences:
         """Test every variance against zero; see `comparison.variance_tests`."""
-        found: list[Inference] = method("variance_tests")(self)
+        found: Inferences = method("variance_tests")(self)
         return found
 
     def variation(self) -> Variation:

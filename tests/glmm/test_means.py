@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy import integrate, special, stats
 
-from imi_bench.errors import InputError, NotComparableError, UnknownNameError
+from imi_bench.errors import InputError, ModelError, NotComparableError, UnknownNameError
 from imi_bench.glmm import GlmmResult, fit
 from imi_bench.glmm.caterpillar import conditional_effects, draw_caterpillar
 from imi_bench.glmm.comparison import anova, boundary_p, drop_one, variance_tests
+from imi_bench.glmm.inferences import Inferences
 from imi_bench.glmm.means import marginal_means, raw_means
 from imi_bench.glmm.prediction import predict
 from imi_bench.glmm.restarts import restarts
@@ -268,3 +269,19 @@ def _numbers(value) -> list[float]:
         parts = value.values() if isinstance(value, dict) else value
         return [number for part in parts for number in _numbers(part)]
     return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_several_tests_are_one_table_that_travels(full) -> None:
+    contrasts = marginal_means(full, "third", over="zero", scale="link").contrasts()
+    for found in (drop_one(full), variance_tests(full), contrasts):
+        assert len(found.to_frame()) == len(found) == len(list(found))
+        assert repr(found).startswith(found.about)
+        assert found._repr_html_().count("<table") == 1
+        again = Inferences.from_json(json.dumps(found.to_json(), allow_nan=False))
+        assert again.summary() == found.summary()
+        assert again[found[0].name].statistic == found[0].statistic
+        with pytest.raises(UnknownNameError, match="unknown test"):
+            found["nothing"]
+    with pytest.raises(ModelError, match="no interval to draw"):
+        drop_one(full).plot()
+    assert len(contrasts.plot().get_yticklabels()) == len(contrasts)
