@@ -87,13 +87,17 @@ class KeptPixels:
         return int((self._file < 0).sum()) * int(np.prod(self.size))
 
     def take(self, number: int) -> Pixels | None:
-        """(height, width, 3) pixels of an image; None if they are not there, or damaged."""
+        """(height, width, 3) pixels of an image; None if they are not there, gone, or damaged."""
         content = self._content_of[number]
         file = int(self._file[content])
         if file < 0:
             return None
         if file not in self._opened:
-            self._opened[file] = _opened(self._files[file], self.size)
+            try:
+                self._opened[file] = _opened(self._files[file], self.size)
+            except (OSError, ValueError):  # pruned, or found damaged by another process, since
+                self._file[self._file == file] = -1
+                return None
         index, stored = self._opened[file]
         pixels, held = stored[self._place[content]], index[self._place[content]]
         if _check(self._contents[content], pixels) == held["check"]:

@@ -3,8 +3,13 @@
 =====================  =====================================================================
 transparency           laid on white
 16-bit grey            65,535 is white
-32-bit integer grey    2,147,483,647 is white; refused if nothing would be brighter than black
+12-bit grey (TIFF)     4,095 is white
+32-bit integer grey    the largest of its type is white; refused if nothing would be brighter than
+                       black
 float grey             1 is white; values outside 0..1 are refused, since their scale is unknown
+8-bit signed grey      refused
+white is zero (TIFF)   turned round
+colour profiles        not applied, as by timm, torchvision and open_clip
 orientation (EXIF)     honoured, as every viewer does; an unreadable block counts as none
 =====================  =====================================================================
 """
@@ -21,10 +26,13 @@ from PIL import Image
 from imi_bench.arrays import Pixels
 from imi_bench.errors import ImageError
 
-RULES = 2
+RULES = 3
 """Version of the rules above: codes that were kept under another one are computed again."""
 
 _ORIENTATION = 0x0112
+_BITS, _BLACK_OR_WHITE, _KIND = 258, 262, 339  # of TIFF 6.0
+_WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
+_WANTED = "8 or 16 bits a channel"
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,8 +70,11 @@ def rgb_image(image: Image.Image, *, where: object) -> Image.Image:
     """
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image)
-        image = Image.fromarray(_eight_bits(grey, where))
+        image = Image.fromarray(_eight_bits(image, where))
+    elif _first(image, _KIND) == _SIGNED:  # Pillow reads -1 as 255
+        raise ImageError(
+            "scale of the grey values is not known", where=where, found="int8", wanted=_WANTED
+        )
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -81,12 +92,20 @@ def _orientation(image: Image.Image) -> int:
             return 1
 
 
-def _eight_bits(grey: NDArray[Any], where: object) -> Pixels:
-    """Grey values of 16 and more bits to 0..255."""
+def _first(image: Image.Image, tag: int) -> int | None:
+    """The first value of a tag of a TIFF file; None without one."""
+    value = getattr(image, "tag_v2", {}).get(tag)
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _eight_bits(image: Image.Image, where: object) -> Pixels:
+    """Grey values of more than 8 bits to 0..255."""
+    grey: NDArray[Any] = np.asarray(image)
+    if grey.dtype == np.int32 and _first(image, _KIND) == _UNSIGNED:
+        grey = grey.view(np.uint32)  # as the file has them
     values = grey.astype(np.float64)
-    wanted = "8 or 16 bits a channel"
     if not np.isfinite(values).all():
-        raise ImageError("grey values are not finite", where=where, wanted=wanted)
+        raise ImageError("grey values are not finite", where=where, wanted=_WANTED)
     low, high = float(values.min()), float(values.max())
     if grey.dtype.kind == "f":
         white, known = 1.0, low >= 0 and high <= 1
@@ -94,13 +113,19 @@ def _eight_bits(grey: NDArray[Any], where: object) -> Pixels:
         white = float(np.iinfo(grey.dtype).max)
         known = low >= 0 and (high == 0 or high * 255 >= white)
     else:
-        white, known = float(np.iinfo(grey.dtype).max), low >= 0
+        white = 4095.0 if _first(image, _BITS) == 12 else float(np.iinfo(grey.dtype).max)
+        known = low >= 0
     if not known:
         raise ImageError(
             "scale of the grey values is not known",
             where=where,
             found=f"{grey.dtype} from {low:g} to {high:g}",
             wanted=f"0 to {white:g}" + (", brighter than black" if grey.dtype.kind != "f" else ""),
-            do=f"save the image with {wanted}",
+            do=f"save the image with {_WANTED}",
         )
-    return np.rint(values * (255 / white)).astype(np.uint8)
+    levels = np.rint(values * (255 / white)).astype(np.uint8)
+    if _first(image, _BLACK_OR_WHITE) == _WHITE_IS_ZERO:
+        levels = 255 - levels
+    if isinstance(clear := image.info.get("transparency"), int):  # the value that a PNG names
+        levels[grey == clear] = 255
+    return levels

@@ -236,16 +236,19 @@ def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
 def _with_options(card: NetworkCard, asked: NetworkCard) -> NetworkCard:
     """The card with what a reference says otherwise."""
     rule = {"pattern": asked.layers.pattern} if asked.layers.pattern else {}
+    tag, name = asked.weights.tag, asked.name
+    if name == card.name and tag not in (None, card.weights.tag):
+        name = f"{name}.{tag}"
     weights: dict[str, Any] = {"random": asked.weights.random, "seed": asked.weights.seed}
-    if asked.weights.tag is not None:
-        weights |= {"tag": asked.weights.tag, "source": None, "file": None}
+    if tag is not None:
+        weights |= {"tag": tag, "source": None, "file": None}
     preprocessing = asked.preprocessing.model_dump(exclude_none=True)
     own = card.preprocessing
     if asked.preprocessing.crop and "resize" not in preprocessing:
         own = own.cropped(asked.preprocessing.crop)
     return card.model_copy(
         update={
-            "name": asked.name,
+            "name": name,
             "arguments": {**card.arguments, **asked.arguments},
             "weights": card.weights.model_copy(update=weights),
             "layers": card.layers.model_copy(update=rule),

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import PIL
 from PIL import Image, features
 
-from imi_bench.errors import NetworkError
+from imi_bench.errors import ImageError, NetworkError
 from imi_bench.provenance import package_versions
 
 __all__ = ["Centred", "Geometry", "OfMaker", "geometry_of", "versions_of"]
 
 _FILTERS = ("bilinear", "bicubic", "lanczos")
 _TO_RGB = ("MaybeConvertMode", "_convert_to_rgb")  # of open_clip's versions
+_LARGEST = 2**31 - 1  # pixels of a scaled picture
 _CODECS = ("libjpeg_turbo", "jpg", "webp", "libtiff")
 
 
@@ -73,6 +74,13 @@ class Centred:
             int(self.resize * picture.width / short),
             int(self.resize * picture.height / short),
         )
+        if scaled[0] * scaled[1] > _LARGEST:
+            raise ImageError(
+                "image too narrow to be scaled",
+                where=f"an image of {picture.width} x {picture.height} pixels",
+                found=f"{scaled[0]:,} x {scaled[1]:,} pixels",
+                do="cut it, or leave it out",
+            )
         height, width = self.crop
         # torchvision pads evenly where the crop is larger, before it cuts
         left, top = (

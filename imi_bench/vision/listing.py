@@ -440,6 +440,8 @@ def _unit_axis(part: nn.Module, shape: tuple[int, ...], batch: int) -> int | str
     if len(fitting) > 1 and not type(part).__module__.startswith("torch."):
         held = [axis for axis in fitting if not _counts_positions(part, shape, axis)]
         fitting = held if len(held) == 1 else fitting
+        if len(fitting) > 1 and usual is None and next(part.children(), None) is not None:
+            usual = _guess_of_a_container(part, shape, batch)
     if len(fitting) == 1 or usual in fitting:
         return usual if usual in fitting else fitting[0]
     return f"its parameters have {width} units, its output {shape}"

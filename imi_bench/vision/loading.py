@@ -181,7 +181,7 @@ def load_network(
     if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
         remarks += (f"preprocessing: {preprocess.settings['maker']}",)
     return LoadedNetwork(
-        name=name or _shown(network, card, chosen, seed=seed),
+        name=name or _shown(network, card, chosen, module, seed=seed),
         module=module,
         preprocess=preprocess,
         layers=listing.layers,
@@ -240,19 +240,40 @@ def _bare(card: NetworkCard) -> NetworkCard:
     return card.model_copy(update={"weights": without})
 
 
-def _shown(network: Any, card: NetworkCard, chosen: ChosenWeights, *, seed: int) -> str:
-    """The name of a network in trial tables: random weights and local files are other networks."""
+def _shown(
+    network: Any, card: NetworkCard, chosen: ChosenWeights, module: nn.Module, *, seed: int
+) -> str:
+    """The name of a network in trial tables: other weights are another network."""
     if chosen.random:
         return f"{card.name}-random{seed}"
-    if chosen.path is None or not isinstance(network, str) or ":" not in network:
+    if isinstance(network, str) and "name=" in network:
         return card.name
-    return _named_after(chosen.path, card.name, network) if chosen.local else card.name
+    if chosen.local and chosen.path is not None:
+        return _named_after(chosen.path, card)
+    default = _default_tag(card, module) if "licence" in chosen.record else None
+    return card.name if default is None else f"{card.name}.{default}"
 
 
-def _named_after(checkpoint: Path, name: str, reference: str) -> str:
-    """Name of an architecture with local weights: two files of one architecture differ."""
+def _named_after(checkpoint: Path, card: NetworkCard) -> str:
+    """Name of an architecture with local weights: two files of one architecture differ.
+
+    The file that a card itself names, or its origin does, is the card's network.
+    """
     stem = re.sub(r"[^\w.\-]", "_", checkpoint.stem)
-    return name if "name=" in reference or stem in (name, "") else f"{name}-{stem}"
+    own = (card.name, Path(card.weights.file or "").stem, *(card.weights.origin or "").split())
+    return card.name if stem in ("", *own) else f"{card.name}-{stem}"
+
+
+def _default_tag(card: NetworkCard, module: nn.Module) -> str | None:
+    """The tag that a library took for a reference without one; None where one is named."""
+    if card.weights.tag is not None or card.weights.source is not None:
+        return None
+    if card.source == "timm" and "." not in card.architecture:
+        return getattr(module, "pretrained_cfg", {}).get("tag") or None
+    if card.source == "torchvision":
+        models = require("torchvision.models", for_="the name of a network's weights")
+        return str(models.get_model_weights(card.architecture).DEFAULT.name)
+    return None
 
 
 def _card_of(name: str) -> NetworkCard:

@@ -155,6 +155,17 @@ def test_what_a_killed_process_leaves_is_not_read(photos: Path, cache: Path) -> 
     np.testing.assert_array_equal(batches(images), wanted)
 
 
+def test_what_is_pruned_during_a_pass_is_decoded_again(photos: Path, cache: Path) -> None:
+    images = open_images(photos)
+    wanted = batches(images)
+    stream = Decoding(SMALL, images, batch_size=3, keep_pixels=True).batches(range(7))
+    found = [next(stream).numpy().copy()]
+    prune_cache(kinds=["pixels"], remove=True)
+    assert not files(cache)
+    found += [batch.numpy() for batch in stream]
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+
+
 def test_two_that_write_at_the_same_time_do_no_harm(photos: Path) -> None:
     images = open_images(photos)
     pixels = batches(images, keep=False)

@@ -13,6 +13,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.contract import sample_trials
 from imi_bench.replay.cache_folder import cache_info, prune_cache
 from imi_bench.replay.runner import replay
+from imi_bench.tables.pixels import RULES
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def cache(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(size))
     (tmp_path / "mine").mkdir()
-    (tmp_path / "codes-2" / "linked").symlink_to(tmp_path / "mine")
+    (tmp_path / f"codes-{RULES}" / "linked").symlink_to(tmp_path / "mine")
     return tmp_path
 
 
@@ -42,7 +43,7 @@ def test_only_what_is_asked_for_goes_and_only_when_asked(cache: Path) -> None:
     assert sorted(cache.rglob("*")) == before
     assert len(prune_cache(cache, days=1, remove=True)) == 0
     old = time.time() - 3 * 86400
-    for path in (cache / "codes-2").rglob("*"):
+    for path in (cache / f"codes-{RULES}").rglob("*"):
         if not path.is_symlink():
             os.utime(path, (old, old))
     assert prune_cache(cache, days=2, remove=True)["kind"].tolist() == ["codes"]

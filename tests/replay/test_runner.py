@@ -26,6 +26,7 @@ from imi_bench.replay.runner import replay
 from imi_bench.replay.summary import accuracy_table
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import BlindTrials, DecisionVariables
+from imi_bench.tables.pixels import RULES
 
 
 def toward_correct(decisions: DecisionVariables) -> dict[str, float]:
@@ -352,7 +353,7 @@ def test_an_image_that_changes_under_way_is_an_error(tmp_path: Path) -> None:
 def test_a_damaged_cache_is_reported_and_made_good(tmp_path: Path) -> None:
     trials = make_trials(30)
     first = replay(MeanColour(), trials, cache=tmp_path / "cache")
-    (shard,) = (tmp_path / "cache" / "codes-2" / fingerprint(MeanColour())).glob("*.npy")
+    (shard,) = (tmp_path / "cache" / f"codes-{RULES}" / fingerprint(MeanColour())).glob("*.npy")
     data = bytearray(shard.read_bytes())
     data[-3] ^= 1
     shard.write_bytes(data)

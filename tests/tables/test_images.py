@@ -237,6 +237,52 @@ def test_grey_values_of_an_unknown_scale_are_refused(values: np.ndarray, said: s
         decode_bytes(buffer.getvalue(), where="here")
 
 
+def grey_tiff(values: np.ndarray, **tags: int) -> bytes:
+    """A TIFF file of one row, some of whose tags say something else than Pillow wrote."""
+    buffer = io.BytesIO()
+    Image.fromarray(values[None]).save(buffer, format="TIFF", tiffinfo={339: 1})
+    data = buffer.getvalue()
+    for name, value in tags.items():
+        number = {"bits": 258, "black_or_white": 262, "kind": 339}[name]
+        at = data.index(struct.pack("<HHI", number, 3, 1)) + 8
+        data = data[:at] + struct.pack("<HH", value, 0) + data[at + 4 :]
+    return data
+
+
+TWELVE = np.frombuffer(bytes([0xFF, 0xF0, 0x00, 0x80]), np.uint16)  # 4095, 0 in 12 bits each
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (grey_tiff(np.array([0, 65535], np.uint16), black_or_white=0), [255, 0]),
+        (grey_tiff(np.array([0.0, 0.2], np.float32), black_or_white=0), [255, 204]),
+        (grey_tiff(TWELVE, bits=12), [255, 0]),
+        (grey_tiff(np.array([0, 2**31 - 1], np.int32), kind=1), [0, 127]),
+        (grey_tiff(np.array([0, 65535], np.uint16)), [0, 255]),
+    ],
+    ids=["16 bits, white is zero", "float, white is zero", "12 bits", "unsigned 32", "16 bits"],
+)
+def test_a_tiff_file_says_what_its_greys_mean(data: bytes, wanted: list[int]) -> None:
+    found = decode_bytes(data, where="here")
+    assert found[0, :, 0].tolist() == wanted
+
+
+def test_signed_bytes_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"scale of the grey values is not known.*found int8"):
+        decode_bytes(grey_tiff(np.array([0, 255], np.uint8), kind=2), where="here")
+
+
+@pytest.mark.parametrize("values", [[0, 9, 200], [0, 9, 65535]], ids=["8 bits", "16 bits"])
+def test_a_grey_that_a_png_calls_clear_is_white(values: list[int]) -> None:
+    kind = np.uint8 if max(values) < 256 else np.uint16
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.array([values], kind))
+    picture.save(buffer, format="PNG", transparency=9)
+    shown = decode_bytes(buffer.getvalue(), where="here")[0, :, 0]
+    assert shown.tolist() == [0, 255, min(values[2], 255)]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_honoured_as_pillow_does(orientation: int) -> None:
     from PIL import ImageOps

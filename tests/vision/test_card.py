@@ -105,6 +105,11 @@ def test_a_card_takes_the_options_of_a_reference(tmp_path: Path) -> None:
     assert (found.preprocessing.crop, found.preprocessing.resize) == (64, 73)
     assert (own.preprocessing.crop, own.preprocessing.resize) == (224, 256)
     assert (found.name, found.layers.pattern, checkpoint) == ("resnet50", "layer4.*", Path("w.pth"))
+    named = {
+        tag: card.resolve(f"resnet50?pretrained={tag}")[0].name
+        for tag in ("IMAGENET1K_V1", "IMAGENET1K_V2")
+    }
+    assert named == {"IMAGENET1K_V1": "resnet50", "IMAGENET1K_V2": "resnet50.IMAGENET1K_V2"}
     assert card.resolve("resnet50?input_size=64&resize=64")[0].preprocessing.resize == 64
     assert card.resolve("resnet50?pretrained=false")[0].weights.random
     path = tmp_path / "mine.toml"

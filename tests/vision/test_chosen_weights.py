@@ -152,6 +152,8 @@ def test_both_ask_the_hub_for_the_same_safetensors(
     assert one == other
     assert set(asked) == {("timm/test_resnet.r160_in1k", "model.safetensors", "main")}
     assert one[1]["revision"] == "unpinned"
+    assert load_network(NETWORK, device="cpu").name == "test_resnet.r160_in1k"
+    assert load_network(f"{NETWORK}?name=mine", device="cpu").name == "mine"
 
 
 def test_a_networks_card_may_pin_a_source_as_an_observers_does(

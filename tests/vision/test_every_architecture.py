@@ -353,6 +353,9 @@ def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
             "timm:test_resnet?checkpoint=one.safetensors",
             "timm:test_resnet?checkpoint=two.safetensors",
             "timm:test_resnet?checkpoint=test_resnet.safetensors",
+            "resnet50?checkpoint=mine.safetensors",
+            "resnet50?checkpoint=resnet50-0676ba61.pth",
+            "googlenet?checkpoint=inception5h.pth",
         )
     }
     assert names == {
@@ -362,7 +365,19 @@ def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
         "test_resnet-one",
         "test_resnet-two",
         "test_resnet",
+        "resnet50-mine",  # its accuracy and training are not the card's
+        "resnet50",
+        "googlenet",
     }
+
+
+def test_what_ends_in_a_layer_keeps_its_axis_where_there_are_as_many_positions() -> None:
+    from timm.layers import ConvNormAct
+
+    for side in (16, 24):
+        module = nn.Sequential(ConvNormAct(3, 8, 3), ConvNormAct(8, 16, 3, stride=2))
+        found = load_network(module, device="cpu", input_size=side * 2, layers="1", name="x")
+        assert [(one.width, one.channel_axis) for one in found.layers] == [(16, 1)], side
 
 
 class Particular(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imi_bench.errors import InputError, NetworkError
+from imi_bench.errors import ImageError, InputError, NetworkError
 from imi_bench.vision.card import Preprocessing, resolve
 from imi_bench.vision.geometry import versions_of
 from imi_bench.vision.loading import load_network
@@ -202,6 +202,11 @@ def test_a_wanted_length_is_kept_in_timms_way(length: int) -> None:
     start = round((length - 32) / 2)
     cut = resized.crop((start, start, start + 32, start + 32))
     assert np.array_equal(np.asarray(ours.geometry(picture)), np.asarray(cut))
+
+
+def test_a_picture_that_scales_to_no_end_is_refused() -> None:
+    with pytest.raises(ImageError, match=r"image too narrow to be scaled: an image of 1 x 5000000"):
+        plain_preprocess().geometry(Image.new("L", (1, 50_000_000)))
 
 
 def test_an_input_size_keeps_the_makers_margin() -> None:
