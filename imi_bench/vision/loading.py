@@ -19,6 +19,8 @@ from imi_bench.text import plural
 from imi_bench.vision import weights
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import LayerRule, NetworkCard, resolve
+from imi_bench.vision.card import card as packaged_card
+from imi_bench.vision.card import names as card_names
 from imi_bench.vision.chosen_weights import ChosenWeights, choose_weights
 from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.layers import Layer, LeftOut, find_layer
@@ -145,6 +147,7 @@ def load_network(
     """
     torch = require("torch", for_="loading a network")
     structure = device == "meta"
+    picked: LayerRule | None = None
     if isinstance(network, torch.nn.Module):
         module, remarks = _copied(cast("nn.Module", network))
         card = _card_of(name or type(module).__name__)
@@ -152,7 +155,7 @@ def load_network(
         if checkpoint is not None:
             chosen = choose_weights(card, for_=card.name, checkpoint=checkpoint)
     else:
-        card, named = (network, None) if isinstance(network, NetworkCard) else resolve(str(network))
+        card, named, picked = _resolved(network)
         seed = seed if card.weights.seed is None else card.weights.seed
         named_in_line = isinstance(network, str) and ".toml" not in network
         chosen = _chosen(
@@ -175,7 +178,7 @@ def load_network(
     module, said = _single_precision(module)
     remarks += said
     module = module.to(target).eval().requires_grad_(False)
-    rule = None if layers is None else _rule(card, layers)
+    rule = picked if layers is None else _rule(card, layers)
     with single_precision(target, doing=f"listing the layers of {card.name}", do="--device cpu"):
         listing = _listed(module, card, rule, preprocess.size)
     if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
@@ -198,6 +201,37 @@ def load_network(
         left_out=listing.left_out,
         remarks=remarks,
     )
+
+
+def _resolved(
+    network: str | Path | NetworkCard,
+) -> tuple[NetworkCard, Path | None, LayerRule | None]:
+    """The card of a reference, its local weights, and the layers that it picks of the card's.
+
+    What a layer's depth is counted in stays the card's, as by `load_network`'s ``layers``.
+    """
+    if isinstance(network, NetworkCard):
+        return network, None, None
+    card, file = resolve(str(network))
+    plain, _, query = str(network).partition("?")
+    kept = [one for one in query.split("&") if one.partition("=")[0] not in ("layers", "layer")]
+    if kept == query.split("&"):
+        return card, file, None
+    own, _ = resolve("?".join([plain, *filter(None, ["&".join(kept)])]))
+    return card.model_copy(update={"layers": own.layers}), file, card.layers
+
+
+def _of_the_paper(card: NetworkCard) -> str:
+    """The packaged card that it is, whatever it is called now and whatever its weights."""
+    for name in card_names():
+        known = packaged_card(name)
+        if (known.source, known.architecture, known.layers) == (
+            card.source,
+            card.architecture,
+            card.layers,
+        ):
+            return name
+    return ""
 
 
 def _chosen(
@@ -358,9 +392,10 @@ def _listed(
     settings = getattr(module, "default_cfg", None) or getattr(module, "pretrained_cfg", None) or {}
     classifier = settings.get("classifier") or HEADS
     named = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    paper = _of_the_paper(card)
     try:
         return list_layers(
-            module, rule=card.layers, size=size, classifier=named, chosen=chosen, network=card.name
+            module, rule=card.layers, size=size, classifier=named, chosen=chosen, network=paper
         )
     except NotImplementedError:
         if next(module.parameters()).device.type != "meta":
@@ -369,7 +404,7 @@ def _listed(
         inside = card.layers.inside
         built = built.get_submodule(inside) if inside and hasattr(built, inside) else built
         return list_layers(
-            built, rule=card.layers, size=size, classifier=named, chosen=chosen, network=card.name
+            built, rule=card.layers, size=size, classifier=named, chosen=chosen, network=paper
         )
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         if isinstance(error, NetworkError):

@@ -371,6 +371,21 @@ def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
     }
 
 
+@pytest.mark.parametrize("network", ["timm:test_resnet", "resnet50", "clip-resnet50"])
+def test_depth_does_not_depend_on_how_layers_are_picked_or_the_network_called(network: str) -> None:
+    picked = "layer4_.*conv1"
+    whole = {one.name: one.depth for one in load_network(network, device="meta").layers}
+    for reference, layers in (
+        (f"{network}?layers={picked}", None),
+        (f"{network}?name=mine&layers={picked}", None),
+        (f"{network}?name=mine", picked),
+        (f"{network}?layers=layer1_.*", picked),
+    ):
+        found = load_network(reference, device="meta", layers=layers).layers
+        assert found
+        assert {one.name: one.depth for one in found}.items() <= whole.items(), reference
+
+
 def test_what_ends_in_a_layer_keeps_its_axis_where_there_are_as_many_positions() -> None:
     from timm.layers import ConvNormAct
 
