@@ -156,12 +156,44 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table atomically and without its index: Parquet by that suffix, else CSV."""
+    """Write a table atomically and without its index, as its suffix says: see `TABLES`.
+
+    Raises
+    ------
+    InputError
+        Another suffix: what it names would be written as something else.
+    """
+    kind = table_kind(path)
     with atomic_path(path) as temporary:
-        if path.suffix == ".parquet":
+        if kind == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
-            frame.to_csv(temporary, index=False)
+            frame.to_csv(temporary, index=False, sep="\t" if kind == ".tsv" else ",")
+
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def table_kind(path: Path) -> str:
+    """Which of `TABLES` a file's name asks for.
+
+    Raises
+    ------
+    InputError
+        None of them.
+
+    Examples
+    --------
+    >>> table_kind(Path("rows.CSV"))
+    '.csv'
+    """
+    if (kind := path.suffix.lower()) not in TABLES:
+        raise InputError(
+            "not a table's name",
+            where=path,
+            wanted=f"a name that ends in {', '.join(TABLES[:-1])} or {TABLES[-1]}",
+        )
+    return kind
 
 
 def write_json(path: Path, value: object) -> None:

@@ -126,6 +126,32 @@ def torn(texts: Iterable[object]) -> str | None:
     return next(one for one in present if _TORN.search(one))
 
 
+def padded_twins(texts: Iterable[object]) -> tuple[str, str] | None:
+    """Return the first two names that only spaces around them tell apart, which is one name.
+
+    Parameters
+    ----------
+    texts : iterable of object
+        What is no text is passed over.
+
+    Returns
+    -------
+    (str, str) or None
+        None if there are none.
+
+    Examples
+    --------
+    >>> padded_twins(["unit 1", "unit 1 ", "unit 2 "]), padded_twins(["a ", "b"])
+    (('unit 1', 'unit 1 '), None)
+    """
+    distinct = {one for one in texts if isinstance(one, str)}
+    bare: dict[str, str] = {}
+    for one in sorted(distinct):
+        if (other := bare.setdefault(one.strip(), one)) != one:
+            return (other, one) if other == one.strip() else (one, other)
+    return None
+
+
 def one_line(text: str) -> str:
     r"""Printable text on one line, runs of white space as one space. For tables and errors.
 

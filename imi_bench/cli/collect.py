@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.cli.output import AsJson, note, print_json, tabular
 
 Database = Annotated[Path, typer.Option("--db", help="The database that `collect serve` keeps.")]
 OneMode = Annotated[str | None, typer.Option(help="natural or synthetic; both if not given.")]
@@ -127,7 +127,13 @@ def links_command(
 @group.command("export")
 def export_command(
     db: Database,
-    out: Annotated[Path, typer.Option(help="The CSV table to write.")] = Path("responses.csv"),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The table to write: .csv (which --responses reads), .tsv, .parquet.",
+            callback=tabular,
+        ),
+    ] = Path("responses.csv"),
     as_json: AsJson = False,
 ) -> None:
     """Write the answers as a table like the released one."""

@@ -17,7 +17,7 @@ from imi_bench.cli.data_shown import (
     show_multiverse,
     show_verified,
 )
-from imi_bench.cli.output import AsJson, drawable, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, print_json, print_table, tabular
 from imi_bench.documents import read_json
 from imi_bench.errors import CheckFailedError, InputError, UnknownNameError
 
@@ -194,7 +194,10 @@ def multiverse(
         ),
     ] = None,
     number: Annotated[str | None, typer.Option(help="Which number to draw.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write every universe to this CSV file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write every universe: .csv, .tsv, .parquet.", callback=tabular),
+    ] = None,
     skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:

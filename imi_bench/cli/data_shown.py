@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import typer
@@ -127,7 +128,7 @@ def show_means(means: tuple[ConditionMean, ...], *, simulated: bool) -> None:
                 one.participants,
                 one.mean,
                 known_mean(one),
-                f"{one.standard_errors_off:+.1f}" if one.published else "",
+                "" if math.isnan(one.standard_errors_off) else f"{one.standard_errors_off:+.1f}",
             )
             for one in means
         ],
@@ -139,22 +140,26 @@ def show_means(means: tuple[ConditionMean, ...], *, simulated: bool) -> None:
 
 def show_multiverse(found: Multiverse) -> None:
     """Print each number over the universes."""
+
+    def known(value: float, form: str) -> str:
+        return "–" if math.isnan(value) else format(value, form)
+
     made_up = ", SIMULATED answers" if found.simulated else ""
     print_table(
         ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
         [
             (
                 row.number,
-                f"{row.published:.4f}",
-                f"{row.lowest:.4f}",
-                f"{row.median:.4f}",
-                f"{row.highest:.4f}",
-                f"{row.same_sign:.0%}",
-                row.moved_by,
-                f"{row.by:+.4f}",
+                *(known(x, ".4f") for x in (row.published, row.lowest, row.median, row.highest)),
+                known(row.same_sign, ".0%"),
+                row.moved_by or "–",
+                known(row.by, "+.4f"),
             )
             for row in found.to_frame().itertuples()
         ],
         title=f"{found.analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
         right=("published", "lowest", "median", "highest", "same sign", "by"),
     )
+    for row in found.to_frame().itertuples():
+        if row.undefined:
+            note(f"{row.number}: no number in {row.undefined} of {len(found.frame)} universes")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from imi_bench.cli.model_shown import draw, number, p_value, print_rows, print_tests
-from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table, tabular
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -328,7 +328,10 @@ def predict_command(
     ] = "refuse",
     above: Above = None,
     level: Level = 0.95,
-    out: Annotated[Path | None, typer.Option(help="Write rows and predictions as CSV.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write rows and predictions: .csv, .tsv, .parquet.", callback=tabular),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -372,7 +375,12 @@ def predict_command(
 @group.command("simulate")
 def simulate_command(
     saved: Saved,
-    out: Annotated[Path, typer.Option(help="CSV of the model's rows with simulated answers.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The model's rows with simulated answers: .csv, .tsv, .parquet.", callback=tabular
+        ),
+    ],
     n: Annotated[int, typer.Option(help="Simulated columns.")] = 1,
     seed: Seed = 0,
     data: Data = None,
@@ -397,7 +405,10 @@ def residuals_command(
     n: Annotated[int, typer.Option(help="Simulated data sets.")] = 250,
     seed: Seed = 0,
     plot: Figure = None,
-    out: Annotated[Path | None, typer.Option(help="Write every residual as CSV.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write every residual: .csv, .tsv, .parquet.", callback=tabular),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:

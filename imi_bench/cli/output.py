@@ -42,6 +42,15 @@ def drawable(*suffixes: str) -> Callable[[Path | None], Path | None]:
     return checked
 
 
+def tabular(path: Path | None) -> Path | None:
+    """Of an option for a table: refuses, before anything is computed, what is no table's name."""
+    from imi_bench.provenance import table_kind
+
+    if path is not None:
+        table_kind(path)
+    return path
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output."""
     typer.echo(

@@ -104,7 +104,7 @@ def score_command(
     ] = None,
     columns: Annotated[
         Path | None,
-        typer.Option(help="CSV with network, layer (unit) and columns such as type, depth."),
+        typer.Option(help="CSV or Parquet: network, layer (unit), columns such as type."),
     ] = None,
     resamples: Resamples = 2000,
     seed: Seed = 0,

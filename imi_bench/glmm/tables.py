@@ -14,6 +14,7 @@ import pandas as pd
 from imi_bench.errors import InputError
 from imi_bench.tables.csv_files import EXACT, refuse_nul
 from imi_bench.tables.parquet import read_parquet
+from imi_bench.text import padded_twins
 
 MISSING = ("NA", "")
 SIMULATED = "SIMULATED answers: the table's column 'simulated' says that nobody gave them"
@@ -48,7 +49,7 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     if not path.is_file():
         raise InputError("no such file", where=path)
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return read_parquet(path)
         refuse_nul(path)
         return _read_text(path)
@@ -105,12 +106,13 @@ def _read_text(path: Path) -> pd.DataFrame:
     )
     if table.empty:
         raise InputError("an empty table", where=path)
-    odd = separator != ("\t" if path.suffix == ".tsv" else ",")
+    odd = separator != ("\t" if path.suffix.lower() == ".tsv" else ",")
     named = "tabs" if separator == "\t" else repr(separator)
     said = {
         name: _settle(table, name, quoted=name in quoted, decimal_comma=separator == ";")
         for name in table.columns
     }
+    said |= _zeros(path, separator, table)
     missing = table.isna().sum()
     table.attrs[_REMARKS] = {
         "file": [f"{path.name}: fields are separated by {named}"] if odd else [],
@@ -123,7 +125,7 @@ def _read_text(path: Path) -> pd.DataFrame:
 def _separator(header: str, path: Path) -> str:
     """Return the separator that the header has most of, outside quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
-    order = ("\t", ",", ";") if path.suffix == ".tsv" else _SEPARATORS
+    order = ("\t", ",", ";") if path.suffix.lower() == ".tsv" else _SEPARATORS
     return max(order, key=lambda one: (bare.count(one), -order.index(one)))
 
 
@@ -138,20 +140,37 @@ def _settle(table: pd.DataFrame, name: str, *, quoted: bool, decimal_comma: bool
     commas = decimal_comma and any("," in one for one in present)
     written = {one: one.replace(",", ".") if commas else one for one in present}
     numbers = [one for one in present if _NUMBER.fullmatch(written[one])]
-    if quoted:
-        return (
-            f"{name}: labels, not numbers, since they stand in quotes"
-            if len(numbers) == len(present)
-            else ""
-        )
+    if quoted and len(numbers) == len(present):
+        return f"{name}: labels, not numbers, since they stand in quotes"
     if len(numbers) == len(present):
         values = {one: float(text) for one, text in written.items()}
         table[name] = column.map(values, na_action="ignore").astype(float)
         return f"{name}: numbers with a decimal comma" if commas else ""
+    if (twins := padded_twins(present)) is not None:
+        return f"{name}: two labels that only spaces tell apart: {twins[0]!r} and {twins[1]!r}"
     if numbers:
         odd = next(one for one in present if one not in set(numbers))
         return f"{name}: labels, since not every value is a number, such as {odd!r}"
     return ""
+
+
+def _zeros(path: Path, separator: str, table: pd.DataFrame) -> dict[str, str]:
+    """Say of columns of whole numbers that some were written with zeros in front, as names are."""
+    whole = [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
+    if not whole:
+        return {}
+    written = pd.read_csv(
+        path, sep=separator, encoding="utf-8-sig", dtype=str, usecols=whole, keep_default_na=False
+    )
+    said = {}
+    for name in whole:
+        names = [one.strip() for one in written[name].unique()]
+        if odd := [one for one in names if len(one) > 1 and one.startswith("0")]:
+            merged = len(set(names)) - table[name].nunique()
+            said[name] = f"{name}: numbers, not labels, so that {odd[0]!r} is {int(odd[0])}" + (
+                f" ({merged} labels fall together with another)" if merged else ""
+            )
+    return said
 
 
 def _quoted(path: Path, separator: str, header: list[str]) -> list[str]:

@@ -117,6 +117,9 @@ def header(path: Path) -> list[str]:
             where=path,
             found=", ".join(names[:40]) or "an empty file",
             wanted=", ".join(missing),
+            do="save it with commas between the fields"
+            if len(names) <= 1 < first.count(";")
+            else "",
         )
     return names
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Bools, Ints
+from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.release.published import published
 from imi_bench.tables import DIFFICULTIES
 
@@ -41,6 +41,8 @@ INTEGERS: Mapping[str, tuple[float, float]] = {
     "response_index": (0, np.inf),
     "trial_index": (0, np.inf),
 }
+TOO_FAST = 50.0
+"""Milliseconds: nobody sees a picture and presses a button within them."""
 NUMBERS = ("rt", "time_elapsed")
 MAY_BE_EMPTY = ("rt", "time_elapsed")
 EMPTY_IN_PRACTICE = ("layer", "channel", "batch", "mode", "model")
@@ -121,6 +123,7 @@ def check_rows(frame: pd.DataFrame, report: Report) -> None:
     _check_answers(frame, report)
     _check_catch(frame, report, catch)
     _check_names(frame, report, main)
+    _check_spaces(frame, report)
     _check_duplicates(frame, report, main)
 
 
@@ -158,6 +161,34 @@ def _check_answers(frame: pd.DataFrame, report: Report) -> None:
         wanted="milliseconds, 0 or more",
         values=rt,
     )
+    _check_unit_of_time(rt, report)
+
+
+def _check_unit_of_time(rt: Floats, report: Report) -> None:
+    """Refuse times that can only be seconds: half of all answers within `TOO_FAST` milliseconds."""
+    given = rt[np.isfinite(rt)]
+    if given.size and 0 < (half := float(np.median(given))) < TOO_FAST:
+        report.expect(
+            ~np.isfinite(rt),
+            column="rt",
+            problem=f"no times in milliseconds: half are below {half:.3g}",
+            wanted="milliseconds; seconds times 1,000",
+            values=rt,
+        )
+
+
+def _check_spaces(frame: pd.DataFrame, report: Report) -> None:
+    """Refuse spaces around names: with and without them is two people or two layers."""
+    for column in ("participant_id", "layer"):
+        names = frame[column].cat
+        padded = np.array([name != name.strip() for name in names.categories] + [False])
+        report.expect(
+            ~padded[names.codes.to_numpy()],
+            column=column,
+            problem="spaces around a name",
+            wanted="none",
+            values=frame[column].astype(object).to_numpy(),
+        )
 
 
 def _check_catch(frame: pd.DataFrame, report: Report, catch: Bools) -> None:

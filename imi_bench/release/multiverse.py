@@ -96,16 +96,17 @@ class Multiverse(Result):
         """One row a number: published, lowest, median, highest, and the rule that moves it most.
 
         `same_sign` is the share of universes where it has the sign it has with the published
-        rules, among those where it is defined, `undefined` the number of the others; `moved_by`
-        the rule whose laxest level changes it most against its strictest (the mean over all other
-        choices), and `by` that change.
+        rules, among those where it is defined (NaN where the published rules give no number),
+        `undefined` the number of the others; `moved_by` (empty where none does) the rule whose
+        laxest level changes it most against its strictest (the mean over all other choices), and
+        `by` that change.
         """
         rows = []
         for name in self.numbers:
             values, at = self.frame[name], float(self.published_row()[name])
             known = values.notna()
             effects = self._effects(name)
-            rule = effects.abs().idxmax() if effects.notna().any() else ""
+            rule = effects.abs().idxmax() if effects.abs().gt(0).any() else ""
             rows.append(
                 {
                     "number": name,
@@ -114,7 +115,7 @@ class Multiverse(Result):
                     "median": values.median(),
                     "highest": values.max(),
                     "same_sign": float((np.sign(values[known]) == np.sign(at)).mean())
-                    if known.any()
+                    if known.any() and not np.isnan(at)
                     else np.nan,
                     "undefined": int((~known).sum()),
                     "moved_by": rule,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
 from imi_bench.tables.columns import whole_units
 from imi_bench.tables.csv_files import read_csv
+from imi_bench.tables.parquet import read_parquet
+from imi_bench.text import padded_twins
 
 __all__ = ["DEPTHS", "levels", "read_columns", "stratum_labels"]
 
@@ -22,14 +25,22 @@ _KEYS = ("network", "layer", "unit")
 
 
 def read_columns(columns: str | Path | pd.DataFrame) -> pd.DataFrame:
-    """A table of what is known of layers or units, as it is or from a CSV file.
+    """A table of what is known of layers or units, as it is or from a CSV or Parquet file.
+
+    Names of networks and layers stay text, even where they look like numbers; missing are ``NA``
+    and the empty field alone.
 
     Raises
     ------
     InputError
-        If the file is no CSV table.
+        If the file is no such table.
     """
-    return columns if isinstance(columns, pd.DataFrame) else read_csv(columns)
+    if isinstance(columns, pd.DataFrame):
+        return columns
+    if Path(columns).suffix.lower() == ".parquet":
+        return read_parquet(Path(columns))
+    names = dict.fromkeys(_KEYS[:2], str)
+    return read_csv(columns, dtype=names, keep_default_na=False, na_values=["NA", ""])
 
 
 def stratum_labels(
@@ -69,9 +80,36 @@ def stratum_labels(
     columns = whole_units(columns)
     if columns.duplicated(keys).any():
         raise InputError("columns by layer with a repeated key", found=", ".join(keys))
+    values = _joined(index, columns, keys, by)
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(columns[by]):
+        return _thirds(values.to_numpy(dtype=np.float64))
+    if (twins := padded_twins(values.to_list())) is not None:
+        raise InputError(
+            "values that only spaces tell apart",
+            where=f"column '{by}'",
+            found=" and ".join(map(repr, twins)),
+            wanted="one value",
+        )
+    labels = [
+        "unknown" if missing else str(value)
+        for value, missing in zip(values, values.isna(), strict=True)
+    ]
+    return np.array(labels, dtype=object)
+
+
+def _joined(index: TrialIndex, columns: pd.DataFrame, keys: list[str], by: str) -> pd.Series[Any]:
+    """Each trial's value, missing where the table has none for it; refused if it has none."""
     shown = index.to_frame()[keys]
-    merged = shown.merge(columns[[*keys, by]], on=keys, how="left", indicator="_found")
-    if len(shown) and not (merged["_found"] == "both").any():
+    try:
+        found = shown.merge(columns[[*keys, by]], on=keys, how="left", indicator=True)
+    except ValueError as error:
+        kinds = ", ".join(f"{key}: {columns[key].dtype}" for key in keys)
+        raise InputError(
+            "columns by layer with keys of another type",
+            found=kinds,
+            wanted="text for network and layer, whole numbers for unit",
+        ) from error
+    if len(shown) and not (found["_merge"] == "both").any():
         raise InputError(
             "columns of other layers",
             found=f"{' '.join(map(str, columns[keys].iloc[0]))} and others"
@@ -79,10 +117,7 @@ def stratum_labels(
             else "no row",
             wanted=f"those of the trials, such as {' '.join(map(str, shown.iloc[0]))}",
         )
-    values = merged[by]
-    if pd.api.types.is_numeric_dtype(values):
-        return _thirds(values.to_numpy(dtype=np.float64))
-    return values.astype(object).where(values.notna(), "unknown").to_numpy(dtype=object)
+    return found[by]
 
 
 def _thirds(values: NDArray[np.float64]) -> NDArray[np.object_]:

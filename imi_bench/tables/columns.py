@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Ints, Strings
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.results import Shown
-from imi_bench.text import torn
+from imi_bench.text import padded_twins, torn
 
 _TRUTH = {"boolean", "integer", "floating", "mixed-integer-float", "empty"}
 _NUMBERS: dict[type, set[str]] = {
@@ -27,7 +27,8 @@ def column(values: object, kind: type, *, name: str | None = None) -> NDArray[An
     """A read-only copy of a kind; refused where the conversion would change a value.
 
     Times are no numbers, nor text: their unit is that of the library's version. A missing value is
-    NaN among numbers and no text, and text must be whole (see `imi_bench.text.torn`).
+    NaN among numbers and no text; text must be whole (see `imi_bench.text.torn`), and spaces around
+    it are no difference between two names.
     """
     array = np.asarray(values)
     inferred = pd.api.types.infer_dtype(array.ravel(), skipna=True)
@@ -129,6 +130,14 @@ def _text(array: NDArray[Any], name: str | None) -> Strings:
             where=f"{name or 'column'}, row {rows[0]} ({len(rows)} such rows)",
             found=texts[rows[0]],
             wanted="a name in each",
+        )
+    if (twins := padded_twins(texts)) is not None:
+        raise InputError(
+            "names that only spaces tell apart",
+            where=name or "column",
+            found=" and ".join(map(repr, twins)),
+            wanted="one name",
+            do="take the spaces off",
         )
     return np.array(texts, dtype=object)
 

@@ -194,3 +194,16 @@ def test_remarks_reach_the_design(written) -> None:
     design = build_design("y ~ x + (1|g)", written("y;x;g\n" + rows + "\n1;;g0\n"))
     assert any("decimal comma" in remark for remark in design.remarks)
     assert "dropped 1 of 61 rows: missing in x 1" in design.remarks
+
+
+def test_whole_numbers_with_zeros_in_front_are_said(written) -> None:
+    assert "p: numbers, not labels, so that '007' is 7" in said(written("p,y\n007,1\n010,0\n"))
+    merged = said(written("p,y\n007,1\n7,0\n0,1\n"))
+    assert "(1 labels fall together with another)" in merged
+    assert said(written("p,y\n7,1\n0,0\n")) == ""
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_labels_that_only_spaces_tell_apart_are_said(quote: str, written) -> None:
+    table = written(f"m,y\n{quote}a{quote},1\n{quote}a {quote},0\n{quote}b{quote},0\n")
+    assert "m: two labels that only spaces tell apart: 'a' and 'a '" in said(table)

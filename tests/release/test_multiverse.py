@@ -99,6 +99,15 @@ def test_summary_by_hand() -> None:
     assert (row["moved_by"], row["by"]) == ("row_min", pytest.approx(4.0))
 
 
+def test_without_a_published_number_no_sign_is_the_same() -> None:
+    frame = pd.DataFrame([{**u.levels, "x": 1.0} for u in universes()])
+    frame.loc[frame["catch_ratio"] == "published", "x"] = np.nan
+    row = Multiverse(frame, ("x",), 1, "hand", True).to_frame().iloc[0]
+    assert np.isnan(row["published"]) and np.isnan(row["same_sign"])
+    assert (row["undefined"], row["moved_by"]) == (len(frame) // 3, "")
+    assert np.isnan(row["by"])
+
+
 def test_scale_and_kruskal_against_scipy(table: ReleasedTable) -> None:
     only = universes(())
     assert len(only) == 1

@@ -304,3 +304,28 @@ def test_the_study_knows_how_its_people_answered_catch_trials(simulated: Path) -
     assert (rate, count) == (2 * float((~caught["correct"]).mean()), len(caught))
     with pytest.raises(NotEnoughDataError, match="no catch trials"):
         catch_lapse(replace(study, catch_answers=None))
+
+
+def test_spaces_around_a_name_do_not_make_another_person_or_layer(tmp_path: Path) -> None:
+    for column in ("participant_id", "layer"):
+        table = pd.DataFrame([row(), row(channel=8)])
+        table.loc[1, column] += " "
+        table.to_csv(tmp_path / "table.csv", index=False)
+        with pytest.raises(ResponseError, match=rf"spaces around a name in '{column}' \(1 row: 2"):
+            read_release(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize(("times", "fine"), [((2.5, 3.1), False), ((0, 2500), True)])
+def test_times_in_seconds_are_not_taken_for_milliseconds(
+    times: tuple[float, float], fine: bool, tmp_path: Path
+) -> None:
+    table = pd.DataFrame([row(rt=rt, channel=k) for k, rt in enumerate(times)])
+    table.to_csv(tmp_path / "table.csv", index=False)
+    found = [str(one) for one in inspect_release(tmp_path / "table.csv").violations]
+    assert (not found) if fine else ("no times in milliseconds" in found[0])
+
+
+def test_semicolons_get_their_remedy(tmp_path: Path) -> None:
+    pd.DataFrame([row()]).to_csv(tmp_path / "table.csv", index=False, sep=";")
+    with pytest.raises(ResponseError, match="save it with commas"):
+        read_release(tmp_path / "table.csv")

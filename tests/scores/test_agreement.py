@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
+from support.made_trials import make_index
 from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration, calibrate
@@ -18,7 +20,7 @@ from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.scores.alignment import align_answers
 from imi_bench.scores.consistency import cohen_kappa
 from imi_bench.scores.report import HEADLINE, leave_out, score
-from imi_bench.scores.strata import levels, stratum_labels
+from imi_bench.scores.strata import levels, read_columns, stratum_labels
 from imi_bench.stats.correlation import kendall_tau_b, moments, pearson, spearman
 
 
@@ -306,3 +308,43 @@ def test_order_of_rows_does_not_matter(study):
         found = [report.scores[name].estimate for report in (one, other)]
         assert found[0].value == pytest.approx(found[1].value, nan_ok=True)
         assert found[0].low == pytest.approx(found[1].low, nan_ok=True)
+
+
+class TestColumnsOfLayers:
+    index = make_index(4, layer=np.array(["1", "1", "02", "02"], dtype=object))
+
+    def write(self, folder: Path, values: list[object], *, layers: tuple[str, str] = ("1", "02")):
+        table = pd.DataFrame({"network": "net", "layer": layers, "x": values})
+        table.to_csv(folder / "columns.csv", index=False)
+        return read_columns(folder / "columns.csv")
+
+    @pytest.mark.parametrize(
+        ("values", "labels"),
+        [
+            ([True, False], ["True", "False"]),
+            (["None", "null"], ["None", "null"]),
+            (["NA", "a"], ["unknown", "a"]),
+            ([1, 4], ["first third", "last third"]),
+        ],
+    )
+    def test_values_are_what_is_written(self, values, labels, tmp_path: Path) -> None:
+        table = self.write(tmp_path, values)
+        assert (
+            stratum_labels(self.index, "x", columns=table).tolist() == np.repeat(labels, 2).tolist()
+        )
+
+    def test_from_parquet_too(self, tmp_path: Path) -> None:
+        self.write(tmp_path, ["a", "b"]).to_parquet(tmp_path / "columns.parquet")
+        table = read_columns(tmp_path / "columns.parquet")
+        assert stratum_labels(self.index, "x", columns=table).tolist() == ["a", "a", "b", "b"]
+
+    def test_a_table_of_other_layers_and_twins_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="columns of other layers"):
+            stratum_labels(
+                self.index, "x", columns=self.write(tmp_path, ["a", "b"], layers=("1 ", "2"))
+            )
+        with pytest.raises(InputError, match="only spaces tell apart"):
+            stratum_labels(self.index, "x", columns=self.write(tmp_path, ["a", "a "]))
+        numbers = self.write(tmp_path, ["a", "b"]).assign(layer=[1, 2])
+        with pytest.raises(InputError, match="keys of another type"):
+            stratum_labels(self.index, "x", columns=numbers)

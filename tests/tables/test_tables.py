@@ -14,6 +14,8 @@ from scipy.stats import binomtest
 from support.made_trials import N_IMAGES, make_index, make_trials
 
 from imi_bench.errors import InputError, TrialError
+from imi_bench.glmm.tables import read_table
+from imi_bench.provenance import write_table
 from imi_bench.tables import (
     DecisionVariables,
     Responses,
@@ -23,6 +25,7 @@ from imi_bench.tables import (
     shown_first_is_positive,
     split_difficulty,
 )
+from imi_bench.tables.columns import column
 from imi_bench.tables.images import Images
 
 
@@ -342,3 +345,23 @@ def test_invalid_answers_do_not_exist() -> None:
         make_responses(participant=["a", "a", "a"])
     with pytest.raises(InputError, match=r"not in the study.*'t1'"):
         Study(make_index(1), make_responses())
+
+
+def test_names_that_only_spaces_tell_apart_are_refused() -> None:
+    with pytest.raises(InputError, match="participant: found 'p1' and 'p1 '"):
+        column(np.array(["p1", "p2", "p1 "], dtype=object), str, name="participant")
+    assert len(column(np.array(["p1 ", "p1 "], dtype=object), str)) == 2
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.json", "t", "t.csv.gz", "t.html", "t.tex", "t.txt"])
+def test_a_table_is_written_as_its_name_says_or_not_at_all(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a name that ends in \.csv, \.tsv or \.parquet"):
+        write_table(tmp_path / name, pd.DataFrame({"a": [1]}))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.tsv", "t.parquet", "t.PARQUET"])
+def test_what_was_written_as_a_table_is_read_again(name: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.5, 2.25], "b": ["x, y", "z"], "c": [True, False]})
+    write_table(tmp_path / name, frame)
+    pd.testing.assert_frame_equal(read_table(tmp_path / name), frame, check_dtype=False)
