@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -144,6 +144,7 @@ def show_multiverse(found: Multiverse) -> None:
     def known(value: float, form: str) -> str:
         return "–" if math.isnan(value) else format(value, form)
 
+    numbers: list[Any] = list(found.to_frame().itertuples())
     made_up = ", SIMULATED answers" if found.simulated else ""
     print_table(
         ["number", "published", "lowest", "median", "highest", "same sign", "moved most by", "by"],
@@ -155,11 +156,11 @@ def show_multiverse(found: Multiverse) -> None:
                 row.moved_by or "–",
                 known(row.by, "+.4f"),
             )
-            for row in found.to_frame().itertuples()
+            for row in numbers
         ],
         title=f"{found.analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
         right=("published", "lowest", "median", "highest", "same sign", "by"),
     )
-    for row in found.to_frame().itertuples():
+    for row in numbers:
         if row.undefined:
             note(f"{row.number}: no number in {row.undefined} of {len(found.frame)} universes")

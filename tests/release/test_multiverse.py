@@ -103,9 +103,8 @@ def test_without_a_published_number_no_sign_is_the_same() -> None:
     frame = pd.DataFrame([{**u.levels, "x": 1.0} for u in universes()])
     frame.loc[frame["catch_ratio"] == "published", "x"] = np.nan
     row = Multiverse(frame, ("x",), 1, "hand", True).to_frame().iloc[0]
-    assert np.isnan(row["published"]) and np.isnan(row["same_sign"])
+    assert row[["published", "same_sign", "by"]].isna().all()
     assert (row["undefined"], row["moved_by"]) == (len(frame) // 3, "")
-    assert np.isnan(row["by"])
 
 
 def test_scale_and_kruskal_against_scipy(table: ReleasedTable) -> None:
