@@ -35,7 +35,7 @@ def learn_command(
         str | None, typer.Option(help="Encoder of the features of the sets (needs --trials).")
     ] = None,
     columns: Annotated[
-        Path | None, typer.Option(help="CSV of covariates by unit (measure head).")
+        Path | None, typer.Option(help="CSV or Parquet: covariates by unit (measure head).")
     ] = None,
     baseline: Annotated[
         list[str] | None, typer.Option(help="Observer that the best single may be; repeat it.")
@@ -72,8 +72,8 @@ def learn_command(
     """Learn a measure of several observers from people; score it on units it never saw."""
     from imi_bench.measure.learned import learn
     from imi_bench.provenance import plain
+    from imi_bench.scores.strata import read_columns
     from imi_bench.stimuli.trial_files import read_trials
-    from imi_bench.tables.csv_files import read_csv
 
     found = learn(
         decisions,
@@ -82,7 +82,7 @@ def learn_command(
         head=head,
         trials=None if trials is None else read_trials(trials),
         features_from=features_from,
-        covariates=None if columns is None else read_csv(columns),
+        covariates=None if columns is None else read_columns(columns),
         baseline=baseline,
         drop_shared=drop_shared,
         linear=linear,

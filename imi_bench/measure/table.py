@@ -29,6 +29,8 @@ __all__ = ["Covariates", "Table", "make_table"]
 
 Covariates: TypeAlias = "Mapping[str, Callable[[Trials], Floats]] | pd.DataFrame | None"
 
+_ABOUT = ("trial_id", "unit_id", "unit", "network", "layer", "mode", "difficulty")
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -243,10 +245,19 @@ def _from_table(index: TrialIndex, table: pd.DataFrame) -> dict[str, Floats]:
             where=str(keys[key][place < 0][0]),
             found=f"{(place < 0).sum()} trials without a row",
         )
+    facts = table.drop(columns=[name for name in _ABOUT if name in table])
+    numbers = facts.select_dtypes(["number", "bool"])
+    for name in facts.columns.difference(numbers.columns)[:1]:
+        raise InputError(
+            "a covariate that is no number",
+            where=f"column '{name}'",
+            found=repr(facts[name].dropna().tolist()[:1]),
+            wanted="numbers, or True and False",
+            do="write it as such, or leave it out",
+        )
     return {
-        str(name): _finite(table[name].to_numpy(dtype=np.float64)[place], str(name))
-        for name in table.select_dtypes("number")
-        if name not in ("unit",)
+        str(name): _finite(numbers[name].to_numpy(dtype=np.float64)[place], str(name))
+        for name in numbers
     }
 
 

@@ -25,6 +25,7 @@ from imi_bench.collect.response_table import other
 from imi_bench.collect.server import HEADERS, application, listen
 from imi_bench.collect.static import read_static, write_static
 from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
+from imi_bench.glmm.tables import read_table
 from imi_bench.release.exclusions import Rules, exclude
 from imi_bench.release.table import read_release
 
@@ -274,6 +275,20 @@ def test_the_export_is_a_released_table(answered: tuple[Store, Desk], tmp_path: 
     assert sum(a["correct"] for a in given if a["block"] == "main") == int(
         frame.loc[~frame["is_demo"], "correct"].sum()
     )
+
+
+def test_the_export_as_parquet_holds_the_same(answered: tuple[Store, Desk], tmp_path: Path) -> None:
+    store, _ = answered
+    out = tmp_path / "responses.parquet"
+    told = CliRunner().invoke(
+        app, ["collect", "export", "--db", str(store.path), "--out", str(out)]
+    )
+    assert told.exit_code == 0
+    same = read_table(out).astype(object)
+    for column, values in export(store).astype(object).items():
+        here = same[column]
+        assert (here.isna() == values.isna()).all()
+        assert (here.dropna().astype(str) == values.dropna().astype(str)).all(), column
 
 
 def test_the_paper_s_criteria_are_recomputed_from_the_export(

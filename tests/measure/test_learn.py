@@ -181,6 +181,14 @@ def test_trap_planted_attributes_and_answers_as_columns(made: MeasuredWorld, col
         imi.learn(made.observers, made.world.study, head="measure", covariates=table)
 
 
+@pytest.mark.parametrize("values", [["0,5", "0,7"], ["conv", "linear"]])
+def test_a_covariate_that_is_no_number_is_not_passed_over(made: MeasuredWorld, values) -> None:
+    ids = made.world.trials.index.trial_id
+    table = pd.DataFrame({"trial_id": ids, "mode": "natural", "width": np.resize(values, len(ids))})
+    with pytest.raises(InputError, match=f"column 'width': found .*{values[0]}"):
+        imi.learn(made.observers, made.world.study, head="measure", covariates=table)
+
+
 def test_trap_the_table_of_a_worlds_truth(made: MeasuredWorld) -> None:
     with pytest.raises(LeakageError, match="nobody may know"):
         imi.learn(
