@@ -136,14 +136,23 @@ def _bounded(value: Any, pieces: Sequence[str], name: str, where: str, default: 
     if not isinstance(value, Real) or value is True or value is False or {*pieces} & _OPEN:
         return
     if name == "level":
-        checked_level(float(value))
+        checked_level(value)  # type: ignore[arg-type]
     wanted = None
     if "int" in pieces and isinstance(value, Integral):
         wanted = "0 or more" if int(value) < 0 else None
-    elif not math.isfinite(value) and not (value == default and not math.isnan(value)):
+    elif not _finite(value) and not (value == default and not math.isnan(value)):
         wanted = "a finite number"
     if wanted is not None:
-        raise InputError(f"not a value for '{name}'", where=where, found=value, wanted=wanted)
+        raise InputError(
+            f"not a value for '{name}'", where=where, found=_told(value), wanted=wanted
+        )
+
+
+def _finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond those of 64 bits
+        return False
 
 
 def _pieces(annotation: str, space: Mapping[str, Any], *, inside: bool = False) -> list[str]:
@@ -176,7 +185,7 @@ def _allows(piece: str, value: Any) -> bool:
     if piece in _PLAIN:
         return isinstance(value, _PLAIN[piece]) and (piece == "bool" or not isinstance(value, bool))
     if piece.startswith("Literal["):
-        return value in _literals(piece)
+        return isinstance(value, str) and value in _literals(piece)
     if piece.startswith(_SEVERAL):
         if isinstance(value, str | bytes | Mapping):
             return False

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from textwrap import shorten
 
 __all__ = [
     "CardError",
@@ -117,22 +118,23 @@ class UnknownNameError(InputError):
     """
 
     @classmethod
-    def among(cls, name: str, known: Iterable[str], *, kind: str) -> UnknownNameError:
-        """Build the error for `name`, given the names that exist."""
+    def among(cls, name: object, known: Iterable[str], *, kind: str) -> UnknownNameError:
+        """Build the error for `name`, given the names that exist; what is no text is near none."""
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        text = isinstance(name, str)
+        near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5) if text else []
         listed = ", ".join(known[:12]) + (" …" if len(known) > 12 else "")
         return cls(
             f"unknown {kind}",
-            found=repr(name),
+            found=repr(name) if text else shorten(repr(name), 80),
             wanted=f"one of {listed}" if known else None,
             do=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
         )
 
     @classmethod
-    def unless_among(cls, name: str, known: Collection[str], *, kind: str) -> None:
+    def unless_among(cls, name: object, known: Collection[str], *, kind: str) -> None:
         """Raise the error of `among` unless `name` is one of those that exist."""
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise cls.among(name, known, kind=kind)
 
 

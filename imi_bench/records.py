@@ -10,13 +10,31 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
+from numbers import Integral, Real
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from imi_bench.documents import parse_json, reading
+from imi_bench.errors import InputError
 from imi_bench.provenance import from_null
 
 __all__ = ["restored"]
+
+_PLAIN: dict[Any, tuple[type, ...]] = {
+    type(None): (type(None),),
+    int: (Integral,),
+    float: (Real, type(None)),
+    str: (str,),
+    bool: (bool,),
+}
+_WORDS: dict[Any, str] = {
+    type(None): "null",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+}
 
 Kind = TypeVar("Kind")
 
@@ -33,11 +51,23 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
         found = parse_json(record) if isinstance(record, str) else record
         hints = get_type_hints(kind)
         values = {
-            one.name: _value(hints[one.name], found[one.name])
+            one.name: _field(kind, one.name, hints[one.name], found[one.name])
             for one in dataclasses.fields(kind)  # type: ignore[arg-type]
             if one.init and (one.name in found or _required(one))
         }
         return kind(**values)
+
+
+def _field(kind: type, name: str, hint: Any, value: Any) -> Any:
+    try:
+        return _value(hint, value)
+    except _OtherKindError as error:
+        raise InputError(
+            f"not a readable stored {kind.__name__}",
+            where=name,
+            found=shorten(repr(error.found), 60),
+            wanted=" or ".join(error.wanted),
+        ) from None
 
 
 def _required(one: dataclasses.Field[Any]) -> bool:
@@ -45,22 +75,47 @@ def _required(one: dataclasses.Field[Any]) -> bool:
     return one.default is missing and one.default_factory is missing
 
 
+class _OtherKindError(ValueError):
+    """A value of another kind than a field's."""
+
+    def __init__(self, found: Any, *wanted: str) -> None:
+        super().__init__(found)
+        self.found, self.wanted = found, wanted
+
+
 def _value(hint: Any, value: Any) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in parts:
-            return None
-        return _value(next(part for part in parts if part is not type(None)), value)
-    if hint is float:
-        return from_null(value)
+        return _of_several(parts, value)
+    if origin is Literal or hint in _PLAIN:
+        fits = value in parts if origin is Literal else isinstance(value, _PLAIN[hint])
+        if not fits or (isinstance(value, bool) and hint in (int, float)):
+            raise _OtherKindError(value, *(map(repr, parts) if parts else (_WORDS[hint],)))
+        return from_null(value) if hint is float else value
     if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _OtherKindError(value, "a list")
         each = [parts[0]] * len(value) if parts[1:] == (...,) else parts
         return tuple(_value(part, one) for part, one in zip(each, value, strict=True))
     if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise _OtherKindError(value, "a JSON object")
         return {key: _value(parts[1], one) for key, one in value.items()}
-    if origin is Literal or not isinstance(origin or hint, type):
+    if not isinstance(origin or hint, type):
         return value
     return _object(hint, origin or hint, parts, value)
+
+
+def _of_several(parts: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in parts:
+        return None
+    wanted: list[str] = []
+    for part in parts:
+        try:
+            return _value(part, value)
+        except _OtherKindError as error:
+            wanted += error.wanted
+    raise _OtherKindError(value, *dict.fromkeys(wanted))
 
 
 def _object(hint: Any, kind: type, parts: tuple[Any, ...], value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from textwrap import fill
@@ -24,6 +24,7 @@ from imi_bench.documents import parse_json, read_json, reading
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import sha256_json, write_json
+from imi_bench.records import restored
 from imi_bench.release.published import published
 from imi_bench.results import Result
 from imi_bench.stats.squash import out_of_scale
@@ -352,14 +353,10 @@ class Calibration(Result):
         InputError
             A missing field, or anything the constructor refuses.
         """
-        record = parse_json(record) if isinstance(record, str) else record
-        overall, parameters = record["overall"], record["parameters"]
-        fitted = {
-            "fits": tuple(map(PsychometricFit.from_json, record["fits"])),
-            "overall": None if overall is None else PsychometricFit.from_json(overall),
-            "parameters": None if parameters is None else PsychometricParameters(**parameters),
-        }
-        return cls(**{**record, **fitted})
+        found = parse_json(record) if isinstance(record, str) else record
+        if unknown := set(found) - {one.name for one in fields(cls)}:
+            raise TypeError(f"unknown field '{min(map(str, unknown))}'")
+        return restored(cls, found)
 
     def write(self, path: Path) -> None:
         """Write as JSON, atomically."""

@@ -147,6 +147,9 @@ class PsychometricFit(Record):
 
     def __post_init__(self) -> None:
         link_named(self.link)
+        if self.covariance.ndim != 2:
+            found = f"{self.covariance.ndim} axes"
+            raise InputError("not a covariance", found=found, wanted="a square of numbers")
 
     def parameters(self, group: str = "all") -> PsychometricParameters:
         """The parameters for one group.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -92,9 +92,11 @@ class Design(Brief):
     near: Near = "drop"
 
     def __post_init__(self) -> None:
-        counted = all(isinstance(one, Integral) for one in self.shots)
-        few = not self.shots or min(self.shots) < 0 or self.draws < 1 or self.repeats < 0
-        if few or not counted:
+        counts: tuple[Any, ...] = (*self.shots, self.draws, self.repeats)
+        counted = all(
+            isinstance(one, int | np.integer) and not isinstance(one, bool) for one in counts
+        )
+        if not counted or not self.shots or min(*counts, self.draws - 1) < 0:
             raise InputError(
                 "no study",
                 found=f"shots {self.shots}, {self.draws} draws, {self.repeats} repeats",

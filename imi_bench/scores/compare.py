@@ -132,7 +132,8 @@ class Comparison(Result):
     def to_json(self) -> dict[str, Any]:
         """JSON object; the differences come last."""
         record = super().to_json()
-        return {**record, "differences": record.pop("differences")}
+        differences = record.pop("differences")
+        return {**record, "differences": differences}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a difference."""

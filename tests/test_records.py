@@ -1,0 +1,123 @@
+"""JSON of records both ways: fields keep their kinds, and another kind is one line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imi_bench.arguments import checked
+from imi_bench.choice.calibration import Calibration
+from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.fewshot.design import Design
+from imi_bench.results import Record
+
+
+@dataclass(frozen=True, repr=False)
+class Made(Record):
+    """One field of each kind."""
+
+    count: int = 1
+    size: float = math.nan
+    name: str = "x"
+    made_up: bool = False
+    way: Literal["left", "right"] = "left"
+    rate: float | Literal["estimate"] = "estimate"
+    most: int | None = None
+    names: tuple[str, ...] = ("a", "b")
+    of: Mapping[str, int] = field(default_factory=lambda: {"a": 1})
+
+
+def test_a_record_comes_back_through_text() -> None:
+    for made in (Made(), Made(rate=0.5, most=3, size=2.0)):
+        back = Made.from_json(json.dumps(made.to_json()))
+        assert back.to_json() == made.to_json()
+        assert type(back.size) is float
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("count", "3", "a whole number"),
+        ("count", None, "a whole number"),
+        ("count", 1.5, "a whole number"),
+        ("count", True, "a whole number"),
+        ("size", "2.0", "a number"),
+        ("size", [2.0], "a number"),
+        ("name", 3, "text"),
+        ("made_up", "no", "true or false"),
+        ("made_up", 0, "true or false"),
+        ("way", "up", "'left' or 'right'"),
+        ("rate", "guess", "a number or 'estimate'"),
+        ("most", "3", "a whole number or null"),
+        ("names", "ab", "a list"),
+        ("names", ["a", 3], "text"),
+        ("of", [1], "a JSON object"),
+        ("of", {"a": "1"}, "a whole number"),
+    ],
+)
+def test_a_field_of_another_kind_is_one_line(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Made.from_json({**Made().to_json(), name: value})
+    said = str(refused.value)
+    assert said.startswith(f"not a readable stored Made: {name}: found ")
+    assert said.endswith(f"wanted {wanted}")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"slopes": "steep"}, "slopes: found 'steep', wanted 'common' or 'by mode'"),
+        ({"by": 3}, "by: found 3, wanted 'unit' or 'network' or 'none'"),
+        ({"seed": "x"}, "seed: found 'x', wanted a whole number"),
+        ({"simulated": "no"}, "simulated: found 'no', wanted true or false"),
+        ({"more": 1}, "unknown field 'more'"),
+    ],
+)
+def test_a_calibration_holds_what_it_must(changed: dict[str, Any], said: str) -> None:
+    record = Calibration.identity().to_json()
+    assert Calibration.from_json(record).to_json() == record
+    with pytest.raises(InputError, match=said):
+        Calibration.from_json({**record, **changed})
+
+
+@pytest.mark.parametrize("given", [3, None, True, ("left",), np.array(["left", "up"])], ids=repr)
+def test_what_is_no_text_is_no_name(given: object) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown way: found .*, wanted one of left, right"):
+        UnknownNameError.unless_among(given, ("left", "right"), kind="way")
+
+
+@checked
+def _asked(*, way: Literal["left", "right"] = "left", level: float = 0.9, size: float = 1.0) -> str:
+    return f"{way} {level} {size}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"way": np.array(["left", "up"])}, "found ndarray, wanted 'left' or 'right'"),
+        ({"way": pd.DataFrame({"way": ["left"]})}, "found DataFrame"),
+        ({"level": 10**400}, "no level of an interval"),
+        ({"level": 95}, "found 95, wanted between 0 and 1"),
+        ({"size": 10**400}, "wanted a finite number"),
+    ],
+    ids=["array", "table", "huge level", "percent", "huge number"],
+)
+def test_values_without_a_truth_or_beyond_64_bits_are_one_line(
+    given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        _asked(**given)
+
+
+@pytest.mark.parametrize("given", [{"shots": ("a",)}, {"shots": (True,)}, {"draws": None}])
+def test_a_study_counts_in_whole_numbers(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="no study"):
+        Design(**{"shots": (0, 4), **given})
