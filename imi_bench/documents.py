@@ -48,6 +48,9 @@ _TOKEN = re.compile(
 _UNENDED = frozenset(('"""', '"', "'''", "'"))
 
 
+_PLAIN_ERROR = ImiBenchError.__init__
+
+
 @contextmanager
 def reading(
     what: str, *, where: object = None, error: type[InputError] = InputError
@@ -78,8 +81,12 @@ def reading(
     """
     try:
         yield
-    except ImiBenchError:
-        raise
+    except ImiBenchError as told:
+        if where is None or str(where) in str(told) or type(told).__init__ is not _PLAIN_ERROR:
+            raise
+        place = where if told.where is None else f"{where}: {told.where}"
+        facts = {"found": told.found, "wanted": told.wanted, "do": told.do}
+        raise type(told)(told.what, where=place, **facts) from told
     except KeyError as missing:
         name = str(missing.args[0])[:80] if missing.args else ""
         raise error(f"not a readable {what}", where=where, found=f"no field '{name}'") from missing

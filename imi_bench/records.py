@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -47,7 +48,7 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
     InputError
         If it is not the record of such an object.
     """
-    with reading(f"stored {kind.__name__}"):
+    with reading(_words(kind)):
         found = parse_json(record) if isinstance(record, str) else record
         hints = get_type_hints(kind)
         values = {
@@ -58,12 +59,16 @@ def restored(kind: type[Kind], record: str | Mapping[str, Any]) -> Kind:
         return kind(**values)
 
 
+def _words(kind: type) -> str:
+    return "stored " + re.sub("(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+
+
 def _field(kind: type, name: str, hint: Any, value: Any) -> Any:
     try:
         return _value(hint, value)
     except _OtherKindError as error:
         raise InputError(
-            f"not a readable stored {kind.__name__}",
+            f"not a readable {_words(kind)}",
             where=name,
             found=shorten(repr(error.found), 60),
             wanted=" or ".join(error.wanted),

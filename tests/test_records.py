@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_a_field_of_another_kind_is_one_line(name: str, value: object, wanted: s
     with pytest.raises(InputError) as refused:
         Made.from_json({**Made().to_json(), name: value})
     said = str(refused.value)
-    assert said.startswith(f"not a readable stored Made: {name}: found ")
+    assert said.startswith(f"not a readable stored made: {name}: found ")
     assert said.endswith(f"wanted {wanted}")
     assert "\n" not in said
 
@@ -86,6 +87,15 @@ def test_a_calibration_holds_what_it_must(changed: dict[str, Any], said: str) ->
     assert Calibration.from_json(record).to_json() == record
     with pytest.raises(InputError, match=said):
         Calibration.from_json({**record, **changed})
+
+
+def test_what_is_read_from_a_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    for changed, said in (({"seed": "x"}, "seed: found 'x'"), ({"more": 1}, "unknown field")):
+        file.write_text(json.dumps({**Calibration.identity().to_json(), **changed}))
+        with pytest.raises(InputError, match=said) as refused:
+            Calibration.read(file)
+        assert str(refused.value).count(str(file)) == 1
 
 
 @pytest.mark.parametrize("given", [3, None, True, ("left",), np.array(["left", "up"])], ids=repr)
@@ -115,6 +125,18 @@ def test_values_without_a_truth_or_beyond_64_bits_are_one_line(
 ) -> None:
     with pytest.raises(InputError, match=said):
         _asked(**given)
+
+
+@checked
+def _listed(names: Sequence[str] | None = None) -> Sequence[str] | None:
+    return names or None
+
+
+@pytest.mark.parametrize("names", [np.array(["a", "b"]), pd.Series(["a", "b"]), ["a", "b"]])
+def test_an_array_of_names_is_a_list(names: Any) -> None:
+    assert _listed(names) == ["a", "b"]
+    nothing: Any = np.array([], dtype=str)
+    assert _listed(nothing) is None
 
 
 @pytest.mark.parametrize("given", [{"shots": ("a",)}, {"shots": (True,)}, {"draws": None}])
