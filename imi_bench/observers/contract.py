@@ -114,7 +114,7 @@ def check(
     observer : Observer
         Anything with the methods of the protocol.
     trials : Trials
-        A handful; an encoder sees each image about five times.
+        A handful; an encoder sees each image about five times, and 128 in one batch.
     seed : int
         Of the sides and the permutations.
     symmetric : bool, optional

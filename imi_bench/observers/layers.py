@@ -81,6 +81,8 @@ def layer_codes(
 
     listing = list_layers(module, rule=LayerRule(), size=size, classifier=HEADS, network=where)
     layers = [find_layer(listing.layers, name) for name in wanted]
+    if len(set(wanted)) < len(wanted):
+        raise InputError("a layer named twice", where=where, found=", ".join(wanted), wanted="once")
     if spatial == "best-match" and len(layers) > 1:
         raise InputError(
             "patches of several layers", where=where, found=", ".join(wanted), wanted="one layer"

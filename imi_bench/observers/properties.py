@@ -25,6 +25,8 @@ from imi_bench.observers.instances import second_instance
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.images import Images
 
+_MANY = 128
+"""Images a batch and trials a call, as in a run: what is fitted to many may be right on a few."""
 _FEW = 8  # images, where a sample is enough
 _FEW_TRIALS = 4  # of an observer that sees whole trials, which may be slow
 
@@ -48,7 +50,7 @@ def _one_code_an_image(probe: Probe) -> str:
 
 
 def _any_batch(probe: Probe) -> str:
-    """One at a time, and in two uneven batches in another order."""
+    """One at a time, in two uneven batches in another order, and in one as large as a run's."""
     order = probe.draw("batches").permutation(len(probe.pixels))
     shuffled = copies_of([probe.pixels[row] for row in order])
     cut = max(1, len(shuffled) // 3)
@@ -56,6 +58,8 @@ def _any_batch(probe: Probe) -> str:
     singly = np.concatenate([probe.encode([image]) for image in copies_of(probe.pixels[:_FEW])])
     whole = np.asarray(probe.codes)
     probe.agree_codes(whole[order], batches)
+    many = np.resize(order, getattr(probe.observer, "batch_size", None) or _MANY)
+    probe.agree_codes(whole[many], probe.encode(copies_of([probe.pixels[row] for row in many])))
     return probe.agree_codes(whole[:_FEW], singly)
 
 
@@ -192,7 +196,11 @@ def _pixels_alone(probe: Probe) -> str:
 
 
 def _any_number_of_trials(probe: Probe) -> str:
-    """One trial at a time: no trial counts for another."""
+    """One at a time, and of codes as many as in a run: no trial counts for another."""
+    if probe.encodes:
+        many = np.resize(np.arange(len(probe.trials)), _MANY)
+        given = probe.decide(probe.trials.without_key(many), probe.codes)
+        probe.agree(probe.answers[many], given)
     singly = [
         probe.decide(probe.trials.without_key(slice(row, row + 1)), probe.codes)
         for row in range(len(probe.trials))

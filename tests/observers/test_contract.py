@@ -78,6 +78,20 @@ class Normalises(MeanColour):
         return codes - codes.mean(axis=0)
 
 
+class NormalisesLargeBatches(MeanColour):
+    """As whitening does that needs more images than there are features."""
+
+    def encode(self, images):
+        codes = super().encode(images)
+        return codes - codes.mean(axis=0) if len(images) >= 64 else codes
+
+
+class CentresManyTrials(MeanColour):
+    def decide(self, trials, codes):
+        values = super().decide(trials, codes)
+        return values - np.median(values) if len(values) >= 20 else values
+
+
 class WritesIntoImages(MeanColour):
     def encode(self, images):
         for image in images:
@@ -148,6 +162,8 @@ def test_a_sound_observer_passes_every_property() -> None:
         (ScalesByTheBatch, {"any number of trials"}),
         (ReadsRowNumbers, {"permute images"}),
         (Normalises, {"codes in any batch"}),
+        (NormalisesLargeBatches, {"codes in any batch"}),
+        (CentresManyTrials, {"any number of trials"}),
         (WritesIntoImages, {"leaves images alone"}),
         (ReadsMemory, {"codes in any memory layout"}),
         (SortsInPlace, {"leaves trials alone"}),

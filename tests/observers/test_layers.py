@@ -113,6 +113,7 @@ def test_what_cannot_be_is_refused() -> None:
         ("&layer=conv1_0,layer1_0_conv1&spatial=best-match", InputError, "several layers"),
         ("&layer=conv1_0&spatial=gem&power=0", InputError, "bad power"),
         ("&layer=conv1_0&spatial=best-match&similarity=l2", InputError, "are cosines"),
+        ("&layer=conv1_0,conv1_0", InputError, "a layer named twice"),
     ):
         with pytest.raises(error, match=text):
             load_observer(BASE + extra, device="cpu")
