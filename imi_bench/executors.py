@@ -68,7 +68,7 @@ def require_finished(pieces: Sequence[Piece], *, where: object) -> None:
             "shares are missing",
             where=where,
             found=f"{len(pieces) - len(missing)} of {len(pieces)} pieces done",
-            do="run the other shares; then the same command, without --shard or with it, finishes",
+            do="run the other shares; then the same command, without shard= or with it, finishes",
         )
 
 
@@ -174,7 +174,7 @@ class Ray:
                     where=self.address or "this machine",
                     found=f"{type(error).__name__}: {shorten(str(error), 160)}",
                     do=f"{'try again when it is less busy' if slow else 'check the address'}, "
-                    "or run with --executor local",
+                    "or run with executor='local'",
                 ) from error
         try:
             self._run(ray, [piece for piece in pieces if not piece.finished], label)
@@ -263,7 +263,7 @@ def choose(executor: str, *, shard: str | None = None, gpus: float = 0.0) -> Exe
             "unknown executor", found=repr(executor), wanted="local, ray or ray:ADDRESS"
         )
     if name == "ray" and shard is not None:
-        raise InputError("a Ray run shards itself", found=f"--shard {shard}", do="leave one out")
+        raise InputError("a Ray run shards itself", found=f"shard={shard}", do="leave one out")
     if shard is not None:
         return Shard.parse(shard)
     return Local() if name == "local" else Ray(address or None, gpus)

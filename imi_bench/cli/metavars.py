@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 
+from imi_bench.cli.wording import naming_options
+
 __all__ = ["name_values", "verbs"]
 
 _WORDS = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT", bool: ""}
@@ -47,7 +49,14 @@ def verbs(
 
 
 class _Verb(TyperCommand):
-    """A verb whose help names its arguments once, and gives switches no value."""
+    """A verb whose help names its arguments once, and gives switches no value.
+
+    What it says names its options where the library names arguments.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        with naming_options(self.params):
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _readable(super().get_params(ctx))

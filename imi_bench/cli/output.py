@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imi_bench.cli.layout import bar, lay
+from imi_bench.cli.wording import in_options
 from imi_bench.errors import InputError
 from imi_bench.provenance import plain
 from imi_bench.text import one_line, printable
@@ -121,4 +122,4 @@ def print_prose(text: str) -> None:
 
 def note(message: str) -> None:
     """Say something to the person on standard error."""
-    typer.echo(printable(message), err=True)
+    typer.echo(printable(in_options(message)), err=True)

@@ -273,7 +273,7 @@ class Experiment:
         if plan.kind == "choice" and row_min and longest + plan.catch < 2 * row_min:
             said.append(
                 f"{longest + plan.catch} trials a person, but the rule on rows wants "
-                f"{row_min:g} of each: nobody can pass; give more trials or --rules none"
+                f"{row_min:g} of each: nobody can pass; give more trials or rules='none'"
             )
         if plan.rules == Rules():
             said.append(NO_RULES)

@@ -226,7 +226,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         place.close()
         raise InputError(
-            "cannot listen", where=f"{host}:{port}", found=error.strerror, do="give another --port"
+            "cannot listen", where=f"{host}:{port}", found=error.strerror, do="give another port="
         ) from error
     return place
 

@@ -52,7 +52,7 @@ def write_static(experiment: Experiment, out: str | Path, *, task: int = 1) -> t
     """
     folder = Path(out)
     if folder.exists():
-        raise InputError("the folder exists", where=folder, do="give another --out")
+        raise InputError("the folder exists", where=folder, do="give another out=")
     if not 1 <= task <= len(experiment.tasks):
         raise InputError("no such task", found=task, wanted=f"1 to {len(experiment.tasks)}")
     chosen = experiment.tasks[task - 1]
@@ -103,7 +103,7 @@ def write_static(experiment: Experiment, out: str | Path, *, task: int = 1) -> t
     if plan.feedback:
         said.append(
             "a static page that tells people if they were right holds the key: whoever reads its "
-            "files can tell; use `collect serve`, or --no-feedback"
+            "files can tell; use `collect serve`, or feedback=False"
         )
     return tuple(said)
 

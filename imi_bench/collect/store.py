@@ -352,7 +352,7 @@ class Store:
                 where=self.path,
                 found=f"trials and plan {found[:12]}",
                 wanted=description["fingerprint"][:12],
-                do="give another --db, or the trials and options it was begun with",
+                do="give another db=, or the trials and options it was begun with",
             )
 
     def _tombstone(self, identity: str) -> str:

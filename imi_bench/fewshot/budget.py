@@ -227,5 +227,5 @@ def _how(observer: InContext, per_image: int | None) -> str:
         return f"tokens estimated: {per_image} an image as given, a quarter of the characters"
     return (
         "tokens estimated by OpenAI's rule for tiles and a quarter of the characters; another "
-        "server may count otherwise (--tokens-per-image)"
+        "server may count otherwise (tokens_per_image=)"
     )

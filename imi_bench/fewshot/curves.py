@@ -278,7 +278,7 @@ class FewShot(Result):
         UnknownNameError.unless_among(of, MEASURES, kind="score")
         scores = {id(p): getattr(p, of) for p in self.points}
         if any(score is None for score in scores.values()):
-            raise InputError("no answers of people", found=of, do="give people=, or --responses")
+            raise InputError("no answers of people", found=of, do="give people=")
         ax = new_axes(ax, width=6.4, height=4.2)
         place = shots_axis(ax, {p.shots for p in self.points})
         kinds = list(dict.fromkeys((p.observer, p.ablation) for p in self.points))

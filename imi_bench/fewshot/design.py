@@ -111,7 +111,7 @@ class Design(Brief):
                 "the pool is too small",
                 found=f"{self.pool_units} units",
                 wanted=f"{max(self.shots)}, one a solved trial",
-                do="give a larger --pool-units or fewer --shots",
+                do="give a larger pool_units= or fewer shots=",
             )
 
     def apart(self, trials: Trials, pool: Trials | None) -> Apart:

@@ -65,7 +65,7 @@ def claim(
             raise InputError(
                 "the folder holds another run",
                 where=out,
-                do="choose another --out, or replace it with --force",
+                do="choose another out=, or replace it with force=True",
             )
     return facts
 

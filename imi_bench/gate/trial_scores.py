@@ -81,7 +81,7 @@ def trial_scores(
     if name == "accuracy":
         return TrialScores(_credit(runs[0], index), _credit(runs[1], index))
     if people is None:
-        raise InputError(f"score '{name}' needs human answers", do="add --responses")
+        raise InputError(f"score '{name}' needs human answers", do="add responses=")
     responses = people.responses if isinstance(people, Study) else people
     if name == "human-agreement":
         share = pd.Series(responses.correct.astype(float)).groupby(responses.trial_id).mean()

@@ -337,7 +337,7 @@ def _check_arguments(
 
 def _check_floors(floors: Mapping[str, float], by: str | None, score: str) -> None:
     if floors and by is None:
-        raise InputError("a floor needs its stratum", do="add --by")
+        raise InputError("a floor needs its stratum", do="add by=")
     lowest = _FEWEST_BITS if score == "bits" else 0.0
     for name, floor in floors.items():
         if not (math.isfinite(floor) and lowest <= floor <= 1):
@@ -368,7 +368,7 @@ def _shared_trials(runs: tuple[GivenRun, GivenRun], trials: TrialIndex | None) -
             "no trial table",
             where=f"'{new.observer}'",
             wanted="the table both were run on",
-            do="give trials (--trials)",
+            do="give trials=",
         )
     ours, theirs = set(new.trial_id.tolist()), set(against.trial_id.tolist())
     if ours != theirs:

@@ -330,8 +330,8 @@ def predict(
             where=f"{int(rows.unknown.sum())} of {len(rows.unknown)} rows, the first is row "
             f"{int(np.argmax(rows.unknown)) + 1}",
             found=new_levels_listed(rows.new),
-            do="take their effects as zero (new_levels='zero', --new-levels zero), or average over "
-            "the levels there could be (over='population', --over population)",
+            do="take their effects as zero (new_levels='zero'), or average over "
+            "the levels there could be (over='population')",
         )
     own = parameters_of(result, above=above)
     at = own.values

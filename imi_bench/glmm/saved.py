@@ -84,7 +84,7 @@ def load_model(path: Path, *, data: Path | None = None) -> GlmmResult:
     table = data if data is not None else path.parent / source["data"]
     if not table.is_file():
         raise InputError(
-            "the model's table is gone", where=path, found=f"no file {table}", do="name it (--data)"
+            "the model's table is gone", where=path, found=f"no file {table}", do="name it (data=)"
         )
     if (found := sha256_file(table)) != source["sha256"]:
         raise InputError(

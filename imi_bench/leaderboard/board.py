@@ -264,7 +264,7 @@ class Board:
                 f"evidence of {len(gone)} of {len(known)} rows is missing",
                 where=self.folder / "submissions",
                 found=f"none of {', '.join(gone[:4])}" + (" …" if len(gone) > 4 else ""),
-                do="restore the folders, or take rows back by --withdraw NAME/REVISION",
+                do="restore the folders, or take rows back by withdraw=NAME/REVISION",
             )
 
     def require_writable(self) -> None:

@@ -166,7 +166,7 @@ def add(path: Path, *, board: Board) -> Added:
         raise InputError(
             "the board has this revision already",
             where=folder,
-            do="give the new one another --revision",
+            do="give the new one another revision=",
         )
     files, _ = read_files(path)
     added = place(path, board=board)

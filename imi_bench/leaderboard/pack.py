@@ -48,7 +48,7 @@ def new(
         If the run is incomplete or `out` exists.
     """
     if out.exists():
-        raise InputError("folder exists", where=out, do="choose another --out, or remove it")
+        raise InputError("folder exists", where=out, do="choose another out=, or remove it")
     runs = [run] if isinstance(run, Path) else list(run)
     if with_trials and len(runs) > 1:
         raise InputError("several runs for a board of networks", wanted="one folder of the panel")
@@ -63,7 +63,7 @@ def new(
         if slug := slugify(str(frame["observer"].iloc[0])):
             declared = {"name": slug, **declared}
     elif "name" not in declared:
-        raise InputError("a measure of several observers has no name", do="give --name")
+        raise InputError("a measure of several observers has no name", do="give name=")
     with atomic_path(out / "decisions.parquet") as temporary:
         frame.to_parquet(temporary, index=False, compression="zstd")
     if with_trials:
@@ -136,7 +136,7 @@ def pack(folder: Path, *, out: Path | None = None, reseal: bool = False) -> Path
         raise InputError(
             "files are not those the submission was made with",
             where=folder,
-            do="make it again by `imi-bench submit new`, or give --reseal if the change is meant",
+            do="make it again by `imi-bench submit new`, or give reseal=True if it is meant",
         )
     with (
         atomic_path(target) as temporary,

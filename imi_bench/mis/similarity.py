@@ -65,7 +65,7 @@ class Slope:
         known = observer.startswith("dreamsim")
         warning = (
             f"slope {PUBLISHED_SLOPE} was published with DreamSim and is not calibrated for "
-            f"'{observer}': compare hard_score, or give --slope"
+            f"'{observer}': compare hard_score, or give slope="
         )
         if given is None:
             source = "published with DreamSim (Zimmermann, Klindt, Brendel 2024)"

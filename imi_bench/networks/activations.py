@@ -108,7 +108,7 @@ def begin_shard(
         done.set_result(path)
         return done
     doing = f"{network.name} in batches of {plan.batch_size} images"
-    with single_precision(network.device, doing=doing, do="a smaller --batch-size or --memory"):
+    with single_precision(network.device, doing=doing, do="a smaller batch_size= or memory="):
         passing = _ShardPass(plan, plan.shards[number], network, decoding.images)
         passing.run(decoding)
         arrays = passing.begin_arrays()

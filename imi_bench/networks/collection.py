@@ -102,7 +102,7 @@ class ImageSet:
         return (
             *said,
             f"warning: {self.repeated} of {len(self)} images repeat another one: they raise scores "
-            "and stand among their own references; leave them out by --unique",
+            "and stand among their own references; leave them out by unique=True",
         )
 
     def picture(self, number: int, *, known: bool = False) -> Image.Image:

@@ -138,7 +138,7 @@ def _told(batches: Iterator[Tensor]) -> Iterator[Tensor]:
         raise CheckFailedError(
             "a process that decodes images died",
             found=shorten(str(error), 160),
-            do="run the command again with fewer --workers: what is finished is kept",
+            do="run the command again with fewer workers=: what is finished is kept",
         ) from None
 
 

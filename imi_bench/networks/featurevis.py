@@ -178,7 +178,7 @@ def climb(
         raise InputError("unknown direction", found=repr(direction), wanted="max or min")
     settings = ascent or Ascent()
     doing = f"visualising {len(units)} units of {network.name}, {n_images} images each,"
-    with single_precision(network.device, doing=doing, do="a smaller --group"):
+    with single_precision(network.device, doing=doing, do="a smaller group="):
         climbs = [
             _Climb.begin(network, unit, direction, n_images, seed, settings) for unit in units
         ]

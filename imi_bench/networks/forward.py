@@ -45,7 +45,7 @@ def forward_batches(
         with (
             # on CUDA hooks ask whether tensors were changed, which inference mode does not count
             torch.no_grad() if cuda else torch.inference_mode(),
-            single_precision(network.device, doing=doing, do="a smaller --batch-size"),
+            single_precision(network.device, doing=doing, do="a smaller batch_size="),
             torch.autocast(kind, dtype=dtype, enabled=half),
         ):
             batch = network.preprocess.normalise(pixels.to(network.device, non_blocking=True))

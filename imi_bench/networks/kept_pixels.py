@@ -138,7 +138,7 @@ class KeptPixels:
                 "pixels cannot be kept",
                 where=self.folder,
                 found=error.strerror or error,
-                do="make room, or leave --keep-pixels out",
+                do="make room, or leave keep_pixels= out",
             ) from error
 
     def _find(self) -> None:
@@ -180,7 +180,7 @@ def say_kept(preprocess: Preprocess, images: ImageSet) -> str:
             where=kept.folder,
             found=f"{_size(free)} free",
             wanted=f"{_size(needed)} for {len(images) - there:,} images",
-            do="set IMI_BENCH_CACHE to a folder on another disk, or leave --keep-pixels out",
+            do="set IMI_BENCH_CACHE to a folder on another disk, or leave keep_pixels= out",
         )
     height, width, _ = kept.size
     of_them = f", {there:,} of them there already" if there else ""

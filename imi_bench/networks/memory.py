@@ -80,7 +80,7 @@ def layers_by_pass(
                 where=f"layer '{layer.name}', {layer.width} units",
                 found=f"{budget / 1e9:.2g} GB",
                 wanted=f"{needed / 1e9:.2g} GB",
-                do="give more, a smaller --quantile, or a sample of the images",
+                do="give more, a smaller quantile=, or a sample of the images",
             )
         units += layer.width
         together = pass_bytes(units, keep=keep, batch_size=batch_size, device=device)
@@ -136,7 +136,7 @@ def check_ascent(network: LoadedNetwork, *, group: int, images: int) -> None:
             where=f"{network.name} on {network.device}, {group} units of {images} images at a time",
             found=f"{free / 1e9:.1f} GB free",
             wanted=f"about {group * one / 1e9:.1f} GB",
-            do=f"--group {max(1, int(free // one))}" if one <= free else "use a machine with more",
+            do=f"group={max(1, int(free // one))}" if one <= free else "use a machine with more",
         )
 
 
@@ -149,6 +149,6 @@ def check_available(needed: int, *, device: str) -> None:
             where=device,
             found=f"{free / 1e9:.1f} GB free",
             wanted=f"{needed / 1e9:.1f} GB",
-            do="bound it by --memory (several passes over the images), take a sample of the "
-            "images or a smaller --quantile",
+            do="bound it by memory= (several passes over the images), take a sample of the "
+            "images or a smaller quantile=",
         )

@@ -136,7 +136,7 @@ class Recorder:
                     where=layer.name,
                     found=f"a batch of {images} images without it",
                     wanted="one activation an image",
-                    do="leave it out by --layers",
+                    do="leave it out by layers=",
                 )
         self._check_rows(images)
         self._measure()
@@ -181,7 +181,7 @@ class Recorder:
                     where=self._by_path[path].name,
                     found=f"{rows} rows of {images} images",
                     wanted="one activation an image",
-                    do="leave it out by --layers",
+                    do="leave it out by layers=",
                 )
 
     def seen(self, path: str, output: Tensor, inputs: tuple[Any, ...] = ()) -> None:
@@ -192,7 +192,7 @@ class Recorder:
                 "layer runs more than once for an image",
                 where=layer.name,
                 wanted="one activation an image",
-                do="leave it out by --layers",
+                do="leave it out by layers=",
             )
         if not layer.fits(output):
             raise NetworkError(
@@ -200,7 +200,7 @@ class Recorder:
                 where=layer.name,
                 found=f"shape {tuple(output.shape)}",
                 wanted=f"{layer.shape} an image",
-                do="leave it out by --layers",
+                do="leave it out by layers=",
             )
         if not self._passed_by(layer, inputs, output):
             values = layer.reduce(output)

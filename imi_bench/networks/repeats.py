@@ -70,7 +70,7 @@ def repeated_files_said(images: ImageSet, repeated: int) -> tuple[str, ...]:
     return (
         f"warning: {more} of {len(images)} images repeat the pixels of another one in a file of "
         "other bytes: they raise scores and stand among their own references; leave them out by "
-        "--unique",
+        "unique=True",
     )
 
 

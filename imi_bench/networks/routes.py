@@ -143,7 +143,7 @@ def _found(network: LoadedNetwork, layers: tuple[Layer, ...], precision: str) ->
     kind, dtype = network.device.partition(":")[0], getattr(torch, precision)
     with (
         torch.no_grad(),
-        single_precision(network.device, doing=f"{network.name} on two images", do="--device cpu"),
+        single_precision(network.device, doing=f"{network.name} on two images", do="device='cpu'"),
         hooked(network.module, by_path, seen, inputs=True),
         torch.autocast(kind, dtype=dtype, enabled=precision != "float32"),
     ):

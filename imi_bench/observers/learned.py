@@ -170,7 +170,7 @@ class LearnedObserver(Named):
                 where=FILE,
                 found=f"a {record['head']} head, which is told each trial's condition",
                 wanted="an observer head",
-                do="learn with --head observer",
+                do="learn with head='observer'",
             )
         self.name = str(record["name"])
         self.record = record

@@ -79,7 +79,7 @@ def header(path: Path) -> list[str]:
             "a study, not a released table",
             where=path,
             wanted="a released CSV file",
-            do="`effects`, `paper` and `score` read it (--responses)",
+            do="`effects`, `paper` and `score` read it as people's answers",
         )
     if not path.is_file():
         raise ResponseError(

@@ -184,7 +184,7 @@ def read_release(path: Path, *, skip_bad: bool = False) -> ReleasedTable:
             + ("s" if len(table.violations) > 1 else ""),
             where=path,
             found=found,
-            do=f"`imi-bench data verify {path}` lists them; --skip-bad leaves such rows out",
+            do=f"`imi-bench data verify {path}` lists them; skip_bad=True leaves such rows out",
         )
     return table
 

@@ -128,7 +128,7 @@ class Store:
                 where=self.folder,
                 found=f"{float(np.abs(values[np.isfinite(values)]).max()):.3g}",
                 wanted="at most 65504",
-                do="store them as they are (leave --store out)",
+                do="store them as they are (leave store= out)",
             )
         return half
 

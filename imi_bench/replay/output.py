@@ -92,7 +92,7 @@ def refuse_foreign(out: Path) -> None:
             "the folder holds files that no run has written",
             where=out,
             found=" and ".join(foreign),
-            do="choose another --out: they would be overwritten",
+            do="choose another out=: they would be overwritten",
         )
 
 
@@ -148,7 +148,7 @@ def read_run(out: Path, *, trials: Path | None = None) -> Run:
             where=trials or out / "trials.parquet",
             found=shown.hash[:12],
             wanted=str(trials_hash)[:12],
-            do="run again with --force",
+            do="run again with force=True",
         )
     evidence = read_evidence(out, count=len(decisions))
     return Run(decisions, shown, record, evidence=evidence)
@@ -178,14 +178,14 @@ def _shown(out: Path, root: Path, moved: Path) -> Trials:
             "the images of the run are gone",
             where=out,
             found=f"no folder {root}",
-            do="say where the trials are now with --trials",
+            do="say where the trials are now with trials=",
         )
     try:
         return read_trials(table, image_root=root if root.is_dir() else moved)
     except ImageError as error:
         if root.is_dir() and moved.is_dir() and moved != root.resolve():
             return read_trials(table, image_root=moved)
-        raise ImageError(f"{error}; if they were moved, say where with --trials") from error
+        raise ImageError(f"{error}; if they were moved, say where with trials=") from error
 
 
 def _moved(path: Path, decisions: DecisionVariables) -> Trials:
@@ -237,7 +237,7 @@ def find_finished(
             "the folder holds another run",
             where=out,
             found=f"different {', '.join(other)}",
-            do="choose another --out, or replace it with --force",
+            do="choose another out=, or replace it with force=True",
         )
     return _read_decisions(out, record), record
 
@@ -273,7 +273,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
             where=path,
             found=error,
             wanted="JSON",
-            do="choose another --out, or replace it with --force",
+            do="choose another out=, or replace it with force=True",
         ) from error
     if not isinstance(record, dict):
         raise InputError("record cannot be read", where=path, wanted="a JSON object")
@@ -287,6 +287,6 @@ def _read_decisions(out: Path, record: dict[str, Any]) -> DecisionVariables:
             "decisions changed since the run",
             where=out / "decisions.parquet",
             wanted="the file that run.json speaks of",
-            do="run again with --force",
+            do="run again with force=True",
         )
     return decisions

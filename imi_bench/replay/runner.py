@@ -332,7 +332,7 @@ def _codes(
             "nothing to share",
             where=observer.name,
             found="an observer that encodes no single images",
-            do="leave --shard and --executor out",
+            do="leave shard= and executor= out",
         )
     return None, Encoded()
 

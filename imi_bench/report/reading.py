@@ -33,7 +33,7 @@ _OTHERS = (
     ("submission.toml", "a submission", "`imi-bench submit validate` reads it"),
     ("board.toml", "a leaderboard", "`imi-bench leaderboard build --site DIR` makes its pages"),
     ("effects.json", "effects", "`effects.png` there is their figure"),
-    ("responses.parquet", "human answers", "give them as --responses beside runs"),
+    ("responses.parquet", "human answers", "give them as responses= beside runs"),
     ("activations.json", "activations", "`imi-bench stimuli build` reads them"),
     ("trials.parquet", "trials", "`imi-bench run --trials` lets an observer answer them"),
     ("index.json", "trials", "`imi-bench run --trials` lets an observer answer them"),

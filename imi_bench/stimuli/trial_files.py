@@ -96,7 +96,7 @@ def read_trials(
         cells = _from_drafts(_drafts(path.resolve(), network, findings), path)
     trials = _with_images(cells, findings)
     if "unnamed" in trials.index.network:
-        findings.notes.append(f"the network of {path} is not named: say which with --network")
+        findings.notes.append(f"the network of {path} is not named: say which with network=")
     return replace(
         trials,
         skipped=tuple(findings.skipped),

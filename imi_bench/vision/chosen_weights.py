@@ -150,8 +150,8 @@ def _in_torchs_folder(card: NetworkCard, for_: str) -> ChosenWeights:
             where=for_,
             found=f"no {path}",
             wanted=f"{card.weights.file} ({card.weights.origin})",
-            do=f"put the file there, or {file_name(for_)} into the folder of --weights, or give "
-            "it as a local checkpoint",
+            do=f"put the file there, or {file_name(for_)} into the folder of IMI_BENCH_WEIGHTS "
+            "(--weights), or give it as a local checkpoint",
         )
     record = {"source": card.weights.origin, "file": str(card.weights.file)}
     return ChosenWeights(check_file(path), record)

@@ -100,7 +100,7 @@ class TorchEncoder:
         doing = f"an encoder on a batch of {len(batch)} images"
         with (
             torch.inference_mode(),
-            single_precision(self.device, doing=doing, do="a smaller --batch-size"),
+            single_precision(self.device, doing=doing, do="a smaller batch_size="),
         ):
             features = self.forward(batch.to(self.device, getattr(torch, _DTYPES[self.dtype])))
             features = features.flatten(1) if self.flat else features

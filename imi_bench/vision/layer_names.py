@@ -137,7 +137,7 @@ def relative_depths(networks: Iterable[str], layers: Iterable[str]) -> NDArray[n
                 "no depth",
                 where=network,
                 found=f"one block by the layers' names, {next(iter(own))}",
-                do="give the layers' depths: columns=units.parquet (--columns)",
+                do="give the layers' depths: columns='units.parquet'",
             )
         for name in own:
             found[network, name] = _place(_block(name), blocks)

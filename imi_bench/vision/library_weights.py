@@ -125,7 +125,8 @@ def _published(address: str, weights: LibraryWeights, *, for_: str) -> dict[str,
     """The tensors at an address; the file stays where the library itself would keep it."""
     hub = require("torch.hub", for_=f"weights of '{for_}'")
     path = Path(hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
-    do = "run once with internet access, or put the file into the folder of --weights as "
+    folder = "the folder of IMI_BENCH_WEIGHTS (--weights)"
+    do = f"run once with internet access, or put the file into {folder} as "
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)

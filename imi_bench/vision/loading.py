@@ -179,7 +179,7 @@ def load_network(
     remarks += said
     module = module.to(target).eval().requires_grad_(False)
     rule = picked if layers is None else _rule(card, layers)
-    with single_precision(target, doing=f"listing the layers of {card.name}", do="--device cpu"):
+    with single_precision(target, doing=f"listing the layers of {card.name}", do="device='cpu'"):
         listing = _listed(module, card, rule, preprocess.size)
     if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
         remarks += (f"preprocessing: {preprocess.settings['maker']}",)

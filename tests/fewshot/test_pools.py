@@ -181,7 +181,7 @@ def test_made_up_scenes_that_are_all_alike_are_told_the_way_out() -> None:
         negative=cells[:, 9:18],
         queries=cells[:, 18:],
     )
-    with pytest.raises(NotEnoughDataError, match="--near keep"):
+    with pytest.raises(NotEnoughDataError, match="near='keep'"):
         set_aside(flat, units=1)
     assert len(set_aside(flat, units=1, near="keep")[1]) == 3
 

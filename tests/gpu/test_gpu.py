@@ -193,7 +193,7 @@ def test_memory_that_runs_out_is_one_line(pictures: np.ndarray) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "\n" not in str(caught.value)
-    assert "smaller --batch-size" in str(caught.value)
+    assert "smaller batch_size=" in str(caught.value)
     # and what is smaller runs
     collect_activations(loaded, pictures[:8], keep=5, batch_size=8)
 

@@ -140,7 +140,7 @@ def test_a_submission_is_made_of_several_runs(board: Board, tmp_path: Path) -> N
     assert entry is not None, problems
     assert [one.observer for one in entry.decisions] == ["one", "two"]
     del declared["name"]
-    with pytest.raises(InputError, match="give --name"):
+    with pytest.raises(InputError, match="give name="):
         new(runs, out=tmp_path / "nameless", declared=declared)
     with pytest.raises(InputError, match="several runs for a board of networks"):
         new(runs, out=tmp_path / "networks", declared=declared, with_trials=True)

@@ -274,7 +274,7 @@ def test_more_memory_than_there_is_is_refused(job, tmp_path, monkeypatch):
 
     monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
     refused = replace(job, out=tmp_path)
-    with pytest.raises(InputError, match=r"not enough memory .*: cpu: found .* --memory"):
+    with pytest.raises(InputError, match=r"not enough memory .*: cpu: found .* memory="):
         run_job(refused, executor=Local())
     assert not list(tmp_path.iterdir())
 
@@ -389,7 +389,7 @@ def test_ray_that_does_not_start_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="Ray does not start: not-an-address") as caught:
         Ray("not-an-address").run([piece], label="work")
     assert "\n" not in str(caught.value)
-    assert "--executor local" in str(caught.value)
+    assert "executor='local'" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,7 @@ def test_another_run_is_not_overwritten(other: str, tmp_path: Path) -> None:
     cache, out = tmp_path / "cache", tmp_path / "out"
     replay(facts["observer"], facts["trials"], seed=0, out=out, cache=cache)
     facts[other] = {"observer": Chance(), "trials": make_trials(9), "seed": 1}[other]
-    with pytest.raises(InputError, match=rf"holds another run: .*different {other};.*--force"):
+    with pytest.raises(InputError, match=rf"holds another run: .*different {other};.*force=True"):
         replay(facts["observer"], facts["trials"], seed=facts["seed"], out=out, cache=cache)
     done = replay(
         facts["observer"], facts["trials"], seed=facts["seed"], out=out, cache=cache, force=True

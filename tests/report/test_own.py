@@ -74,7 +74,7 @@ def test_answers_to_other_trials_are_refused(work: Path) -> None:
 def test_a_folder_of_another_kind_is_sent_to_its_verb(work: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="imi-bench run --trials"):
         read_report_data(work / "trials")
-    with pytest.raises(InputError, match="--responses"):
+    with pytest.raises(InputError, match="responses="):
         read_report_data(work / "people")
     with pytest.raises(InputError, match="nothing to report on"):
         read_report_data(tmp_path)
@@ -89,7 +89,7 @@ def test_a_run_and_its_trials_find_each_other_after_a_move(work: Path, tmp_path:
     moved = tmp_path / "after" / "all"
     assert len(read_run(moved / "own").decisions)
     (moved / "trials").rename(tmp_path / "elsewhere")
-    with pytest.raises((InputError, ImageError), match="--trials"):
+    with pytest.raises((InputError, ImageError), match="trials="):
         read_run(moved / "own")
     again = read_run(moved / "own", trials=tmp_path / "elsewhere")
     assert again.trials.hash == again.record["trials"]["hash"]

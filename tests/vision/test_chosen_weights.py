@@ -247,7 +247,9 @@ def test_what_timm_keeps_at_an_address_is_fetched_with_its_checksum(
     (folder / f"w-{digits}.pth").unlink()
     said = refused(NETWORK)
     assert "could not be fetched" in said
-    assert "into the folder of --weights as timm-test_resnet.safetensors" in said
+    assert (
+        "into the folder of IMI_BENCH_WEIGHTS (--weights) as timm-test_resnet.safetensors" in said
+    )
 
 
 def test_the_encoder_of_a_file_of_several_networks_is_taken(

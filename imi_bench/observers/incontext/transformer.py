@@ -148,7 +148,7 @@ class Transformer:
         self._fits(inputs)
         continuations = [self._continuation(prompt, text, option) for option in OPTIONS]
         where = str(self.model.device)
-        doing, do = "a language model on a prompt", "fewer shots, or --device cpu"
+        doing, do = "a language model on a prompt", "fewer shots, or device='cpu'"
         with torch.inference_mode(), single_precision(where, doing=doing, do=do):
             if all(len(tokens) == 1 for tokens in continuations) and len(
                 {tokens[0] for tokens in continuations}

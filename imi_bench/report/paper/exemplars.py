@@ -28,7 +28,7 @@ def exemplars(data: PaperData, chosen: pd.DataFrame) -> tuple[list[Plot], list[s
         Of `imi_bench.report.paper.units.extremes`.
     """
     if data.stimuli is None:
-        return [], ["Exemplars of these units need their images: --stimuli FOLDER."]
+        return [], ["Exemplars of these units need their images (stimuli=, --stimuli)."]
     trials = data.stimuli
     rows = _trial_of(trials, chosen)
     there = chosen[rows >= 0]

@@ -21,7 +21,9 @@ __all__ = ["machines"]
 def machines(data: PaperData) -> Panel:
     """11: the same figure for each observer, and its difference from people."""
     if not data.decisions:
-        return Panel("Not asked: no run of an observer was given (--decisions).", "no observer")
+        return Panel(
+            "Not asked: no run of an observer was given (decisions=, --decisions).", "no observer"
+        )
     tables, plots, said = {}, [], []
     for place, one in enumerate(data.decisions):
         table = _beside(data, one)
