@@ -324,6 +324,8 @@ def surprises(network: LoadedNetwork) -> list[str]:
         shapes = {s for p in part.parameters(recurse=False) for s in p.shape}
         if "CondConv" in type(part).__name__:  # each expert's kernel lies flat in one row
             shapes = {part.out_channels}
+        if not shapes and isinstance(part, nn.LayerNorm):  # without weights: over its last axes
+            shapes = set(part.normalized_shape)
         if layer.width not in shapes:
             found.append(f"width {layer.width} of {layer.path}: parameters have {sorted(shapes)}")
         usual = usual_axis(part, len(layer.shape))
@@ -460,6 +462,7 @@ def tables(rows: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
     for row in rows.values():
         if row["outcome"] not in ("whole", "some left out", "killed"):
             said = row.get("said", row["outcome"]).replace(row["name"], "NAME")
+            said = re.sub(r"found OSError: .*\[\.\.\.\]; ", "", said)  # another library's words
             refused.setdefault(said.replace("|", "/"), []).append(row)
     lines += ["", "| not listed | architectures | such as |", "|---|---|---|"]
     lines += [
