@@ -299,8 +299,8 @@ class Effects(Result):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
+        """JSON object; NaN become null."""
+        record: dict[str, Any] = {
             "who": self.who,
             "simulated": self.simulated,
             "answers": self.n,
@@ -311,10 +311,12 @@ class Effects(Result):
             "converged": self.converged,
             "singular": self.singular,
             "effects": [effect.to_json() for effect in self.effects],
-            **({"groups": plain(self.groups)} if self.groups else {}),
+            **({"groups": self.groups} if self.groups else {}),
             **({"observers": [one.to_json() for one in self.observers]} if self.observers else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
+        whole: dict[str, Any] = plain(record)
+        return whole
 
     def to_frame(self) -> pd.DataFrame:
         """One row a question, tidy; `equivalence_verdict` is by the adjusted p-values."""
@@ -393,10 +395,10 @@ class ObserverEffects(Result):
         return forest(rows, xlabel=xlabel, title=self.title, reference=0.0, ax=ax)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object: that of the effects, and the differences."""
+        """JSON object: that of the effects, and the differences; NaN become null."""
         return {
             **self.effects.to_json(),
-            "differences": [one.to_json() for one in self.differences],
+            "differences": plain([one.to_json() for one in self.differences]),
         }
 
     @classmethod

@@ -549,3 +549,8 @@ def test_means_of_cells_are_near_peoples_own_and_have_no_less_error(people: Effe
     assert set(unit_means(people)["unit"]) == set(people.table.frame["unit"])
     with pytest.raises(InputError):
         cell_means(Effects.from_json(people.to_json()))
+
+
+def test_effects_travel_as_json_of_any_reader(people: Effects) -> None:
+    record = json.loads(json.dumps(people.to_json(), allow_nan=False))
+    assert Effects.from_json(record).to_json() == record
