@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from support.calibration_recovery import SETTINGS, Setting, coverage
 from support.simulated_panel import panel
 
@@ -70,7 +70,16 @@ def test_log_likelihood_is_the_integral():
 def test_without_unit_effects_their_spread_is_at_its_end_or_small():
     x, k, n, unit = data(units=100, sd=0.0, seed=3)
     fit = fit_unit_effects(x, successes=k, trials=n, unit=unit)
-    assert fit.unit_sd.value < 0.3
+
+    def without_spread(given):
+        slope, lapse = given
+        p = lapse / 2 + (1 - lapse) / (1 + np.exp(-slope * x))
+        return -(k * np.log(p) + (n - k) * np.log1p(-p)).sum()
+
+    plain = optimize.minimize(without_spread, [1.0, 0.1], bounds=[(0.1, 5), (1e-6, 0.5)])
+    gained = 2 * (fit.log_likelihood + plain.fun)
+    # half of the time 0, else chi-squared of one degree: beyond this one time in a thousand
+    assert -1e-3 < gained < stats.chi2.ppf(0.998, 1)
     assert fit.slope.low < 1 < fit.slope.high
 
 

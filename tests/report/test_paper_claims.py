@@ -167,9 +167,11 @@ def _answers(person_sd: float) -> pd.DataFrame:
 
 def test_people_widen_the_shares_of_units() -> None:
     alike, different = (people_factor(_answers(sd))["one"] for sd in (0.0, 0.15))
-    assert 1.0 <= alike < 1.25
     # Variance of people's mean, 0.15^2 / 30, beside that of units, (0.1^2 + 0.21 / 30) / 40.
-    wanted = np.sqrt(1 + (0.15**2 / 30) / ((0.1**2 + 0.21 / 30) / 40))
+    of_units = (0.1**2 + 0.21 / 30) / 40
+    wanted = np.sqrt(1 + (0.15**2 / 30) / of_units)
+    # Alike people differ by chance alone: 0.21 / 40, known to sqrt(2 / 29) of it; four of these.
+    assert 1.0 <= alike < np.sqrt(1 + 4 * np.sqrt(2 / 29) * (0.21 / 40) / 30 / of_units)
     assert different == pytest.approx(wanted, rel=0.25)
     rng = np.random.default_rng(2)
     true = special.expit(1.0 + 0.8 * rng.standard_normal(60))
