@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
+from support.made_trials import make_trials
 
 from imi_bench.arguments import checked
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.fewshot.design import Design
+from imi_bench.replay.cache_folder import prune_cache
 from imi_bench.results import Record
+from imi_bench.tables.selection import select
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,3 +146,17 @@ def test_an_array_of_names_is_a_list(names: Any) -> None:
 def test_a_study_counts_in_whole_numbers(given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="no study"):
         Design(**{"shots": (0, 4), **given})
+
+
+def test_a_selection_and_a_pruning_are_held_to_kinds(tmp_path: Path) -> None:
+    trials = make_trials()
+    given: Any = "natural"
+    assert set(select(trials, mode=given).index.mode) == {"natural"}
+    wrong: list[Callable[..., object]] = [
+        lambda bad: select(trials, mode=bad),
+        lambda bad: prune_cache(tmp_path, days=bad),
+        lambda bad: prune_cache(tmp_path, kinds=bad),
+    ]
+    for call in wrong:
+        with pytest.raises(InputError, match="not a value for"):
+            call(object())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.places import cache_folder
 
@@ -55,6 +56,7 @@ class CacheEntry:
     days: float
 
 
+@checked
 def cache_info(folder: str | Path | None = None) -> pd.DataFrame:
     """What the cache holds, largest first.
 
@@ -79,6 +81,7 @@ def cache_info(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame([vars(row) for row in rows], columns=fields)
 
 
+@checked
 def prune_cache(
     folder: str | Path | None = None,
     *,

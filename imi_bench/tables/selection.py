@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from imi_bench.arguments import checked
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.tables.trials import Trials
 
 
+@checked
 def select(
     trials: Trials,
     *,
