@@ -22,7 +22,7 @@ from imi_bench.release.table import read_responses
 from imi_bench.stimuli.trial_table import find_table
 from imi_bench.tables import Responses, Study, TrialIndex
 from imi_bench.tables.columns import column, require_columns
-from imi_bench.tables.csv_files import read_csv
+from imi_bench.tables.csv_files import read_named
 from imi_bench.tables.parquet import read_parquet
 
 __all__ = [
@@ -213,7 +213,7 @@ def write_study(study: Study, folder: Path) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    return read_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    return read_named(path) if path.suffix == ".csv" else read_parquet(path)
 
 
 def _about(table: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.tables import DIFFICULTIES, MODES, TrialIndex
 from imi_bench.tables.columns import whole_units
-from imi_bench.tables.csv_files import read_csv
+from imi_bench.tables.csv_files import read_named
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.text import padded_twins
 
@@ -39,8 +39,7 @@ def read_columns(columns: str | Path | pd.DataFrame) -> pd.DataFrame:
         return columns
     if Path(columns).suffix.lower() == ".parquet":
         return read_parquet(Path(columns))
-    names = dict.fromkeys(_KEYS[:2], str)
-    return read_csv(columns, dtype=names, keep_default_na=False, na_values=["NA", ""])
+    return read_named(columns)
 
 
 def stratum_labels(

@@ -24,7 +24,7 @@ from imi_bench.errors import InputError, TrialError
 from imi_bench.provenance import atomic_path, write_table
 from imi_bench.stimuli.folders import Findings, path_inside
 from imi_bench.tables import TrialIndex, Trials
-from imi_bench.tables.csv_files import read_csv
+from imi_bench.tables.csv_files import read_named
 from imi_bench.tables.parquet import read_parquet
 
 NAMES = ("trials.parquet", "trials.csv")
@@ -138,7 +138,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
         raise TrialError(
             "not a table of trials", where=path, found=f"'{path.suffix}'", wanted=".parquet or .csv"
         )
-    return read_csv(path, error=TrialError)
+    return read_named(path, error=TrialError)
 
 
 def _numbered(frame: pd.DataFrame, side: str, path: Path) -> list[str]:

@@ -13,6 +13,9 @@ _OLD = tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
 EXACT: dict[str, Any] = {"float_precision": "round_trip"} if _OLD else {}
 """For `pandas.read_csv`: before 3.1 a third of all numbers is not the nearest to its digits."""
 
+NAMES = ("trial_id", "participant", "network", "layer", "mode", "difficulty")
+"""Columns that hold names, which stay as they are written: 007 is not 7."""
+
 _BLOCK = 1 << 20
 
 
@@ -40,6 +43,20 @@ def read_csv(path: str | Path, *, error: type[InputError] = InputError, **how: A
     except (OSError, ValueError) as bad:
         raise error("not a CSV table", where=path, found=str(bad)[:200]) from bad
     return frame
+
+
+def read_named(path: str | Path, *, error: type[InputError] = InputError) -> pd.DataFrame:
+    """Read a table of trials, layers or answers: columns of `NAMES` are text, whatever they hold.
+
+    Missing are ``NA`` and the empty field alone, as for models; ``null`` is a name.
+
+    Raises
+    ------
+    InputError
+        As `read_csv`.
+    """
+    text = dict.fromkeys(NAMES, str)
+    return read_csv(path, error=error, dtype=text, keep_default_na=False, na_values=["NA", ""])
 
 
 def refuse_nul(path: str | Path, *, error: type[InputError] = InputError) -> None:

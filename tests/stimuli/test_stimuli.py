@@ -417,6 +417,17 @@ def test_only_used_images_are_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").iterdir())) == 8
 
 
+def test_names_in_csv_stay_as_they_are_written(written: Path) -> None:
+    table = pd.read_parquet(written / "trials.parquet")
+    names = [f"{number:03d}" for number in range(len(table))]
+    table.assign(trial_id=names, network="007", layer="null").to_csv(
+        written / "trials.csv", index=False
+    )
+    index = read_trials(written / "trials.csv").index
+    assert index.trial_id.tolist() == names
+    assert (set(index.network), set(index.layer)) == ({"007"}, {"null"})
+
+
 def test_csv_says_the_same(written: Path) -> None:
     pd.read_parquet(written / "trials.parquet").to_csv(written / "trials.csv", index=False)
     one, two = (read_trials(written / f"trials.{kind}") for kind in ("csv", "parquet"))
