@@ -31,12 +31,17 @@ def _knows_unicode() -> bool:
 
 def drawable(*suffixes: str) -> Callable[[Path | None], Path | None]:
     """Of an option for a picture: refuses, before anything is computed, what cannot be drawn to."""
+    return ending(*suffixes, what="picture")
+
+
+def ending(*suffixes: str, what: str) -> Callable[[Path | None], Path | None]:
+    """Of an option for a file: refuses, before anything is computed, another form's name."""
     listed = " or ".join(suffixes)
 
     def checked(path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in suffixes:
             raise InputError(
-                "not a picture's name", where=path, wanted=f"a name that ends in {listed}"
+                f"not a {what}'s name", where=path, wanted=f"a name that ends in {listed}"
             )
         return path
 

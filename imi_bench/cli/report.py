@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imi_bench.cli.answers import say_which
-from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.cli.output import AsJson, ending, note, print_json
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def report_command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; report.html in the folder, or here for several, by default."),
+        typer.Option(
+            help="The page; report.html in the folder, or here for several, by default.",
+            callback=ending(".html", ".htm", what="page"),
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of folds and resampling.")] = 0,
     as_json: AsJson = False,

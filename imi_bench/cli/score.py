@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from imi_bench.cli.answers import Answers, say_which
-from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.cli.output import AsJson, ending, interval_plot, note, print_json, print_table
 from imi_bench.stats.estimate import bracketed
 
 if TYPE_CHECKING:
@@ -62,7 +62,12 @@ def calibrate_command(
         ),
     ] = True,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Write the calibration here (JSON).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the calibration here (JSON).", callback=ending(".json", what="calibration")
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit an observer's choice model to people, once for each fold held out."""

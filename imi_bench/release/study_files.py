@@ -38,6 +38,9 @@ __all__ = [
 AnswersLike: TypeAlias = "str | Path | pd.DataFrame | Study"
 FETCHED = "imi"
 
+_SLOWEST_HALF = 300.0
+"""Seconds: nobody looks at half of all trials for five minutes."""
+
 
 def read_answers(answers: AnswersLike) -> Study:
     """Take human answers from wherever they are.
@@ -126,6 +129,7 @@ def _from_frame(frame: pd.DataFrame) -> Study:
         name: column(frame[name].to_numpy(), kind, name=name)
         for name, kind in TrialIndex._KINDS.items()
     }
+    _in_seconds(columns["seconds"], where="answers")
     index = TrialIndex.from_frame(pd.DataFrame(shown).drop_duplicates())
     made_up = "simulated answers" if simulated else "answers"
     responses = Responses(**columns, simulated=simulated, source=f"{made_up} of a table in memory")
@@ -191,6 +195,7 @@ def read_responses_table(table: Path, *, origin_required: bool = False) -> Respo
             found=", ".join(about) or "nothing",
             wanted="simulated, source",
         )
+    _in_seconds(answers["seconds"].to_numpy(), where=table)
     unsaid = f"{table} (nothing beside it says whether people gave them)"
     return Responses(
         **{name: answers[name].to_numpy() for name in Responses._KINDS},
@@ -214,6 +219,20 @@ def write_study(study: Study, folder: Path) -> None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     return read_named(path) if path.suffix == ".csv" else read_parquet(path)
+
+
+def _in_seconds(values: object, *, where: object) -> None:
+    """Refuse a whole table's times where half of them are above `_SLOWEST_HALF`."""
+    seconds = column(values, np.float64, name="seconds")
+    given = seconds[~np.isnan(seconds)]
+    if len(given) and (half := float(np.median(given))) > _SLOWEST_HALF:
+        raise InputError(
+            "times that can only be milliseconds",
+            where=f"{where}, column 'seconds'",
+            found=f"half of them above {half:,.0f}",
+            wanted="seconds",
+            do="divide them by 1,000",
+        )
 
 
 def _about(table: Path) -> dict[str, Any]:

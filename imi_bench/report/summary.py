@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imi_bench.arrays import Bools, Floats, Ints
+from imi_bench.errors import NotEnoughDataError
 from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.report.figures import PANEL
 from imi_bench.scores.agreement import TRIALS
@@ -70,8 +71,14 @@ def summarise(exhibit: ReportData, *, n_resamples: int = N_RESAMPLES) -> Summary
     exhibit : ReportData
     n_resamples : int
         Draws behind scores that are not smooth; see `imi_bench.scores.report.score`.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Catch trials alone.
     """
-    strata = _strata(exhibit)
+    if not (strata := _strata(exhibit)):
+        raise NotEnoughDataError("no trial but catch trials", found=len(exhibit.trials.index))
     correct: dict[tuple[str, Stratum], Estimate] = {}
     for stratum in strata:
         keep = _rows(exhibit, stratum)

@@ -18,6 +18,9 @@ from imi_bench.tables.align import rows_of
 from imi_bench.tables.columns import Columns, codes
 from imi_bench.tables.index import TrialIndex
 
+_LONGEST = 1e7
+"""Seconds: no answer took four months."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Responses(Columns):
@@ -44,7 +47,8 @@ class Responses(Columns):
     Raises
     ------
     InputError
-        Columns of unequal length or a participant who answered the same trial twice.
+        Columns of unequal length, a participant who answered the same trial twice, confidence
+        or seconds that cannot be.
     """
 
     trial_id: Strings
@@ -66,6 +70,8 @@ class Responses(Columns):
                 found=sides[~np.isin(sides, (0.0, 1.0))][0],
                 wanted="1 (the query shown first), 0 or NaN",
             )
+        _refuse_outside("confidence", self.confidence, 1.0, 3.0, wanted="1 to 3, or NaN")
+        _refuse_outside("seconds", self.seconds, 0.0, _LONGEST, wanted="seconds, or NaN")
         twice = pd.DataFrame({"t": self.trial_id, "p": self.participant}).duplicated()
         if twice.any():
             row = int(np.flatnonzero(twice)[0])
@@ -103,6 +109,17 @@ class Responses(Columns):
         """SHA-256 of all answers, whatever the order of rows: the fingerprint of the humans."""
         frame = self.to_frame().sort_values(["trial_id", "participant"], kind="stable")
         return sha256_columns({name: frame[name].to_numpy() for name in self._KINDS})
+
+
+def _refuse_outside(name: str, values: Floats, low: float, high: float, *, wanted: str) -> None:
+    outside = (values < low) | (values > high)
+    if outside.any():
+        raise InputError(
+            "a value that cannot be",
+            where=f"{name}, row {np.flatnonzero(outside)[0]} ({int(outside.sum())} such rows)",
+            found=f"{values[outside][0]:g}",
+            wanted=wanted,
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

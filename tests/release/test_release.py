@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from imi_bench.effects.study import catch_lapse
-from imi_bench.errors import NotEnoughDataError, ResponseError
+from imi_bench.errors import InputError, NotEnoughDataError, ResponseError
 from imi_bench.release.cells import REQUIRED
 from imi_bench.release.published import Condition
+from imi_bench.release.study_files import read_answers
 from imi_bench.release.table import ReleasedTable, inspect_release, read_release, read_responses
 from imi_bench.simulation.parameters import SimulationParameters
 from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
@@ -329,3 +330,13 @@ def test_semicolons_get_their_remedy(tmp_path: Path) -> None:
     pd.DataFrame([row()]).to_csv(tmp_path / "table.csv", index=False, sep=";")
     with pytest.raises(ResponseError, match="save it with commas"):
         read_release(tmp_path / "table.csv")
+
+
+def test_milliseconds_are_not_taken_for_seconds() -> None:
+    facts = {"network": "net", "layer": "a", "unit": 1, "mode": "natural", "difficulty": "easy"}
+    table = pd.DataFrame(
+        [{**facts, "batch": k, "trial_id": f"t{k}", "participant": "p"} for k in range(3)]
+    ).assign(catch=False, correct=True, seconds=[900.0, 2.5, 3.0])
+    assert len(read_answers(table).responses) == 3
+    with pytest.raises(InputError, match="can only be milliseconds"):
+        read_answers(table.assign(seconds=[900.0, 2500.0, 3000.0]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.made_trials import make_index, make_trials
 
-from imi_bench.errors import InputError, NotComparableError
+from imi_bench.errors import InputError, NotComparableError, NotEnoughDataError
 from imi_bench.report.browser import ease_of, make_browser
 from imi_bench.report.contents import ObserverRun, ReportData, write_report_data
 from imi_bench.report.figures import PANEL, Dot, Figure, Pairs, dots, looks_of, scatter
@@ -109,6 +109,9 @@ def test_catch_trials_do_not_count() -> None:
     found = summarise(exhibit, n_resamples=20).correct["o", Stratum()]
     assert found.value == pytest.approx(2 / 3)
     assert found.n == 3
+    only = renamed(make_trials(2), catch=[True, True])
+    with pytest.raises(NotEnoughDataError, match="no trial but catch trials"):
+        summarise(ReportData("x", only, (make_run(only, "o", np.array([1, 0])),)))
 
 
 def test_an_observer_without_error_gets_the_exact_interval(trials: Trials) -> None:

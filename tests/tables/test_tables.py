@@ -365,3 +365,26 @@ def test_what_was_written_as_a_table_is_read_again(name: str, tmp_path: Path) ->
     frame = pd.DataFrame({"a": [1.5, 2.25], "b": ["x, y", "z"], "c": [True, False]})
     write_table(tmp_path / name, frame)
     pd.testing.assert_frame_equal(read_table(tmp_path / name), frame, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("confidence", 0.0, "confidence, row 1 .*found 0, wanted 1 to 3"),
+        ("confidence", 6.0, "wanted 1 to 3"),
+        ("seconds", -1.0, "seconds, row 1"),
+        ("seconds", np.inf, "seconds, row 1"),
+    ],
+)
+def test_confidence_and_seconds_that_cannot_be(name: str, value: float, message: str) -> None:
+    columns = {
+        "trial_id": ["t1", "t2"],
+        "participant": ["p", "p"],
+        "correct": [True, False],
+        "chose_first": np.full(2, np.nan),
+        "confidence": np.full(2, np.nan),
+        "seconds": np.full(2, np.nan),
+    }
+    Responses(**columns, simulated=True, source="by hand")
+    with pytest.raises(InputError, match=message):
+        Responses(**{**columns, name: np.array([np.nan, value])}, simulated=True, source="by hand")
