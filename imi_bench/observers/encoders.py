@@ -21,7 +21,6 @@ from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
 from imi_bench.vision.chosen_weights import HUB, choose_weights, timm_config
 from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.loading import load_network
-from imi_bench.vision.network_outputs import maps_points
 from imi_bench.vision.preprocessing import Preprocess, open_clip_preprocess, timm_preprocess
 from imi_bench.vision.weight_sources import WeightSource
 from imi_bench.vision.weights import quick_gelu as activation_of
@@ -315,6 +314,8 @@ def from_torchvision(
     )
     network: Any = loaded.module
     if layer is None:
+        from imi_bench.vision.network_outputs import maps_points  # needs torch
+
         last = [path for path, part in network.named_modules() if maps_points(part)][-1]
         network.set_submodule(last, torch.nn.Identity())
     return _embedding(
