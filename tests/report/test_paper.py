@@ -29,7 +29,7 @@ from imi_bench.report.paper.data import read_paper
 from imi_bench.report.paper.exclusions import exclusions, headlines
 from imi_bench.report.paper.layers import by_layer
 from imi_bench.report.paper.page import Paper, paper
-from imi_bench.report.paper.panel import COLOURS
+from imi_bench.report.paper.panel import COLOURS, Panel, Plot
 from imi_bench.report.paper.spread import unit_spread
 from imi_bench.report.paper.units import extremes
 from imi_bench.report.style import styled
@@ -396,3 +396,28 @@ def test_the_verb(shared: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)["panels"]) == 12
     assert (tmp_path / "index.html").is_file()
+
+
+@pytest.mark.whole
+def test_every_panel_is_a_short_result_that_travels(made: tuple[Paper, Path]) -> None:
+    done, _ = made
+    assert len(json.loads(json.dumps(done.to_json(), allow_nan=False))["panels"]) == 12
+    for panel in done.panels:
+        assert len(repr(panel)) < 2000
+        again = Panel.from_json(json.dumps(panel.to_json(), allow_nan=False))
+        assert (again.summary(), again.plots) == (panel.summary(), ())
+        for name, table in panel.tables.items():
+            found = again.tables[name]
+            pd.testing.assert_frame_equal(found, table.reset_index(drop=True), check_dtype=False)
+
+
+def test_a_panel_shows_itself_without_its_bytes() -> None:
+    plot = Plot("1-x", "<b>Means", svg="", file_svg=b"0" * 9999, png=b"1" * 9999)
+    table = pd.DataFrame({"a": [1.0, np.nan], "empty": [np.nan, np.nan]})
+    panel = Panel("<b>Yes.", "2 people", (plot,), {"means": table}, number=1, question="Well?")
+    assert max(len(repr(panel)), len(repr(plot))) < 200
+    assert "<b>" not in panel._repr_html_()
+    assert panel._repr_html_().count("<img") == 1
+    again = Panel.from_json(json.dumps(panel.to_json(), allow_nan=False))
+    pd.testing.assert_frame_equal(again.to_frame(), table)
+    assert Panel("Cannot tell.", "nobody").to_frame()["answer"].tolist() == ["Cannot tell."]

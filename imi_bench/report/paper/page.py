@@ -97,10 +97,22 @@ class Paper(Shown):
         """Every question with its answer."""
         return "\n".join(f"{p.number}. {p.question} {p.answer}" for p in self.panels) + "\n"
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: what was drawn from what, and every panel with its tables, no figure."""
+        return {
+            "title": self.title,
+            "page": None if self.path is None else str(self.path),
+            **record(self),
+            "panels": [one.to_json() for one in self.panels],
+        }
+
     def _repr_html_(self) -> str:
-        """A link to the page."""
+        """A link to the page, or questions and answers."""
         if self.path is None:
-            return text.html(self.summary())
+            told = (
+                f"<p><b>{text.html(p.title)}</b> {text.html(p.answer)}</p>" for p in self.panels
+            )
+            return f"<p><strong>{text.html(self.title)}</strong></p>{''.join(told)}"
         address = text.html(self.path.absolute().as_uri())
         return f'<a href="{address}">{text.html(title(self.data))}</a>'
 
@@ -175,7 +187,7 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
             write_table(out / "tables" / f"{stem}.csv", table)
             write_text(out / "tables" / f"{stem}.tex", latex(table, simulated=done.data.simulated))
     write_page(out / "index.html", "imi_bench.report", "paper.html", _shown(done))
-    write_json(out / "record.json", record(done, seconds=seconds))
+    write_json(out / "record.json", {**record(done), "seconds": round(seconds, 1)})
 
 
 def _clear(out: Path) -> None:
@@ -193,7 +205,7 @@ def every_plot(panel: Panel) -> tuple[Plot, ...]:
     return (*panel.plots, *(plot for one in panel.beside for plot in one.plots))
 
 
-def record(done: Paper, *, seconds: float) -> dict[str, Any]:
+def record(done: Paper) -> dict[str, Any]:
     """What was drawn from what: hashes, versions, seeds, answers."""
     data = done.data
     table = data.released if data.released is not None else data.forerunner
@@ -209,7 +221,6 @@ def record(done: Paper, *, seconds: float) -> dict[str, Any]:
         "truth": plain({f"{c.network}/{c.mode}/{c.difficulty}": v for c, v in data.truth.items()}),
         "panels": done.to_frame().to_dict("records"),
         "versions": package_versions(),
-        "seconds": round(seconds, 1),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from imi_bench.provenance import plain
 from imi_bench.release.published import published
 from imi_bench.report.style import INK, LINE, MUTED, PAGE_COLOURS, as_svg, panels
+from imi_bench.results import Brief, Result
 from imi_bench.tables import MODES
-from imi_bench.text import plural
+from imi_bench.text import html, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -47,9 +50,9 @@ _PHONE, _PIXELS, _LETTERS = 3.5, 112, 30
 _FOR_PAPER = {INK: "#1d2833", MUTED: "#5d6b78", LINE: "#c9cfd4"}
 
 
-@dataclass(frozen=True, eq=False)
-class Plot:
-    """One figure.
+@dataclass(frozen=True, eq=False, repr=False)
+class Plot(Brief):
+    """One figure; it shows itself in a notebook.
 
     Attributes
     ----------
@@ -71,10 +74,18 @@ class Plot:
     png: bytes
     narrow: str = ""
 
+    def __repr__(self) -> str:
+        return f"Plot({self.name}: {self.caption})"
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel(Result):
     """A question and its answer.
+
+    Its JSON holds all but the figures, and comes back without them.
 
     Attributes
     ----------
@@ -107,9 +118,57 @@ class Panel:
     code: str = ""
     beside: tuple[Beside, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """The question, by its number."""
+        return f"{self.number}. {self.question}"
 
-@dataclass(frozen=True, eq=False)
-class Beside:
+    def to_frame(self) -> pd.DataFrame:
+        """The first of `tables`; the answer where there is none."""
+        answer = pd.DataFrame({"answer": [self.answer], "n": [self.n]})
+        return next(iter(self.tables.values()), answer)
+
+    def summary(self) -> str:
+        """Question, answer, of how many, and what should be known."""
+        beside = [f"{one.observer}: {one.sentence}" for one in self.beside]
+        return "\n".join([self.title, self.answer, self.n, *beside, *self.notes]) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object, without the figures."""
+        rows = [replace(one, plots=()) for one in self.beside]
+        return plain(
+            {f.name: getattr(self, f.name) for f in fields(self)} | {"plots": (), "beside": rows}
+        )
+
+    @classmethod
+    def from_json(cls, record: str | Mapping[str, Any]) -> Panel:
+        """Read back what `to_json` gave: without figures.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        """
+        found = super().from_json(record)
+        empty = {
+            name: {one: float for one in table if table[one].isna().all()}
+            for name, table in found.tables.items()
+        }
+        tables = {name: table.astype(empty[name]) for name, table in found.tables.items()}
+        return replace(found, tables=tables)
+
+    def _repr_html_(self) -> str:
+        """Question, answer and figures."""
+        told = f"<p><strong>{html(self.title)}</strong></p><p>{html(self.answer)}</p>"
+        return told + "".join(
+            f'<img alt="{html(one.caption)}" width="640" '
+            f'src="data:image/png;base64,{base64.b64encode(one.png).decode()}">'
+            for one in self.plots
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Beside(Brief):
     """A panel's question asked of an observer, and the difference from people.
 
     Attributes
