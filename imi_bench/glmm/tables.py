@@ -12,7 +12,7 @@ from typing import IO
 import pandas as pd
 
 from imi_bench.errors import InputError
-from imi_bench.tables.csv_files import EXACT, refuse_nul
+from imi_bench.tables.csv_files import EXACT, refuse_nul, refuse_shift
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.text import padded_twins
 
@@ -104,6 +104,7 @@ def _read_text(path: Path) -> pd.DataFrame:
         low_memory=False,
         **EXACT,
     )
+    refuse_shift(table, path)
     if table.empty:
         raise InputError("an empty table", where=path)
     odd = separator != ("\t" if path.suffix.lower() == ".tsv" else ",")

@@ -42,7 +42,30 @@ def read_csv(path: str | Path, *, error: type[InputError] = InputError, **how: A
         raise
     except (OSError, ValueError) as bad:
         raise error("not a CSV table", where=path, found=str(bad)[:200]) from bad
+    if "index_col" not in how:
+        refuse_shift(frame, path, error=error)
     return frame
+
+
+def refuse_shift(
+    frame: pd.DataFrame, path: str | Path, *, error: type[InputError] = InputError
+) -> None:
+    """Refuse what pandas read with its first column as row names: all others would be shifted.
+
+    Raises
+    ------
+    InputError
+        Rows have more fields than the header, such as a separator at their end.
+    """
+    plain = pd.RangeIndex(len(frame))
+    if not (isinstance(frame.index, pd.RangeIndex) and frame.index.equals(plain)):
+        raise error(
+            "rows with more fields than the header",
+            where=path,
+            found=f"{len(frame.columns) + frame.index.nlevels} fields",
+            wanted=f"{len(frame.columns)}",
+            do="name every column, or take off the separators at the ends of rows",
+        )
 
 
 def read_named(path: str | Path, *, error: type[InputError] = InputError) -> pd.DataFrame:

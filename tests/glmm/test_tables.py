@@ -11,6 +11,7 @@ import pytest
 from imi_bench.errors import ImiBenchError, InputError, ModelError
 from imi_bench.glmm import build_design
 from imi_bench.glmm.tables import read_table, reading_remarks
+from imi_bench.tables.csv_files import read_named
 
 
 @pytest.fixture
@@ -207,3 +208,11 @@ def test_whole_numbers_with_zeros_in_front_are_said(written) -> None:
 def test_labels_that_only_spaces_tell_apart_are_said(quote: str, written) -> None:
     table = written(f"m,y\n{quote}a{quote},1\n{quote}a {quote},0\n{quote}b{quote},0\n")
     assert "m: two labels that only spaces tell apart: 'a' and 'a '" in said(table)
+
+
+@pytest.mark.parametrize("end", [",", ",9"])
+def test_rows_longer_than_the_header_do_not_shift_the_columns(end: str, written, tmp_path) -> None:
+    with pytest.raises(InputError, match="found 4 fields, wanted 3"):
+        written(f"y,x,g\n1,2,a{end}\n0,3,b{end}\n")
+    with pytest.raises(InputError, match="more fields than the header"):
+        read_named(tmp_path / "table.csv")
