@@ -12,7 +12,7 @@ from typing import IO
 import pandas as pd
 
 from imi_bench.errors import InputError
-from imi_bench.tables.csv_files import EXACT, refuse_nul, refuse_shift
+from imi_bench.tables.csv_files import EXACT, no_shift, refuse_nul
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.text import padded_twins
 
@@ -94,17 +94,18 @@ def _read_text(path: Path) -> pd.DataFrame:
             "two columns of the same name", where=path, found=repr(twice[0]), do="rename one"
         )
     quoted = _quoted(path, separator, header)
-    table = pd.read_csv(
-        path,
-        sep=separator,
-        encoding="utf-8-sig",
-        dtype=dict.fromkeys(quoted, str),
-        keep_default_na=False,
-        na_values=list(MISSING),
-        low_memory=False,
-        **EXACT,
-    )
-    refuse_shift(table, path)
+    with no_shift(path):
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            index_col=False,
+            encoding="utf-8-sig",
+            dtype=dict.fromkeys(quoted, str),
+            keep_default_na=False,
+            na_values=list(MISSING),
+            low_memory=False,
+            **EXACT,
+        )
     if table.empty:
         raise InputError("an empty table", where=path)
     odd = separator != ("\t" if path.suffix.lower() == ".tsv" else ",")
@@ -161,7 +162,13 @@ def _zeros(path: Path, separator: str, table: pd.DataFrame) -> dict[str, str]:
     if not whole:
         return {}
     written = pd.read_csv(
-        path, sep=separator, encoding="utf-8-sig", dtype=str, usecols=whole, keep_default_na=False
+        path,
+        sep=separator,
+        index_col=False,
+        encoding="utf-8-sig",
+        dtype=str,
+        keep_default_na=False,
+        na_values=[""],
     )
     said = {}
     for name in whole:

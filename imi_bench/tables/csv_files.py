@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,35 +40,35 @@ def read_csv(path: str | Path, *, error: type[InputError] = InputError, **how: A
     """
     try:
         refuse_nul(path, error=error)
-        frame: pd.DataFrame = pd.read_csv(path, **EXACT, **how)
+        with no_shift(path, error=error):
+            frame: pd.DataFrame = pd.read_csv(path, **EXACT, **{"index_col": False, **how})
     except InputError:
         raise
     except (OSError, ValueError) as bad:
         raise error("not a CSV table", where=path, found=str(bad)[:200]) from bad
-    if "index_col" not in how:
-        refuse_shift(frame, path, error=error)
     return frame
 
 
-def refuse_shift(
-    frame: pd.DataFrame, path: str | Path, *, error: type[InputError] = InputError
-) -> None:
-    """Refuse what pandas read with its first column as row names: all others would be shifted.
+@contextmanager
+def no_shift(path: str | Path, *, error: type[InputError] = InputError) -> Iterator[None]:
+    """Refuse rows with more fields than the header, read with ``index_col=False``.
+
+    By default pandas takes their first column for row names, which shifts all the others; with it,
+    separators at the ends of rows are nothing, and what stands behind them is a warning.
 
     Raises
     ------
     InputError
-        Rows have more fields than the header, such as a separator at their end.
+        Something stands there.
     """
-    plain = pd.RangeIndex(len(frame))
-    if not (isinstance(frame.index, pd.RangeIndex) and frame.index.equals(plain)):
-        raise error(
-            "rows with more fields than the header",
-            where=path,
-            found=f"{len(frame.columns) + frame.index.nlevels} fields",
-            wanted=f"{len(frame.columns)}",
-            do="name every column, or take off the separators at the ends of rows",
-        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            yield
+        except pd.errors.ParserWarning as bad:
+            raise error(
+                "rows with more fields than the header", where=path, do="name every column"
+            ) from bad
 
 
 def read_named(path: str | Path, *, error: type[InputError] = InputError) -> pd.DataFrame:

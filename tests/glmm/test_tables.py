@@ -210,9 +210,10 @@ def test_labels_that_only_spaces_tell_apart_are_said(quote: str, written) -> Non
     assert "m: two labels that only spaces tell apart: 'a' and 'a '" in said(table)
 
 
-@pytest.mark.parametrize("end", [",", ",9"])
-def test_rows_longer_than_the_header_do_not_shift_the_columns(end: str, written, tmp_path) -> None:
-    with pytest.raises(InputError, match="found 4 fields, wanted 3"):
-        written(f"y,x,g\n1,2,a{end}\n0,3,b{end}\n")
+def test_rows_longer_than_the_header_do_not_shift_the_columns(written, tmp_path) -> None:
+    for read in (written("y,x,g\n0,2,a,\n1,3,b,\n"), read_named(tmp_path / "table.csv")):
+        assert read.to_dict("list") == {"y": [0, 1], "x": [2, 3], "g": ["a", "b"]}
+    with pytest.raises(InputError, match="more fields than the header"):
+        written("y,x,g\n0,2,a,9\n1,3,b,9\n")
     with pytest.raises(InputError, match="more fields than the header"):
         read_named(tmp_path / "table.csv")
