@@ -180,7 +180,7 @@ def test_predictions(full) -> None:
 
 def test_new_levels(full) -> None:
     rows = table().head(2).assign(person=["nobody", "p01"])
-    said = r"2 rows, the first is row 1: found person 'nobody'; .*--new-levels zero.*population"
+    said = r"2 rows, the first is row 1: found person 'nobody'; .*new_levels='zero'.*population"
     with pytest.raises(InputError, match=said):
         predict(full, rows, over="conditional")
     with pytest.raises(InputError, match="unknown treatment of new levels: found 'nought'"):
