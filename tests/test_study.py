@@ -45,6 +45,7 @@ def test_light_observers_need_no_extra() -> None:
     assert not any("clip" in name or "dino" in name for name in names)
 
 
+@pytest.mark.whole
 def test_every_part_is_made(done: StudySoFar) -> None:
     assert [run.name for run in done.runs] == ["ideal", *OBSERVERS]
     assert all(run.calibration is not None for run in done.runs)
@@ -53,6 +54,7 @@ def test_every_part_is_made(done: StudySoFar) -> None:
     assert done.exhibit.simulated
 
 
+@pytest.mark.whole
 def test_ideal_at_its_ceiling_and_one_side_at_one_half(done: StudySoFar) -> None:
     credit = {run.name: run.decisions.credit.mean() for run in done.runs}
     assert credit["ideal"] == 1.0
@@ -64,6 +66,7 @@ def test_ideal_at_its_ceiling_and_one_side_at_one_half(done: StudySoFar) -> None
     assert binomtest(int(right.sum()), len(right)).pvalue > 1e-3
 
 
+@pytest.mark.whole
 def test_no_calibration_saw_the_unit_it_predicts(done: StudySoFar) -> None:
     for run in done.runs:
         calibration = made(run.calibration)
@@ -72,6 +75,7 @@ def test_no_calibration_saw_the_unit_it_predicts(done: StudySoFar) -> None:
         assert (told.fold >= 0).all()
 
 
+@pytest.mark.whole
 def test_folders_hold_what_they_should(done: StudySoFar) -> None:
     folder = done.plan.folder
     for name in ("ideal", *OBSERVERS):
@@ -135,11 +139,13 @@ def test_an_observer_without_its_package_is_skipped_and_named(
     assert "Not run: timm:any" in made(study.page).read_text(encoding="utf-8")
 
 
+@pytest.mark.whole
 def test_a_step_before_its_time() -> None:
     with pytest.raises(InputError, match="a step before this one is missing"):
         STEPS[1].function(StudySoFar(Plan(Path("nowhere"), ())))
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_the_whole_demo_orders_the_kinds_of_units(tmp_path: Path) -> None:
     """With all observers: single beats mixed beats noise for those above chance."""

@@ -124,6 +124,7 @@ def test_broken_rows_stop_info_unless_left_out(broken: Path) -> None:
     assert len(facts["conditions"]) == 2
 
 
+@pytest.mark.whole
 def test_multiverse(table: Path, tmp_path: Path) -> None:
     out = run(
         "multiverse",

@@ -139,6 +139,7 @@ def test_doctor() -> None:
     assert told["trials"] == 2
 
 
+@pytest.mark.whole
 @twin_of("learn")
 def test_learn(tmp_path: Path) -> None:
     import imi_bench as imi
@@ -162,6 +163,7 @@ def test_learn(tmp_path: Path) -> None:
     assert (tmp_path / "learned" / "learned.html").is_file()
 
 
+@pytest.mark.whole
 @twin_of("data simulate", "data verify", "data info", "data multiverse")
 def test_data(tmp_path: Path) -> None:
     from imi_bench.release.description import describe_table, verify_tables
@@ -276,6 +278,7 @@ def test_model_checks(model: Path) -> None:
     assert verb("model", "influence", model, "unit") == plain(influence(result, "unit"))
 
 
+@pytest.mark.whole
 @twin_of("collect status", "collect links", "collect export", "collect static", "collect import")
 def test_collect(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
@@ -349,6 +352,7 @@ def test_leaderboard(board: Board) -> None:
     assert check_board(board).board == "tiny"
 
 
+@pytest.mark.whole
 @twin_of("submit new", "submit validate", "submit pack", "submit pr", "submit schema")
 @twin_of("leaderboard add")
 def test_submit(board: Board, run: Path, tmp_path: Path) -> None:

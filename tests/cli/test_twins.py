@@ -79,6 +79,7 @@ TWINS: dict[str, Twin] = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", TWINS)
 def test_the_same_defaults_give_the_same_json(name: str, study: SmallStudy) -> None:
     arguments, twin = TWINS[name]
@@ -99,6 +100,7 @@ def test_fit(study: SmallStudy, tmp_path: Path) -> None:
         assert told[name] == mine[name], name
 
 
+@pytest.mark.whole
 def test_report(study: SmallStudy, tmp_path: Path) -> None:
     told = verb("report", study.folder / "chance", "--out", tmp_path / "one.html")
     mine = imi.report(study.folder / "chance", out=tmp_path / "two.html")
@@ -114,6 +116,7 @@ def test_show(study: SmallStudy, tmp_path: Path) -> None:
     np.testing.assert_array_equal(Image.open(out), study.trials.show(study.trials.over_units(3)))
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_build_and_mis(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")

@@ -85,6 +85,7 @@ def test_true_values_stand_beside_estimates(people: Effects) -> None:
     assert people["type_normalisation"].truth == 0.0
 
 
+@pytest.mark.whole
 def test_the_truth_of_a_model_without_guesses_is_what_guesses_leave() -> None:
     conditions = tuple(Condition("resnet50", "natural", d) for d in ("easy", "hard85"))
     own = replace(SMALL, conditions=conditions, lapse=0.1, trial_sd=0.5)

@@ -226,6 +226,7 @@ def test_a_name_may_take_a_part_of_its_pool(layered: Trials, tmp_path: Path) -> 
         load_observer(f"{name}&pool_layer=layer9")
 
 
+@pytest.mark.whole
 def test_the_page_has_the_mixed_model_and_likeness_to_people(tmp_path: Path) -> None:
     """Curves of bits and agreement where people answered, with intervals of draws in the table."""
     keys = {"coverage": 1.0, "says_a": 0.5, "orders_agree": 1.0, "mass": 1.0}

@@ -56,6 +56,7 @@ def run(command: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> t
     return code, said.out, said.err
 
 
+@pytest.mark.whole
 def test_dry_run_and_budget(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

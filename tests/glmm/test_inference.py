@@ -253,6 +253,7 @@ def test_bootstrap_does_not_depend_on_the_number_of_workers(fitted: GlmmResult) 
     assert one.estimate.shape == (4, 3)
 
 
+@pytest.mark.whole
 def test_bootstrap_spread_is_near_the_standard_error(fitted: GlmmResult) -> None:
     few = bootstrap(fitted, n=2, seed=0, workers=1).test("mode")
     assert np.isnan(few.low)

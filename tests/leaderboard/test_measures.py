@@ -72,6 +72,7 @@ def files(frame: pd.DataFrame, *, name: str = "whole", run: object = None) -> Fi
     )
 
 
+@pytest.mark.whole
 def test_the_score_is_what_learn_says_of_the_same_observers(board: Board) -> None:
     frame = parts("one", "two")
     write_folder(files(frame), board.folder / "submissions" / "whole" / "1")

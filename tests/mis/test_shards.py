@@ -151,6 +151,7 @@ def test_a_run_equals_the_function_on_arrays(job, whole):
     np.testing.assert_allclose(mine["score"], direct.score, atol=1e-6)
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_shares_that_draw_other_tasks_are_refused(job, tmp_path):
     from imi_bench.mis.run import run_job
@@ -205,6 +206,7 @@ def test_other_tasks_reuse_the_pass_and_other_observers_are_refused(job, whole):
         mis_run.run_job(replace(job, observer="ssim"), executor=Local())
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_networks_share_embeddings(job, whole, tmp_path):
     from imi_bench.mis import run as mis_run
@@ -279,6 +281,7 @@ def test_more_memory_than_there_is_is_refused(job, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.whole
 @pytest.mark.vision
 def test_command_line(job, whole, tmp_path):
     from imi_bench.cli.app import app

@@ -233,6 +233,7 @@ def test_both_layouts_read_back_as_the_same_trials(
     assert image.stat().st_ino == before
 
 
+@pytest.mark.whole
 def test_other_numbers_of_references_are_written_as_a_table(
     activations: Activations, pictures: np.ndarray, tmp_path: Path
 ) -> None:

@@ -290,6 +290,7 @@ def test_the_ledger_answers_a_second_time_without_a_request(
     ledger.close()
 
 
+@pytest.mark.whole
 def test_budgets_stop_and_keep_what_was_paid_for(
     few: Trials, server: Server, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def drawing_by_seed(own: Server, body: dict[str, Any], handler: BaseHTTPRequestH
     return True
 
 
+@pytest.mark.whole
 def test_samples_are_drawn_anew_for_each_prompt_and_each_time(
     trials: Trials, server: Server
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_model_that_leaves_out_a_prompt_is_refused(trials: Trials) -> None:
         made.decide(trials.blind(seed=0).without_key())
 
 
+@pytest.mark.whole
 def test_a_study_without_any_answer_says_so(server: Server, tmp_path: Path) -> None:
     def behave(own: Server, body: dict[str, Any], handler: BaseHTTPRequestHandler) -> bool:
         error(handler, 500, "broken")

@@ -71,6 +71,7 @@ def checked(name: str) -> ContractReport:
 WHOLE = pytest.mark.whole
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "kind",
     [

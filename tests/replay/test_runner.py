@@ -77,6 +77,7 @@ def test_another_description_is_another_cache(tmp_path: Path) -> None:
     assert sum(changed.seen) > 0
 
 
+@pytest.mark.whole
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(12)), batch=st.integers(1, 50), chunk=st.integers(1, 20))
 def test_order_batches_and_chunks_change_nothing(

@@ -206,6 +206,7 @@ def test_intervals_of_modes_are_those_of_scipy() -> None:
     assert [found["low"], found["high"]] == pytest.approx([wanted.low, wanted.high], abs=0.04)
 
 
+@pytest.mark.whole
 def test_the_verb_with_two_of_its_panels(
     data: PaperData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

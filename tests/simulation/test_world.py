@@ -27,6 +27,7 @@ def small() -> World:
     return build(seed=3, n_networks=1, n_batches=1, n_scenes=200, size=16)
 
 
+@pytest.mark.whole
 def test_two_builds_are_equal_to_the_byte_and_another_seed_differs(small: World) -> None:
     same = build(seed=3, n_networks=1, n_batches=1, n_scenes=200, size=16)
     other = build(seed=4, n_networks=1, n_batches=1, n_scenes=200, size=16)

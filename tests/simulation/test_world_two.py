@@ -66,6 +66,7 @@ def test_version_one_is_what_it_was() -> None:
         build(version=3)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("known", ["condition", "covariates", "trial"])
 def test_the_best_score_is_what_the_best_prediction_earns_of_fresh_answers(
     world: World, known

@@ -371,6 +371,7 @@ def test_two_tags_and_two_files_of_one_architecture_have_two_names() -> None:
     }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("network", ["timm:test_resnet", "resnet50", "clip-resnet50"])
 def test_depth_does_not_depend_on_how_layers_are_picked_or_the_network_called(network: str) -> None:
     picked = "layer4_.*conv1"
@@ -425,6 +426,7 @@ def test_networks_of_another_input_get_a_remedy(module: Any, said: str) -> None:
         load_network(module, device="cpu", input_size=8)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("tag", ["vit_b_16?pretrained=IMAGENET1K_SWAG_E2E_V1", "vit_h_14"])
 def test_torchvisions_transformers_have_the_size_of_their_weights_without_them(tag: str) -> None:
     network = load_network(f"torchvision:{tag}", device="meta")
