@@ -110,9 +110,8 @@ def checked_level(level: float) -> float:
 def _held(value: Any, pieces: Sequence[str], name: str, where: str) -> Any:
     """The value, or one text as a sequence of one; refused if nothing allows it."""
     for piece in pieces:
-        if _allows(
-            piece, value
-        ):  # the truth of an array is none, of a list that it holds something
+        if _allows(piece, value):
+            # the truth of an array is none, of a list that it holds something
             several = piece.startswith(_SEVERAL) and hasattr(value, "tolist")
             return value.tolist() if several else value
     if isinstance(value, str) and any(one.startswith("Sequence[str") for one in pieces):
