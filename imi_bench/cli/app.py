@@ -150,9 +150,9 @@ def killed_worker(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if name in ("TerminatedWorkerError", "BrokenProcessPool"):
         return f"error: a worker process was killed, most likely for want of memory; {_SMALLER}"
-    if name == "SystemError" and "returned NULL without setting" in text:
+    if name == "SystemError" and "without" in text:  # "... setting", "... exception set", "raising"
         return f"error: out of memory, most likely: a library gave no reason; {_SMALLER}"
-    said = ("can't allocate memory", "cannot allocate memory", "failed to map segment")
+    said = ("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc")
     if name in ("OutOfMemoryError", "ArrowMemoryError") or any(s in text.lower() for s in said):
         return f"error: out of memory: {text.splitlines()[0][:160]}; {_SMALLER}"
     return None
