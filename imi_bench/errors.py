@@ -17,8 +17,10 @@
     ├── DownloadError                a file could not be fetched
     ├── LeakageError                 a calibration would be scored on what it was fitted on
     ├── CheckFailedError             exit code 1: a check ran and its answer is no
+    │   └── NotConvergedError        … no maximum of the likelihood was found (a ModelError too)
     └── NotComparableError           exit code 3: the two things do not share trials, humans …
         └── NotEnoughDataError       exit code 3: too few answers to say anything
+            └── SmallModelError      … too few for a statistical model (a ModelError too)
 """
 
 from __future__ import annotations
@@ -40,8 +42,10 @@ __all__ = [
     "ModelError",
     "NetworkError",
     "NotComparableError",
+    "NotConvergedError",
     "NotEnoughDataError",
     "ResponseError",
+    "SmallModelError",
     "SubmissionError",
     "TrialError",
     "UnknownNameError",
@@ -180,3 +184,11 @@ class NotComparableError(ImiBenchError):
 
 class NotEnoughDataError(NotComparableError):
     """Too few answers, units or clusters to compute what was asked."""
+
+
+class NotConvergedError(CheckFailedError, ModelError):
+    """A model was set up, but no maximum of its likelihood was found."""
+
+
+class SmallModelError(NotEnoughDataError, ModelError):
+    """Too few rows, people, units or values for what a model is to tell apart."""

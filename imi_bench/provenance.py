@@ -172,6 +172,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 TABLES = (".csv", ".tsv", ".parquet")
+PAGES = (".html", ".htm")
 
 
 def table_kind(path: Path) -> str:
@@ -187,13 +188,36 @@ def table_kind(path: Path) -> str:
     >>> table_kind(Path("rows.CSV"))
     '.csv'
     """
-    if (kind := path.suffix.lower()) not in TABLES:
-        raise InputError(
-            "not a table's name",
-            where=path,
-            wanted=f"a name that ends in {', '.join(TABLES[:-1])} or {TABLES[-1]}",
-        )
-    return kind
+    check_name(path, *TABLES, what="table")
+    return path.suffix.lower()
+
+
+def check_name(path: str | Path, *suffixes: str, what: str) -> None:
+    """Refuse a file's name that promises another form than what is written there.
+
+    Parameters
+    ----------
+    path : str or Path
+    suffixes : str
+        Ends that the name may have; the empty one stands for a name without any.
+    what : str
+        What is written.
+
+    Raises
+    ------
+    InputError
+        Another end.
+
+    Examples
+    --------
+    >>> check_name("model.JSON", ".json", what="model")
+    """
+    if Path(path).suffix.lower() not in suffixes:
+        *others, last = [one for one in suffixes if one]
+        listed = f"{', '.join(others)} or {last}" if others else last
+        if "" in suffixes:
+            listed += ", or in nothing"
+        raise InputError(f"not a {what}'s name", where=path, wanted=f"a name that ends in {listed}")
 
 
 def write_json(path: Path, value: object) -> None:

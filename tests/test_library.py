@@ -429,7 +429,7 @@ class TestTablesOfOnesOwn:
         ):
             with pytest.raises(imi.InputError, match=told):
                 imi.read_answers(frame.assign(**{column: value}))
-        with pytest.raises(imi.InputError, match="no answers"):
+        with pytest.raises(imi.NotEnoughDataError, match="no answers"):
             imi.read_answers(frame.iloc[:0])
 
     def test_trials_by_unit_and_by_no_condition(self, study: SmallStudy) -> None:

@@ -23,7 +23,7 @@ from imi_bench.choice.psychometric import (
 from imi_bench.documents import parse_json, read_json, reading
 from imi_bench.errors import InputError, LeakageError, NotComparableError
 from imi_bench.plots import BLUE, new_axes
-from imi_bench.provenance import sha256_json, write_json
+from imi_bench.provenance import check_name, sha256_json, write_json
 from imi_bench.records import restored
 from imi_bench.release.published import published
 from imi_bench.results import Result
@@ -359,7 +359,8 @@ class Calibration(Result):
         return restored(cls, found)
 
     def write(self, path: Path) -> None:
-        """Write as JSON, atomically."""
+        """Write as JSON, atomically, into a file whose name ends so."""
+        check_name(path, ".json", what="calibration")
         write_json(path, self.to_json())
 
     @classmethod

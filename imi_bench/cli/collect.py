@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, note, print_json, tabular
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, tabular
 
 Database = Annotated[Path, typer.Option("--db", help="The database that `collect serve` keeps.")]
 OneMode = Annotated[str | None, typer.Option(help="natural or synthetic; both if not given.")]
@@ -160,7 +160,7 @@ def export_command(
 @group.command("static")
 def static_command(
     trials: TrialsFolder,
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.", callback=new_folder)],
     network: NetworkName = "unnamed",
     mode: OneMode = None,
     per_task: PerTask = 40,

@@ -11,13 +11,23 @@ from imi_bench.cli.data_pinned import forerunner, show_info, verified
 from imi_bench.cli.data_pinned import show_verified as show_forerunner
 from imi_bench.cli.data_shown import (
     cell,
+    in_part,
     show_exclusions,
     show_files,
     show_means,
     show_multiverse,
     show_verified,
 )
-from imi_bench.cli.output import AsJson, drawable, print_json, print_table, tabular
+from imi_bench.cli.output import (
+    AsJson,
+    drawable,
+    ending,
+    new_folder,
+    note,
+    print_json,
+    print_table,
+    tabular,
+)
 from imi_bench.documents import read_json
 from imi_bench.errors import CheckFailedError, InputError, UnknownNameError
 
@@ -43,7 +53,8 @@ def fetch(
         Path | None, typer.Option("--from", help="Take CSV tables fetched by hand from here.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder; the platform's cache by default.")
+        Path | None,
+        typer.Option(help="Folder; the platform's cache by default.", callback=new_folder),
     ] = None,
     url: Annotated[
         str | None,
@@ -78,7 +89,10 @@ def verify(
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(help="Write a page for a bug report (.md): no answers of people in it."),
+        typer.Option(
+            help="Write a page for a bug report (.md): no answers of people in it.",
+            callback=ending(".md", what="bug report"),
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,13 +144,19 @@ def info(
         title=found.title,
     )
     show_exclusions(found.exclusion)
+    if count := found.facts["assignments_in_part"]:
+        note(in_part(count))
     show_means(found.means, simulated=found.table.simulated)
 
 
 @group.command()
 def simulate(
     out: Annotated[
-        Path, typer.Option(help="CSV table to write; its truth goes to NAME.truth.json beside it.")
+        Path,
+        typer.Option(
+            help="CSV table to write; its truth goes to NAME.truth.json beside it.",
+            callback=ending(".csv", what="CSV table"),
+        ),
     ],
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
     parameters: Annotated[
@@ -149,8 +169,6 @@ def simulate(
     """Simulate a study in the released format, with the real design's size and known truth."""
     from imi_bench.simulation.release import ReleaseParameters, simulate_release, write_release
 
-    if out.suffix != ".csv":
-        raise InputError("not a CSV name", where=out, wanted="such as simulated_responses_all.csv")
     if out.exists() and not force:
         raise InputError(
             "file exists", where=out, do="choose another --out, or replace it with --force"

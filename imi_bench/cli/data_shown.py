@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from imi_bench.cli.output import note, print_json, print_table
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.release.checks import Violation
@@ -42,8 +43,10 @@ def show_verified(table: VerifiedTable) -> None:
     typer.echo(table.title)
     if not table.ok:
         show_violations(table.violations)
+    if table.in_part:
+        typer.echo(f"  {in_part(table.in_part)}")
     for column, count in table.unreadable.items():
-        typer.echo(f"  {column}: {count} assignments with unreadable details")
+        typer.echo(f"  {column}: {plural(count, 'assignment')} with unreadable details")
     print_table(
         ["criterion", "both pass", "both fail", "only release", "only recomputed", "unknown"],
         [
@@ -59,6 +62,14 @@ def show_verified(table: VerifiedTable) -> None:
         ],
         title="Assignments: released verdict against the recomputed one",
         right=("both pass", "both fail", "only release", "only recomputed", "unknown"),
+    )
+
+
+def in_part(count: int) -> str:
+    """What is said of assignments of which the table lacks rows."""
+    return (
+        f"rows of {plural(count, 'assignment')} are missing: "
+        "judged by the details printed in the others"
     )
 
 

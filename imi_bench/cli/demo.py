@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.cli.output import AsJson, interval_plot, new_folder, note, print_json, print_table
 from imi_bench.stats.estimate import bracketed
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option(help="Folder for trials, runs and report.html.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for trials, runs and report.html.", callback=new_folder)
+    ],
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace other runs in --out.")] = False,
     as_json: AsJson = False,

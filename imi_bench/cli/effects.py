@@ -10,7 +10,7 @@ import typer
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.model_shown import p_value
-from imi_bench.cli.output import AsJson, note, print_json, print_prose, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_prose, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def effects_command(
         float | None, typer.Option(help="With --times: leave out slower answers (seconds).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for CSV, LaTeX, R script, JSON and figure.")
+        Path | None,
+        typer.Option(help="Folder for CSV, LaTeX, R script, JSON and figure.", callback=new_folder),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap over units.")] = 0,
     as_json: AsJson = False,

@@ -10,7 +10,7 @@ import typer
 
 from imi_bench.cli.answers import say_which
 from imi_bench.cli.observer_options import Device, Dtype
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def fewshot_command(
     trials: Annotated[
         Path, typer.Option(help="Folder of stimuli or tasks, trials.parquet or trials.csv.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for tables, page and record.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for tables, page and record.", callback=new_folder)
+    ],
     shots: Annotated[str, typer.Option(help="Numbers of solved trials.")] = "0,1,2,4,8,16",
     draws: Annotated[int, typer.Option(help="Draws of the solved trials.")] = 5,
     pool_units: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from imi_bench.cli.lapse import lapse_rate
-from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.cli.output import AsJson, ending, note, print_json
 
 
 def fit_command(
@@ -51,7 +51,11 @@ def fit_command(
     ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     save: Annotated[
-        Path | None, typer.Option(help="Write everything as JSON, for `imi-bench model`.")
+        Path | None,
+        typer.Option(
+            help="Write everything as JSON, for `imi-bench model`.",
+            callback=ending(".json", what="model"),
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imi_bench.cli.answers import say_which
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, ending, note, print_json, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,8 +43,14 @@ def gate_command(
     least_coverage: Annotated[
         float, typer.Option(help="Share of trials, also in strata, that each must have answered.")
     ] = 0.98,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(help="Write JUnit XML here.", callback=ending(".xml", "", what="JUnit file")),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Write Markdown here.", callback=ending(".md", "", what="Markdown file")),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether NEW is no worse than AGAINST on the same trials.

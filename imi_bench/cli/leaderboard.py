@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imi_bench.cli.network_options import ExecutorName, Shard
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import ImiBenchError, InputError
 
 group = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
@@ -119,7 +119,10 @@ def build_command(
     ] = None,
     boards: Boards = None,
     site: Annotated[
-        Path | None, typer.Option(help="Write pages into this folder, an index over them included.")
+        Path | None,
+        typer.Option(
+            help="Write pages into this folder, an index over them included.", callback=new_folder
+        ),
     ] = None,
     fresh: _Fresh = False,
     withdraw: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imi_bench.cli.answers import Answers, say_which
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
 from imi_bench.stats.estimate import bracketed
 from imi_bench.text import printable
@@ -66,7 +66,9 @@ def learn_command(
         Path | None, typer.Option(help="People's answers about those units.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of folds and draws.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; --observer takes it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; --observer takes it.", callback=new_folder)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a measure of several observers from people; score it on units it never saw."""

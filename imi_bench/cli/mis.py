@@ -10,7 +10,7 @@ import typer
 
 from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def mis_command(
     network: options.NetworkOption,
     images: options.Images,
     observer: Annotated[str, typer.Option(help="A name of `imi-bench observers list`.")],
-    out: Annotated[Path, typer.Option(help="Folder for scores.parquet and run.json.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for scores.parquet and run.json.", callback=new_folder)
+    ],
     slope: Annotated[
         float | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imi_bench.cli.output import AsJson, note, print_json, print_table
+from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 
 if TYPE_CHECKING:
     from imi_bench.observers.card import ObserverCard
@@ -72,7 +72,10 @@ def fetch(
     names: Annotated[list[str], typer.Argument(help="Names of `imi-bench observers list`.")],
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to copy NAME.safetensors into, for --weights elsewhere."),
+        typer.Option(
+            help="Folder to copy NAME.safetensors into, for --weights elsewhere.",
+            callback=new_folder,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

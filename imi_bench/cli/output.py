@@ -16,7 +16,7 @@ import typer
 from imi_bench.cli.layout import bar, lay
 from imi_bench.cli.wording import in_options
 from imi_bench.errors import InputError
-from imi_bench.provenance import plain
+from imi_bench.provenance import check_name, plain
 from imi_bench.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -36,16 +36,24 @@ def drawable(*suffixes: str) -> Callable[[Path | None], Path | None]:
 
 def ending(*suffixes: str, what: str) -> Callable[[Path | None], Path | None]:
     """Of an option for a file: refuses, before anything is computed, another form's name."""
-    listed = " or ".join(suffixes)
 
     def checked(path: Path | None) -> Path | None:
-        if path is not None and path.suffix.lower() not in suffixes:
-            raise InputError(
-                f"not a {what}'s name", where=path, wanted=f"a name that ends in {listed}"
-            )
+        if path is not None:
+            check_name(path, *suffixes, what=what)
         return path
 
     return checked
+
+
+_OF_TEXT = ("csv", "tsv", "json", "html", "htm", "xml", "md", "txt", "tex")
+_OF_FILES = (*_OF_TEXT, "parquet", "xlsx", "png", "jpg", "svg", "pdf", "zip")
+
+
+def new_folder(path: Path | None) -> Path | None:
+    """Of an option for a folder: refuses, before anything is computed, the name of a file."""
+    if path is not None and path.suffix.lower()[1:] in _OF_FILES and not path.is_dir():
+        raise InputError("not a folder's name", where=path, wanted="a folder, without a suffix")
+    return path
 
 
 def tabular(path: Path | None) -> Path | None:

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from imi_bench.cli.answers import Answers, say_which
-from imi_bench.cli.output import AsJson, print_json
+from imi_bench.cli.output import AsJson, new_folder, print_json
 
 
 def paper_command(
     responses: Answers,
-    out: Annotated[Path, typer.Option(help="Folder: page, figures, tables, record.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder: page, figures, tables, record.", callback=new_folder)
+    ],
     decisions: Annotated[
         list[Path] | None, typer.Option(help="An observer's run, to stand beside people.")
     ] = None,

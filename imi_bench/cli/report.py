@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.answers import say_which
 from imi_bench.cli.output import AsJson, ending, note, print_json
+from imi_bench.provenance import PAGES
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def report_command(
         Path | None,
         typer.Option(
             help="The page; report.html in the folder, or here for several, by default.",
-            callback=ending(".html", ".htm", what="page"),
+            callback=ending(*PAGES, what="page"),
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of folds and resampling.")] = 0,

@@ -10,7 +10,7 @@ import typer
 
 from imi_bench.cli.network_options import ExecutorName, Gpus, Shard
 from imi_bench.cli.observer_options import Device, Dtype, WeightsFolder
-from imi_bench.cli.output import AsJson, interval_plot, note, print_json, print_table
+from imi_bench.cli.output import AsJson, interval_plot, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def run_command(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for decisions.parquet and run.json; of several, for a folder each."
+            help="Folder for decisions.parquet and run.json; of several, for a folder each.",
+            callback=new_folder,
         ),
     ],
     mode: Annotated[

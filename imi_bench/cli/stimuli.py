@@ -9,7 +9,7 @@ import typer
 
 from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
-from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table
+from imi_bench.cli.output import AsJson, drawable, new_folder, note, print_json, print_table
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.text import plural
 
@@ -20,7 +20,10 @@ group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.
 def build(
     network: options.NetworkOption,
     images: options.Images,
-    out: Annotated[Path, typer.Option(help="Folder for stimuli, trials.parquet and run.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for stimuli, trials.parquet and run.json.", callback=new_folder),
+    ],
     units: Annotated[int, typer.Option(help="Units to sample; the paper's 84.")] = 84,
     unit: Annotated[
         list[str] | None, typer.Option(help="A unit as layer__channel, instead of sampled ones.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imi_bench.cli.leaderboard import Boards
-from imi_bench.cli.output import AsJson, note, print_json
+from imi_bench.cli.output import AsJson, ending, new_folder, note, print_json
 from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def new_command(
         list[Path],
         typer.Argument(help="Output folder of `imi-bench run`; of each part for a measure."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.", callback=new_folder)],
     board: _BoardName,
     title: Annotated[str | None, typer.Option(help="One line. Asked for if left out.")] = None,
     author: Annotated[list[str] | None, typer.Option(help="Repeat for several.")] = None,
@@ -176,7 +176,12 @@ def validate_command(
 @group.command("pack")
 def pack_command(
     folder: Annotated[Path, typer.Argument(help="Submission folder.")],
-    out: Annotated[Path | None, typer.Option(help="Zip to write; by default beside it.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Zip to write; by default beside it.", callback=ending(".zip", what="archive")
+        ),
+    ] = None,
     reseal: Annotated[
         bool, typer.Option("--reseal", help="Take files that changed since it was made.")
     ] = False,
@@ -195,7 +200,11 @@ def pr_command(
     board: _BoardName,
     boards: Boards = None,
     text: Annotated[
-        Path | None, typer.Option(help="File for the text; printed if left out.")
+        Path | None,
+        typer.Option(
+            help="File for the text; printed if left out.",
+            callback=ending(".md", ".txt", "", what="text"),
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -34,7 +34,7 @@ from imi_bench.effects.scale import (
 from imi_bench.effects.sentences import beyond_logit
 from imi_bench.effects.table import ENOUGH_NETWORKS, HARDER, AnswerTable
 from imi_bench.effects.truth import TrueEffects
-from imi_bench.errors import InputError, ModelError
+from imi_bench.errors import InputError, NotConvergedError
 from imi_bench.glmm import GlmmResult, build_design
 from imi_bench.glmm.between import INTERCEPT, LevelEstimates, level_estimates, regress
 from imi_bench.glmm.design import Design
@@ -91,7 +91,7 @@ def _one_network(
     """Fit the model of a single network; its level is the intercept."""
     fit = (bias_reduced if table.firth else fit_design)(design, options=options)
     if not fit.converged:
-        raise ModelError("the model did not converge", found=fit.reason)
+        raise NotConvergedError("the model did not converge", found=fit.reason)
     level, spread = np.array([math.nan]), np.array([[math.nan]])
     if INTERCEPT in fit.names:
         at = fit.index(INTERCEPT)
@@ -146,7 +146,7 @@ def analyse(
     Raises
     ------
     NotEnoughDataError
-        Without an answer to a main trial.
+        Without an answer to a main trial, or of one person, or to one unit, alone.
     ModelError
         If the model does not fit.
 
@@ -157,6 +157,7 @@ def analyse(
     checked_level(level)
     if not interest > 0:
         raise InputError("no smallest effect of interest", found=interest, wanted="above 0")
+    table.refuse_one_person()
     table, left_out = estimable(table)
     stages = first_stage(table)
     fit = stages[INTERCEPT].fit

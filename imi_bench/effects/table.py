@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables import MODES, DecisionVariables, Study, TrialIndex
 from imi_bench.tables.columns import whole_units
+from imi_bench.text import plural
 from imi_bench.vision.card import names as card_names
 from imi_bench.vision.layer_names import TYPES, layer_types, relative_depths
 
@@ -104,6 +105,16 @@ class AnswerTable:
         counts = (self.frame.groupby("network")[list(names)].nunique() > 1).sum()
         return {str(name): int(count) for name, count in counts.items()}
 
+    def refuse_one_person(self) -> None:
+        """Refuse the answers of one person alone.
+
+        Raises
+        ------
+        NotEnoughDataError
+        """
+        if "participant" in self.frame:
+            _refuse_one(self.frame["participant"], "person")
+
     def without(self, rows: NDArray[np.bool_]) -> AnswerTable:
         """Return the table without some answers."""
         rest = _table(self.who, self.simulated, self.frame[~rows].reset_index(drop=True))
@@ -152,6 +163,11 @@ def people_table(study: Study, *, columns: pd.DataFrame | None = None) -> Answer
     columns : DataFrame, optional
         `network`, `layer` and optionally `unit`, with any of ``depth`` (0 to 1), ``type``
         and ``width``: taken instead of what the layers' names say.
+
+    Raises
+    ------
+    NotEnoughDataError
+        Without an answer, or with those to one unit alone.
     """
     frame = study.to_frame()
     frame = frame[~frame["catch"]].reset_index(drop=True)
@@ -202,6 +218,7 @@ def depths_by_name(
 def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame:
     if frame.empty:
         raise NotEnoughDataError("no answer to a main trial", found="0 rows")
+    _refuse_one(frame["unit_id"], "unit")
     mode, difficulty = frame["mode"].astype(str), frame["difficulty"].astype(str)
     layers = frame[["network", "layer", "unit"]].astype({"network": str, "layer": str})
     known = layers.drop_duplicates().reset_index(drop=True)
@@ -235,6 +252,16 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
         width = np.log10(known["width"].to_numpy(dtype=float))
         laid["width"] = width - width.mean()
     return laid
+
+
+def _refuse_one(column: pd.Series, kind: str) -> None:
+    if column.nunique() == 1:
+        raise NotEnoughDataError(
+            f"one {kind} says nothing of how others would differ",
+            found=f"{plural(len(column), 'answer')}, all of {column.iloc[0]!r}",
+            wanted="two or more",
+            do="`imi-bench paper` shows the proportions",
+        )
 
 
 def _replaced(known: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:

@@ -118,7 +118,7 @@ def response_times(
     Raises
     ------
     NotEnoughDataError
-        If no answer has a response time.
+        If no answer has a response time, or all are of one person or to one unit.
 
     Examples
     --------
@@ -134,6 +134,7 @@ def times_of(
     table: AnswerTable, *, slowest: float | None = None, level: float = 0.95
 ) -> ResponseTimes:
     """Ask what makes people slow, of a table; see `response_times`."""
+    table.refuse_one_person()
     frame = table.frame
     if "seconds" not in frame or frame["seconds"].notna().sum() == 0:
         raise NotEnoughDataError("no response time", where=table.who, found="0 answers with one")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import FormulaError, ModelError
+from imi_bench.errors import FormulaError, ModelError, SmallModelError
 from imi_bench.formulas.contrasts import coding
 from imi_bench.formulas.evaluate import Evaluation
 from imi_bench.formulas.syntax import Call, Name, Node, column_names, label
@@ -163,7 +163,7 @@ class _Variable:
             value = evaluation.factor(node)
         self.value = value
         if isinstance(value, Factor) and len(value.levels) < 2:
-            raise ModelError(
+            raise SmallModelError(
                 "a factor with one level carries no effect",
                 where=self.name,
                 found=f"only {value.levels[0]!r}" if value.levels else "no level",

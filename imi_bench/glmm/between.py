@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import ModelError, NotEnoughDataError, UnknownNameError
+from imi_bench.errors import ModelError, NotConvergedError, NotEnoughDataError, UnknownNameError
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.firth import bias_reduced
 from imi_bench.glmm.fitting import fit_design
@@ -244,7 +244,7 @@ def level_estimates(
     else:
         result = fit_design(first, options=options, start=start)
     if not result.converged:
-        raise ModelError("the first stage did not converge", found=result.reason)
+        raise NotConvergedError("the first stage did not converge", found=result.reason)
     return _by_base(result, group, own)
 
 

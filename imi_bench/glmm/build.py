@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from imi_bench.errors import FormulaError, ModelError, UnknownNameError
+from imi_bench.errors import FormulaError, SmallModelError, UnknownNameError
 from imi_bench.formulas.evaluate import missing_column
 from imi_bench.formulas.matrix import model_matrix
 from imi_bench.formulas.parse import parse
@@ -108,7 +108,7 @@ def _complete_rows(
         frame = frame[~lost]
     frame = frame.reset_index(drop=True).infer_objects()
     if frame.empty:
-        raise ModelError(
+        raise SmallModelError(
             "no complete row is left",
             found=f"{len(data)} rows, each with a missing value in one of {', '.join(named)}",
         )
@@ -137,7 +137,7 @@ def _check_column(name: Name, data: pd.DataFrame, text: str) -> None:
 def _check_residual(factors: tuple[RandomFactor, ...], rows: int) -> None:
     for factor in factors:
         if len(factor.levels) * len(factor.columns) >= rows:
-            raise ModelError(
+            raise SmallModelError(
                 "as many random effects as rows: they cannot be told from the residual",
                 where=factor.group,
                 found=f"{len(factor.levels)} levels x {len(factor.columns)} effects, {rows} rows",

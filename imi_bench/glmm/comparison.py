@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import NotComparableError
+from imi_bench.errors import InputError, NotComparableError
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import Inference, likelihood_ratio, quick_options
@@ -81,6 +81,8 @@ def anova(first: GlmmResult, *others: GlmmResult) -> Comparison:
 
     Raises
     ------
+    InputError
+        For one model alone.
     NotComparableError
         If rows, response, family, link or method differ, or a model is not nested in the next.
     ModelError
@@ -92,7 +94,7 @@ def anova(first: GlmmResult, *others: GlmmResult) -> Comparison:
     """
     results = sorted((first, *others), key=lambda one: one.parameters)
     if len(results) < 2:
-        raise NotComparableError("nothing to compare", found="one model", wanted="two or more")
+        raise InputError("nothing to compare", found="one model", wanted="two or more")
     tests = [_against(small, large) for small, large in pairwise(results)]
     models = [
         {

@@ -26,6 +26,7 @@ from imi_bench.glmm.ordered import ordinal_design
 from imi_bench.glmm.ordinal import ThresholdName, Thresholds
 from imi_bench.glmm.problem import Point
 from imi_bench.glmm.quadrature import QuadratureObjective
+from imi_bench.glmm.repeats import repeats
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.search import Search
 from imi_bench.glmm.shape import ShapedLaplace
@@ -68,7 +69,7 @@ def fit(
         its coefficient fixed at 1.
     data : str or Path or DataFrame
         One row for each observation: a DataFrame, or a CSV, TSV or Parquet file. Rows with
-        a missing value are dropped and counted.
+        a missing value are dropped and counted; rows that are there again are counted.
     family : FamilyName
         ``binomial``, ``gaussian``, or ``ordinal`` for ordered answers (a cumulative link).
     link : LinkName, optional
@@ -122,6 +123,8 @@ def fit(
         link, method, nagq, hessian, max_iterations, lapse=lapse, thresholds=thresholds
     )
     design = build(formula, data, family=family, levels=levels, weights=weights)
+    if said := repeats(data):
+        design = replace(design, remarks=(*design.remarks, said))
     return fit_design(design, options=options, start=start, began=began)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import FormulaError, ModelError
+from imi_bench.errors import FormulaError, ModelError, SmallModelError
 from imi_bench.formulas.matrix import model_matrix
 from imi_bench.glmm.design import FactorRecipe, RandomFactor
 from imi_bench.glmm.formula import ParsedFormula, RandomTerm
@@ -41,7 +41,7 @@ def grouping_factors(parsed: ParsedFormula, data: pd.DataFrame) -> tuple[RandomF
 def _factor(name: str, terms: list[RandomTerm], data: pd.DataFrame) -> RandomFactor:
     codes, levels = joint_levels(terms[0].group, data)
     if len(levels) < 2:
-        raise ModelError(
+        raise SmallModelError(
             "a grouping factor with one level cannot vary",
             where=name,
             found=f"only {levels[0]!r}",

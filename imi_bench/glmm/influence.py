@@ -10,7 +10,7 @@ import numpy as np
 
 from imi_bench.arrays import Floats, Indices
 from imi_bench.documents import parse_json, reading
-from imi_bench.errors import ImiBenchError, ModelError, UnknownNameError
+from imi_bench.errors import ImiBenchError, SmallModelError, UnknownNameError
 from imi_bench.formulas.syntax import Name
 from imi_bench.glmm.design import Design, RandomFactor
 from imi_bench.glmm.fitting import fit_design
@@ -124,7 +124,7 @@ def rows_kept(design: Design, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Desi
 
     Raises
     ------
-    ModelError
+    SmallModelError
         If a factor keeps one level, or fixed columns become dependent.
     """
     factors = tuple(_factor_kept(factor, keep) for factor in design.factors)
@@ -143,7 +143,7 @@ def rows_kept(design: Design, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> Desi
 def _factor_kept(factor: RandomFactor, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> RandomFactor:
     present, codes = np.unique(factor.codes[keep], return_inverse=True)
     if len(present) < 2:
-        raise ModelError("a grouping factor with one level cannot vary", where=factor.group)
+        raise SmallModelError("a grouping factor with one level cannot vary", where=factor.group)
     return replace(
         factor,
         codes=codes.astype(np.intp),

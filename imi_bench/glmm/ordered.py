@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import FormulaError, InputError, ModelError
+from imi_bench.errors import FormulaError, InputError, SmallModelError
 from imi_bench.formulas.syntax import Name, label
 from imi_bench.glmm.build import build_design
 from imi_bench.glmm.design import Design
@@ -69,7 +69,9 @@ def ordinal_design(
     whole = build_design(formula, rows, family="gaussian", weights=weights)
     met, answers = np.unique(whole.response.astype(np.intp), return_inverse=True)
     if len(met) < 2:
-        raise ModelError("the response never varies", where=name, found=f"only {labels[met[0]]}")
+        raise SmallModelError(
+            "the response never varies", where=name, found=f"only {labels[met[0]]}"
+        )
     return replace(
         whole.without(_INTERCEPT) if _INTERCEPT in whole.names else whole,
         family="ordinal",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import FormulaError, ModelError
+from imi_bench.errors import FormulaError, ModelError, SmallModelError
 from imi_bench.formulas.evaluate import Evaluation
 from imi_bench.formulas.syntax import Name, Node, label
 from imi_bench.formulas.values import Factor, Value, factor_of
@@ -157,7 +157,7 @@ def _check(
             do=do,
         )
     if len(np.unique(values)) < 2:
-        raise ModelError("the response never varies", where=_where(parsed))
+        raise SmallModelError("the response never varies", where=_where(parsed))
 
 
 def _proportions(parsed: ParsedFormula, value: Value) -> Floats:
@@ -180,5 +180,5 @@ def _counts(parsed: ParsedFormula, successes: Floats, trials: Floats) -> Respons
             wanted="whole numbers, 0 <= successes <= trials",
         )
     if whole.sum() in (0, trials.sum()):
-        raise ModelError("the response never varies", where=_where(parsed))
+        raise SmallModelError("the response never varies", where=_where(parsed))
     return Response(whole, trials)

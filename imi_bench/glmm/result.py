@@ -12,7 +12,7 @@ from scipy import special
 
 from imi_bench.arguments import checked, checked_level
 from imi_bench.arrays import Floats
-from imi_bench.errors import ModelError, UnknownNameError
+from imi_bench.errors import ModelError, NotConvergedError, UnknownNameError
 from imi_bench.glmm.exchange import from_json, random_rows, to_json
 from imi_bench.glmm.families import FamilyName, Likelihood, LinkName, binomial_link
 from imi_bench.glmm.lapse import lapsing
@@ -226,7 +226,7 @@ class GlmmResult(Result):
             )
         if converged and not self.converged:
             found = f"an unconverged fit: {self.reason}"
-            raise ModelError(refused, where=repr(self.formula), found=found)
+            raise NotConvergedError(refused, where=repr(self.formula), found=found)
         return self.design
 
     @checked

@@ -20,7 +20,7 @@ from imi_bench.errors import InputError
 from imi_bench.glmm.fitting import build
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.provenance import plain, sha256_file, write_text
+from imi_bench.provenance import check_name, plain, sha256_file, write_text
 
 _SOURCE = "source"
 
@@ -47,7 +47,13 @@ def save_model(
     Returns
     -------
     record : what was written.
+
+    Raises
+    ------
+    InputError
+        A name that does not end in ``.json``.
     """
+    check_name(path, ".json", what="model")
     record = {
         **result.to_json(),
         "warm_shape": [] if result.warm is None else plain(result.warm.shape),

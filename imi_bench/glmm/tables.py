@@ -11,7 +11,7 @@ from typing import IO
 
 import pandas as pd
 
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables.csv_files import EXACT, no_shift, refuse_nul
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.text import padded_twins
@@ -41,7 +41,9 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, empty, not a table, or has two columns of one name.
+        If the file is missing, not a table, or has two columns of one name.
+    NotEnoughDataError
+        If the table has no rows.
     """
     if isinstance(source, pd.DataFrame):
         return source
@@ -107,7 +109,7 @@ def _read_text(path: Path) -> pd.DataFrame:
             **EXACT,
         )
     if table.empty:
-        raise InputError("an empty table", where=path)
+        raise NotEnoughDataError("an empty table", where=path, found="0 rows")
     odd = separator != ("\t" if path.suffix.lower() == ".tsv" else ",")
     named = "tabs" if separator == "\t" else repr(separator)
     said = {

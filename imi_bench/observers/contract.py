@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imi_bench.arrays import Pixels
-from imi_bench.errors import InputError
+from imi_bench.errors import NotEnoughDataError
 from imi_bench.observers.examination import BrokenError, ExemptError, Probe
 from imi_bench.observers.instances import Recipe
 from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES, SWAPS
@@ -128,8 +128,10 @@ def check(
 
     Raises
     ------
+    NotEnoughDataError
+        No trials.
     InputError
-        No trials, or a tolerance outside (0, `LARGEST_TOLERANCE`].
+        A tolerance outside (0, `LARGEST_TOLERANCE`].
 
     Examples
     --------
@@ -139,7 +141,7 @@ def check(
     """
     require_name(observer)
     if len(trials) == 0:
-        raise InputError("no trials to check an observer on", where=observer.name)
+        raise NotEnoughDataError("no trials to check an observer on", where=observer.name)
     probe = Probe.of(observer, trials, seed=seed, tolerance=tolerance, recipe=recipe)
     if symmetric is None:
         symmetric = bool(getattr(observer, "symmetric", True))

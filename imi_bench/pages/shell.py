@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imi_bench.provenance import package_versions, write_text
+from imi_bench.provenance import PAGES, check_name, package_versions, write_text
 from imi_bench.results import Brief
 from imi_bench.text import html
 
@@ -48,7 +48,8 @@ def rendered(room: str, template: str, page: Mapping[str, Any]) -> str:
 
 
 def write_page(path: Path, room: str, template: str, page: Mapping[str, Any]) -> Path:
-    """Write what `rendered` gives."""
+    """Write what `rendered` gives, into a file whose name says so."""
+    check_name(path, *PAGES, what="page")
     write_text(path, rendered(room, template, page))
     return path
 

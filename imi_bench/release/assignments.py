@@ -14,6 +14,9 @@ total_time          from the details: the page's clock from the first instructio
                     lower bound
 instruction_time    from the details alone
 ==================  ==============================================================================
+
+Where the details count more answers than the table has rows of an assignment, the table holds a
+part of it: then `catch_ratio`, `row_min` and `demo_attempts` come from the details too.
 """
 
 from __future__ import annotations
@@ -41,8 +44,9 @@ class Measures:
     frame : DataFrame
         A rows: `participant_id`, and where the table has them `task_id`, `response_index`; the
         criteria `catch_ratio`, `row_min`, `total_time`, `instruction_time`, `demo_attempts`
-        (float, NaN where they cannot be told); `multiple`; and ``released_…``: the release's own
-        verdict on each criterion and `released_passed`.
+        (float, NaN where they cannot be told); `in_part`: rows of it are not in the table;
+        `multiple`; and ``released_…``: the release's own verdict on each criterion and
+        `released_passed`.
     assignment : (R,) int64
         The row of `frame` that each row of the table belongs to.
     answer : (R,) int64
@@ -82,15 +86,22 @@ def measure(table: ReleasedTable) -> Measures:
         _sum(catch & right, assignment, count), _sum(catch, assignment, count)
     )
     upper = rows["button_pressed"].to_numpy(dtype=np.int64) <= 2
-    frame["row_min"] = np.minimum(
-        _sum(upper & ~demo, assignment, count), _sum(~upper & ~demo, assignment, count)
+    by_row = [_sum(row & ~demo, assignment, count) for row in (upper, ~upper)]
+    printed = [details.number("row_variability", f"n_{row}_row") for row in ("upper", "lower")]
+    in_part = (printed[0] + printed[1] > by_row[0] + by_row[1]).to_numpy()
+    frame["in_part"] = in_part
+    frame["row_min"] = np.where(
+        in_part, np.minimum(printed[0], printed[1]), np.minimum(by_row[0], by_row[1])
     )
+    ratio = details.number("catch_trials", "ratio", may_be_none=True)
+    frame["catch_ratio"] = ratio.where(in_part).fillna(frame["catch_ratio"])
     frame["total_time"] = details.number("total_response_time", "total_time")
     if "time_elapsed" in rows:
         frame["total_time"] = frame["total_time"].fillna(_span(rows, assignment, count))
     frame["instruction_time"] = details.number("instruction_time", "total_time")
     attempts = _practice_attempts(rows, demo, assignment, count)
-    frame["demo_attempts"] = attempts.fillna(details.number("demo_trials", "n_demo_trials_blocks"))
+    told = details.number("demo_trials", "n_demo_trials_blocks")
+    frame["demo_attempts"] = told.where(in_part).fillna(attempts).fillna(told)
     for criterion, name in CRITERION_IN_RELEASE.items():
         if f"{name}_result" in head:
             frame[f"released_{criterion}"] = head[f"{name}_result"].to_numpy(dtype=bool)
@@ -147,14 +158,15 @@ class _Details:
         self.head = head
         self.unreadable: dict[str, int] = {}
 
-    def number(self, criterion: str, key: str) -> pd.Series[float]:
+    def number(self, criterion: str, key: str, *, may_be_none: bool = False) -> pd.Series[float]:
         """`key` of the criterion's details, NaN where absent or unreadable (and counted)."""
         column = f"{criterion}_details"
         if column not in self.head:
             return pd.Series(np.nan, index=self.head.index)
         texts = self.head[column].astype(object)
         numbers = texts.map(lambda text: _literal_number(text, key)).astype(float)
-        if broken := int((numbers.isna() & texts.notna()).sum()):
+        broken = int((numbers.isna() & texts.notna()).sum())
+        if broken and not may_be_none:
             self.unreadable[column] = broken
         return numbers
 

@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from imi_bench.errors import ImiBenchError
-from imi_bench.provenance import package_versions, sha256_file, write_text
+from imi_bench.provenance import check_name, package_versions, sha256_file, write_text
 from imi_bench.release.cells import OPTIONAL, REQUIRED
 from imi_bench.release.table import inspect_release
 from imi_bench.text import markdown
 
 
 def write_bug_report(tables: Sequence[Path], path: Path) -> Path:
-    """Write the page of `bug_report`."""
+    """Write the page of `bug_report`, into a file whose name ends in ``.md``."""
+    check_name(path, ".md", what="bug report")
     body = "\n".join(bug_report(table) for table in tables)
     write_text(path, f"# Tables of answers that are not as expected\n\n{body}")
     return path

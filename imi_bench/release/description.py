@@ -35,6 +35,8 @@ class VerifiedTable(Shown):
     skipped : int
         Rows that break an expectation.
     violations : tuple of Violation
+    in_part : int
+        Assignments of which rows are missing, which are judged by their printed details.
     unreadable : dict
         Column to the number of assignments whose details cannot be read.
     agreement : tuple of Agreement
@@ -47,6 +49,7 @@ class VerifiedTable(Shown):
     rows: int
     skipped: int
     violations: tuple[Violation, ...]
+    in_part: int
     unreadable: dict[str, int]
     agreement: tuple[Agreement, ...]
 
@@ -78,6 +81,7 @@ class VerifiedTable(Shown):
             "rows": self.rows,
             "ok": self.ok,
             "violations": [violation.to_json() for violation in self.violations],
+            "assignments_in_part": self.in_part,
             "unreadable_details": self.unreadable,
             "agreement": [vars(one) for one in self.agreement],
         }
@@ -170,6 +174,7 @@ def _verified(path: Path, checksum: str) -> VerifiedTable:
         rows=len(table) + table.skipped,
         skipped=table.skipped,
         violations=table.violations,
+        in_part=int(measures.frame["in_part"].sum()),
         unreadable=measures.unreadable,
         agreement=agreement(measures),
     )
@@ -201,14 +206,16 @@ def describe_table(
     ``describe_table("responses_main.csv").to_frame()``
     """
     table = read_release(fetched_table() if file is None else Path(file), skip_bad=skip_bad)
-    excluded = exclude(table)
+    measures = measure(table)
+    excluded = exclude(table, measures=measures)
     study = table.study()
+    in_part = int(measures.frame["in_part"].sum())
     return TableDescription(
-        table, _facts(table, study.hash), excluded, condition_means(study, seed=seed)
+        table, _facts(table, in_part, study.hash), excluded, condition_means(study, seed=seed)
     )
 
 
-def _facts(table: ReleasedTable, study_hash: str) -> dict[str, Any]:
+def _facts(table: ReleasedTable, in_part: int, study_hash: str) -> dict[str, Any]:
     rows = table.frame
     main = rows.loc[table.kept_as_released]
     return {
@@ -219,6 +226,7 @@ def _facts(table: ReleasedTable, study_hash: str) -> dict[str, Any]:
         "catch_trials": int((rows["catch_trial"] & ~rows["is_demo"]).sum()),
         "practice_trials": int(rows["is_demo"].sum()),
         "participants": int(rows["participant_id"].nunique()),
+        "assignments_in_part": in_part,
         "kept_answers": len(main),
         "kept_participants": int(main["participant_id"].nunique()),
         "units": len(main[["network", "layer", "channel"]].drop_duplicates()),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from imi_bench.documents import read_json
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.provenance import write_json, write_table
 from imi_bench.release.borowski import is_borowski, read_borowski
 from imi_bench.release.fetch import stored
@@ -122,7 +122,7 @@ def _from_frame(frame: pd.DataFrame) -> Study:
         for name in optional
     }
     if frame.empty:
-        raise InputError("no answers", found="a table without rows")
+        raise NotEnoughDataError("no answers", found="a table without rows")
     told = frame["simulated"].to_numpy() if "simulated" in frame else np.zeros(1, dtype=bool)
     simulated = bool(column(told, np.bool_, name="simulated").any())
     shown = {

@@ -10,7 +10,7 @@ from typing import Any
 from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.pages.shell import WrittenPage, rendered
-from imi_bench.provenance import package_versions, write_text
+from imi_bench.provenance import PAGES, check_name, package_versions, write_text
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
 from imi_bench.replay.run import Run
@@ -149,6 +149,7 @@ def write_page(
     Path
         `path`.
     """
+    check_name(path, *PAGES, what="page")
     html = render(exhibit, summary or summarise(exhibit), encode=encode)
     write_text(path, html)
     return path

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from imi_bench.arrays import Floats
-from imi_bench.errors import InputError, TrialError
+from imi_bench.errors import InputError, NotEnoughDataError, TrialError
 from imi_bench.provenance import atomic_path, write_table
 from imi_bench.stimuli.folders import Findings, path_inside
 from imi_bench.tables import TrialIndex, Trials
@@ -83,7 +83,7 @@ def read_table(path: Path, *, image_root: Path | None, findings: Findings) -> Ta
             wanted=", ".join(missing),
         )
     if not len(frame):
-        raise TrialError("no trials", where=path, found="0 rows", wanted="at least one")
+        raise NotEnoughDataError("no trials", where=path, found="0 rows", wanted="1 or more")
     _check_types(frame, path)
     if "trial_id" not in frame.columns:
         frame.insert(0, "trial_id", TrialIndex.canonical_ids(frame))

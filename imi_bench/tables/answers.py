@@ -80,6 +80,7 @@ class Responses(Columns):
                 where=f"responses, row {row} ({twice.sum()} such rows)",
                 found=f"participant '{self.participant[row]}' twice on '{self.trial_id[row]}'",
                 wanted="one answer a participant and trial",
+                do="take the repeated rows out; is the same file in it twice?",
             )
 
     shown_columns = ("trial_id", "participant", "correct", "chose_first", "seconds")

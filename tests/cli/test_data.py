@@ -64,7 +64,7 @@ def test_simulate_states_its_truth(table: Path) -> None:
 
 
 def test_simulate_refuses(tmp_path: Path) -> None:
-    assert "wanted such as" in run("simulate", "--out", tmp_path / "x.parquet", code=2)
+    assert "name that ends in .csv" in run("simulate", "--out", tmp_path / "x.parquet", code=2)
     (tmp_path / "p.json").write_text('{"study": {"laps": 1}}')
     out = run("simulate", "--out", tmp_path / "x.csv", "--parameters", tmp_path / "p.json", code=2)
     assert "unknown parameter: found laps" in out

@@ -73,12 +73,13 @@ def test_a_table_is_not_written_over(tmp_path: Path) -> None:
     frame = pd.DataFrame({"y": [0, 1] * 20, "g": list("aabb") * 10})
     frame.to_csv(table, index=False)
     before = table.read_bytes()
-    refused("fit", "y ~ 1 + (1|g)", str(table), "--save", str(table))
     refused("data", "multiverse", str(table), "--out", str(table))
-    link = tmp_path / "link.csv"
-    link.symlink_to(table)
-    refused("fit", "y ~ 1 + (1|g)", str(table), "--save", str(link))
-    assert table.read_bytes() == before
+    named = table.rename(tmp_path / "table.json")
+    link = tmp_path / "link.json"
+    link.symlink_to(named)
+    for out in (named, link):
+        refused("fit", "y ~ 1 + (1|g)", str(named), "--save", str(out))
+    assert named.read_bytes() == before
 
 
 def test_every_verb_that_writes_is_guarded() -> None:

@@ -71,7 +71,7 @@ def test_quotes_hold_separators_quotes_and_lines(written) -> None:
     [("", "not a table"), ("a,b\n", "an empty table"), ("a,b,a\n1,2,3\n", "two columns of the")],
 )
 def test_no_table(written, text, says) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+    with pytest.raises(ImiBenchError, match=says) as caught:
         written(text)
     assert "\n" not in str(caught.value)
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imi_bench.cli.app import app
-from imi_bench.errors import InputError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.observers.contract import check, sample_trials
 from imi_bench.observers.pooling import decide
 from imi_bench.observers.properties import ENCODER_PROPERTIES, PROPERTIES
@@ -251,7 +251,7 @@ def test_a_declared_tolerance_is_used_and_bounded() -> None:
 
 
 def test_no_trials_no_check() -> None:
-    with pytest.raises(InputError, match="no trials"):
+    with pytest.raises(NotEnoughDataError, match="no trials"):
         check(MeanColour(), TRIALS.take(np.arange(0)))
 
 

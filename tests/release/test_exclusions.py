@@ -171,6 +171,21 @@ def test_catch_and_practice_rows_have_that_reason(tmp_path: Path) -> None:
     assert counts.loc["catch ratio", "participants"] == 0
 
 
+def test_a_part_of_a_table_is_judged_by_what_is_printed(
+    path: Path, measures: Measures, tmp_path: Path
+) -> None:
+    assert not measures.frame["in_part"].any()
+    head = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=3_000)
+    main = head[(head["catch_trial"] == "False") & (head["is_demo"] == "False")]
+    main.iloc[::3].to_csv(tmp_path / "part.csv", index=False)
+    part = measure(read_release(tmp_path / "part.csv")).frame
+    assert part["in_part"].all()
+    assert len(part) > 50
+    names = ["row_min", "catch_ratio", "demo_attempts", "total_time", "instruction_time"]
+    whole = measures.frame[names].head(len(part))
+    pd.testing.assert_frame_equal(part[names], whole, check_dtype=False)
+
+
 def test_unreadable_details_drop_as_unknown_and_are_counted(tmp_path: Path) -> None:
     rows = assignment(person="P0002")
     for one in rows:
