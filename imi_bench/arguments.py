@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -18,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar, get_args
 
 from imi_bench.errors import InputError, UnknownNameError
 
-__all__ = ["checked", "checked_level"]
+__all__ = ["checked", "checked_level", "held", "refuse_idle"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,22 +67,53 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     imi_bench.errors.InputError: not a value for 'seed': drawn: found 'x', wanted a whole number
     """
     parameters = inspect.signature(function).parameters
-    space = getattr(inspect.unwrap(function), "__globals__", {})
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         names = [one.name for one in parameters.values() if one.kind is not one.KEYWORD_ONLY]
-        given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
-        for name, value in given.items():
-            kind = parameters.get(name)
-            if kind is not None and kind.annotation is not kind.empty:
-                pieces = _pieces(str(kind.annotation), space)
-                given[name] = _held(value, pieces, name, function.__name__)
-                _bounded(given[name], pieces, name, function.__name__, kind.default)
+        told: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+        given = held(function, told, where=function.__name__)
         ready = [given[name] for name in names[: len(args)]] + list(args[len(names) :])
         return function(*ready, **{name: given[name] for name in kwargs})
 
     return called
+
+
+def held(
+    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, texts: bool = False
+) -> dict[str, Any]:
+    """Arguments of a function, refused as `checked` does.
+
+    Parameters
+    ----------
+    function : callable
+    given : mapping
+        Arguments by name.
+    where : str
+        For messages.
+    texts : bool
+        Whether a number is its text where only text is wanted: ``layer=1`` of a reference.
+
+    Examples
+    --------
+    >>> held(checked_level, {"level": 1}, where="here")
+    Traceback (most recent call last):
+    ...
+    imi_bench.errors.InputError: no level of an interval: found 1, wanted between 0 and 1
+    """
+    parameters = inspect.signature(function).parameters
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+    found = dict(given)
+    for name, value in given.items():
+        kind = parameters.get(name)
+        if kind is None or kind.annotation is kind.empty:
+            continue
+        pieces = _pieces(str(kind.annotation), space)
+        if texts and "str" in pieces and not any(_allows(piece, value) for piece in pieces):
+            value = json.dumps(value)
+        found[name] = _held(value, pieces, name, where)
+        _bounded(found[name], pieces, name, where, kind.default)
+    return found
 
 
 def checked_level(level: float) -> float:
@@ -105,6 +137,46 @@ def checked_level(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise InputError("no level of an interval", found=level, wanted="between 0 and 1")
     return level
+
+
+def refuse_idle(
+    option: str, value: object, *, unless: bool, do: str, free: object = None, where: object = None
+) -> None:
+    """Refuse an option that nothing would read.
+
+    Parameters
+    ----------
+    option : str
+    value : object
+    unless : bool
+        Whether something reads it.
+    do : str
+        What would read it.
+    free : object
+        The value that it has when it is not given.
+    where : object
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If it is given for nothing.
+
+    Examples
+    --------
+    >>> refuse_idle("power", 2.0, unless=False, do="add spatial='gem'", free=3.0)
+    Traceback (most recent call last):
+    ...
+    imi_bench.errors.InputError: option without effect: found power=2.0. Add spatial='gem', or \
+leave power= out
+    """
+    if value != free and not unless:
+        raise InputError(
+            "option without effect",
+            where=where,
+            found=f"{option}={value}",
+            do=f"{do}, or leave {option}= out",
+        )
 
 
 def _held(value: Any, pieces: Sequence[str], name: str, where: str) -> Any:

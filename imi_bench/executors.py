@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, Protocol
 
+from imi_bench.arguments import refuse_idle
 from imi_bench.errors import CheckFailedError, ImiBenchError, InputError
 from imi_bench.extras import require
 from imi_bench.progress import progress
@@ -262,6 +263,7 @@ def choose(executor: str, *, shard: str | None = None, gpus: float = 0.0) -> Exe
         raise InputError(
             "unknown executor", found=repr(executor), wanted="local, ray or ray:ADDRESS"
         )
+    refuse_idle("gpus", gpus, free=0.0, unless=name == "ray", do="add executor='ray'")
     if name == "ray" and shard is not None:
         raise InputError("a Ray run shards itself", found=f"shard={shard}", do="leave one out")
     if shard is not None:

@@ -95,9 +95,13 @@ def units(
 
     Weights are neither needed nor fetched: only the architecture is built.
     """
+    from imi_bench.arguments import refuse_idle
     from imi_bench.networks.units import sample_units
     from imi_bench.vision.loading import load_network
 
+    refuse_idle(
+        "seed", seed, free=0, unless=bool(sample or random), do="add sample= or random=True"
+    )
     loaded = load_network(
         network,
         checkpoint=checkpoint,

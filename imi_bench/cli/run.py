@@ -82,15 +82,17 @@ def run_command(
     from imi_bench.executors import SharesMissingError, choose
     from imi_bench.observers.catalogue import load_observer
     from imi_bench.observers.instances import Recipe
+    from imi_bench.observers.protocol import Encoder
     from imi_bench.replay.runner import replay
 
     workers = choose(executor, shard=shard, gpus=gpus)
 
     chosen = [load_observer(one, device=device, dtype=dtype, seed=seed) for one in observer]
     folders = _folders(chosen, out)
+    encode = [isinstance(one, Encoder) for one in chosen]
     read = _read(trials, network or [], mode or [], difficulty or [], limit, skip_bad=skip_bad)
     done, missing = [], []
-    for name, one, folder in zip(observer, chosen, folders, strict=True):
+    for name, one, folder, encodes in zip(observer, chosen, folders, encode, strict=True):
         try:
             found = replay(
                 one,
@@ -101,7 +103,7 @@ def run_command(
                 cache=cache,
                 force=force,
                 about={"source": dict(read.source)} if read.source else None,
-                store=store,
+                store=store if encodes or not any(encode) else None,
                 executor=workers,
                 recipe=Recipe(name, device, dtype, seed),
             )

@@ -10,7 +10,7 @@ import typer
 from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, drawable, new_folder, note, print_json, print_table
-from imi_bench.errors import NotEnoughDataError
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.text import plural
 
 group = typer.Typer(no_args_is_help=True, help="Trials from networks and images.")
@@ -24,7 +24,9 @@ def build(
         Path,
         typer.Option(help="Folder for stimuli, trials.parquet and run.json.", callback=new_folder),
     ],
-    units: Annotated[int, typer.Option(help="Units to sample; the paper's 84.")] = 84,
+    units: Annotated[
+        int | None, typer.Option(help="Units to sample; the paper's 84 if left out.")
+    ] = None,
     unit: Annotated[
         list[str] | None, typer.Option(help="A unit as layer__channel, instead of sampled ones.")
     ] = None,
@@ -79,11 +81,13 @@ def build(
     from imi_bench.executors import SharesMissingError, choose
     from imi_bench.networks.build import build_trials
 
+    if unit and units is not None:
+        raise InputError("units named and sampled", found="--unit and --units", do="leave one out")
     try:
         trials = build_trials(
             network,
             images,
-            units=unit or units,
+            units=unit or (84 if units is None else units),
             difficulties=difficulty or ("easy",),
             batches=batches,
             references=references,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, refuse_idle
 from imi_bench.executors import Executor, choose
 from imi_bench.mis.job import MisJob, kept_pixels_said, open_job
 from imi_bench.mis.run import MisRun, clear, run_job
@@ -114,6 +114,7 @@ def machine_interpretability(
     --------
     ``machine_interpretability("timm:resnet10t", "photos/", observer="dreamsim").to_frame()``
     """
+    refuse_idle("slope_source", slope_source, unless=slope is not None, do="add slope=")
     if isinstance(images, str | Path):
         for written in (out, embeddings):
             if written is not None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, refuse_idle
 from imi_bench.errors import InputError
 from imi_bench.executors import Executor
 from imi_bench.executors import chosen as choose_executor
@@ -132,6 +132,8 @@ def build_trials(
         Design(name, batches, references, cast("Reading", design))
         for name in dict.fromkeys(difficulties)
     ]
+    for option, value, free in (("steps", steps, Ascent.steps), ("group", group, None)):
+        refuse_idle(option, value, free=free, unless=synthetic, do="add synthetic=True")
     if isinstance(crop, int) and crop < 1:
         raise InputError("no crop", found=crop, wanted="pixels, None for whole images, or 'seen'")
     if not designs:

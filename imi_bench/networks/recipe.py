@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imi_bench.errors import InputError
 from imi_bench.networks.collection import ImageSet, open_images
@@ -70,11 +70,17 @@ def forget() -> None:
 def _network(recipe: PassRecipe) -> LoadedNetwork:
     given = recipe.network
     if isinstance(given, LoadedNetwork):
-        said = {name: getattr(recipe, name) for name in ("checkpoint", "layers", "input_size")}
-        if any(value is not None for value in said.values()):
+        free: dict[str, tuple[Any, ...]] = {
+            "checkpoint": (None,),
+            "layers": (None,),
+            "input_size": (None,),
+        }
+        free |= {"pretrained": (True,), "device": ("auto", given.device)}
+        said = {name: getattr(recipe, name) for name in free}
+        if lost := [f"{k}={v}" for k, v in said.items() if v not in free[k]]:
             raise InputError(
                 "a network that is loaded already",
-                found=", ".join(f"{k}={v}" for k, v in said.items() if v is not None),
+                found=", ".join(lost),
                 do="give them to `load_network`",
             )
         return given

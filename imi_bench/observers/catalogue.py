@@ -29,17 +29,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, held, refuse_idle
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
 from imi_bench.observers.learned import FILE, LearnedObserver, is_learned, read_record
+from imi_bench.observers.loader_names import reference
 from imi_bench.observers.protocol import Named, Observer
 from imi_bench.vision.code_files import faults_told, from_file
 from imi_bench.vision.references import option_value, split_reference
 
 GROUP = "imi_bench.observers"
 
+_WHOSE = ("architecture", "pretrained", "trunk", "variant")  # parameters that choose the weights
 _SCHEMES = {
     "timm": "imi_bench.observers.encoders:from_timm",
     "open_clip": "imi_bench.observers.encoders:from_open_clip",
@@ -180,16 +182,20 @@ def load_observer(
     base, options = _split(name)
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", base):
         found_there = from_file(Path(in_file[1]), in_file[2], kind="observer")
-        return _observer(found_there, options, runtime, where=name)
+        called = Path(in_file[1]).name + name[len(in_file[1]) :]
+        return _observer(found_there, options, runtime, where=name, called=called)
     if base.endswith(".py"):
         raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
     # the name of an observer travels to reports; folders of this machine do not
     shown = re.sub(r"(?<=checkpoint=)[^&]*[/\\]", "", name)
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
-        options |= {"architecture": architecture, "name": shown}
-        made = _observer(_imported(_SCHEMES[scheme]), options, runtime, where=name)
-        return _with_file(made, options)
+        if "architecture" in options:
+            raise InputError("an architecture twice", where=name, do="leave the option out")
+        loader = _imported(_SCHEMES[scheme])
+        options |= {"architecture": architecture}
+        offered = {**runtime, "name": _told(shown, loader, options, runtime)}
+        return _with_file(_observer(loader, options, offered, where=name), options)
     known = cards()
     if base in known:
         if (hidden := plugins().get(base)) is not None:
@@ -200,8 +206,13 @@ def load_observer(
             )
         found = known[base]
         given = {**found.parameters, **options}
-        offered = {**runtime, "name": shown, "weights": found.weights}
-        return _with_file(_observer(_imported(found.loader), given, offered, where=name), options)
+        loader = _imported(found.loader)
+        offered = {**runtime, "name": _told(shown, loader, given, runtime)}
+        if all(
+            options.get(one, own) == own for one, own in found.parameters.items() if one in _WHOSE
+        ):
+            offered["weights"] = found.weights
+        return _with_file(_observer(loader, given, offered, where=name), options)
     for entry in metadata.entry_points(group=GROUP, name=base):
         where = f"{base} ({entry.value})"
         with faults_told("observer of another package cannot be imported", where=where):
@@ -210,6 +221,25 @@ def load_observer(
     raise UnknownNameError.among(
         base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
     )
+
+
+def _told(shown: str, loader: Any, options: Mapping[str, Any], runtime: Mapping[str, Any]) -> str:
+    """The name of a shipped observer: its reference, with what else of this call changes answers.
+
+    Raises
+    ------
+    InputError
+        A seed in the reference, where nothing is drawn.
+    """
+    taken = inspect.signature(loader).parameters
+    if "pretrained" not in taken:
+        return shown
+    random = options.get("pretrained", True) is False
+    if "seed" in options:
+        refuse_idle("seed", options["seed"], unless=random, do="add pretrained=false", where=shown)
+    free = {"dtype": "float32", "seed": 0 if random else runtime["seed"]}
+    said = {one: runtime[one] for one, value in free.items() if runtime[one] != value}
+    return reference(shown, {n: v for n, v in said.items() if n in taken and n not in options})
 
 
 def _with_file(observer: Observer, options: Mapping[str, Any]) -> Observer:
@@ -261,9 +291,17 @@ def _imported(loader: str) -> Any:
 
 
 def _observer(
-    found: Any, options: Mapping[str, Any], offered: Mapping[str, Any], *, where: str
+    found: Any,
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    *,
+    where: str,
+    called: str | None = None,
 ) -> Observer:
-    """A ready object as it is; a class or function called with what it takes."""
+    """A ready object as it is; a class or function called with what it takes.
+
+    A function that compares or encodes is `called` so; a class names itself.
+    """
     built = found
     if inspect.isclass(found) or not isinstance(found, Observer):
         if not callable(found):
@@ -271,7 +309,9 @@ def _observer(
         built = None
         if not inspect.isclass(found):
             _known_options(found, options, where)
-            built = observer_from_function(found, options=options, ready=frozenset(offered))
+            built = observer_from_function(
+                found, name=called, options=options, ready=frozenset(offered)
+            )
             if built is not None:
                 _refuse_unused(offered, frozenset(), where)
         if built is None:
@@ -295,12 +335,16 @@ def _call(
     """Call with all options, and with those of the offered arguments that it names."""
     accepted = _known_options(factory, options, where)
     _refuse_unused(offered, accepted, where)
+    ours = getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
+    if ours:
+        made_by = factory.__init__ if inspect.isclass(factory) else factory
+        options = held(made_by, options, where=where, texts=True)
     arguments = {key: value for key, value in offered.items() if key in accepted} | dict(options)
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise InputError("the observer cannot be built", where=where, found=error) from error
-    if getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]:
+    if ours:
         return factory(**arguments)
     with faults_told("the observer cannot be built", where=where):
         return factory(**arguments)

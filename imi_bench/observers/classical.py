@@ -19,7 +19,7 @@ from PIL import Image
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import UnknownNameError
 from imi_bench.observers.embedding import Embedding
-from imi_bench.observers.pooling import Pooling
+from imi_bench.observers.pooling import TEMPERATURE, Pooling
 
 # What a part without content (no edges, say) still shares with other such images.
 _FLOOR = 0.1
@@ -280,7 +280,7 @@ def pixel(
     similarity: str = "cosine",
     size: int = 64,
     pooling: Pooling = "mean",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Embedding:
     """Observer that compares thumbnails pixel by pixel (loader of the pixel cards)."""
     return Embedding(
@@ -297,7 +297,7 @@ def classical(
     name: str = "classical",
     weights: Mapping[str, float] | None = None,
     pooling: Pooling = "mean",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Embedding:
     """Observer of colour and texture statistics (loader of the classical cards).
 

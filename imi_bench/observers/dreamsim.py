@@ -19,6 +19,7 @@ from typing import Any
 from imi_bench.errors import DownloadError, InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.loader_names import named
 from imi_bench.observers.pooling import Pooling
 from imi_bench.provenance import write_json
 from imi_bench.text import one_line
@@ -38,6 +39,7 @@ _ADAPTER = {
 _RANDOM = {"clip_vitb32": 32, "open_clip_vitb32": 32}
 
 
+@named("dreamsim-{variant}")
 def from_dreamsim(
     variant: str = "ensemble",
     *,

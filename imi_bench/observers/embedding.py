@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.pooling import (
+    TEMPERATURE,
     Compared,
     Pooling,
     alike,
@@ -61,7 +62,7 @@ class Embedding(Named):
         description: Mapping[str, Any] | None = None,
         pooling: Pooling = "mean",
         similarity: str = "cosine",
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
     ) -> None:
         check_options(pooling, similarity, temperature)
         if description is None and not hasattr(encoder, "describe"):

@@ -13,8 +13,9 @@ from typing import Any
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
-from imi_bench.observers.layers import BestMatch, layer_codes
-from imi_bench.observers.pooling import Pooling
+from imi_bench.observers.layers import POWER, BestMatch, check_power, layer_codes
+from imi_bench.observers.loader_names import named
+from imi_bench.observers.pooling import TEMPERATURE, Pooling
 from imi_bench.provenance import sha256_bytes
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
@@ -62,13 +63,14 @@ def from_module(module: Any, *, device: str = "auto", dtype: str = "float32") ->
     return Embedding(encoder, name=loaded.name)
 
 
+@named("timm:{architecture}")
 def from_timm(
     architecture: str,
     *,
     name: str | None = None,
     checkpoint: str | Path | None = None,
     weights: WeightSource | None = None,
-    pretrained: bool = True,
+    pretrained: str | bool = True,
     seed: int = 0,
     image_size: int | None = None,
     num_classes: int | None = None,
@@ -76,12 +78,12 @@ def from_timm(
     std: Sequence[float] | None = None,
     layer: str | None = None,
     spatial: str = "mean",
-    power: float = 3.0,
+    power: float = POWER,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
     similarity: str = "cosine",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Embedding:
     """Observer over the pooled features of a timm network, those its classifier would read.
 
@@ -90,15 +92,16 @@ def from_timm(
     architecture : str
         timm's name, with or without a tag: ``resnet50.a1_in1k``.
     name : str, optional
-        Of the observer; ``timm:architecture`` by default.
+        Of the observer; ``timm:architecture`` with its options by default.
     checkpoint : path, optional
         File of the whole network, safetensors or a torch file of tensors alone; a classifier of
         any number of classes fits.
     weights : WeightFile or PackagedWeights, optional
         Pinned source; by default timm's own source of the tag, see
         `imi_bench.vision.chosen_weights`. Not used with `checkpoint`.
-    pretrained : bool
-        False: random weights drawn with `seed`, named so in the description.
+    pretrained : str or bool
+        Tag of timm's registry, where `architecture` names none. False: random weights drawn with
+        `seed`, named so in the description.
     image_size, mean, std : int, optional and sequence of float, optional
         Override the network's own data configuration (crop, interpolation, normalisation).
     num_classes : int, optional
@@ -120,7 +123,12 @@ def from_timm(
     name = name or f"timm:{architecture}"
     arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     hub = architecture.startswith(HUB)
-    described = NetworkCard(name="observer", source="timm", architecture=architecture)
+    tag = pretrained if isinstance(pretrained, str) else None
+    if tag is not None and (hub or "." in architecture):
+        raise InputError("two tags", where=name, found=f"pretrained={tag}", do="leave it out")
+    described = NetworkCard(
+        name="observer", source="timm", architecture=architecture, weights=Weights(tag=tag)
+    )
     if image_size is not None and not hub and timm_config(described).fixed_input_size:
         arguments["img_size"] = image_size
     described = described.model_copy(update={"arguments": arguments})
@@ -129,7 +137,7 @@ def from_timm(
         for_=name,
         checkpoint=checkpoint,
         pinned=weights,
-        pretrained=pretrained,
+        pretrained=pretrained is not False,
         seed=seed,
     )
     network: Any = build_module(described, file=chosen.path, seed=seed)
@@ -160,6 +168,7 @@ def from_timm(
     )
 
 
+@named("open_clip:{architecture}")
 def from_open_clip(
     architecture: str,
     *,
@@ -172,12 +181,12 @@ def from_open_clip(
     quick_gelu: bool | None = None,
     layer: str | None = None,
     spatial: str = "mean",
-    power: float = 3.0,
+    power: float = POWER,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
     similarity: str = "cosine",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Embedding:
     """Observer over the image features of an open_clip model, in the space shared with text.
 
@@ -204,13 +213,14 @@ def from_open_clip(
     name = name or f"open_clip:{architecture}"
     named = pretrained if isinstance(pretrained, str) else None
     trained = pretrained is not False
-    quick_gelu = activation_of(architecture, named, asked=quick_gelu, trained=trained)
+    fast = activation_of(architecture, named, asked=quick_gelu, trained=trained)
     described = NetworkCard(
         name="observer",
         source="open_clip",
         architecture=architecture,
-        arguments={"force_image_size": image_size, "quick_gelu": quick_gelu},
-        weights=Weights(tag=named),
+        arguments={"force_image_size": image_size}
+        | ({} if quick_gelu is None else {"quick_gelu": quick_gelu}),
+        weights=Weights(tag=named, random=not trained),
     )
     chosen = choose_weights(
         described, for_=name, checkpoint=checkpoint, pinned=weights, pretrained=trained, seed=seed
@@ -232,7 +242,7 @@ def from_open_clip(
             "library": "open_clip",
             "architecture": architecture,
             "weights": dict(chosen.record),
-            "quick_gelu": quick_gelu,
+            "quick_gelu": fast,
             "features": "image embedding",
             "preprocessing": dict(preprocess.settings),
         },
@@ -243,6 +253,7 @@ def from_open_clip(
     )
 
 
+@named("torchvision:{architecture}")
 def from_torchvision(
     architecture: str,
     *,
@@ -257,12 +268,12 @@ def from_torchvision(
     std: Sequence[float] | None = None,
     layer: str | None = None,
     spatial: str = "mean",
-    power: float = 3.0,
+    power: float = POWER,
     device: str = "auto",
     dtype: str = "float32",
     pooling: Pooling = "mean",
     similarity: str = "cosine",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Embedding:
     """Observer over what the last layer of a torchvision classifier reads.
 
@@ -361,6 +372,7 @@ def _embedding(
 ) -> Embedding:
     """The observer over a network's own features, or over layers of the part `inside`."""
     kind: type[Embedding] = Embedding
+    check_power(power, layer=layer is not None, spatial=spatial, where=name)
     if layer is not None:
         inside.eval()
         forward, features = layer_codes(

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.embedding import Embedding
-from imi_bench.observers.identity import identity
 from imi_bench.observers.pooling import Compared, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes, Named, Observer
 from imi_bench.tables import BlindTrials
+from imi_bench.vision.code_identity import identity
 
 __all__ = ["PairwiseSimilarity", "observer_from_function"]
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import refuse_idle
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
@@ -29,10 +30,12 @@ from imi_bench.tables import BlindTrials
 from imi_bench.vision.card import LayerRule
 from imi_bench.vision.layers import Layer, find_layer, hooked
 
-__all__ = ["SPATIAL", "BestMatch", "Spatial", "layer_codes"]
+__all__ = ["POWER", "SPATIAL", "BestMatch", "Spatial", "check_power", "layer_codes"]
 
 Spatial = Literal["mean", "max", "gem", "aligned", "best-match"]
 SPATIAL: tuple[str, ...] = get_args(Spatial)
+POWER = 3.0
+"""Of the generalised mean, where none is asked for."""
 
 
 def layer_codes(
@@ -41,7 +44,7 @@ def layer_codes(
     *,
     size: tuple[int, int],
     spatial: str = "mean",
-    power: float = 3.0,
+    power: float = POWER,
     where: str = "observer",
 ) -> tuple[Callable[[Any], Any], dict[str, Any]]:
     """A function from a batch of inputs to codes of layers, and its description.
@@ -76,6 +79,7 @@ def layer_codes(
     UnknownNameError.unless_among(spatial, SPATIAL, kind="spatial pooling")
     if not power > 0:
         raise InputError("bad power", where=where, found=power, wanted="above 0")
+    check_power(power, layer=True, spatial=spatial, where=where)
     wanted = names.split(",") if isinstance(names, str) else list(names)
     from imi_bench.vision.listing import HEADS, list_layers
 
@@ -105,6 +109,13 @@ def layer_codes(
 
     described: dict[str, Any] = {"layers": [layer.name for layer in layers], "spatial": spatial}
     return forward, described | ({"power": power} if spatial == "gem" else {})
+
+
+def check_power(power: float, *, layer: bool, spatial: str, where: object) -> None:
+    """Refuse a power that no generalised mean reads."""
+    reads = layer and spatial == "gem"
+    do = "add spatial='gem'" if layer else "add layer= and spatial='gem'"
+    refuse_idle("power", power, free=POWER, unless=reads, do=do, where=where)
 
 
 def _pooled(torch: Any, layer: Layer, output: Any, spatial: str, power: float) -> Any:

@@ -20,6 +20,7 @@ from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.functions import PairwiseSimilarity
+from imi_bench.observers.loader_names import named
 from imi_bench.tables import BlindTrials
 from imi_bench.vision.card import NetworkCard
 from imi_bench.vision.chosen_weights import choose_weights
@@ -129,6 +130,7 @@ def _size(maps: Sequence[Any]) -> int:
     return sum(one.nbytes for one in maps)
 
 
+@named("lpips-{trunk}")
 def from_lpips(
     trunk: str = "alex",
     *,

@@ -24,12 +24,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import refuse_idle
 from imi_bench.arrays import Floats, Ints
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.discriminants import ridge_contrast, t_weights
 from imi_bench.tables import BlindTrials
 
 Pooling = Literal["mean", "max", "softmax", "prototype", "ridge", "t-discriminant"]
+TEMPERATURE = 0.1
+"""Of the pooling ``softmax``, in units of the similarity, where none is asked for."""
 OVER_SIMILARITIES = ("mean", "max", "softmax")
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
@@ -84,7 +87,7 @@ def decide(
     *,
     pooling: Pooling = "mean",
     similarity: str = "cosine",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> NDArray[np.float64]:
     """Decision variables of T trials from one code an image.
 
@@ -179,7 +182,7 @@ def compared(
     *,
     pooling: Pooling = "mean",
     similarity: str = "cosine",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
 ) -> Compared:
     """The similarities from which `decide` takes its decision variables.
 
@@ -216,7 +219,7 @@ def contrast(
     similarities: Callable[[Rows, Rows, Rows], Sides],
     *,
     pooling: Pooling = "mean",
-    temperature: float = 0.1,
+    temperature: float = TEMPERATURE,
     at_once: int = _TRIALS_AT_ONCE,
 ) -> NDArray[np.float64]:
     """Decision variables from any function that compares images.
@@ -253,7 +256,7 @@ def contrast(
     return np.where(in_order, difference, -difference)
 
 
-def pool(similarities: Floats, *, pooling: Pooling, temperature: float = 0.1) -> Floats:
+def pool(similarities: Floats, *, pooling: Pooling, temperature: float = TEMPERATURE) -> Floats:
     """Pool similarities over the last axis, that of the references.
 
     Parameters
@@ -290,6 +293,13 @@ def check_options(pooling: str, similarity: str, temperature: float) -> None:
     UnknownNameError.unless_among(similarity, SIMILARITIES, kind="similarity")
     if not temperature > 0:
         raise InputError("bad temperature", where="pooling", found=temperature, wanted="above 0")
+    refuse_idle(
+        "temperature",
+        temperature,
+        free=TEMPERATURE,
+        unless=pooling == "softmax",
+        do="add pooling='softmax'",
+    )
 
 
 def _discriminate(

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
-from imi_bench.observers.identity import class_source
 from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.tables import BlindTrials
+from imi_bench.vision.code_identity import class_source
 
 Codes = NDArray[Any]
 

@@ -33,11 +33,10 @@ class Chance(Named):
     3
     """
 
-    name = "chance"
     symmetric = True
 
-    def __init__(self, *, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, *, name: str = "chance", seed: int = 0) -> None:
+        self.name, self.seed = name, seed
 
     def describe(self) -> Mapping[str, Any]:
         """Kind of observer, version of the rule, seed."""
@@ -85,12 +84,13 @@ class OneSide(Named):
     -1.0
     """
 
-    name = "one-side"
     symmetric = False
 
-    def __init__(self, *, side: Literal["first", "second"] = "first") -> None:
+    def __init__(
+        self, *, name: str = "one-side", side: Literal["first", "second"] = "first"
+    ) -> None:
         UnknownNameError.unless_among(side, ("first", "second"), kind="side")
-        self.side = side
+        self.name, self.side = name, side
         self.value = 1.0 if side == "first" else -1.0
 
     def describe(self) -> Mapping[str, Any]:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.classical import luminance
-from imi_bench.observers.pooling import OVER_SIMILARITIES, Pooling, Rows, Sides, contrast
+from imi_bench.observers.pooling import (
+    OVER_SIMILARITIES,
+    TEMPERATURE,
+    Pooling,
+    Rows,
+    Sides,
+    check_options,
+    contrast,
+)
 from imi_bench.observers.protocol import Codes, Named
 from imi_bench.tables import BlindTrials
 
@@ -49,11 +57,12 @@ class Ssim(Named):
         size: int = 64,
         window: int = 7,
         pooling: Pooling = "mean",
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
     ) -> None:
         if window % 2 == 0 or window > size:
             raise InputError("bad window", where="ssim", found=window, wanted=f"odd, <= {size}")
         UnknownNameError.unless_among(pooling, OVER_SIMILARITIES, kind="pooling of SSIM")
+        check_options(pooling, "cosine", temperature)
         self.name, self.size, self.window = name, size, window
         self.pooling, self.temperature = pooling, temperature
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from imi_bench.arguments import checked
+from imi_bench.arguments import checked, refuse_idle
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.executors import Executor, Local, Shard, chosen, require_finished
 from imi_bench.observers.catalogue import load_observer
@@ -196,6 +196,8 @@ def replay(
     require_name(observer)
     if store not in (None, "float16"):
         raise InputError("unknown way to store codes", found=repr(store), wanted="float16")
+    do = "give an observer that encodes images"
+    refuse_idle("store", store, unless=isinstance(observer, Encoder), do=do, where=observer.name)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError("not a folder", where=out, wanted="a folder for the run")
     if out is not None and "path" in trials.source:

@@ -58,7 +58,7 @@ class ObserverRun(Brief):
     @property
     def is_reference(self) -> bool:
         """A reference row (ideal, chance, one side) rather than a machine observer."""
-        return self.name in REFERENCE_OBSERVERS
+        return self.name.partition("?")[0] in REFERENCE_OBSERVERS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,8 +118,8 @@ class ReportData(Brief):
     @property
     def references(self) -> tuple[ObserverRun, ...]:
         """Reference rows in their usual order."""
-        known = {run.name: run for run in self.runs}
-        return tuple(known[name] for name in REFERENCE_OBSERVERS if name in known)
+        bases = [(run.name.partition("?")[0], run) for run in self.runs]
+        return tuple(run for name in REFERENCE_OBSERVERS for base, run in bases if base == name)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ _NOTES = {
     "ideal": "reads the activations",
     "chance": "guesses",
     "one-side": "always the first query",
+    "one-side?side=second": "always the second query",
 }
 _EVERYTHING = Stratum()
 
@@ -107,8 +108,9 @@ def _nothing(reason: str) -> dict[str, str]:
 
 
 def _note(run: ObserverRun) -> str:
-    if run.name in _NOTES:
-        return _NOTES[run.name]
+    base = run.name.partition("?")[0]
+    if note := _NOTES.get(run.name, _NOTES.get(base, "")):
+        return note
     described = _mapping(_mapping(run.record.get("observer")).get("description"))
     start = described.get("weights")
     return "random weights, untrained" if "random" in str(start).lower() else ""

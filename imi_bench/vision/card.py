@@ -268,7 +268,7 @@ def _from_line(
     source: str, rest: str, *, file: str = "", name: str | None = None
 ) -> tuple[NetworkCard, Path | None]:
     architecture, options = split_reference(rest)
-    tag = options.pop("pretrained", None)
+    tag = None if source == "python" else options.pop("pretrained", None)
     switch = None if tag is None else option_value(tag)
     checkpoint = options.pop("checkpoint", None)
     seed = None if source == "python" else options.pop("seed", None)
@@ -291,6 +291,8 @@ def _from_line(
             preprocessing[values] = tuple(options.pop(values).split(","))
     named = None if isinstance(switch, bool) else tag
     plain = re.sub(r"[^\w.\-]", "_", architecture.split("/")[-1])
+    if file:  # two files may have functions of one name
+        plain = f"{re.sub(r'[^A-Za-z0-9]', '_', Path(file).stem).strip('_') or 'file'}.{plain}"
     tower = "visual" if source == "open_clip" else ""
     pattern = _either(options, "layers", "layer", where=f"{source}:{rest}")
     if "layer" in split_reference(rest)[1] and pattern:

@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
-from imi_bench.errors import NetworkError
+from imi_bench.errors import InputError, NetworkError
 from imi_bench.extras import require
 from imi_bench.text import plural
 from imi_bench.vision import weights
@@ -24,7 +24,9 @@ from imi_bench.vision.card import names as card_names
 from imi_bench.vision.chosen_weights import ChosenWeights, choose_weights
 from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.layers import Layer, LeftOut, find_layer
+from imi_bench.vision.network_names import code_of, digest_of, network_name
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
+from imi_bench.vision.references import split_reference
 from imi_bench.vision.weight_files import state_hash
 
 if TYPE_CHECKING:
@@ -146,45 +148,48 @@ def load_network(
     ('test_resnet', 'conv1_0', 16)
     """
     torch = require("torch", for_="loading a network")
+    _refuse_twice(network, checkpoint=checkpoint, name=name, layers=layers, input_size=input_size)
     structure = device == "meta"
-    picked: LayerRule | None = None
     if isinstance(network, torch.nn.Module):
         module, remarks = _copied(cast("nn.Module", network))
-        card = _card_of(name or type(module).__name__)
-        chosen = ChosenWeights(None, {"source": "in memory"})
-        if checkpoint is not None:
-            chosen = choose_weights(card, for_=card.name, checkpoint=checkpoint)
+        card, picked = _card_of(name or type(module).__name__), None
+        chosen = _of_memory(card, checkpoint, pretrained=pretrained)
     else:
-        card, named, picked = _resolved(network)
-        seed = seed if card.weights.seed is None else card.weights.seed
-        named_in_line = isinstance(network, str) and ".toml" not in network
-        chosen = _chosen(
-            card,
-            reference=str(network) if named_in_line else card.name,
-            checkpoint=checkpoint or named,
-            pretrained=pretrained and not card.weights.random,
-            seed=seed,
-            structure=structure,
+        card, chosen, picked, seed = _asked(
+            network, checkpoint, pretrained=pretrained, seed=seed, structure=structure
         )
         module, remarks = _built(card, chosen, seed=seed, structure=structure), ()
     preprocess = preprocess_for(card, module, input_size=input_size)
+    whole = module
     if card.layers.inside and hasattr(module, card.layers.inside):
         module = module.get_submodule(card.layers.inside)
     if chosen.local and not structure:
         remarks += weights.load_checkpoint(
             module, cast("Path", chosen.path), rule=card.weights, inside=card.layers.inside
         )
-    target = device if structure else pick_device(device)
     module, said = _single_precision(module)
-    remarks += said
+    target = device if structure else pick_device(device)
     module = module.to(target).eval().requires_grad_(False)
     rule = picked if layers is None else _rule(card, layers)
     with single_precision(target, doing=f"listing the layers of {card.name}", do="device='cpu'"):
         listing = _listed(module, card, rule, preprocess.size)
-    if not preprocess.settings["maker"].startswith(("timm", "torchvision", "open_clip")):
-        remarks += (f"preprocessing: {preprocess.settings['maker']}",)
+    maker = preprocess.settings["maker"]
+    known = maker.startswith(("timm", "torchvision", "open_clip"))
+    remarks += said if known else (*said, f"preprocessing: {maker}")
+    code = code_of(card, whole)
+    state = None if structure else state_hash(module.state_dict())
+    called = name or network_name(
+        network,
+        card,
+        chosen,
+        whole,
+        preprocess=preprocess,
+        seed=seed,
+        input_size=input_size,
+        digest=digest_of(code, state),
+    )
     return LoadedNetwork(
-        name=name or _shown(network, card, chosen, module, seed=seed),
+        name=called,
         module=module,
         preprocess=preprocess,
         layers=listing.layers,
@@ -193,13 +198,38 @@ def load_network(
             "card": card.model_dump(mode="json"),
             "random_seed": seed if chosen.random else None,
             "weights": None if structure else dict(chosen.record),
-            "state_sha256": None if structure else state_hash(module.state_dict()),
+            "state_sha256": state,
+            **code,
             "layers": (rule or card.layers).pattern,
             "left_out": [asdict(one) for one in listing.left_out],
             "preprocess": dict(preprocess.settings),
         },
         left_out=listing.left_out,
         remarks=remarks,
+    )
+
+
+def _refuse_twice(network: object, **arguments: object) -> None:
+    """Refuse what a reference says and an argument says again: one of the two would be lost."""
+    said = split_reference(network)[1] if isinstance(network, str) else {}
+    for name, value in arguments.items():
+        names = {"layers": ("layers", "layer"), "input_size": ("input_size", "image_size")}
+        in_line = next((one for one in names.get(name, (name,)) if one in said), None)
+        if value is not None and in_line is not None:
+            raise InputError(
+                "one option twice",
+                where=network,
+                found=f"'{in_line}' in the reference, and {name}={value}",
+                do="leave one out",
+            )
+
+
+def _own_weights(where: str) -> InputError:
+    return InputError(
+        "random weights of a network that brings its own",
+        where=where,
+        wanted="an architecture of timm, open_clip or torchvision, or a card",
+        do="do not ask for random weights",
     )
 
 
@@ -234,6 +264,38 @@ def _of_the_paper(card: NetworkCard) -> str:
     return ""
 
 
+def _asked(
+    network: str | Path | NetworkCard,
+    checkpoint: Path | None,
+    *,
+    pretrained: bool,
+    seed: int,
+    structure: bool,
+) -> tuple[NetworkCard, ChosenWeights, LayerRule | None, int]:
+    """The card of a reference, its weights, the layers that it picks, and the weights' seed."""
+    card, named, picked = _resolved(network)
+    seed = seed if card.weights.seed is None else card.weights.seed
+    in_line = isinstance(network, str) and ".toml" not in network
+    chosen = _chosen(
+        card,
+        reference=str(network) if in_line else card.name,
+        checkpoint=checkpoint or named,
+        pretrained=pretrained and not card.weights.random,
+        seed=seed,
+        structure=structure,
+    )
+    return card, chosen, picked, seed
+
+
+def _of_memory(card: NetworkCard, checkpoint: Path | None, *, pretrained: bool) -> ChosenWeights:
+    """The weights of a network in memory: those it has, or a file's."""
+    if not pretrained:
+        raise _own_weights(card.name)
+    if checkpoint is not None:
+        return choose_weights(card, for_=card.name, checkpoint=checkpoint)
+    return ChosenWeights(None, {"source": "in memory"})
+
+
 def _chosen(
     card: NetworkCard,
     *,
@@ -244,9 +306,12 @@ def _chosen(
     structure: bool,
 ) -> ChosenWeights:
     """The weights; none, and no look for them, where only the structure is wanted."""
+    if card.source == "python" and not pretrained:
+        raise _own_weights(reference)
     if structure:
         named = None if checkpoint is None else Path(checkpoint)
-        return ChosenWeights(named, {}, local=named is not None)
+        drawn = {} if pretrained else {"seed": seed}
+        return ChosenWeights(named, drawn, local=named is not None)
     if card.source == "open_clip" and checkpoint is not None:
         asked = card.arguments.get("quick_gelu")
         weights.quick_gelu(card.architecture, card.weights.tag, asked=asked, trained=True)
@@ -272,42 +337,6 @@ def _bare(card: NetworkCard) -> NetworkCard:
     """The same network without its weights."""
     without = card.weights.model_copy(update={"random": True})
     return card.model_copy(update={"weights": without})
-
-
-def _shown(
-    network: Any, card: NetworkCard, chosen: ChosenWeights, module: nn.Module, *, seed: int
-) -> str:
-    """The name of a network in trial tables: other weights are another network."""
-    if chosen.random:
-        return f"{card.name}-random{seed}"
-    if isinstance(network, str) and "name=" in network:
-        return card.name
-    if chosen.local and chosen.path is not None:
-        return _named_after(chosen.path, card)
-    default = _default_tag(card, module) if "licence" in chosen.record else None
-    return card.name if default is None else f"{card.name}.{default}"
-
-
-def _named_after(checkpoint: Path, card: NetworkCard) -> str:
-    """Name of an architecture with local weights: two files of one architecture differ.
-
-    The file that a card itself names, or its origin does, is the card's network.
-    """
-    stem = re.sub(r"[^\w.\-]", "_", checkpoint.stem)
-    own = (card.name, Path(card.weights.file or "").stem, *(card.weights.origin or "").split())
-    return card.name if stem in ("", *own) else f"{card.name}-{stem}"
-
-
-def _default_tag(card: NetworkCard, module: nn.Module) -> str | None:
-    """The tag that a library took for a reference without one; None where one is named."""
-    if card.weights.tag is not None or card.weights.source is not None:
-        return None
-    if card.source == "timm" and "." not in card.architecture:
-        return getattr(module, "pretrained_cfg", {}).get("tag") or None
-    if card.source == "torchvision":
-        models = require("torchvision.models", for_="the name of a network's weights")
-        return str(models.get_model_weights(card.architecture).DEFAULT.name)
-    return None
 
 
 def _card_of(name: str) -> NetworkCard:

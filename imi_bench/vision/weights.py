@@ -75,25 +75,27 @@ def _open_clip(card: NetworkCard, file: Path | None) -> nn.Module:
     UnknownNameError.unless_among(
         card.architecture, open_clip.list_models(), kind="open_clip network"
     )
-    options = dict(card.arguments)
-    quick = quick_gelu(
+    options, tag = dict(card.arguments), card.weights.tag
+    asked = options.pop("quick_gelu", None)
+    quick = quick_gelu(card.architecture, tag, asked=asked, trained=file is not None)
+    built = open_clip.create_model(
         card.architecture,
-        card.weights.tag,
-        asked=options.pop("quick_gelu", None),
-        trained=file is not None,
+        pretrained=None if file is None else str(as_safetensors(file, key=card.weights.key)),
+        device=torch.get_default_device(),
+        **activation_arguments(quick),
+        pretrained_image=False,
+        pretrained_text=False,
+        **options,
     )
-    return cast(
-        "nn.Module",
-        open_clip.create_model(
-            card.architecture,
-            pretrained=None if file is None else str(as_safetensors(file, key=card.weights.key)),
-            device=torch.get_default_device(),
-            **activation_arguments(quick),
-            pretrained_image=False,
-            pretrained_text=False,
-            **options,
-        ),
-    )
+    kinds = {type(part).__name__ for part in built.visual.modules()}
+    if asked and "QuickGELU" not in kinds and (tag is not None or card.weights.random):
+        raise NetworkError(  # weights without a tag may have to say which they are
+            "option without effect",
+            where=f"open_clip:{card.architecture}",
+            found="quick_gelu=true, and an image tower without this function",
+            do="leave quick_gelu out",
+        )
+    return cast("nn.Module", built)
 
 
 def quick_gelu(architecture: str, tag: str | None, *, asked: bool | None, trained: bool) -> bool:

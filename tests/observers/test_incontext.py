@@ -497,7 +497,7 @@ def test_by_name(server: Server, tmp_path: Path, few: Trials) -> None:
         ("vlm:other/model", UnknownNameError, "unknown vision-language back end"),
         ("vlm:openai/m?shots=2", InputError, "solved trials need a pool"),
         ("vlm:openai/m?smaples=2", UnknownNameError, "did you mean 'samples'"),
-        ("vlm:openai/m?layout=strip", InputError, "unknown layout"),
+        ("vlm:openai/m?layout=strip", UnknownNameError, "value for 'layout'"),
         ("vlm:openai/m?top_logprobs=99", InputError, "option top_logprobs"),
     ],
 )

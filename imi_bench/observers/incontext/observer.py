@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from imi_bench.arguments import refuse_idle
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.incontext.ledger import Ledger
 from imi_bench.observers.incontext.orders import BothOrders
@@ -27,9 +28,10 @@ from imi_bench.observers.incontext.prompt import (
 )
 from imi_bench.observers.incontext.scoring import Model, Scored, scored
 from imi_bench.observers.incontext.shots import Ablation, Shots
+from imi_bench.observers.loader_names import reference
 from imi_bench.observers.protocol import Answers, Codes
 from imi_bench.places import cache_folder
-from imi_bench.provenance import sha256_json
+from imi_bench.provenance import sha256_bytes, sha256_json
 from imi_bench.tables import BlindTrials, Trials
 from imi_bench.tables.align import in_use
 
@@ -324,6 +326,14 @@ def from_name(
         raise UnknownNameError.among(
             architecture, ["openai/MODEL", "hf/PATH-OR-ID"], kind="vision-language back end"
         )
+    where = name or architecture
+    of_shots: dict[str, Any] = {
+        "pool": pool,
+        "pool_network": pool_network,
+        "pool_layer": pool_layer,
+    }
+    of_shots |= {"near": near, "draw": draw, "ablation": ablation}
+    _refuse_idle(of_shots, options, shots=shots, max_cost=max_cost, where=where)
     drawn = None
     if shots:
         drawn = Shots(
@@ -348,19 +358,12 @@ def from_name(
         from imi_bench.observers.incontext.transformer import Transformer
 
         model = Transformer.from_options(model_name, options, device=device, dtype=dtype)
+    said = {"shots": shots, "layout": layout, "side": side, **of_shots, **options}
+    said["pool"] = "" if drawn is None else sha256_json(drawn.describe())[:8]
     return InContext(
         model,
         identity=model.identity,
-        name=_shown(
-            name,
-            kind,
-            model_name,
-            shots=shots,
-            draw=draw if shots else 0,
-            layout=layout,
-            ablation=ablation if shots else "none",
-            samples=getattr(model, "samples", 0),
-        ),
+        name=_shown(name, kind, model_name, said),
         shots=drawn,
         layout=layout,
         side=side,
@@ -369,14 +372,64 @@ def from_name(
     )
 
 
-def _shown(name: str, kind: str, model: str, **said: Any) -> str:
-    """The name in reports: a card's as it is, else without folders, addresses and keys."""
-    if name and not name.startswith("vlm:"):
-        return name
+_FREE = {
+    "shots": 0,
+    "draw": 0,
+    "near": "drop",
+    "layout": "sheets",
+    "side": 224,
+    "ablation": "none",
+    "pool": "",
+    "pool_network": "",
+    "pool_layer": "",
+    "samples": 0,
+    "max_tokens": 4,
+    "top_logprobs": 20,
+    "system": "",
+    "prefix_cache": True,
+    "revision": "",
+}
+"""Options of a name, if they are not these; which server answers, and how fast, is not in it."""
+
+
+def _refuse_idle(
+    of_shots: Mapping[str, object],
+    options: Mapping[str, Any],
+    *,
+    shots: int,
+    max_cost: float | None,
+    where: str,
+) -> None:
+    """Refuse what nothing would read: options of solved trials, a budget without prices."""
+    for option, value in of_shots.items():
+        free = _FREE[option]
+        refuse_idle(option, value, free=free, unless=shots > 0, do="add shots=", where=where)
+    priced = any(options.get(one) for one in ("price_in", "price_out"))
+    do = "add price_in= and price_out="
+    refuse_idle("max_cost", max_cost, unless=priced, do=do, where=where)
+    refuse_idle(
+        "top_logprobs",
+        options.get("top_logprobs", _FREE["top_logprobs"]),
+        free=_FREE["top_logprobs"],
+        unless=not options.get("samples"),
+        do="leave samples= out",
+        where=where,
+    )
+
+
+def _shown(name: str, kind: str, model: str, said: Mapping[str, Any]) -> str:
+    """The name in reports: the card's or the model's, and what is asked otherwise.
+
+    Without folders, addresses and keys; the pool by the digits of the solved trials.
+    """
     model = Path(model).name if kind == "hf" and Path(model).exists() else model
-    plain = {"shots": 0, "draw": 0, "layout": "sheets", "ablation": "none", "samples": 0}
-    options = "&".join(f"{key}={value}" for key, value in said.items() if value != plain[key])
-    return f"vlm:{kind}/{model}" + (f"?{options}" if options else "")
+    base = name.partition("?")[0] if name and not name.startswith("vlm:") else ""
+    told = {key: said[key] for key, free in _FREE.items() if said.get(key, free) != free}
+    if base and "revision=" not in name:
+        told.pop("revision", None)  # the card's own
+    if isinstance(told.get("system"), str):
+        told["system"] = sha256_bytes(told["system"].encode())[:8]
+    return reference(base or f"vlm:{kind}/{model}", told)
 
 
 def _pool(path: str, count: int, *, network: str, layer: str) -> Trials:
