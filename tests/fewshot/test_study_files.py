@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,14 +113,15 @@ def test_a_study_and_its_page(
 def test_a_killed_study_asks_no_question_twice(
     command: list[str], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enough = threading.Event()
+    enough, killed = threading.Event(), threading.Event()
 
-    def count(own: Server, body: object, handler: object) -> bool:
+    def hold(own: Server, body: object, handler: object) -> bool:
         if len(own.requests) >= 15:
             enough.set()
+            killed.wait(200)
         return False
 
-    server.behave = count
+    server.behave = hold
     child = subprocess.Popen(
         [sys.executable, "-m", "imi_bench", *command, "--yes"],
         stdout=subprocess.DEVNULL,
@@ -127,10 +130,12 @@ def test_a_killed_study_asks_no_question_twice(
     assert enough.wait(120)
     child.send_signal(signal.SIGKILL)
     child.wait()
+    killed.set()
+    server.behave = None
+    assert len(server.requests) == 15
     code, _, said = run(command, capsys, "--yes")
     assert code == 0, said
-    # one request was in flight when the process died
-    assert len(server.requests) <= 61
+    assert len(server.requests) == 61  # one was in flight when the process died
 
 
 @pytest.mark.whole
@@ -143,25 +148,40 @@ def test_ctrl_c_loses_no_answer_and_the_study_goes_on(
     def hold(own: Server, body: object, handler: object) -> bool:
         if len(own.requests) >= 15:
             enough.set()
-            go.wait(60)
+            go.wait(200)
         return False
 
     server.behave = hold
     command = [part.replace("in_flight=1", "in_flight=3") for part in command]
+    screen, terminal = os.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "imi_bench", *command, "--yes"],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
         # a shell without job control starts what runs in the background deaf to SIGINT
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    os.close(terminal)
+    shown = bytearray()
+
+    def watch() -> None:
+        """The server goes on once the program says that it stops."""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while more := os.read(screen, 4096):
+                shown.extend(more)
+                if b"stopping:" in shown:
+                    go.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     assert enough.wait(120)
     child.send_signal(signal.SIGINT)
-    threading.Timer(0.5, go.set).start()
-    _, said = child.communicate(timeout=120)
-    assert child.returncode == 130, said
-    assert "Traceback" not in said
+    assert child.wait() == 130, shown
+    watcher.join()
+    os.close(screen)
+    assert b"stopping:" in shown
+    assert b"Traceback" not in shown
     asked = len(server.requests)
     ledger = Ledger(tmp_path / "out" / "ledger.db")
     assert ledger.totals()["calls"] == {"ok": asked}

@@ -15,6 +15,12 @@ from imi_bench.observers.pooling import decide
 from imi_bench.tables import BlindTrials
 
 
+def hold(begun: int) -> None:
+    """Wait to be killed in the batch behind as many as ``IMI_TEST_HOLD`` says."""
+    if begun > float(os.environ.get("IMI_TEST_HOLD", "inf")):
+        time.sleep(600)
+
+
 class MeanColour:
     """Three numbers an image; counts what it is asked."""
 
@@ -40,7 +46,7 @@ class MeanColour:
 class BatchSensitive(MeanColour):
     """Its codes carry a trace of the batch, as those of a GPU do in the last bits.
 
-    Slow enough to be killed; appends one line a batch to the file named by ``IMI_TEST_LOG``.
+    May be held to be killed; appends one line a batch to the file named by ``IMI_TEST_LOG``.
     """
 
     name = "batch-sensitive"
@@ -48,10 +54,10 @@ class BatchSensitive(MeanColour):
 
     def encode(self, images: Sequence[Pixels]) -> np.ndarray:
         codes = super().encode(images)
-        time.sleep(float(os.environ.get("IMI_TEST_SLEEP", "0")))
         if log := os.environ.get("IMI_TEST_LOG"):
             with Path(log).open("a") as stream:
                 stream.write(f"{len(images)}\n")
+        hold(self.seen.count(self.batch_size))
         return codes * (1 + 1e-9 * codes.sum())
 
 
@@ -69,7 +75,7 @@ class WholeTrials:
     def decide(self, trials: BlindTrials, codes: None) -> np.ndarray:
         assert codes is None
         self.asked += len(trials)
-        time.sleep(float(os.environ.get("IMI_TEST_SLEEP", "0")))
+        hold(self.asked)
         light = [trials.images.decode(row).mean() for row in range(len(trials.images))]
         bright = np.array(light)
         toward = bright[trials.positive].mean(axis=1) - bright[trials.negative].mean(axis=1)

@@ -178,7 +178,7 @@ class Chat:
                             stopping.set()
                             raise
                         done(1)
-                        if self.ledger is not None and self.price_in:
+                        if self.ledger is not None and self.price_in and not stopping.is_set():
                             done.say(f"{self.model}: {self.ledger.spent():.4g} spent")
 
                 tasks = [asyncio.create_task(one(*each)) for each in enumerate(prompts)]
