@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from support.small_study import SmallStudy
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from imi_bench.simulation.world import World
 
 # A tenth of a second a property; `pytest --hypothesis-profile many` looks ten times as far.
-settings.register_profile("imi", deadline=None, max_examples=40)
-settings.register_profile("many", deadline=None, max_examples=400)
+# A machine that is busy draws slowly, which says nothing of the strategies.
+busy = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("imi", max_examples=40, **busy)
+settings.register_profile("many", max_examples=400, **busy)
 settings.load_profile("imi")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")

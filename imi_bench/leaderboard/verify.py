@@ -305,7 +305,7 @@ def judge_each(judge: Judge, paths: Sequence[Path]) -> dict[Path, Scored | list[
     size = max(1, min(_BATCH, math.ceil(len(paths) / (4 * cores))))
     batches = [paths[i : i + size] for i in range(0, len(paths), size)]
     many = len(paths) >= _WORTH_PROCESSES and cores > 1
-    jobs = Parallel(n_jobs=-1 if many else 1, return_as="generator")
+    jobs = Parallel(n_jobs=cores if many else 1, return_as="generator")
     found: dict[Path, Scored | list[Problem] | None] = {}
     plain = judge.board if many else judge
     with progress("validating and scoring", total=len(paths), unit="submissions") as advance:

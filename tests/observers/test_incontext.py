@@ -63,7 +63,7 @@ def server() -> Iterator[Server]:
 
 
 def chat(server: Server, **options: Any) -> Chat:
-    return Chat("scripted", base_url=server.url, **{"retries": 2, "timeout": 5.0, **options})
+    return Chat("scripted", base_url=server.url, **{"retries": 2, "timeout": 60.0, **options})
 
 
 def observer(model: Any, **options: Any) -> InContext:

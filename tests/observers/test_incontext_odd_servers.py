@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 
 
 def observer(server: Server, **options: Any) -> InContext:
-    model = Chat("scripted", base_url=server.url, **{"retries": 1, "timeout": 5.0, **options})
+    model = Chat("scripted", base_url=server.url, **{"retries": 1, "timeout": 60.0, **options})
     return InContext(model, identity=model.identity, side=8)
 
 
@@ -308,12 +308,12 @@ def test_a_slow_server_is_waited_for_until_the_time_is_out(trials: Trials, serve
 
     def behave(own: Server, body: dict[str, Any], handler: BaseHTTPRequestHandler) -> bool:
         if len(own.requests) == 1:
-            hold.wait(5)
+            hold.wait(200)
         return False
 
     server.behave = behave
     few = trials.take(np.arange(2))
-    answers = decided(observer(server, timeout=0.5, retries=0, in_flight=1), few)
+    answers = decided(observer(server, timeout=3.0, retries=0, in_flight=1), few)
     hold.set()
     assert sorted(answers.status.tolist()) == ["error", "ok"]
     assert math.isnan(answers.decision_variable[0])

@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
 
 
 def observer(server: Server, **options: Any) -> InContext:
-    model = Chat("scripted", base_url=server.url, **{"retries": 0, "timeout": 5.0, **options})
+    model = Chat("scripted", base_url=server.url, **{"retries": 0, "timeout": 60.0, **options})
     return InContext(model, identity=model.identity, side=8)
 
 

@@ -28,7 +28,7 @@ from imi_bench.release.fetch import (
     stored,
 )
 
-SWIFT = Patience(attempts=3, backoff=0.001, timeout=5)
+SWIFT = Patience(attempts=3, backoff=0.001, timeout=60)
 # Larger than one chunk of the transfer, so that a cut falls within the file.
 TABLE = (",".join(REQUIRED) + "\n").encode() + b"x" * 700_000
 NAMES = ("responses_main.csv", "responses_all.csv")

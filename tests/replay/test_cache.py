@@ -32,7 +32,10 @@ def shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.npy"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=25,
+)
 @given(
     values=hnp.arrays(
         st.sampled_from([np.float32, np.float64, np.uint8, np.float16, np.int64, np.bool_]),
@@ -98,7 +101,7 @@ def test_the_name_is_the_checksum(tmp_path: Path) -> None:
     assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(place=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_no_flipped_byte_is_ever_trusted(
     tmp_path_factory: pytest.TempPathFactory, place: int, flip: int

@@ -78,7 +78,10 @@ def test_another_description_is_another_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(order=st.permutations(range(12)), batch=st.integers(1, 50), chunk=st.integers(1, 20))
 def test_order_batches_and_chunks_change_nothing(
     order: list[int], batch: int, chunk: int, tmp_path_factory: pytest.TempPathFactory
