@@ -27,6 +27,11 @@ settings.register_profile("many", max_examples=400, **busy)
 settings.load_profile("imi")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Whoever runs the tests may have a wide terminal, want colours, or reach the world by a proxy.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
+    os.environ.pop(name, None)
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = "127.0.0.1,localhost"
 
 # While thousands of modules are imported there is no garbage to look for (see below).
 gc.disable()

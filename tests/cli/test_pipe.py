@@ -68,7 +68,7 @@ def test_ends_quietly(
     tmp_path: object,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = verb.format(shared_study.folder, tmp_path).split()
+    words = [word.format(shared_study.folder, tmp_path) for word in verb.split()]
     told = Left() if both else io.StringIO()
     monkeypatch.setattr(told, "close", lambda: None)
     monkeypatch.setattr(sys, "argv", ["imi-bench", *words])

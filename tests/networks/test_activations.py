@@ -244,6 +244,7 @@ def test_another_process_may_merge_first(
     np.testing.assert_array_equal(found.top_images, direct.top_images)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes:UserWarning")
 def test_images_decoded_by_other_processes_are_the_same(pictures: np.ndarray) -> None:
     network = load_network("timm:test_resnet?input_size=32", pretrained=False, device="cpu")
     units = [Unit("bn1", 3)]
