@@ -27,11 +27,12 @@ from imi_bench.progress import progress
 from imi_bench.results import Result
 from imi_bench.stimuli.likeness import BLOCK, Likeness
 from imi_bench.tables import Trials
+from imi_bench.tables.image_folders import SUFFIXES, Found, image_files
 from imi_bench.tables.images import Images, decode_bytes, read_image_file
+from imi_bench.text import plural
 
 COSINE = 0.9  # of the codes of two pictures that may be crops of each other
 _BATCH = 32
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,9 +111,11 @@ def check(
         names = pool.images.hashes
         found += _across(trials, seen, other, names, where="shots and tests", close=close)
     if folder is not None:
-        checked.append(f"stimuli against {Path(folder).name}")
-        files, other = _folder(Path(folder), close)
-        names = np.array([file.name for file in files], dtype=object)
+        inside, other = _folder(Path(folder), close)
+        without = "".join(f", left out: {what}" for what in inside.left_out)
+        count = plural(len(inside.images), "picture")
+        checked.append(f"stimuli against {Path(folder).name} of {count}{without}")
+        names = np.array([file.name for file in inside.images], dtype=object)
         where = f"stimuli and {Path(folder).name}"
         found += _across(trials, seen, other, names, where=where, close=close)
     if embedding is not None:
@@ -166,18 +169,14 @@ def _hashes(images: Images, rows: Any, close: _Close) -> _Hashes:
     return _Hashes(np.asarray(rows), Likeness.of(images, rows), close.codes(pixels))
 
 
-def _folder(folder: Path, close: _Close) -> tuple[list[Path], _Hashes]:
-    files = (
-        sorted(
-            f
-            for f in folder.rglob("*")
-            if f.suffix.lower() in _SUFFIXES and not f.name.startswith(".")
+def _folder(folder: Path, close: _Close) -> tuple[Found, _Hashes]:
+    found = image_files(folder) if folder.is_dir() else None
+    if found is None or not found.images:
+        left_out = [] if found is None else found.left_out
+        raise InputError(
+            "no pictures", where=folder, found=", ".join(left_out), wanted=", ".join(SUFFIXES)
         )
-        if folder.is_dir()
-        else []
-    )
-    if not files:
-        raise InputError("no pictures", where=folder, wanted=", ".join(_SUFFIXES))
+    files = found.images
     with progress("training images", total=len(files), unit="images") as advance:
         codes = []
 
@@ -190,7 +189,7 @@ def _folder(folder: Path, close: _Close) -> tuple[list[Path], _Hashes]:
 
         likeness = Likeness.of_pixels(pictures())
     coded = None if close.embedding is None else np.concatenate(codes)
-    return files, _Hashes(np.arange(len(files)), likeness, coded)
+    return found, _Hashes(np.arange(len(files)), likeness, coded)
 
 
 def _pairs(

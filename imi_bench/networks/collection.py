@@ -6,8 +6,6 @@ of a collection is found again for the same pictures only.
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,12 +22,9 @@ from imi_bench.errors import ImageError, InputError
 from imi_bench.networks.file_hashes import FileHashes
 from imi_bench.progress import progress
 from imi_bench.provenance import sha256_bytes, sha256_json
+from imi_bench.tables.image_folders import SUFFIXES, image_files
 from imi_bench.tables.images import decode_bytes, holds_several, opened_bytes
 from imi_bench.tables.pixels import RULES, rgb_pixels
-from imi_bench.text import plural
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-_OF_SEVERAL = (".gif", ".webp", ".png", ".tif", ".tiff")  # formats of frames or pages
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +88,15 @@ class ImageSet:
     @property
     def cautions(self) -> tuple[str, ...]:
         """What should be known of the images, one line each; they are hashed for it."""
-        said = self.remarks
+        said, repeated = self.remarks, self.repeated
         if count := self.first_of_several:
             which = "is the first picture" if count == 1 else "are the first pictures"
             said += (f"{count} of {len(self)} images {which} of a file of several",)
-        if not self.repeated:
+        if not repeated:
             return said
         return (
             *said,
-            f"warning: {self.repeated} of {len(self)} images repeat another one: they raise scores "
+            f"warning: {repeated} of {len(self)} images repeat another one: they raise scores "
             "and stand among their own references; leave them out by unique=True",
         )
 
@@ -244,7 +239,7 @@ def open_images(source: object) -> ImageSet:
 def _from_folder(folder: Path) -> ImageSet:
     if not folder.is_dir():
         raise InputError("no such folder of images", where=folder, wanted="a folder or .npz file")
-    found = _files_below(folder)
+    found = image_files(folder)
     files = found.images
     if not files:
         raise InputError(
@@ -271,67 +266,11 @@ def _from_folder(folder: Path) -> ImageSet:
             return _each(len(files), lambda number: hashes.of(files[number]))
 
     def moving(number: int) -> bool:
-        file = files[number]
-        return file.suffix.lower() in _OF_SEVERAL and holds_several(file)
+        return holds_several(files[number])
 
     remarks = tuple(f"left out: {what}" for what in found.left_out)
     known = np.array(names, dtype=object)
     return ImageSet(known, read, content, remarks, moving, concurrent=True, packed=packed)
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Image files below a folder in order of names, and what else lies there."""
-
-    images: list[Path]
-    hidden: int
-    broken: int
-    others: Counter[str]
-
-    @property
-    def left_out(self) -> list[str]:
-        """Counts of what is no image, but of hidden files of other kinds."""
-        most = sorted(self.others.items(), key=lambda one: (-one[1], one[0]))
-        kinds = ", ".join(f"{kind} {n}" for kind, n in most[:5])
-        more = ", ..." if len(self.others) > 5 else ""
-        said = [
-            (self.hidden, "hidden file", " with the names of images"),
-            (self.broken, "link", " to nothing with the names of images"),
-            (self.others.total(), "file", f" of other formats ({kinds}{more})"),
-        ]
-        return [f"{plural(count, what)}{rest}" for count, what, rest in said if count]
-
-
-def _files_below(folder: Path) -> _Found:
-    """What lies in a folder and all its subfolders, linked ones too."""
-    images: list[Path] = []
-    hidden = broken = 0
-    others: Counter[str] = Counter()
-    waiting: list[tuple[Path, frozenset[str]]] = [(folder, frozenset())]
-    while waiting:
-        place, above = waiting.pop()
-        real = os.path.realpath(place)
-        if real in above:  # a link to a folder that it lies in
-            continue
-        for entry in os.scandir(place):
-            path = place / entry.name
-            shown, image = not _hidden(path, folder), path.suffix.lower() in SUFFIXES
-            if entry.is_dir():
-                waiting.append((path, above | {real}))
-            elif not image:
-                others[path.suffix.lower() or "no suffix"] += shown
-            elif not shown:
-                hidden += 1
-            elif entry.is_file():
-                images.append(path)
-            else:
-                broken += 1
-    return _Found(sorted(images), hidden, broken, +others)
-
-
-def _hidden(file: Path, folder: Path) -> bool:
-    parts = file.relative_to(folder).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _each(count: int, hash_of: Callable[[int], str]) -> list[str]:
@@ -379,12 +318,20 @@ def _from_dataset(dataset: Any) -> ImageSet:
     if not len(dataset):
         raise InputError("dataset with no images", where=type(dataset).__name__, found="length 0")
 
+    several: dict[int, bool] = {}  # of what was read; hashing reads all
+
+    def moving(number: int) -> bool:
+        if number not in several:
+            read(number)
+        return several[number]
+
     def read(number: int) -> Pixels:
         item = dataset[number]
         if isinstance(item, dict):
             item = item.get("image")
         elif isinstance(item, tuple | list):
             item = item[0]
+        several[number] = bool(getattr(item, "is_animated", False))
         where = f"{type(dataset).__name__}[{number}]"
         pixels = rgb_pixels(item, where=where) if isinstance(item, Image.Image) else np.array(item)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -401,6 +348,7 @@ def _from_dataset(dataset: Any) -> ImageSet:
         _numbers(len(dataset)),
         read,
         lambda: _each(len(dataset), lambda number: pixel_hash(read(number))),
+        moving=moving,
         by_pixels=True,
     )
 

@@ -51,6 +51,8 @@ class Listing:
     files, folders : list of str
         Names in natural order (``channel_2`` before ``channel_10``); entries that lead out of
         `root` are in neither.
+    broken : set of str
+        Those of `files` that lead to nothing.
     outside : dict of str to str
         Symbolic links that leave `root`, and where they lead.
     """
@@ -58,6 +60,7 @@ class Listing:
     def __init__(self, path: Path, *, root: Path) -> None:
         self.path, self.root = path, root
         self.files: list[str] = []
+        self.broken: set[str] = set()
         self.folders: list[str] = []
         self.outside: dict[str, str] = {}
         try:
@@ -77,8 +80,10 @@ class Listing:
                 return
         if entry.is_dir():
             self.folders.append(entry.name)
-        elif entry.is_file():
+        else:
             self.files.append(entry.name)
+            if not entry.is_file():
+                self.broken.add(entry.name)
 
     def leaves(self, name: str) -> TrialError:
         """The error for an entry that leads out of the folder."""
@@ -97,7 +102,7 @@ class Listing:
         TrialError
             For the first that is missing or leads out of the folder.
         """
-        names, present = list(names), set(self.files)
+        names, present = list(names), set(self.files) - self.broken
         if missing := [name for name in names if name not in present]:
             if missing[0] in self.outside:
                 raise self.leaves(missing[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -292,15 +293,40 @@ def _refuse_large(image: Image.Image, *, where: object) -> None:
 
 
 def holds_several(path: Path) -> bool:
-    """Whether a file holds several pictures: frames or pages. Only its beginning is read.
+    """Whether a file holds several pictures, whatever it is called. Only its beginning is read.
 
-    What cannot be read at all holds none; it is refused when it is decoded.
+    Frames of an animation, pages, further views of a camera's JPEG file. What cannot be read at all
+    holds none; it is refused when it is decoded.
     """
+    if _is_one_jpeg(path):
+        return False
     try:
         with _blamed_on(path, b"?"), Image.open(path, formats=_FORMATS) as image:
             return bool(getattr(image, "is_animated", False))
     except ImageError:
         return False
+
+
+def _is_one_jpeg(path: Path) -> bool:
+    """Whether a file is JPEG without an index of further pictures, by the marks of its segments.
+
+    CIPA DC-007: the index stands in an application segment 2 that begins with ``MPF``.
+    """
+    try:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"\xff\xd8":
+                return False
+            while (head := stream.read(4))[:1] == b"\xff" and len(head) == 4:
+                if head[1] == 0xDA:  # pixels follow
+                    return True
+                length = int.from_bytes(head[2:], "big") - 2
+                start = stream.read(min(4, max(length, 0)))
+                if head[1] == 0xE2 and start == b"MPF\0":
+                    return False
+                stream.seek(length - len(start), os.SEEK_CUR)
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _refuse_several(image: Image.Image, *, where: object) -> None:

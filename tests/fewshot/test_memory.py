@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from support.bright_trials import Colours, bright_trials
 
 from imi_bench.fewshot import contamination
@@ -36,3 +38,18 @@ def test_codes_are_compared_in_blocks_that_change_nothing(monkeypatch: pytest.Mo
     assert (whole["kind"] == "cosine").sum() > 10
     monkeypatch.setattr(contamination, "BLOCK", 7)
     pd.testing.assert_frame_equal(contamination.check(trials, **given).pairs, whole)
+
+
+def test_what_lies_beside_the_training_pictures_is_counted(tmp_path: Path) -> None:
+    trials = bright_trials(2)
+    pixels = trials.images.decode(0)
+    (tmp_path / "seen" / "more").mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "seen" / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "seen" / "more" / "b.png")
+    (tmp_path / "seen" / "c.heic").write_bytes(b"?")
+    (tmp_path / "seen" / "d.png").symlink_to("nowhere")
+    checked = contamination.check(trials, folder=tmp_path / "seen").checked[-1]
+    assert checked == (
+        "stimuli against seen of 2 pictures, left out: 1 link to nothing with the names of images, "
+        "left out: 1 file of other formats (.heic 1)"
+    )

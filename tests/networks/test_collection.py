@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -111,6 +112,7 @@ def test_linked_class_folders_are_followed_and_loops_are_not(tmp_path: Path) -> 
     images = open_images(folder)
     assert images.names.tolist() == [f"{c}/{n}.png" for c in ("cats", "dogs") for n in range(6)]
     assert (images.repeated, len(images.unique())) == (6, 6)
+    assert images.remarks == ("left out: 2 links back to a folder above",)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="found nothing"):
         open_images(tmp_path / "empty")
@@ -133,17 +135,35 @@ def test_what_lies_beside_the_images_is_counted_by_kind(tmp_path: Path) -> None:
         open_images(tmp_path / "b")
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff"])
-def test_files_of_several_pictures_are_counted_and_give_the_first(
-    tmp_path: Path, suffix: str
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
+def test_files_of_several_pictures_are_counted_whatever_they_are_called(
+    tmp_path: Path, kind: str, suffix: str
 ) -> None:
     folder = written(tmp_path / "a")
     first, *rest = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (90, 9, 200)]
-    first.save(folder / f"z.{suffix}", save_all=True, append_images=rest)
+    first.save(folder / f"z.{suffix}", format=kind, save_all=True, append_images=rest)
     images = open_images(folder)
     assert int(images.read(6).mean()) == pytest.approx(90, abs=2)
     assert images.cautions == ("1 of 7 images is the first picture of a file of several",)
     assert not images.take(np.arange(6)).cautions
+
+
+def test_pictures_of_several_in_a_data_set_are_counted(tmp_path: Path) -> None:
+    one, other = (Image.fromarray(picture) for picture in PICTURES[:2])
+    one.save(tmp_path / "one.jpg")
+    one.save(tmp_path / "two.gif", save_all=True, append_images=[other])
+
+    class Files:
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, number: int) -> Image.Image:
+            data = (tmp_path / ("one.jpg", "two.gif")[number]).read_bytes()
+            return Image.open(io.BytesIO(data))
+
+    images = open_images(Files())
+    assert images.cautions == ("1 of 2 images is the first picture of a file of several",)
 
 
 def test_transparent_images_are_the_same_from_files_and_from_pillow(tmp_path: Path) -> None:

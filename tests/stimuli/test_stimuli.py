@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from support.made_trials import fill, make_task, make_trials, make_unit, picture
 
-from imi_bench.errors import ImageError, InputError, TrialError
+from imi_bench.errors import ImageError, ImiBenchError, InputError, TrialError
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.tables import Trials
 
@@ -224,6 +224,16 @@ def test_links_inside_the_folder_are_fine(tmp_path: Path) -> None:
     read = read_trials(tmp_path)
     assert len(read) == 1
     assert any("kept.png" in note for note in read.notes)
+
+
+def test_links_to_nothing_are_named(tmp_path: Path) -> None:
+    unit = make_unit(tmp_path / "layer", 1, synthetic=False) / "natural_images"
+    (unit / "more.png").symlink_to("nowhere.png")
+    assert any("more.png" in note for note in read_trials(tmp_path).notes)
+    (unit / "max_0.png").unlink()
+    (unit / "max_0.png").symlink_to("nowhere.png")
+    with pytest.raises(ImiBenchError, match=r"max_0.png"):
+        read_trials(tmp_path)
 
 
 def test_unknown_entries_are_named(tmp_path: Path) -> None:
