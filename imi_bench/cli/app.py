@@ -89,6 +89,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII alone shows "?"
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if (line := tight_memory()) is not None:
+        typer.echo(line, err=True)
     try:
         code = app(standalone_mode=False)
     except ImiBenchError as error:
@@ -122,6 +124,7 @@ def main() -> None:
     sys.exit(code)
 
 
+_ENOUGH = 1 << 30  # of address space; loading OpenBLAS alone takes some 600 MB
 _SMALLER = "free memory, or give less at a time (smaller batches, fewer images or observers)"
 _REMEDIES = {
     errno.ENOSPC: "free space on that disk and run the command again",
@@ -134,6 +137,21 @@ _REMEDIES = {
     errno.EPERM: "name a file or folder that you may use",
     errno.ENOMEM: _SMALLER,
 }
+
+
+def tight_memory() -> str | None:
+    """One line on a limit under which libraries abort or hang as they are loaded; None else."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, which has no such limit
+        return None
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or most >= _ENOUGH:
+        return None
+    return (
+        f"memory is limited to {most >> 20} MB (`ulimit -v`): below {_ENOUGH >> 20} MB libraries "
+        "may end the command without a reason, or hang; raise the limit"
+    )
 
 
 def failed_write(error: OSError) -> str | None:

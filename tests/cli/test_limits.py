@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imi_bench.cli.app import killed_worker
+from imi_bench.cli.app import killed_worker, tight_memory
 
 resource = pytest.importorskip("resource")
 # Set once all is loaded: a library that lacks memory in its own loader may end the process.
@@ -57,6 +57,18 @@ def test_a_file_that_may_not_grow_is_one_line_and_code_2(tmp_path: Path) -> None
     assert (code, "Traceback" in said) == (2, False)
     assert "ulimit -f" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [(300 << 20, "limited to 300 MB"), (2 << 30, None), (resource.RLIM_INFINITY, None)],
+)
+def test_a_limit_under_which_libraries_abort_is_said(
+    most: int, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (most, most))
+    line = tight_memory()
+    assert line is None if said is None else said in str(line)
 
 
 @pytest.mark.parametrize(
