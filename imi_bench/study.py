@@ -40,6 +40,7 @@ from imi_bench.report.page import write_page
 from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
+from imi_bench.stimuli.trial_table import NAMES as TRIALS
 from imi_bench.tables import BlindingKey, DecisionVariables, Study, Trials
 from imi_bench.tables.images import Images
 
@@ -171,9 +172,17 @@ def make_trials(study: StudySoFar) -> StudySoFar:
     """Make the mini-benchmark, write its trials, and read them back as any trials are read."""
     plan = study.plan
     world = build(seed=plan.seed, **plan.world)
+    table = plan.folder / TRIALS[0]
+    if table.is_file() and not plan.force and read_trials(table).hash != world.trials.hash:
+        raise InputError(
+            "the folder holds another run",
+            where=plan.folder,
+            found="different trials",
+            do="choose another out=, or replace it with force=True",
+        )
     write_trials(world.trials, plan.folder)
     notes = {unit.unit_id: f"planted {unit.kind}: {unit.likes}" for unit in world.truth.units}
-    trials = read_trials(plan.folder / "trials.parquet")
+    trials = read_trials(table)
     return replace(study, trials=trials, answers=world.study, unit_notes=notes)
 
 

@@ -609,4 +609,5 @@ def test_the_example_runs_as_it_stands(
     space: dict[str, Any] = {"MeanColour": MeanColour}
     exec(compile(block, "docs/library.md", "exec"), space)
     assert set(space["trials"].index.difficulty) == {"easy", "hard95"}
-    assert space["scores"]["network"].unique().tolist() == ["resnet10t-random0"]
+    (network,) = space["scores"]["network"].unique()
+    assert network == "resnet10t-random0-input_size.32"

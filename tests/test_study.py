@@ -121,8 +121,12 @@ def test_two_processes_give_the_same_page_and_measure(tmp_path: Path) -> None:
 
 @pytest.mark.whole
 def test_a_folder_with_other_runs_is_refused_without_force(done: StudySoFar) -> None:
+    files = [path for path in done.plan.folder.rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
     with pytest.raises(InputError, match="another run"):
         run_study(Plan(done.plan.folder, ("chance",), world=SMALL, seed=9))
+    files = [path for path in done.plan.folder.rglob("*") if path.is_file()]
+    assert {path: path.read_bytes() for path in files} == before
 
 
 @pytest.mark.whole
