@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
+from imi_bench.errors import InputError
 
 if TYPE_CHECKING:
     from imi_bench.observers.card import ObserverCard
@@ -86,6 +87,12 @@ def fetch(
     chosen = [card(name) for name in dict.fromkeys(names)]
     sources = [(one.name, one.weights) for one in chosen if one.weights is not None]
     for one in chosen:
+        if _pin(one) in ("package", "pinned") and one.weights is None:
+            raise InputError(
+                "weights that a package fetches for itself",
+                where=one.name,
+                do=f"imi-bench doctor --observer {one.name}, once, where it reaches its sources",
+            )
         if one.weights is None:
             note(f"{one.name}: has no weights to fetch")
     fetched = [fetch_weights(source, name=name, to=to) for name, source in sources]

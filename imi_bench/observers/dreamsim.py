@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickle
 import tempfile
 import warnings
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,15 @@ _ADAPTER = {
     "bias": "none",
     "target_modules": ["qkv"],
 }
+_DAMAGED = (
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 _RANDOM = {"clip_vitb32": 32, "open_clip_vitb32": 32}
 
 
@@ -80,9 +91,14 @@ def from_dreamsim(
     place = pick_device(device)
     if pretrained:
         root = Path(folder) if folder else weights_cache() / "dreamsim" / variant
-        root.mkdir(parents=True, exist_ok=True)
         source: dict[str, Any] = {"source": known[variant], "revision": "unpinned"}
+        if folder:
+            if not root.is_dir():
+                raise InputError("no such folder of weights", where=name, found=folder)
+            source = {"source": "local folder", "unchecked": known[variant]}
+        root.mkdir(parents=True, exist_ok=True)
         model, transform = _built(package, variant, root, place, trained=True, name=name)
+        _refuse_no_adapter(model, name=name)
     else:
         if folder is not None:
             raise InputError("both a folder and random weights", where=name, do="drop one")
@@ -117,8 +133,13 @@ def _built(
     torch = require("torch", for_=f"the observer '{name}'")
     hub = torch.hub.get_dir()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+        ):
             warnings.simplefilter("ignore")
+            torch.default_generator.manual_seed(0)  # of adapters, before their weights are read
             model, transform = package.dreamsim(
                 pretrained=trained, device=device, cache_dir=str(root), dreamsim_type=variant
             )
@@ -130,15 +151,32 @@ def _built(
             do="run once with internet access, or unpack the package's archive into a folder: "
             f"'{name.partition('?')[0]}?folder=DIR'",
         ) from error
-    except (RuntimeError, KeyError, ValueError) as error:
+    except _DAMAGED as error:
         raise NetworkError(
             "DreamSim cannot be built",
             where=str(root),
             found=f"{type(error).__name__}: {one_line(str(error))[:160]}",
+            do="delete what is damaged there, and unpack the package's archive again",
         ) from error
     finally:
         torch.hub.set_dir(hub)  # the package sets it for itself
+    for part in model.modules():
+        if torch.is_tensor(kept := vars(part).get("proj")):  # CLIP's projection, a weight like any
+            del part.proj
+            part.register_buffer("proj", kept.to(device))
     return model, transform
+
+
+def _refuse_no_adapter(model: Any, *, name: str) -> None:
+    """Refuse backbones alone: the package tells of an adapter that does not fit by a warning."""
+    ups = [value for key, value in model.state_dict().items() if "lora_B" in key]
+    if not any(value.any() for value in ups):
+        raise NetworkError(
+            "DreamSim's adapter was not read",
+            where=name,
+            found="none of its weights" if not ups else "zeros",
+            do="take the package's own archive, and a version of peft that it knows",
+        )
 
 
 def _write_random(folder: Path, variant: str, *, seed: int, name: str) -> None:

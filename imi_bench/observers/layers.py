@@ -120,7 +120,7 @@ def check_power(power: float, *, layer: bool, spatial: str, where: object) -> No
 
 def _pooled(torch: Any, layer: Layer, output: Any, spatial: str, power: float) -> Any:
     """(B, D) code of one layer, of unit length; (B, P, C) patches for ``best-match``."""
-    maps = layer.maps(output).flatten(2)
+    maps = layer.maps(output).flatten(2).float()
     unit = torch.nn.functional.normalize
     if spatial == "best-match":
         return unit(maps, dim=1).transpose(1, 2)
@@ -130,7 +130,10 @@ def _pooled(torch: Any, layer: Layer, output: Any, spatial: str, power: float) -
         return unit(maps.mean(2), dim=1)
     if spatial == "max":
         return unit(maps.amax(2), dim=1)
-    return unit(maps.clamp(min=1e-6).pow(power).mean(2).pow(1 / power), dim=1)
+    least = maps.clamp(min=1e-6)
+    largest = least.amax(2, keepdim=True)  # a power of shares of it leaves no number's range
+    means = (least / largest).pow(power).mean(2).pow(1 / power)
+    return unit(means * largest[:, :, 0], dim=1)
 
 
 class BestMatch(Embedding):

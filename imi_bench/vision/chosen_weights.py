@@ -9,6 +9,9 @@
    in torch's folder of checkpoints; what the library's own registry names, on the Hub or at an
    address of its own.
 
+A file of the folder of weights that a pinned source cannot be compared with (no checksum on the
+card, no note of what it was fetched from) is recorded as a file of that folder.
+
 Whatever is opened is safetensors, or a torch file of tensors alone
 (`imi_bench.vision.tensor_files`). The libraries' own readers, some of which unpickle what they
 get, are not used. What a registry names without a revision or a checksum is recorded as unpinned.
@@ -16,6 +19,7 @@ get, are not used. What a registry names without a revision or a checksum is rec
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +28,9 @@ from typing import Any
 from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.places import require_plain
-from imi_bench.provenance import atomic_path, sha256_file
+from imi_bench.provenance import sha256_file
 from imi_bench.vision.card import NetworkCard
+from imi_bench.vision.kept_tensors import keep_tensors, kept_note
 from imi_bench.vision.library_weights import LibraryWeights, digits_of
 from imi_bench.vision.tensor_files import check_file, read_tensors
 from imi_bench.vision.weight_files import (
@@ -138,7 +143,17 @@ def choose_weights(
             where=for_,
             do="add ?checkpoint=FILE.safetensors, a pretrained tag, or ?pretrained=false&seed=0",
         )
-    return ChosenWeights(find_weights(source, for_=for_), source.record())
+    path = find_weights(source, for_=for_)
+    if stored_file(for_) is None or source.proves(path):
+        return ChosenWeights(path, source.record())
+    said = source.record()["source"]
+    warnings.warn(
+        f"weights of '{for_}' are what the folder of weights has, compared with nothing: "
+        f"{path.name} for {said}",
+        stacklevel=2,
+    )
+    record = {"source": "folder of weights", "file": path.name, "unchecked": said}
+    return ChosenWeights(path, record)
 
 
 def _in_torchs_folder(card: NetworkCard, for_: str) -> ChosenWeights:
@@ -171,10 +186,10 @@ def as_safetensors(path: Path, *, key: str | None = None) -> Path:
     if not kept.is_file():
         state, _ = read_tensors(path, key=key)
         plain = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(kept) as temporary:
-            require("safetensors.torch", for_="keeping weights").save_file(plain, temporary)
-    return check_file(require_plain(kept, within=weights_cache()))
+        keep_tensors(plain, kept, source="a torch file")
+    check_file(require_plain(kept, within=weights_cache()))
+    kept_note(kept)
+    return kept
 
 
 def registry_source(card: NetworkCard) -> WeightSource | None:

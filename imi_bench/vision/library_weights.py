@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from imi_bench.errors import DownloadError, NetworkError
 from imi_bench.extras import require
 from imi_bench.places import require_plain
-from imi_bench.provenance import atomic_path, sha256_file
+from imi_bench.provenance import sha256_file
+from imi_bench.vision.kept_tensors import keep_tensors, kept_note
 from imi_bench.vision.tensor_files import check_file, read_tensors
 from imi_bench.vision.weight_files import file_name, stored_file, weights_cache
 
@@ -62,6 +63,16 @@ class LibraryWeights(BaseModel):
         """Whether the checksum is part of it."""
         return self.sha256_begins is not None
 
+    def proves(self, path: Path) -> bool:
+        """Whether a file is what this source gave: it says so, and its tensors are as noted.
+
+        Raises
+        ------
+        DownloadError
+            A file that says so, with other tensors.
+        """
+        return kept_note(path).get("source") == self.source
+
     def record(self) -> dict[str, Any]:
         """What a description says of the source."""
         said = {"source": self.source, "licence": self.licence}
@@ -79,10 +90,13 @@ def locate_library(weights: LibraryWeights, *, for_: str) -> Path:
         If the file holds more than tensors, or this torch cannot open it safely.
     """
     library, _, member = weights.source.partition(":")
-    given = stored_file(for_)
-    path = given or weights_cache() / library / f"{member}.safetensors"
+    if (given := stored_file(for_)) is not None:
+        return check_file(given)
+    path = weights_cache() / library / f"{member}.safetensors"
     if path.is_file():
-        return check_file(given or require_plain(path, within=weights_cache()))
+        kept = check_file(require_plain(path, within=weights_cache()))
+        if weights.proves(kept):
+            return kept
     address = _address(library, member, for_=for_)
     if weights.pinned and f"-{weights.sha256_begins}" not in address:
         raise DownloadError(
@@ -92,9 +106,7 @@ def locate_library(weights: LibraryWeights, *, for_: str) -> Path:
             wanted=f"a file whose SHA-256 begins with {weights.sha256_begins}",
         )
     state = _published(address, weights, for_=for_)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        require("safetensors.torch", for_="keeping weights").save_file(state, temporary)
+    keep_tensors(state, path, source=weights.source, licence=weights.licence)
     return check_file(path)
 
 

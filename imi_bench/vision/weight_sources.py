@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 from imi_bench.provenance import atomic_path, sha256_file
 from imi_bench.vision.library_weights import LibraryWeights, locate_library
 from imi_bench.vision.packaged_weights import PackagedWeights, locate_packaged
-from imi_bench.vision.weight_files import WeightFile, file_name, locate
+from imi_bench.vision.weight_files import WeightFile, file_name, locate, stored_file
 
 __all__ = ["FetchedWeights", "WeightSource", "fetch_weights", "find_weights"]
 
@@ -101,10 +101,13 @@ def fetch_weights(source: WeightSource, *, name: str, to: Path | None = None) ->
             with atomic_path(copy) as temporary:
                 shutil.copyfile(path, temporary)
         path = copy
-    if isinstance(source, PackagedWeights):
+    if not source.proves(path):
+        own = stored_file(name) is not None
+        checked = "nothing: the folder of weights had it" if own else "no checksum on the card"
+    elif isinstance(source, PackagedWeights):
         checked = "member and tensors"
     elif isinstance(source, LibraryWeights):
         checked = "first digits, by torch"
     else:
-        checked = "file" if source.sha256 else "no checksum on the card"
+        checked = "file"
     return FetchedWeights(name, path, sha256_file(path), checked)

@@ -51,6 +51,26 @@ def test_positions_are_pooled_as_written(maps, spatial) -> None:
     np.testing.assert_allclose(codes, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("power", [40, 200])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+def test_no_power_of_the_generalised_mean_leaves_the_range_of_its_numbers(power, scale) -> None:
+    """Nor do those of half precision, whatever the size of the activations."""
+    from torch import nn
+
+    from imi_bench.observers.layers import layer_codes
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+    batch = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * scale
+    forward, _ = layer_codes(module, "0", size=(8, 8), spatial="gem", power=power)
+    with torch.inference_mode():
+        maps = module[0](batch).flatten(2).double().clamp(min=1e-6).numpy()
+        codes, half = forward(batch), module.half() and forward(batch.half())
+    largest = maps.max(2, keepdims=True)
+    expected = unit((((maps / largest) ** power).mean(2) ** (1 / power)) * largest[..., 0], 1)
+    np.testing.assert_allclose(codes.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(half.float().numpy(), expected, atol=4e-3)
+
+
 def test_best_match_is_the_mean_of_the_largest_cosines_both_ways(maps) -> None:
     observer = load_observer(f"{BASE}&layer=layer2_0_conv1&spatial=best-match", device="cpu")
     codes = observer.encode(list(PICTURES))

