@@ -199,7 +199,16 @@ def _tell_run(done: Run, folder: Path) -> None:
     record = done.record
     answers, images = record["answers"], record["images"]
     if done.reused:
-        note(f"{folder} holds this very run already: nothing was computed (--force runs it again)")
+        note(
+            f"{folder} holds this very run already, in batches of {record['batch_size']}: nothing "
+            "was computed (--force runs it again)"
+        )
+    elif len(sizes := record["cache"]["batch_sizes"]) > 1 or sizes not in (
+        [],
+        [record["batch_size"]],
+    ):
+        of = " and ".join(map(str, sizes))
+        note(f"codes come from batches of {of} images: equal but for rounding (docs/cache.md)")
     for damaged in record["cache"]["damaged"] if not done.reused else ():
         note(f"damaged file in the cache: {damaged}")
     counts = ", ".join(f"{n} {status}" for status, n in answers["by_status"].items() if n)

@@ -6,9 +6,10 @@ They depend on the images and the observer alone, so that runs of several networ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +33,46 @@ def claim_embeddings(job: MisJob) -> None:
     ------
     InputError
     """
-    opened, path = open_job(job), _folder(job) / "embeddings.json"
+    opened, path = open_job(job), _claim(job)
     mine = {
         "observer": opened.observer.name,
         "fingerprint": fingerprint(opened.observer),
         "images": opened.images.fingerprint,
     }
-    if not path.is_file():
-        write_json(path, mine)
-    elif json.loads(path.read_text(encoding="utf-8")) != mine:
+    held = _held(job)
+    if not held:
+        write_json(path, {**mine, "batch_size": job.batch_size})
+    elif {name: value for name, value in held.items() if name != "batch_size"} != mine:
         raise InputError(
             "folder holds other embeddings",
             where=path,
             wanted=f"those of '{opened.observer.name}' and {len(opened.images)} images",
             do="choose another folder",
         )
+
+
+def batch_size(job: MisJob) -> int:
+    """Images that the observer sees at once: as many as where the folder's embeddings began.
+
+    Codes from batches of another size differ by rounding, and those of one folder are of one kind.
+    """
+    return int(_held(job).get("batch_size", job.batch_size))
+
+
+def embeddings_said(job: MisJob) -> tuple[str, ...]:
+    """A line where the embeddings of a folder are in batches of another size than the job's."""
+    held = batch_size(job)
+    if held == job.batch_size:
+        return ()
+    return (f"embeddings in batches of {held} images, as those that {_folder(job)} holds",)
+
+
+def _shards(job: MisJob) -> list[range]:
+    """Image numbers of each piece: as the network's, of whole batches."""
+    shards, size = open_job(job).shards, batch_size(job)
+    step = -(-len(shards[0]) // size) * size
+    count = shards[-1].stop
+    return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 @lru_cache(maxsize=1)
@@ -69,14 +95,14 @@ def embedding_pieces(job: MisJob) -> list[Piece]:
         return []
     return [
         Piece(f"embeddings {shard.start}", _file(job, shard), partial(_embed, job, shard))
-        for shard in open_job(job).shards
+        for shard in _shards(job)
     ]
 
 
 def merged_embeddings(job: MisJob) -> NDArray[np.float32]:
     """The embeddings of all images, mapped from one file; the shards are removed."""
     path = _merged(job)
-    shards = open_job(job).shards
+    shards = _shards(job)
     if not path.is_file():
         try:
             _merge(job, shards)
@@ -91,7 +117,7 @@ def merged_embeddings(job: MisJob) -> NDArray[np.float32]:
     return merged
 
 
-def _merge(job: MisJob, shards: tuple[range, ...]) -> None:
+def _merge(job: MisJob, shards: Sequence[range]) -> None:
     shape = (shards[-1].stop, *np.load(_file(job, shards[0]), mmap_mode="r").shape[1:])
     with atomic_path(_merged(job)) as temporary:
         whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
@@ -106,8 +132,9 @@ def _embed(job: MisJob, shard: range) -> None:
     _same_instance(job)
     opened = open_job(job)
     parts = []
-    starts = range(shard.start, shard.stop, job.batch_size)
-    batches = (np.arange(start, min(start + job.batch_size, shard.stop)) for start in starts)
+    size = batch_size(job)
+    starts = range(shard.start, shard.stop, size)
+    batches = (np.arange(start, min(start + size, shard.stop)) for start in starts)
     threads = None if opened.images.concurrent else 1
     read, encode = _ways(opened)
     for rows, pixels in decoded(read, batches, threads=threads):
@@ -132,6 +159,19 @@ def _ways(opened: OpenJob) -> tuple[Callable[[int], Pixels], Callable[[Ints, lis
 
 def _folder(job: MisJob) -> Path:
     return job.embeddings or job.out
+
+
+def _claim(job: MisJob) -> Path:
+    return _folder(job) / "embeddings.json"
+
+
+def _held(job: MisJob) -> dict[str, Any]:
+    """What the folder says of its embeddings; nothing before there are some."""
+    path = _claim(job)
+    if not path.is_file():
+        return {}
+    held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return held
 
 
 def _merged(job: MisJob) -> Path:

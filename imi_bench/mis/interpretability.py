@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from imi_bench.arguments import checked, refuse_idle
 from imi_bench.executors import Executor, choose
+from imi_bench.mis.embeddings import embeddings_said
 from imi_bench.mis.job import MisJob, kept_pixels_said, open_job
 from imi_bench.mis.run import MisRun, clear, run_job
 from imi_bench.networks.collection import open_images
@@ -159,7 +160,7 @@ def machine_interpretability(
         )
         for line in (*opened.network.cautions, *opened.images.cautions):
             tell(line)
-        for line in (*opened.device_said, *kept_pixels_said(opened)):
+        for line in (*opened.device_said, *kept_pixels_said(opened), *embeddings_said(job)):
             tell(line)
         if precision != "float32":
             tell(f"{precision}: activations are rounded, so single units' hard score can move")

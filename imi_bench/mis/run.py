@@ -28,7 +28,12 @@ from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
 from imi_bench.executors import Executor, Local, Piece
-from imi_bench.mis.embeddings import claim_embeddings, embedding_pieces, merged_embeddings
+from imi_bench.mis.embeddings import (
+    batch_size,
+    claim_embeddings,
+    embedding_pieces,
+    merged_embeddings,
+)
 from imi_bench.mis.job import MisJob, OpenJob, open_job
 from imi_bench.mis.scores import MachineInterpretability
 from imi_bench.mis.similarity import Slope, comparison, score_by
@@ -256,6 +261,7 @@ def _finish(job: MisJob, *, seconds: dict[str, float]) -> MisRun:
             "fingerprint": fingerprint(opened.observer),
             "description": dict(opened.observer.describe()),
             "comparison": comparison(opened.observer),
+            "batch_size": batch_size(job),
         },
         "slope": asdict(slope),
         "passes": len(opened.plans),

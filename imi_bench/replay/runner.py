@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imi_bench.arguments import checked, refuse_idle
 from imi_bench.errors import InputError, NotEnoughDataError
@@ -22,7 +24,7 @@ from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.instances import Recipe
 from imi_bench.observers.protocol import Encoder, Observer, fingerprint, local_file, require_name
 from imi_bench.places import cache_folder, exclusive, refuse_inside
-from imi_bench.provenance import git_state, package_versions
+from imi_bench.provenance import git_state, package_versions, write_json
 from imi_bench.replay.answers import Answered, decide_all
 from imi_bench.replay.cache import Store
 from imi_bench.replay.encoding import Encoded, encode_all
@@ -225,14 +227,12 @@ class _Sharing:
     recipe: Recipe
 
     def encode(self, plan: Plan, where: Path, *, name: str, stored: str | None) -> None:
-        """Run the pieces; nothing for one process, which encodes what is missing anyway.
+        """Run the pieces.
 
         Raises
         ------
         SharesMissingError
         """
-        if isinstance(self.executor, Local):
-            return
         pieces = encoding_pieces(plan, self.recipe, where, stored=stored)
         self.executor.run(pieces, label=f"{name}: images")
         if isinstance(self.executor, Shard):
@@ -268,7 +268,7 @@ def _replayed(
     plan = make_plan(observer, trials, seed=seed, batch_size=batch_size)
     folder = cache or cache_folder()
     clock.stage("plan")
-    codes, encoded = _codes(
+    codes, encoded, sizes = _codes(
         observer, plan, folder, known_by=identity["observer"], store=store, shared=shared
     )
     clock.stage("encode")
@@ -300,6 +300,7 @@ def _replayed(
         "evidence": told,
         "cache": {
             "folder": str(folder),
+            "batch_sizes": sizes,
             "damaged": [*(codes.damaged if codes else []), *answered.damaged],
         },
         "versions": package_versions(),
@@ -321,14 +322,27 @@ def _codes(
     known_by: str,
     store: str | None,
     shared: _Sharing,
-) -> tuple[Store | None, Encoded]:
-    """Codes of all images, by whoever runs the pieces; none of an observer that makes none."""
+) -> tuple[Store | None, Encoded, list[int]]:
+    """Codes of all images, by whoever runs the pieces, and the batch sizes they are made in.
+
+    None of an observer that makes none.
+    """
     if isinstance(observer, Encoder):
         kind = f"codes-{RULES}" if store is None else f"codes-{RULES}-{store}"
         where = folder / kind / known_by
-        shared.encode(plan, where, name=observer.name, stored=store)
-        codes = Store(where, plan.images.hashes.tolist(), about=observer.describe(), stored=store)
-        return codes, encode_all(observer, plan, codes)
+
+        def opened() -> Store:
+            hashes = plan.images.hashes.tolist()
+            return Store(where, hashes, about=observer.describe(), stored=store)
+
+        codes, sizes = opened(), []
+        ours = type(observer).__module__.partition(".")[0] == __name__.partition(".")[0]
+        if "tolerance" in observer.describe() or not ours:  # else a code is that of any batch
+            sizes = _batch_sizes(where, plan.batch_size, codes.known)
+        if not isinstance(shared.executor, Local):
+            shared.encode(plan, where, name=observer.name, stored=store)
+            codes = opened()
+        return codes, encode_all(observer, plan, codes), sizes
     if not isinstance(shared.executor, Local):
         raise InputError(
             "nothing to share",
@@ -336,7 +350,16 @@ def _codes(
             found="an observer that encodes no single images",
             do="leave shard= and executor= out",
         )
-    return None, Encoded()
+    return None, Encoded(), []
+
+
+def _batch_sizes(folder: Path, mine: int, known: NDArray[np.bool_]) -> list[int]:
+    """Sizes of the batches that codes of this run may come from; the store remembers all of its."""
+    path = folder / "batch-sizes.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not known.all() and mine not in kept:
+        write_json(path, sorted([*kept, mine]))
+    return sorted({*(kept if known.any() else ()), *(() if known.all() else (mine,))})
 
 
 def _about_images(plan: Plan, codes: Store | None, encoded: Encoded) -> dict[str, int]:

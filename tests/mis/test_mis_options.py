@@ -152,3 +152,32 @@ def test_kept_pixels_change_no_byte_of_the_result(
     assert run("later", keep_pixels=True) == plain
     assert len(decoded) == (1 if scaled else 25)
     assert any("24 of them there already; 0.0 MB" in line for line in said)
+
+
+@pytest.mark.vision
+def test_embeddings_go_on_in_the_batches_that_they_began_with(tmp_path: Path) -> None:
+    from imi_bench.mis.embeddings import batch_size, claim_embeddings, embeddings_said
+    from imi_bench.mis.job import MisJob
+
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "i.npz", images=pixels)
+    job = MisJob(
+        network="timm:test_resnet?num_classes=10&input_size=32",
+        pretrained=False,
+        device="cpu",
+        images=tmp_path / "i.npz",
+        observer="pixel-cosine",
+        out=tmp_path / "out",
+        embeddings=tmp_path / "shared",
+        quantile=0.2,
+        n_references=2,
+        batch_size=16,
+    )
+    claim_embeddings(job)
+    assert embeddings_said(job) == ()
+    other = replace(job, batch_size=5, out=tmp_path / "other")
+    claim_embeddings(other)
+    assert batch_size(other) == 16
+    assert embeddings_said(other) == (
+        f"embeddings in batches of 16 images, as those that {tmp_path / 'shared'} holds",
+    )

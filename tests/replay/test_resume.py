@@ -126,3 +126,24 @@ def test_the_batch_sensitive_observer_would_show_other_batches(tmp_path: Path) -
     values = [done.decisions.decision_variable for done in (one, two)]
     assert not np.array_equal(*values)
     assert np.allclose(*values, rtol=1e-3, atol=1e-3)
+
+
+def test_codes_of_batches_of_another_size_are_told(tmp_path: Path) -> None:
+    from support.made_observers import BatchSensitive
+
+    from imi_bench.observers.catalogue import load_observer
+    from imi_bench.observers.protocol import Observer
+    from imi_bench.replay.runner import replay
+
+    trials = make_trials(25)
+
+    def sizes(observer: Observer, count: int, batch_size: int) -> list[int]:
+        some = trials.take(np.arange(count))
+        done = replay(observer, some, cache=tmp_path, batch_size=batch_size)
+        found: list[int] = done.record["cache"]["batch_sizes"]
+        return found
+
+    assert sizes(BatchSensitive(), 2, 4) == [4]
+    assert sizes(BatchSensitive(), 2, 5) == [4]
+    assert sizes(BatchSensitive(), 25, 5) == [4, 5]
+    assert sizes(load_observer("pixel-cosine"), 2, 4) == []
