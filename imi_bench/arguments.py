@@ -34,6 +34,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {
 }
 _WORDS = {"None": "None", "int": "a whole number", "float": "a number", "bool": "True or False"}
 _SEVERAL = ("Sequence[", "Collection[", "Iterable[", "list[", "tuple[")
+_NUMBERS = {"int", "float", "bool"}
 _PIECE = re.compile(r"\s*\|\s*(?![^\[\]]*\])")
 # Protocols and duck types: what they are is seen by the function itself.
 _OPEN = {"Any", "Encoder", "Executor", "HasDecisions", "Observer", "object"}
@@ -181,11 +182,11 @@ leave power= out
 
 def _held(value: Any, pieces: Sequence[str], name: str, where: str) -> Any:
     """The value, or one text as a sequence of one; refused if nothing allows it."""
+    if {*pieces} & _NUMBERS:
+        value = _scalar(value)
     for piece in pieces:
         if _allows(piece, value):
-            # the truth of an array is none, of a list that it holds something
-            several = piece.startswith(_SEVERAL) and hasattr(value, "tolist")
-            return value.tolist() if several else value
+            return _listed(value) if piece.startswith(_SEVERAL) else value
     if isinstance(value, str) and any(one.startswith("Sequence[str") for one in pieces):
         return (value,)
     if isinstance(value, str) and (words := [word for one in pieces for word in _literals(one)]):
@@ -197,6 +198,21 @@ def _held(value: Any, pieces: Sequence[str], name: str, where: str) -> Any:
         wanted=" or ".join(dict.fromkeys(_word(one) for one in pieces if one != "None")),
         do=_instead(value, pieces),
     )
+
+
+def _scalar(value: Any) -> Any:
+    """A number or truth of numpy, pandas or torch as Python's own, which JSON has."""
+    alone = hasattr(value, "dtype") and tuple(getattr(value, "shape", (0,))) == ()
+    return value.item() if alone and hasattr(value, "item") else value
+
+
+def _listed(value: Any) -> Any:
+    """Several values that can be looked at twice, in an order that is the same every time."""
+    if hasattr(value, "tolist"):  # the truth of an array is none, of a list that it holds something
+        return value.tolist()
+    if isinstance(value, Set):
+        return sorted(value, key=repr)
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def _instead(value: Any, pieces: Sequence[str]) -> str | None:

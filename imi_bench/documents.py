@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -34,6 +34,7 @@ __all__ = [
     "read_model",
     "read_toml",
     "reading",
+    "validated",
 ]
 
 MAX_TOML = 256 << 10
@@ -272,10 +273,35 @@ def parse_model(
     InputError
         Not TOML, too large, or a field that is missing, unknown or of another kind.
     """
-    from pydantic import ValidationError
-
     with reading(what, where=where, error=error):
         table = parse_toml(text, where=where, error=error)
+    return validated(table, model, what=what, where=where, error=error)
+
+
+def validated(
+    table: Mapping[str, Any],
+    model: type[Model],
+    *,
+    what: str,
+    where: object,
+    error: type[InputError] = InputError,
+) -> Model:
+    """Read a table into a pydantic model; as `parse_model`.
+
+    Parameters
+    ----------
+    table : mapping of str to object
+    model : type
+    what, where, error
+        As in `parse_model`.
+
+    Raises
+    ------
+    InputError
+        A field that is missing, unknown or of another kind.
+    """
+    from pydantic import ValidationError
+
     try:
         return model.model_validate(table)
     except ValidationError as bad:

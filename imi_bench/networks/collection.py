@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imi_bench.arrays import Pixels
+from imi_bench.arrays import Pixels, read_only
 from imi_bench.errors import ImageError, InputError
 from imi_bench.networks.file_hashes import FileHashes
 from imi_bench.progress import progress
@@ -171,7 +171,7 @@ class ImageSet:
             nonlocal room
             pixels = held.get(number)
             if pixels is None:
-                pixels = self.read(number)
+                pixels = read_only(self.read(number))
                 if pixels.nbytes <= room:
                     held[number] = pixels
                     room -= pixels.nbytes
@@ -305,6 +305,7 @@ def _from_array(images: NDArray[Any], where: str) -> ImageSet:
             found=f"{images.dtype} {images.shape}",
             wanted="uint8 (at least one, height, width, 3)",
         )
+    images = read_only(images)
     return ImageSet(
         _numbers(len(images)),
         images.__getitem__,

@@ -104,8 +104,10 @@ class Decoding:
             pin_memory=self._pinned,
             multiprocessing_context="fork" if workers and _forks() else None,
             collate_fn=_whole,
+            generator=torch.Generator(),  # else it draws from the caller's random numbers
         )
-        return iter(loader)
+        with torch.device("cpu"):  # where its generator is
+            return iter(loader)
 
 
 def _whole(batch: Pixels) -> Tensor:

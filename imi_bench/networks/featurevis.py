@@ -209,7 +209,9 @@ class _Climb:
 
     def draw(self) -> Tensor:
         torch = require("torch", for_="feature visualisation")
-        drawn: Tensor = torch.rand(len(self.spectrum), 4, generator=self.random)
+        drawn: Tensor = torch.rand(
+            len(self.spectrum), 4, generator=self.random, dtype=torch.float32, device="cpu"
+        )
         return drawn.to(self.spectrum.device)
 
     def note(self, activation: float, sign: float, ascent: Ascent) -> None:
@@ -264,9 +266,9 @@ def _pooled(images: Tensor) -> Tensor:
     if not images.is_cuda:
         pooled: Tensor = pool(images, _POOLED_SIDE)
         return pooled
+    like = {"dtype": images.dtype, "device": images.device}
     down, across = (
-        pool(torch.eye(side, device=images.device)[None], (_POOLED_SIDE, side))[0]
-        for side in images.shape[-2:]
+        pool(torch.eye(side, **like)[None], (_POOLED_SIDE, side))[0] for side in images.shape[-2:]
     )
     return down @ images @ across.T
 

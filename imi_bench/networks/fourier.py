@@ -29,8 +29,8 @@ def random_spectrum(count: int, *, size: int, spread: float, generator: Generato
     """Starting coefficients of `count` square RGB images, (count, 3, size, size // 2 + 1, 2)."""
     torch = require("torch", for_="feature visualisation")
     shape = (count, 3, size, size // 2 + 1, 2)
-    drawn: Tensor = torch.randn(shape, generator=generator) * spread
-    return drawn
+    drawn: Tensor = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+    return drawn * spread
 
 
 def render(spectrum: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ def render(spectrum: Tensor) -> Tensor:
     """
     torch = require("torch", for_="feature visualisation")
     size = spectrum.shape[2]
-    vertical = torch.fft.fftfreq(size, device=spectrum.device)[:, None]
-    horizontal = torch.fft.rfftfreq(size, device=spectrum.device)[None]
+    vertical = torch.fft.fftfreq(size, dtype=spectrum.dtype, device=spectrum.device)[:, None]
+    horizontal = torch.fft.rfftfreq(size, dtype=spectrum.dtype, device=spectrum.device)[None]
     frequency = (vertical**2 + horizontal**2).sqrt().clamp_min(1 / size)
     weighted = torch.view_as_complex(spectrum) * (1 / (size * frequency) ** _DECAY)
     uncoloured = torch.fft.irfft2(weighted, s=(size, size), norm="ortho") * size / _CONTRAST

@@ -112,7 +112,8 @@ def ascent_bytes(network: LoadedNetwork, images: int) -> int:
 
     alive: list[object] = []
     leaves = [p for p, part in network.module.named_modules() if p and not [*part.children()]]
-    drawn = torch.zeros((1, 3, *network.preprocess.size), device=network.device)
+    shape = (1, 3, *network.preprocess.size)
+    drawn = torch.zeros(shape, dtype=torch.float32, device=network.device)
     with hooked(network.module, leaves, seen), torch.no_grad():
         network.module(drawn)
     return images * sum(kept.values())

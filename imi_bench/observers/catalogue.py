@@ -35,9 +35,10 @@ from imi_bench.observers.card import ObserverCard, cards
 from imi_bench.observers.functions import observer_from_function
 from imi_bench.observers.learned import FILE, LearnedObserver, is_learned, read_record
 from imi_bench.observers.loader_names import reference
+from imi_bench.observers.options import parameters_of, read_options
 from imi_bench.observers.protocol import Named, Observer
 from imi_bench.vision.code_files import faults_told, from_file
-from imi_bench.vision.references import option_value, split_reference
+from imi_bench.vision.references import split_reference
 
 GROUP = "imi_bench.observers"
 
@@ -102,15 +103,14 @@ def described(name: str) -> dict[str, Any]:
     >>> described("clip-vit-b32?pooling=max")["parameters"]["pooling"]
     'max'
     """
-    base, options = _split(name)
+    base, given = _split(name)
     if base in cards():
         known = cards()[base]
-        if options:
-            _known_options(_imported(known.loader), options, name)
+        options = _options(_imported(known.loader), given, name) if given else {}
         return {**known.to_json(), "name": name, "parameters": {**known.parameters, **options}}
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
-        _known_options(_imported(_SCHEMES[scheme]), options, name)
+        options = _options(_imported(_SCHEMES[scheme]), given, name)
         return {
             "name": name,
             "kind": f"an architecture of {scheme}, without a card",
@@ -179,10 +179,11 @@ def load_observer(
             beside=Path(name).parent if Path(name).name == FILE else Path(name),
         )
     runtime = {"device": device, "dtype": dtype, "seed": seed}
-    base, options = _split(name)
+    base, given = _split(name)
     if in_file := re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", base):
         found_there = from_file(Path(in_file[1]), in_file[2], kind="observer")
         called = Path(in_file[1]).name + name[len(in_file[1]) :]
+        options = _options(found_there, given, name)
         return _observer(found_there, options, runtime, where=name, called=called)
     if base.endswith(".py"):
         raise InputError("no class named", found=name, wanted=f"{name}:CLASS")
@@ -190,10 +191,10 @@ def load_observer(
     shown = re.sub(r"(?<=checkpoint=)[^&]*[/\\]", "", name)
     scheme, _, architecture = base.partition(":")
     if scheme in _SCHEMES:
-        if "architecture" in options:
+        if "architecture" in given:
             raise InputError("an architecture twice", where=name, do="leave the option out")
         loader = _imported(_SCHEMES[scheme])
-        options |= {"architecture": architecture}
+        options = {**_options(loader, given, name), "architecture": architecture}
         offered = {**runtime, "name": _told(shown, loader, options, runtime)}
         return _with_file(_observer(loader, options, offered, where=name), options)
     known = cards()
@@ -205,19 +206,20 @@ def load_observer(
                 stacklevel=2,
             )
         found = known[base]
-        given = {**found.parameters, **options}
         loader = _imported(found.loader)
-        offered = {**runtime, "name": _told(shown, loader, given, runtime)}
+        options = _options(loader, given, name)
+        settings = {**found.parameters, **options}
+        offered = {**runtime, "name": _told(shown, loader, settings, runtime)}
         if all(
             options.get(one, own) == own for one, own in found.parameters.items() if one in _WHOSE
         ):
             offered["weights"] = found.weights
-        return _with_file(_observer(loader, given, offered, where=name), options)
+        return _with_file(_observer(loader, settings, offered, where=name), options)
     for entry in metadata.entry_points(group=GROUP, name=base):
         where = f"{base} ({entry.value})"
         with faults_told("observer of another package cannot be imported", where=where):
             plugin = entry.load()
-        return _observer(plugin, options, runtime, where=name)
+        return _observer(plugin, _options(plugin, given, name), runtime, where=name)
     raise UnknownNameError.among(
         base, [*names(), *(f"{s}:NAME" for s in _SCHEMES)], kind="observer"
     )
@@ -265,9 +267,8 @@ def _in_memory(found: Any, *, device: str, dtype: str) -> Observer:
     raise _not_an_observer(found, "load_observer")
 
 
-def _split(name: str) -> tuple[str, dict[str, Any]]:
-    base, given = split_reference(name)
-    options = {key: option_value(text) for key, text in given.items()}
+def _split(name: str) -> tuple[str, dict[str, str]]:
+    base, options = split_reference(name)
     if "input_size" in options and _takes_image_size(base):  # as networks say it
         if "image_size" in options:
             both = "input_size and image_size"
@@ -369,11 +370,18 @@ def _refuse_unused(offered: Mapping[str, Any], accepted: Container[str], where: 
             )
 
 
+def _options(found: Any, given: Mapping[str, str], where: str) -> dict[str, Any]:
+    """Options of a reference as values, all known to what takes them, if that is known."""
+    if callable(found) and not isinstance(found, Observer):
+        _known_options(found, given, where)
+    return read_options(found, given, where=where)
+
+
 def _known_options(
     factory: Callable[..., Any], options: Mapping[str, Any], where: str
 ) -> Mapping[str, inspect.Parameter]:
     """The parameters of a factory; an option it does not have is refused."""
-    accepted = inspect.signature(factory).parameters
+    accepted = parameters_of(factory)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
     for option in options:
         if option not in accepted and not takes_any:

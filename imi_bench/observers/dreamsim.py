@@ -25,7 +25,7 @@ from imi_bench.observers.loader_names import named
 from imi_bench.observers.pooling import Pooling
 from imi_bench.provenance import write_json
 from imi_bench.text import one_line
-from imi_bench.vision.device import pick_device
+from imi_bench.vision.device import drawn_from, pick_device
 from imi_bench.vision.encoder import torch_encoder
 from imi_bench.vision.weight_files import weights_cache
 
@@ -183,8 +183,7 @@ def _write_random(folder: Path, variant: str, *, seed: int, name: str) -> None:
     """Checkpoints of random backbones, laid out as the package's archive."""
     torch = require("torch", for_=f"the observer '{name}'")
     vit = require("dreamsim.feature_extraction.vision_transformer", for_=f"the observer '{name}'")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with drawn_from(seed):
         backbone = vit.vit_base(patch_size=_RANDOM[variant])
         backbone.pos_drop = torch.nn.LayerNorm(backbone.embed_dim)
         state = {**backbone.state_dict(), "proj": torch.randn(backbone.embed_dim, 512) / 32}

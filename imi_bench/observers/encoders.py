@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imi_bench.documents import validated
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.observers.embedding import Embedding
@@ -121,6 +122,7 @@ def from_timm(
     """
     require("timm", for_=f"the observer '{name or architecture}'")
     name = name or f"timm:{architecture}"
+    changed = _changed(name, crop=image_size, mean=mean, std=std)
     arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     hub = architecture.startswith(HUB)
     tag = pretrained if isinstance(pretrained, str) else None
@@ -141,8 +143,6 @@ def from_timm(
         seed=seed,
     )
     network: Any = build_module(described, file=chosen.path, seed=seed)
-    asked = {"crop": image_size, "mean": mean, "std": std}
-    changed = Preprocessing.model_validate({n: v for n, v in asked.items() if v is not None})
     preprocess = timm_preprocess(network.pretrained_cfg, changed)
     return _embedding(
         network,
@@ -211,6 +211,7 @@ def from_open_clip(
     """
     require("open_clip", for_=f"the observer '{name or architecture}'")
     name = name or f"open_clip:{architecture}"
+    _changed(name, crop=image_size)
     named = pretrained if isinstance(pretrained, str) else None
     trained = pretrained is not False
     fast = activation_of(architecture, named, asked=quick_gelu, trained=trained)
@@ -306,7 +307,6 @@ def from_torchvision(
     if layer is None and not classifies:
         raise InputError("no classifier, whose features are read", where=name, do="add layer=")
     tag = pretrained if isinstance(pretrained, str) else None
-    asked = {"crop": image_size, "mean": mean, "std": std}
     loaded = load_network(
         NetworkCard(
             name=re.sub(r"[^\w.\-]", "_", architecture),
@@ -314,9 +314,7 @@ def from_torchvision(
             architecture=architecture,
             arguments={} if num_classes is None else {"num_classes": num_classes},
             weights=Weights(tag=tag, source=weights),
-            preprocessing=Preprocessing.model_validate(
-                {key: value for key, value in asked.items() if value is not None}
-            ),
+            preprocessing=_changed(name, crop=image_size, mean=mean, std=std),
         ),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         pretrained=pretrained is not False,
@@ -351,6 +349,12 @@ def from_torchvision(
         similarity=similarity,
         temperature=temperature,
     )
+
+
+def _changed(name: str, **asked: Any) -> Preprocessing:
+    """The preprocessing that is asked for instead of the maker's, refused if there is none such."""
+    given = {key: value for key, value in asked.items() if value is not None}
+    return validated(given, Preprocessing, what="preprocessing", where=name)
 
 
 def _embedding(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.observers.embedding import Embedding
+from imi_bench.observers.options import parameters_of
 from imi_bench.observers.pooling import Compared, Rows, Sides, contrast
 from imi_bench.observers.protocol import Codes, Named, Observer
 from imi_bench.tables import BlindTrials
@@ -179,16 +180,23 @@ def observer_from_function(
     """
     options = dict(options or {})
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    places = [one for one in parameters_of(function).values() if one.kind in kinds]
     free = [
         one.name
-        for one in inspect.signature(function).parameters.values()
-        if one.kind in kinds
-        and one.default is inspect.Parameter.empty
-        and one.name not in {*options, *ready}
+        for one in places
+        if one.default is inspect.Parameter.empty and one.name not in {*options, *ready}
     ]
     if not free:
         return None
+    before = [one.name for one in places[: max(i for i, p in enumerate(places) if p.name in free)]]
     name = name or str(getattr(function, "__name__", type(function).__name__))
+    if taken := [option for option in options if option in before]:
+        raise InputError(
+            "an option in the place of an image",
+            where=name,
+            found=taken[0],
+            wanted="images first, then what options may set",
+        )
     if len(free) > 2:
         raise InputError(
             "not an observer's function",

@@ -24,7 +24,7 @@ from imi_bench.observers.loader_names import named
 from imi_bench.tables import BlindTrials
 from imi_bench.vision.card import NetworkCard
 from imi_bench.vision.chosen_weights import choose_weights
-from imi_bench.vision.device import pick_device, single_precision
+from imi_bench.vision.device import drawn_from, pick_device, single_precision
 from imi_bench.vision.tensor_files import read_tensors
 from imi_bench.vision.weight_files import state_hash
 from imi_bench.vision.weight_sources import WeightSource
@@ -196,10 +196,8 @@ def from_lpips(
 def _lpips(trunk: str, *, seed: int, name: str) -> Any:
     """The package's model with a random trunk; torch's own generator is left as it was."""
     lpips = require("lpips", for_=f"the observer '{name}'")
-    torch = require("torch", for_=f"the observer '{name}'")
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), drawn_from(seed):
         warnings.simplefilter("ignore")  # the package uses arguments that torchvision renamed
-        torch.default_generator.manual_seed(seed)
         return lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).eval().requires_grad_(False)
 
 

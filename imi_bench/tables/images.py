@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from imi_bench.arrays import Pixels
+from imi_bench.arrays import Pixels, read_only
 from imi_bench.errors import ImageError
 from imi_bench.provenance import sha256_bytes, sha256_columns
 from imi_bench.results import Brief
@@ -96,7 +96,7 @@ class Images(Brief):
         return cls(tuple(kept), np.array(list(row_of_hash), dtype=object)), rows
 
     def decode(self, row: int) -> Pixels:
-        """Pixels of one image, (H, W, 3) uint8 RGB.
+        """Pixels of one image, (H, W, 3) uint8 RGB, which nobody can write into.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Images(Brief):
         """
         source = self.sources[row]
         if not isinstance(source, Path):
-            return source
+            return read_only(source)
         return decode_bytes(self.file_bytes(row), where=source)
 
     def file_bytes(self, row: int) -> bytes:

@@ -15,6 +15,7 @@ from imi_bench.extras import require
 from imi_bench.vision import weights
 from imi_bench.vision.card import NetworkCard
 from imi_bench.vision.code_files import faults_told, from_file
+from imi_bench.vision.device import drawn_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,8 +54,7 @@ def build_module(
     """
     torch = require("torch", for_=f"network '{card.name}'")
     place = torch.device("meta" if structure else "cpu")
-    with _quiet(), torch.random.fork_rng(devices=[]), place:
-        torch.default_generator.manual_seed(seed)
+    with _quiet(), drawn_from(seed, device=place.type):
         if card.source == "python":
             return _from_file(card)
         try:

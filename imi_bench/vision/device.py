@@ -20,7 +20,14 @@ from imi_bench.extras import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["begin_fetch", "device_name", "is_device", "pick_device", "single_precision"]
+__all__ = [
+    "begin_fetch",
+    "device_name",
+    "drawn_from",
+    "is_device",
+    "pick_device",
+    "single_precision",
+]
 
 
 def pick_device(wanted: str) -> str:
@@ -120,6 +127,39 @@ def single_precision(device: str, *, doing: str, do: str) -> Iterator[None]:
         ) from None
     finally:
         matmul.allow_tf32 = before
+
+
+@contextmanager
+def drawn_from(seed: int, *, device: str = "cpu") -> Iterator[None]:
+    """While the block runs, what torch draws comes from a seed alone, in float32.
+
+    Whatever generator, number type or device the program around has made its default: they are as
+    before afterwards, and the same seed gives the same weights everywhere.
+
+    Parameters
+    ----------
+    seed : int
+    device : str
+        Where new tensors are.
+
+    Examples
+    --------
+    >>> torch = require("torch", for_="an example")
+    >>> with drawn_from(3):
+    ...     first = torch.rand(1)
+    >>> with drawn_from(3):
+    ...     print(torch.rand(1) == first)
+    tensor([True])
+    """
+    torch = require("torch", for_="drawing random weights")
+    before = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        torch.default_generator.manual_seed(seed)
+        try:
+            torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def begin_fetch(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, NDArray[Any]]]:

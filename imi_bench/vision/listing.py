@@ -139,7 +139,8 @@ def _directions(count: int) -> torch.Tensor:
     kept = _largest()
     if not kept or max(kept) < count:
         kept.clear()
-        kept[count] = torch.randn(count, generator=torch.Generator().manual_seed(1))
+        random = torch.Generator().manual_seed(1)
+        kept[count] = torch.randn(count, generator=random, dtype=torch.float32, device="cpu")
     return next(iter(kept.values()))
 
 
@@ -363,9 +364,12 @@ def _tried(
     paths = list(paths)
     points = frozenset(path for path in paths if maps_points(module.get_submodule(path)))
     trial = _Trial(module, size, before, points=points)
-    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    like = next(
+        (p for p in module.parameters() if p.is_floating_point()),
+        torch.zeros((), dtype=torch.float32),
+    )
     random = torch.Generator().manual_seed(0)
-    drawn = torch.rand((2, 3, *size), generator=random)
+    drawn = torch.rand((2, 3, *size), generator=random, dtype=torch.float32, device="cpu")
     # unlike the first, to show what the batch decides together
     drawn[1] = drawn[1] ** 6 if within_one else 8 * drawn[1] - 4
     drawn = drawn[:images]
@@ -452,7 +456,7 @@ def _counts_positions(part: nn.Module, shape: tuple[int, ...], axis: int) -> boo
 
     Along the units' axis it cannot: its own parameters do not fit any more.
     """
-    like = next(part.parameters(), torch.zeros(()))
+    like = next(part.parameters(), torch.zeros((), dtype=torch.float32))
     longer = (*shape[:axis], shape[axis] + 1, *shape[axis + 1 :])
     try:
         with torch.no_grad():

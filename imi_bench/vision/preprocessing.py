@@ -127,10 +127,10 @@ def _looked_up(batch: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """(3, 256) inputs that the levels of each channel become."""
     torch = require("torch", for_="preprocessing")
-    levels = torch.arange(256, dtype=torch.float32).view(1, 1, 256, 1).expand(1, 3, 256, 1)
-    tables: NDArray[np.float32] = (
-        _standardised(levels / torch.tensor([255.0]), mean, std)[0, :, :, 0].contiguous().numpy()
-    )
+    levels = torch.from_numpy(np.arange(256, dtype=np.float32)).view(1, 1, 256, 1)
+    whole = torch.from_numpy(np.full(1, 255, dtype=np.float32))
+    inputs = _standardised(levels.expand(1, 3, 256, 1) / whole, mean, std)
+    tables: NDArray[np.float32] = inputs[0, :, :, 0].contiguous().numpy()
     return tables
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from imi_bench.errors import InputError
 
@@ -12,7 +12,9 @@ __all__ = ["option_value", "split_reference"]
 
 
 def split_reference(reference: str) -> tuple[str, dict[str, str]]:
-    """Split a reference into its name and its options, as text.
+    r"""Split a reference into its name and its options, as text.
+
+    ``%26`` is ``&``, as in addresses; ``+`` is itself, as in paths and regular expressions.
 
     Raises
     ------
@@ -23,22 +25,23 @@ def split_reference(reference: str) -> tuple[str, dict[str, str]]:
     --------
     >>> split_reference("timm:resnet18?num_classes=10&input_size=32")
     ('timm:resnet18', {'num_classes': '10', 'input_size': '32'})
+    >>> split_reference("mine.py:Mine?path=c%2B%2B/a+b&pattern=layer\d+")[1]
+    {'path': 'c++/a+b', 'pattern': 'layer\\d+'}
     """
     base, _, query = reference.partition("?")
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise InputError(
-            "options cannot be read",
-            where=reference,
-            found=error,
-            wanted="name?key=value&key=value",
-        ) from error
-    options = dict(pairs)
-    if len(options) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError("option given twice", where=reference, found=repr(twice), wanted="once")
+    options: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        key, told, value = map(unquote, pair.partition("="))
+        if not told:
+            raise InputError(
+                "options cannot be read",
+                where=reference,
+                found=repr(pair),
+                wanted="name?key=value&key=value",
+            )
+        if key in options:
+            raise InputError("option given twice", where=reference, found=repr(key), wanted="once")
+        options[key] = value
     return base, options
 
 

@@ -303,3 +303,15 @@ def test_a_damaged_exif_block_counts_as_none() -> None:
     picture = Image.new("RGB", (4, 2), "red")
     picture.save(buffer, format="JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff\x01")
     assert decode_bytes(buffer.getvalue(), where="here").shape == (2, 4, 3)
+
+
+def test_nobody_writes_into_an_image(tmp_path: Path) -> None:
+    own = np.full((4, 5, 3), 7, np.uint8)
+    file = tmp_path / "one.png"
+    file.write_bytes(png_bytes(own + 1))
+    images, _ = Images.collect([own, file])
+    for row in range(len(images)):
+        with pytest.raises(ValueError, match="read-only"):
+            images.decode(row)[0, 0] = 0
+    own[0, 0] = 9  # whose it is may
+    assert images.decode(0)[0, 0].tolist() == [9, 9, 9]
