@@ -16,7 +16,13 @@ from imi_bench.vision.references import option_value
 
 __all__ = ["parameters_of", "read_options"]
 
-_WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "None": "null"}
+_WORDS = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "None": "null",
+}
 _TEXTS = {"str", "Path"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf", re.IGNORECASE)
 
@@ -91,9 +97,9 @@ def _read(text: str, kinds: set[str], where: str) -> Any:
         return value
     if "float" in kinds and _NUMBER.fullmatch(text):
         return float(text)
-    if kinds & _TEXTS:
+    if kinds & _TEXTS and (text or "bool" not in kinds):
         return text
     if "bool" in kinds and text in ("0", "1"):
         return text == "1"
-    wanted = " or ".join(_WORDS[one] for one in _WORDS if one in kinds)
+    wanted = " or ".join(word for one, word in _WORDS.items() if one in kinds)
     raise InputError("not a value for an option", where=where, found=repr(text), wanted=wanted)

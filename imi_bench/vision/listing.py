@@ -364,10 +364,8 @@ def _tried(
     paths = list(paths)
     points = frozenset(path for path in paths if maps_points(module.get_submodule(path)))
     trial = _Trial(module, size, before, points=points)
-    like = next(
-        (p for p in module.parameters() if p.is_floating_point()),
-        torch.zeros((), dtype=torch.float32),
-    )
+    floating = (p for p in module.parameters() if p.is_floating_point())
+    like = next(floating, torch.zeros((), dtype=torch.float32))
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand((2, 3, *size), generator=random, dtype=torch.float32, device="cpu")
     # unlike the first, to show what the batch decides together
