@@ -91,13 +91,15 @@ def _kinds(parameter: inspect.Parameter | None) -> set[str]:
 
 def _read(text: str, kinds: set[str], where: str) -> Any:
     value = option_value(text)
-    if not kinds or type(value).__name__.replace("NoneType", "None") in kinds:
+    fits = not kinds or type(value).__name__.replace("NoneType", "None") in kinds
+    unsaid = text == "" and "bool" in kinds  # neither yes nor no
+    if fits and not unsaid:
         return value
     if "float" in kinds and type(value) is int:
         return value
     if "float" in kinds and _NUMBER.fullmatch(text):
         return float(text)
-    if kinds & _TEXTS and (text or "bool" not in kinds):
+    if kinds & _TEXTS and not unsaid:
         return text
     if "bool" in kinds and text in ("0", "1"):
         return text == "1"

@@ -176,7 +176,7 @@ def test_a_network_in_memory_is_an_observer() -> None:
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(2))
     observer = imi.load_observer(module, device="cpu")
-    assert observer.name == "Sequential"
+    assert observer.name.startswith("Sequential")
     assert fingerprint(observer) == fingerprint(imi.load_observer(module, device="cpu"))
     with torch.no_grad():
         module[0].weight += 0.1
