@@ -127,6 +127,20 @@ def test_a_changed_file_fails_the_check(board: Board) -> None:
     check(render(table), board.folder)
 
 
+def test_the_last_decimal_of_another_processor_changes_no_file(tmp_path: Path) -> None:
+    files = {"board.json": '{"a": 0.062919, "b": 0.0, "v": "1.24"}', "board.csv": "x,1.000000"}
+    there = {"board.json": '{"a": 0.062918, "b": -1e-06, "v": "1.24"}', "board.csv": "x,0.999999"}
+    for name, text in there.items():
+        (tmp_path / name).write_text(text)
+    check(files, tmp_path)
+    write(files, tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in there} == there
+    for text in ("0.062917", "1.25", "1e-05", '"c"', ", 2"):
+        (tmp_path / "board.json").write_text(files["board.json"].replace("0.062919", text))
+        with pytest.raises(CheckFailedError, match=r"board\.json"):
+            check(files, tmp_path)
+
+
 def test_a_site_has_an_index_over_all_boards(board: Board, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in board.folder.rglob("*") if path.is_file()}
     site = tmp_path / "site"
