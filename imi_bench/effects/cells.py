@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.polynomial import hermite_e
@@ -11,6 +13,7 @@ from imi_bench.effects.effect import Effects
 from imi_bench.effects.table import HARDER
 from imi_bench.errors import InputError
 from imi_bench.glmm import GlmmResult
+from imi_bench.glmm.between import INTERCEPT
 
 _NODES = 30
 _CELL = ["network", "mode", "difficulty"]
@@ -45,17 +48,27 @@ def cell_means(effects: Effects, *, level: float = 0.95) -> pd.DataFrame:
     frame, fit = _labelled(effects), effects.fit
     if fit is None or fit.design is None:
         raise InputError("effects read from JSON have no model", where=effects.who)
-    sd = float(np.sqrt(sum(float(part.sd @ part.sd) for part in fit.random)))
     half = special.ndtri(0.5 + 0.5 * level)
     rows = []
     for key, part in frame.groupby(_CELL, sort=False):
         design = fit.design.fixed[part.index]
-        mean, error = _averaged(fit, design, sd)
+        mean, error = _averaged(fit, design, _spread(fit, mode=str(key[1])))
         middle, reach = special.logit(mean), half * error / (mean * (1 - mean))
         low, high = special.expit([middle - reach, middle + reach])
         raw = float(part["correct"].mean())
         rows.append([*key, mean, float(low), float(high), raw, len(part)])
     return pd.DataFrame(rows, columns=[*_CELL, "mean", "low", "high", "raw", "answers"])
+
+
+def _spread(fit: GlmmResult, *, mode: str) -> float:
+    """Standard deviation of all random effects together on exemplars of a mode."""
+    squares = [
+        float(sd) ** 2
+        for part in fit.random
+        for name, sd in zip(part.names, part.sd, strict=True)
+        if name in (INTERCEPT, mode)
+    ]
+    return math.sqrt(sum(squares))
 
 
 def _averaged(fit: GlmmResult, rows: np.ndarray, sd: float) -> tuple[float, float]:

@@ -25,6 +25,10 @@ RATING = "rating"
 ENOUGH_NETWORKS = 4
 """Networks that must have been shown a difficulty for its effect to be compared between them."""
 
+_SEVERAL = 4
+"""Answers to a condition, on average, from which on a variance for either mode is estimated; of two
+each the variances of one in ten simulated observers ran away (to SDs of 5 log-odds)."""
+
 _RANGES = {"depth": ("0 to 1", 0.0, 1.0), "width": ("1 or more channels", 1.0, np.inf)}
 
 
@@ -41,7 +45,8 @@ class AnswerTable:
         One row an answer: `correct` (0 to 1; one half for a tie), `network`, `unit`, `layer`,
         `condition` (unit shown in a mode at a difficulty), `participant`, `confidence` and
         `seconds` (people only),
-        `synthetic` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their products), `depth`
+        `synthetic` and `natural` (0 or 1), `hard99` … (0 or 1), `synthetic_hard99` … (their
+        products), `depth`
         (relative depth minus one half),
         `type_…` (share-centred indicators of a layer type), `width` (log10, centred, if known).
     within : tuple of str
@@ -124,8 +129,32 @@ class AnswerTable:
     def formula(self) -> str:
         """The model, in lme4's language."""
         several = ["network"] if self.frame["network"].nunique() > 1 else []
-        bars = " + ".join(f"(1 | {name})" for name in (*self.random, *several))
-        return f"{self.response} ~ {' + '.join((*self.within, bars))}"
+        names, of_units = [*self.random, *several], self._by_mode()
+        if of_units:
+            names = [name for name in names if name not in ("unit", "condition")]
+        bars = [*of_units, *(f"(1 | {name})" for name in names)]
+        return f"{self.response} ~ {' + '.join((*self.within, *bars))}"
+
+    def _by_mode(self) -> list[str]:
+        """Random effects of units and of their conditions, with a variance for either mode.
+
+        Units differ more on natural exemplars than on synthetic ones. One variance for both would
+        draw the levels with natural exemplars towards zero, and so the difference of the modes.
+        A unit shown at one difficulty in each mode has no conditions beside its two effects. None
+        where a mode was not shown, or conditions have few answers, which tell no such variances.
+        """
+        shown = [self.frame.loc[self.frame[m] == 1.0, ["unit", "condition"]] for m in MODES]
+        if len(self.modes) < len(MODES) or any(
+            len(part) < _SEVERAL * part["condition"].nunique() for part in shown
+        ):
+            return []
+        both = set(shown[0]["unit"]) & set(shown[1]["unit"])
+        apart = [f"(0 + {mode} | unit)" for mode in MODES]
+        terms = [f"(0 + {' + '.join(MODES)} | unit)"] if both else apart
+        for mode, part in zip(MODES, shown, strict=True):
+            if part["condition"].nunique() > part["unit"].nunique():
+                terms.append(f"(0 + {mode} | condition)")
+        return terms
 
     @property
     def response(self) -> str:
@@ -235,7 +264,7 @@ def _laid_out(frame: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame
             "unit": frame["unit_id"].astype(str),
             "layer": frame["network"].astype(str) + "/" + frame["layer"].astype(str),
             "condition": frame["unit_id"].astype(str) + "/" + mode + "/" + difficulty,
-            "synthetic": (mode == "synthetic").astype(float),
+            **{name: (mode == name).astype(float) for name in ("synthetic", "natural")},
             **{name: (difficulty == name).astype(float) for name in HARDER},
             **{
                 f"synthetic_{name}": ((difficulty == name) & (mode == "synthetic")).astype(float)
