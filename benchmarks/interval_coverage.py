@@ -6,8 +6,9 @@ released study:
 - ``mini``: 60 people answer trials of all networks, 15 a trial; two modes, three difficulties and
   two trials of each a unit.
 - ``imi``: 63 people of their own a network and mode, 30 answers a unit spread over ten trials.
-- ``stratum`` and ``stratum x3`` (asked for by name): one mode and one difficulty of ``mini``, as
-  the strata of a report have, and the same with units and trials three times as different.
+- ``stratum``, ``stratum x0.0``, ``stratum x1.7`` and ``stratum x3`` (asked for by name): one mode
+  and one difficulty of ``mini``, as the strata of a report have, and the same with units and trials
+  alike, or so many times as different.
 
 Units are random (SD 0.8 log-odds, 0.4 more a condition), trials 0.5, people 0.4; networks and
 conditions are fixed. Two observers see the evidence of people with noise in common (0.7) and of
@@ -85,6 +86,12 @@ DESIGNS = {
     "mini": Design("mini", ("easy", "hard99", "hard95"), 2, people=60, answers=15),
     "imi": Design("imi", ("easy",), 10, people=63, answers=30),
     "stratum": Design("stratum", ("easy",), 2, people=60, answers=15, modes=1),
+    **{
+        f"stratum x{apart}": Design(
+            f"stratum x{apart}", ("easy",), 2, people=60, answers=15, modes=1, apart=apart
+        )
+        for apart in (0.0, 1.7)
+    },
     "stratum x3": Design("stratum x3", ("easy",), 2, people=60, answers=15, modes=1, apart=3.0),
 }
 

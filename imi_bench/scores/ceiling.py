@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -98,37 +99,68 @@ def _binomial(t: Totals) -> Floats:
 
 
 def pair_sums(matched: AlignedAnswers) -> Columns:
-    """(U, G, 3) agreement of two people on the same trial, each answer against the trial's others.
+    """(U, G, 5) agreement of two people on the same trial, each answer against the trial's others.
 
-    By network condition: answers in trials with two or more, correct ones, and for each answer the
-    share of the other answers to its trial that agree with it, summed.
+    By network condition: answers in trials with two or more, correct ones, for each answer the
+    share of the other answers to its trial that agree with it, summed, n / (n - 1) of each such
+    trial of n answers, summed, and such trials.
     """
     n, k = matched.answers, matched.hits
     several = n > 1
     others = np.where(several, n - 1, 1)
     alike = (k * (k - 1) + (n - k) * (n - k - 1)) / others
     place = (matched.unit, matched.network_condition)
-    table = np.zeros((matched.n_units, int(matched.network_condition.max()) + 1, 3))
-    for column, values in enumerate((n, k, alike)):
+    table = np.zeros((matched.n_units, int(matched.network_condition.max()) + 1, 5))
+    for column, values in enumerate((n, k, alike, n / others, np.ones(len(n)))):
         np.add.at(table[..., column], place, values * several)
     return {"pairs": table}
 
 
-def _between_people(kappa: Callable[..., Floats]) -> Callable[[Totals], Floats]:
-    def of(t: Totals) -> Floats:
-        count, hits, alike = np.moveaxis(t["pairs"], -1, 0)
-        return kappa(count=count, alike=alike, first=hits, second=hits)
-
-    return of
+def _between_people(t: Totals, *, kappa: Callable[..., Floats]) -> Floats:
+    count, hits, alike = np.moveaxis(t["pairs"][..., :3], -1, 0)
+    return kappa(count=count, alike=alike, first=hits, second=hits)
 
 
-_OF_PEOPLE = {**KAPPA, "undefined": "no trial was answered by two people, or all are right"}
+def _least(t: Totals, *, pooled: bool) -> Floats:
+    """Kappa of trials that are all as hard as one another and nobody guesses differently.
+
+    Of trials with n answers each, -1 / (n - 1).
+    """
+    count, hits, _, odds, _ = np.moveaxis(_strata(t, pooled=pooled), -1, 0)
+    share = hits / np.where(count > 0, count, 1.0)
+    apart = 2 * share * (1 - share)
+    alike = count * (1 - apart) - apart * odds
+    return stratified_kappa(count=count, alike=alike, first=hits, second=hits)
+
+
+def _trials(t: Totals, *, pooled: bool) -> Floats:
+    """Trials less one a condition, at least 1."""
+    trials = _strata(t, pooled=pooled)[..., 4]
+    return np.asarray(np.maximum(trials.sum(axis=-1) - (trials > 0).sum(axis=-1), 1.0))
+
+
+def _strata(t: Totals, *, pooled: bool) -> Floats:
+    return t["pairs"].sum(axis=-2, keepdims=True) if pooled else t["pairs"]
+
+
+def _of_people(name: str, kappa: Callable[..., Floats], *, pooled: bool) -> Score:
+    return Score(
+        name,
+        "kappa",
+        partial(_between_people, kappa=kappa),
+        least=partial(_least, pooled=pooled),
+        trials=partial(_trials, pooled=pooled),
+        undefined="no trial was answered by two people, or all are right",
+        **KAPPA,
+    )
+
+
 _TO_ONE = (-math.inf, 1.0)
 CEILINGS = (
     Score("split_half_reliability", "reliability", _split_half, curved=True, ends=_TO_ONE),
     Score("binomial_reliability", "reliability", _binomial, curved=True, ends=_TO_ONE),
-    Score("human_consistency", "kappa", _between_people(stratified_kappa), **_OF_PEOPLE),
-    Score("pooled_human_consistency", "kappa", _between_people(pooled_kappa), **_OF_PEOPLE),
+    _of_people("human_consistency", stratified_kappa, pooled=False),
+    _of_people("pooled_human_consistency", pooled_kappa, pooled=True),
 )
 """Reliability of people's proportions by condition, and people's error consistency.
 

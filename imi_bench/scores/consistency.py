@@ -12,6 +12,7 @@ Barlow, Lai & Azen (1991), *Statistics in Medicine* 10, 1465-1472.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -21,7 +22,7 @@ import pandas as pd
 from imi_bench.arrays import Array, Floats
 from imi_bench.errors import InputError
 from imi_bench.scores.alignment import AlignedAnswers
-from imi_bench.stats.sums import OverPlaces, Placed, Score
+from imi_bench.stats.sums import OverPlaces, Placed, Score, Totals
 
 
 def cohen_kappa(*, alike: Floats, first: Floats, second: Floats) -> Floats:
@@ -130,9 +131,27 @@ _OF_ERRORS = {
     "over_people": True,
     "undefined": "observer and people are always right, or always wrong",
 }
+
+
+def _least(totals: Totals, *, pooled: bool) -> Floats:
+    """Kappa where two who are so often correct agree as seldom as they can."""
+    table = totals["consistency"]
+    if pooled:
+        table = table.sum(axis=-2, keepdims=True)
+    count, _, first, second = np.moveaxis(table, -1, 0)
+    alike = np.abs(first + second - count)
+    return stratified_kappa(count=count, alike=alike, first=first, second=second)
+
+
 CONSISTENCY = (
-    Score("error_consistency", "kappa", _within, **_OF_ERRORS),
-    Score("pooled_error_consistency", "kappa", _pooled, **_OF_ERRORS),
+    Score("error_consistency", "kappa", _within, least=partial(_least, pooled=False), **_OF_ERRORS),
+    Score(
+        "pooled_error_consistency",
+        "kappa",
+        _pooled,
+        least=partial(_least, pooled=True),
+        **_OF_ERRORS,
+    ),
     Score(
         "human_proportion_correct",
         "proportion",

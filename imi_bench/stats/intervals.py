@@ -62,6 +62,9 @@ def estimate(found: Jackknife, *, n: int, clusters: int, level: float = 0.95) ->
     if math.sqrt(spread.variance) <= _EXACT * (1 + abs(found.value)):
         why = "the same in every unit, so that units show no spread"
         return Estimate(found.value, reason=why, **facts)
+    if score.scale == "kappa" and found.value >= 1:
+        why = "the most it can be, where its error vanishes"
+        return Estimate(found.value, reason=why, **facts)
     if score.scale == "ratio":
         return _of_ratio(found, facts)
     centre = found.value
@@ -106,7 +109,8 @@ _SCALES = {
 
 def _method(found: Jackknife, spread: Spread) -> str:
     scale = _SCALES.get(found.score.scale, "")
-    return f"jackknife over {found.clusters}, t({spread.df:.0f}){scale}"
+    df = spread.uneven_df if found.score.scale == "kappa" else spread.df
+    return f"jackknife over {found.clusters}, t({df:.0f}){scale}"
 
 
 def _of_ratio(found: Jackknife, facts: dict[str, Any]) -> Estimate:

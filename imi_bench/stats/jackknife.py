@@ -21,6 +21,7 @@ Other sources: Efron & Tibshirani (1993), chapter 11, for the jackknife; Cameron
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -82,10 +83,31 @@ class Spread:
     @cached_property
     def df(self) -> float:
         """Degrees of freedom (Satterthwaite 1946): units less strata, fewer where people count."""
+        return self._satterthwaite(self._free)
+
+    @cached_property
+    def uneven_df(self) -> float:
+        """Degrees of freedom, fewer where few units carry the variance.
+
+        A sum of squares s varies with ``sum(x^4) - s^2 / n``, and one with d degrees of freedom
+        with ``2 s^2 / d``: d for units, which of normal ones are about as many, and at least 1.
+        """
+        squares = self.by_unit**2
+        if not squares.any():
+            return self.df
+        uneven = float(squares @ squares) / float(squares.sum()) ** 2 - 1 / len(squares)
+        return self._satterthwaite(
+            max(1.0, min(self._free, 2 / uneven)) if uneven > 0 else self._free
+        )
+
+    @property
+    def _free(self) -> float:
+        return float(len(self.by_unit) - len(np.unique(self.stratum)))
+
+    def _satterthwaite(self, units: float) -> float:
         by_unit, more = self._parts
-        units = len(self.by_unit) - len(np.unique(self.stratum))
         if self.variance == 0 or more == 0:
-            return float(units)
+            return units
         people = len(self.by_participant) - 1
         return self.variance**2 / (by_unit**2 / units + more**2 / people)
 
@@ -117,6 +139,8 @@ class Jackknife:
         `MANY_UNITS` units; empty for all others.
     made_of : tuple of Jackknife
         What the score was `combined` from.
+    least, trials : float
+        Of a kappa, as its score has them on these data.
     """
 
     score: Score
@@ -128,6 +152,8 @@ class Jackknife:
     draws: Floats = field(default_factory=lambda: np.zeros(0))
     without_pair: Floats = field(default_factory=lambda: np.zeros(0))
     made_of: tuple[Jackknife, ...] = ()
+    least: float = -1.0
+    trials: float = math.inf
 
     @cached_property
     def spread(self) -> Spread:
@@ -258,6 +284,8 @@ def jackknives(
             stratum=stratum,
             draws=draws.get(score.name, none),
             without_pair=pairs.get(score.name, none),
+            least=-1.0 if score.least is None else float(score.least(totals)[0]),
+            trials=math.inf if score.trials is None else float(score.trials(totals)[0]),
         )
         for score in scores
     }

@@ -9,11 +9,15 @@
   freedom a variance v has the standard error ``v sqrt(2 / (n - 1))`` for normal and ``v / sqrt(n)``
   or so for bounded values, beside what answers add, so that ``SE^2 = a^2 + g x^2 / df``; the
   interval is symmetric in ``asinh(x sqrt(g / df) / a)``. With many units this is the plain t.
-- ``kappa``: a share of what chance leaves, which grows likewise and ends at 1, as an intraclass
-  correlation does, whose standard error is ``(1 - x)(1 + (k - 1) x)`` times a constant (Fisher
-  1925, *Statistical Methods for Research Workers*, chapter 7): ``SE = (1 - x) sqrt(a^2 + b^2 x^2)``
-  with ``b^2 = g / df``. In ``u = 1 / (1 - x)`` and ``s^2 = a^2 + b^2`` the integral of ``dx / SE``
-  is ``asinh((s^2 u - b^2) / (a b)) / s``, and the interval symmetric in that.
+- ``kappa``: a share of what chance leaves, which grows likewise from the least that it can be, L,
+  and ends at 1. So does an intraclass correlation of k answers, L = -1 / (k - 1), whose squared
+  standard error is ``2 (1 - x)^2 (x - L)^2 / ((1 - L) n)`` in n normal trials (Fisher 1925,
+  *Statistical Methods for Research Workers*, chapter 7): ``SE = (1 - x) sqrt(a^2 + b^2 (x - L)^2)``
+  with ``b^2 = g / ((1 - L) df)``, and not below Fisher's where trials are few. In
+  ``u = 1 / (1 - x)`` and ``s^2 = a^2 + b^2 (1 - L)^2`` the integral of ``dx / SE`` is
+  ``asinh((s^2 u - b^2 (1 - L)) / (a b)) / s``, and the interval symmetric in that, about a middle
+  that is half the slope of SE higher: an unbiased x is on average so much too low in a function
+  whose slope is 1 / SE. df are fewer where few units carry the variance (`Spread.uneven_df`).
 - ``ratio``: Fieller's interval (1954, *J. Royal Statistical Society B* 16, 175-185): the shares c
   that a t test of ``top - c bottom`` does not reject. It has no bound where the bottom is not told
   from zero.
@@ -104,22 +108,25 @@ def _growing(value: float, spread: Spread, level: float, found: Jackknife) -> In
 
 
 def _of_kappa(value: float, spread: Spread, level: float, found: Jackknife) -> Interval:
-    seen = found.value
+    seen, least = found.value, found.least
     if value >= 1:  # what few units push it by reaches beyond the end
         value = (1 + seen) / 2
-    variance = spread.variance / (1 - seen) ** 2
-    share = found.score.growth / spread.df
-    if value:
-        share = min(share, (1 - _LEAST_NOISE) * variance / value**2)
-    noise = variance - share * value**2
-    total, both = noise + share, math.sqrt(noise * share)
+    away, room = value - least, 1 - least
+    growth = found.score.growth / room
+    variance = max(spread.variance / (1 - seen) ** 2, growth * away**2 / found.trials)
+    share = growth / spread.uneven_df
+    if away:
+        share = min(share, (1 - _LEAST_NOISE) * variance / away**2)
+    noise, error = variance - share * away**2, math.sqrt(variance)
+    total, both = noise + share * room**2, math.sqrt(noise * share)
+    slope = (1 - value) * share * away / error - error
     root = math.sqrt(total)
-    middle = math.asinh((total / (1 - value) - share) / both)
-    half = float(special.stdtrit(spread.df, (1 + level) / 2)) * root
+    middle = math.asinh((total / (1 - value) - share * room) / both) + root * slope / 2
+    half = float(special.stdtrit(spread.uneven_df, (1 + level) / 2)) * root
     ends = []
     for side in (-1, 1):
         at = min(max(middle + side * half, -_FAR_SINH), _FAR_SINH)
-        left = (math.sinh(at) * both + share) / total  # 1 / (1 - x)
+        left = (math.sinh(at) * both + share * room) / total  # 1 / (1 - x)
         ends.append(1 - 1 / max(left, 0.5))
     return ends[0], ends[1]
 

@@ -205,6 +205,10 @@ class Score:
         Why no interval of this score holds, and no test of a difference; empty where one does.
     origin, growth : float
         Of a ``growing`` score: where its error is smallest, and how fast its variance grows.
+    least, trials : callable, optional
+        Of a ``kappa``: the totals to the least that it could be with as many correct answers, -1 by
+        default, and to the trials that its variance is of, less conditions, where each has several
+        answers.
     ends : tuple of float
         Between what the score lies by its definition; an interval is cut there.
     curved : bool
@@ -224,4 +228,6 @@ class Score:
     curved: bool = False
     origin: float = 0.0
     growth: float = 1.0
+    least: Callable[[Totals], Floats] | None = None
+    trials: Callable[[Totals], Floats] | None = None
     ends: tuple[float, float] = (-math.inf, math.inf)

@@ -14,7 +14,14 @@ from support.simulated_panel import panel
 
 from imi_bench.choice.calibrate import Calibration
 from imi_bench.scores.alignment import AlignedAnswers, align_answers
-from imi_bench.scores.ceiling import beta_priors, left_out_answers, spearman_brown, split_half_sums
+from imi_bench.scores.ceiling import (
+    CEILINGS,
+    beta_priors,
+    left_out_answers,
+    pair_sums,
+    spearman_brown,
+    split_half_sums,
+)
 from imi_bench.scores.report import leave_out
 from imi_bench.stats.correlation import pearson
 from imi_bench.stats.intervals import estimate
@@ -89,6 +96,16 @@ def test_human_consistency_is_fleiss_kappa(matched):
     table = np.column_stack([matched.hits, matched.answers - matched.hits])
     found = leave_out(matched, seed=0, n_draws=0)["pooled_human_consistency"].value
     assert found == pytest.approx(fleiss_kappa(table), abs=1e-12)
+
+
+def test_the_least_that_people_can_be_consistent(matched):
+    """With n answers a trial, trials all alike give a kappa of -1 / (n - 1)."""
+    assert np.unique(matched.answers).tolist() == [3]
+    totals = {"pairs": pair_sums(matched)["pairs"].sum(axis=0, keepdims=True)}
+    trials, conditions = len(matched.answers), len(np.unique(matched.network_condition))
+    for score, strata in zip(CEILINGS[2:], (conditions, 1), strict=True):
+        assert score.least(totals) == pytest.approx(-1 / 2)
+        assert score.trials(totals) == trials - strata
 
 
 def test_one_answer_a_trial_gives_no_human_consistency():

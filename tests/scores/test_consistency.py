@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 
 from imi_bench.errors import InputError
-from imi_bench.scores.consistency import pair_consistency, pooled_kappa, stratified_kappa
+from imi_bench.scores.consistency import (
+    CONSISTENCY,
+    pair_consistency,
+    pooled_kappa,
+    stratified_kappa,
+)
 
 
 def test_pairs_of_real_people_are_those_of_the_reference(shared):
@@ -48,6 +53,16 @@ def test_a_condition_without_errors_has_no_weight():
     assert found == pytest.approx((0.7 - 0.5) / 0.5)
     certain = np.array([50.0])
     assert np.isnan(stratified_kappa(count=certain, alike=certain, first=certain, second=certain))
+
+
+def test_the_least_kappa_of_an_observer_by_hand():
+    """80 and 70 of 100 correct agree in 50 at least, by chance in 62; 0.3 correct twice likewise."""
+    table = np.array([[[100.0, 80.0, 80.0, 70.0], [10.0, 6.0, 3.0, 3.0]]])
+    within, pooled = (score.least({"consistency": table}) for score in CONSISTENCY[:2])
+    assert within == pytest.approx(((50 - 62) + (4 - 5.8)) / (38 + 4.2))
+    first, second = 83 / 110, 73 / 110
+    chance = first * second + (1 - first) * (1 - second)
+    assert pooled == pytest.approx((first + second - 1 - chance) / (1 - chance))
 
 
 def test_columns_must_be_of_one_length():

@@ -380,24 +380,56 @@ class TestScales:
         middle = 0.2 - 7 * (without.mean() - 0.2)
         assert found.high - middle > middle - found.low > 0
 
-    @pytest.mark.parametrize("value", [-0.4, 0.0, 0.1, 0.5, 0.9])
-    def test_the_interval_of_a_kappa_is_symmetric_in_what_its_error_integrates_to(self, value):
-        """By quadrature of dx / SE(x), SE = (1 - x) sqrt(a^2 + b^2 x^2), to either end."""
+    @pytest.mark.parametrize(
+        ("value", "least", "trials"),
+        [
+            *((value, -1.0, math.inf) for value in (-0.4, 0.0, 0.5, 0.9)),
+            *((value, -0.1, math.inf) for value in (-0.05, 0.0, 0.1, 0.9)),
+            *((value, -0.1, 15) for value in (0.0, 0.1, 0.5)),
+        ],
+    )
+    def test_the_interval_of_a_kappa_is_symmetric_in_what_its_error_integrates_to(
+        self, value, least, trials
+    ):
+        """By quadrature of dx / SE(x), SE = (1 - x) sqrt(a^2 + b^2 (x - L)^2), to either end.
+
+        About the middle to which half the derivative of SE at the value moves it.
+        """
         line = Score("kappa", "kappa", lambda t: t["a"], scale="kappa", growth=2.0)
         moved = np.random.default_rng(9).normal(0, 0.01, 8)
         without = value + moved - moved.mean()  # no bias
-        one = Jackknife(line, value, without, NONE, NONE, np.zeros(8, dtype=np.int64))
-        found, seen = estimate(one, n=9, clusters=8), one.spread.variance / (1 - value) ** 2
-        share = min(2 / 7, 0.9 * seen / value**2) if value else 2 / 7
-        noise = seen - share * value**2
+        zero = np.zeros(8, dtype=np.int64)
+        one = Jackknife(line, value, without, NONE, NONE, zero, least=least, trials=trials)
+        found, away, growth = estimate(one, n=9, clusters=8), value - least, 2 / (1 - least)
+        seen = max(one.spread.variance / (1 - value) ** 2, growth * away**2 / trials)
+        df = one.spread.uneven_df
+        share = min(growth / df, 0.9 * seen / away**2)
+        noise = seen - share * away**2
 
-        def of_error(x: float) -> float:
-            return 1 / ((1 - x) * math.sqrt(noise + share * x * x))
+        def error(x: float) -> float:
+            return (1 - x) * math.sqrt(noise + share * (x - least) ** 2)
 
+        slope = (error(value + 1e-6) - error(value - 1e-6)) / 2e-6
         assert -1 < found.low < value < found.high < 1
-        for end in (found.low, found.high):
-            far = abs(integrate.quad(of_error, value, end)[0])
-            assert far == pytest.approx(stats.t.ppf(0.975, 7), rel=1e-6)
+        for end, side in ((found.low, -1), (found.high, 1)):
+            far = integrate.quad(lambda x: 1 / error(x), value, end)[0]
+            assert far - slope / 2 == pytest.approx(side * stats.t.ppf(0.975, df), rel=1e-5)
+
+    def test_a_kappa_of_1_has_no_interval_and_says_so(self):
+        line = Score("kappa", "kappa", lambda t: t["a"], **KAPPA)
+        without = np.array([1.0, 0.9, 1.0, 1.0, 0.95])
+        one = Jackknife(line, 1.0, without, NONE, NONE, np.zeros(5, dtype=np.int64))
+        found = estimate(one, n=9, clusters=5)
+        assert math.isnan(found.low)
+        assert "the most it can be" in found.reason
+
+    def test_few_units_that_carry_the_variance_have_few_degrees_of_freedom(self):
+        """One of n: 2 / (1 - 1 / n). Normal ones: about as many as there are."""
+        assert self.of([1.0, *[0.0] * 39]).uneven_df == pytest.approx(2 / (1 - 1 / 40))
+        assert self.of(np.tile([1.0, -1.0], 20)).uneven_df == 39
+        many = self.of(np.random.default_rng(11).normal(size=4000))
+        assert many.uneven_df == pytest.approx(4000, rel=0.1)
+        assert self.of(np.zeros(5)).uneven_df == 4
 
     @pytest.mark.parametrize("value", [-0.9, 0.3, 0.8, 0.97])
     @pytest.mark.parametrize("noise", [0.003, 0.03, 0.1])
