@@ -56,7 +56,7 @@ def test_a_condition_without_errors_has_no_weight():
 
 
 def test_the_least_kappa_of_an_observer_by_hand():
-    """80 and 70 of 100 correct agree in 50 at least, by chance in 62; 0.3 correct twice likewise."""
+    """80 and 70 of 100 correct agree on 50 at least, on 62 by chance; 3 and 3 of 10 on 4 (5.8)."""
     table = np.array([[[100.0, 80.0, 80.0, 70.0], [10.0, 6.0, 3.0, 3.0]]])
     within, pooled = (score.least({"consistency": table}) for score in CONSISTENCY[:2])
     assert within == pytest.approx(((50 - 62) + (4 - 5.8)) / (38 + 4.2))
