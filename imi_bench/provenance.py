@@ -57,13 +57,15 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: object) -> str:
     """SHA-256 of a JSON value in canonical form (sorted keys, no spaces, UTF-8).
 
+    JSON may hold half a surrogate pair, which has bytes of its own here.
+
     Examples
     --------
     >>> sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
     True
     """
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return sha256_bytes(canonical.encode())
+    return sha256_bytes(canonical.encode("utf-8", "surrogatepass"))
 
 
 Column: TypeAlias = "NDArray[Any] | Sequence[str]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,16 +135,14 @@ def _read_text(path: Path, columns: list[str]) -> tuple[pa.Table, Ints, Ints]:
     ragged: list[int] = []
 
     def note(row: pa_csv.InvalidRow) -> str:
-        # The number counts from 1 with the header, and is None when threads read.
-        ragged.append(-1 if row.number is None else row.number - 1)
+        ragged.append(row.number - 1)  # from 1 with the header; threads would not know it
         return "skip"
 
-    def read(*, threads: bool) -> pa.Table:
-        ragged.clear()
+    def read(skip: Callable[[pa_csv.InvalidRow], str] | None = None) -> pa.Table:
         return pa_csv.read_csv(
             path,
-            read_options=pa_csv.ReadOptions(use_threads=threads),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+            read_options=pa_csv.ReadOptions(use_threads=skip is None),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=columns,
                 column_types=types,
@@ -154,9 +153,11 @@ def _read_text(path: Path, columns: list[str]) -> tuple[pa.Table, Ints, Ints]:
         )
 
     try:
-        table = read(threads=True)
-        if ragged:
-            table = read(threads=False)
+        try:
+            table = read()
+        except pa.ArrowInvalid:
+            path.read_bytes().decode()  # a row that is no text cannot be told of
+            table = read(note)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ResponseError("not a CSV table", where=path, found=error) from error
     bad = np.array(sorted(ragged), dtype=np.int64)

@@ -216,7 +216,7 @@ def test_all_of_them_in_one_report(tmp_path: Path) -> None:
     assert "not a boolean in 'correct' (1 row: 3; such as 'TRUE')" in message
     assert "out of range in 'button_pressed' (1 row: 4; such as '6')" in message
     assert "imi-bench data verify" in message
-    table = read_release(path, skip_bad=True)
+    table = inspect_release(path)
     assert (len(table), table.skipped) == (15, 5)
     assert len(table.study().responses) == 15
 
@@ -239,6 +239,14 @@ def test_rows_with_too_few_or_too_many_fields(tmp_path: Path) -> None:
     assert found == {"wrong number of fields": [2], "unknown mode": [4]}
     assert table.skipped == 2
     assert table.frame["row"].tolist() == [1, 3]
+
+
+def test_a_row_with_too_many_fields_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    """Arrow cannot tell of such a row, and would print a traceback of its own."""
+    path = write(tmp_path / "r.csv", row(), row())
+    path.write_bytes(path.read_bytes().rstrip() + b",\x8f,more\n")
+    with pytest.raises(ResponseError, match=r"^not a CSV table: .*can't decode byte 0x8f"):
+        inspect_release(path)
 
 
 @pytest.mark.parametrize(
