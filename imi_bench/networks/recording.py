@@ -93,13 +93,19 @@ class Recorder:
     ) -> None:
         torch = require("torch", for_="recording activations")
         self.rows = rows
-        self.block = torch.empty((rows.count, block), dtype=torch.float32, device=device)
         self.filled = 0
         self.routes = routes
-        self._inputs: dict[str, Tensor] = {}  # means of inputs that are read, where routes are
+        self._first = dict(rows.first)
+        self._widths = {layer.name: layer.width for layer in rows.layers}
+        below = rows.count  # means of inputs that are read for routes stand below the units
+        for path, route in ({} if routes is None else routes.taken).items():
+            if route.source is None:
+                self._first[_input_of(path)], self._widths[_input_of(path)] = below, route.inputs
+                below += route.inputs
+        self._all = torch.empty((below, block), dtype=torch.float32, device=device)
+        self.block = self._all[: rows.count]
         self._derived: dict[str, list[tuple[int, int]]] = {}  # columns to fill in, by path
         self._by_path = {layer.path: layer for layer in rows.layers}
-        self._widths = {layer.name: layer.width for layer in rows.layers}
         self._channels: dict[str, Any] = {}
         self._columns: dict[str, NDArray[np.int64]] = {}
         for layer in rows.layers:
@@ -108,6 +114,8 @@ class Recorder:
                 self._columns[layer.name] = np.array([i for i, _ in chosen])
                 channels = [channel for _, channel in chosen]
                 self._channels[layer.name] = torch.tensor(channels, device=device)
+        self._means: list[tuple[str, Tensor]] = []  # of this batch, in the order the layers ran
+        self._placed: dict[tuple[str, ...], Tensor | None] = {}
         self._measured: dict[tuple[str, ...], Tensor] = {}
         # A processor measures a layer while its maps are in the cache; a GPU is kept waiting by
         # many small kernels, and takes the layers of a batch together.
@@ -139,6 +147,7 @@ class Recorder:
                     do="leave it out by layers=",
                 )
         self._check_rows(images)
+        self._place(images)
         self._measure()
         if self.routes is not None:
             self.routes.forget()
@@ -150,7 +159,7 @@ class Recorder:
         for path, layer in self._by_path.items():
             for start, stop in self._derived.get(path, ()):
                 route = self._route(path)
-                held = self._inputs[path] if route.source is None else self._of(route.source)
+                held = self._of(_input_of(path) if route.source is None else route.source)
                 self._of(layer.name)[:, start:stop] = route.output(
                     held[:, start:stop], self._precision
                 )
@@ -169,9 +178,37 @@ class Recorder:
         return self.routes.taken[path]
 
     def _of(self, name: str) -> Tensor:
-        """A layer's rows of the block."""
-        first = self.rows.first[name]
-        return self.block[first : first + self._widths[name]]
+        """A layer's rows of the block, or those of an input."""
+        first = self._first[name]
+        return self._all[first : first + self._widths[name]]
+
+    def _place(self, images: int) -> None:
+        """Put the means of a batch into the block: all layers in two steps, not each in its own."""
+        if not self._means:
+            return
+        torch = require("torch", for_="recording activations")
+        names = tuple(name for name, _ in self._means)
+        means = torch.cat([values for _, values in self._means], 1).T
+        self._means.clear()
+        if names not in self._placed:
+            self._placed[names] = self._rows_of(names)
+        columns = self._all[:, self.filled : self.filled + images]
+        rows = self._placed[names]
+        if rows is None:
+            columns.copy_(means)
+        else:
+            columns.index_copy_(0, rows, means.to(columns.dtype))
+
+    def _rows_of(self, names: Sequence[str]) -> Tensor | None:
+        """Rows of the block that the units of these layers have; None where it is all in order."""
+        torch = require("torch", for_="recording activations")
+        if names == tuple(self._first):
+            return None
+        parts = [
+            np.arange(self._first[name], self._first[name] + self._widths[name]) for name in names
+        ]
+        rows: Tensor = torch.from_numpy(np.concatenate(parts)).to(self.block.device)
+        return rows
 
     def _check_rows(self, images: int) -> None:
         for path, rows in self._read.items():
@@ -205,7 +242,7 @@ class Recorder:
         if not self._passed_by(layer, inputs, output):
             values = layer.reduce(output)
             self._read[path] = len(values)
-            self._of(layer.name)[:, self.filled : self.filled + len(values)] = values.T
+            self._keep(layer.name, values, output)
         if self.routes is not None:
             self.routes.given(layer, output)
         if layer.name in self._channels:
@@ -217,18 +254,21 @@ class Recorder:
             if not self._together:
                 self._measure()
 
+    def _keep(self, name: str, means: Tensor, of: Tensor) -> None:
+        """Keep means until the batch has passed; of an output without positions they are itself.
+
+        What runs next may change that in place.
+        """
+        same = means.data_ptr() == of.data_ptr()
+        self._means.append((name, means.clone() if same else means))
+
     def _passed_by(self, layer: Layer, inputs: tuple[Any, ...], output: Tensor) -> bool:
         """Leave a layer to `complete`, if a route to it is known and is there this time."""
         route = None if self.routes is None else self.routes.taken.get(layer.path)
         if route is None or self.routes is None or len(inputs) != 1:
             return False
         if route.source is None:
-            means = layer.reduce(inputs[0])
-            held = self._inputs.get(layer.path)
-            if held is None:
-                held = self.block.new_empty((means.shape[1], self.block.shape[1]))
-                self._inputs[layer.path] = held
-            held[:, self.filled : self.filled + len(means)] = means.T
+            self._keep(_input_of(layer.path), layer.reduce(inputs[0]), inputs[0])
         elif self.routes.origin(inputs) != route.source:
             return False
         count = self._read[layer.path] = output.shape[layer.batch_axis]
@@ -268,6 +308,10 @@ class Recorder:
             return sums
 
         return arrived
+
+
+def _input_of(path: str) -> str:
+    return f"input of {path}"
 
 
 def measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -49,6 +49,12 @@ class Route:
     module: nn.Module
     source: str | None
 
+    @property
+    def inputs(self) -> int:
+        """How many means the input has."""
+        part: Any = self.module
+        return int(part.num_features if hasattr(part, "num_features") else part.weight.shape[1])
+
     def output(self, means: Tensor, precision: str) -> Tensor:
         """(units, images) means of the output from (inputs, images) means of the input."""
         torch = require("torch", for_="recording activations")

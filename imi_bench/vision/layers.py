@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imi_bench.errors import NetworkError, UnknownNameError
@@ -51,7 +52,7 @@ class Layer:
     shape: tuple[int, ...]
     spatial: bool = True
 
-    @property
+    @cached_property
     def positions(self) -> tuple[int, ...]:
         """Axes of the output that count positions or tokens."""
         axes = range(len(self.shape))
@@ -94,7 +95,7 @@ class Layer:
         parted = output.unflatten(batch, (-1, self.parts))
         return parted.permute(batch, moved[0], batch + 1, *moved[1:])
 
-    @property
+    @cached_property
     def parts(self) -> int:
         """Rows of the batch axis that belong to one image."""
         return self.shape[self.batch_axis]

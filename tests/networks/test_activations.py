@@ -452,3 +452,23 @@ def test_preprocessing_is_torchvisions(height: int, width: int) -> None:
     pixels = torch.from_numpy(np.array(ours.pixels(picture)))
     torch.testing.assert_close(ours.normalise(pixels[None])[0], theirs)
     assert centre_crop(picture, crop=50, resize=30).shape == (50, 50, 3)
+
+
+@pytest.mark.vision
+def test_what_changes_an_output_in_place_changes_no_activation() -> None:
+    import torch
+    from torch import nn
+
+    head = nn.Sequential(nn.Linear(4, 5), nn.Hardswish(inplace=True), nn.Linear(5, 3))
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = load_network(
+        nn.Sequential(body, head, nn.ReLU(inplace=True)), device="cpu", input_size=16
+    )
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    unit = Unit("1_0", 2)
+    found = collect_activations(network, pictures, layers=[], sampled=[unit], keep=2, batch_size=2)
+    with torch.no_grad():
+        batch = network.preprocess.normalise(torch.from_numpy(pictures))
+        body, head = network.module[0], network.module[1]
+        wanted = head[0](body(batch))[:, 2]
+    np.testing.assert_allclose(found.of(unit), wanted, atol=1e-6)
