@@ -29,6 +29,10 @@ class CallableRoom(ModuleType):
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
         return found
 
+    def __reduce_ex__(self, protocol: object) -> tuple[Callable[..., Any], tuple[str]]:
+        """A process that a call is sent to imports the room itself."""
+        return importlib.import_module, (self.__name__,)
+
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Call the function."""
         return self.__wrapped__(*arguments, **options)

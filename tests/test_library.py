@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import json
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -83,6 +85,9 @@ class TestNames:
         assert callable(imi.gate)
         assert imi_bench.gate.verdict.gate is imi.gate.__wrapped__
         assert "max_drop" in inspect.signature(imi.gate).parameters
+        for one in (imi.effects, imi.fewshot, imi.gate, imi.report):  # sent to other processes
+            assert pickle.loads(pickle.dumps(one)) is one
+            assert copy.deepcopy(one) is one
 
     def test_a_misspelt_name(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'scroe'"):

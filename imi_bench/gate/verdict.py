@@ -254,7 +254,7 @@ def gate(
     >>> world = build(seed=0)
     >>> from imi_bench.observers.reference import ideal
     >>> ideal_answers = ideal(world.trials, world.trials.blind(seed=0).key)
-    >>> gate(ideal_answers, against=ideal_answers, trials=world.trials.index).verdict
+    >>> gate(ideal_answers, against=ideal_answers, trials=world.trials.index, max_drop=0.1).verdict
     'pass'
     """
     _check_arguments(score, max_drop, alpha, by, least_coverage)

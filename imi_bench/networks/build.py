@@ -27,7 +27,7 @@ from imi_bench.networks.synthetic import References, compared, synthetic_referen
 from imi_bench.networks.trial_folder import BuiltTrials, assemble_trials
 from imi_bench.networks.units import Unit, sample_units
 from imi_bench.places import refuse_inside
-from imi_bench.provenance import git_state, package_versions, write_json
+from imi_bench.provenance import git_state, package_versions, plain, write_json
 from imi_bench.tables import Skipped, Trials
 from imi_bench.vision.device import device_name
 from imi_bench.vision.layer_names import layer_table
@@ -239,7 +239,7 @@ def _built(
     }
     if out is not None:
         found.covariates().to_parquet(out / "units.parquet", index=False)
-        write_json(out / "run.json", record)
+        write_json(out / "run.json", plain(record))
     return _with_findings(built.trials, record, shares)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arguments import checked, checked_level
+from imi_bench.arguments import checked, checked_level, refuse_idle
 from imi_bench.choice.calibrate import CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
@@ -228,9 +228,14 @@ def compare(
         )
     if not scores:
         raise InputError("no score to compare", found="none", wanted="one or more")
+    scores = tuple(dict.fromkeys(scores))  # asked twice, it is one question for Holm's adjustment
     for name in scores:
         UnknownNameError.unless_among(name, HEADLINE, kind="score")
     given = dict(calibrations or {})
+    fitted = not uncalibrated and not {*names} <= {*given}
+    refuse_idle(
+        "calibrate_by", calibrate_by, free="unit", unless=fitted, do="leave the calibrations out"
+    )
     for name in given:
         UnknownNameError.unless_among(name, names, kind="observer with a calibration")
     used = {

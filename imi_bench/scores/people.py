@@ -65,7 +65,7 @@ def people_ceilings(study: Study, *, seed: int = 0, level: float = 0.95) -> Mapp
     Examples
     --------
     >>> from imi_bench.simulation.demo import demo_data
-    >>> _, people = demo_data(n_networks=1, n_batches=2, n_scenes=200, size=16)
+    >>> _, people = demo_data(n_networks=1, n_batches=1, n_scenes=200, size=16)
     >>> sorted(people_ceilings(people))[0]
     'binomial_reliability'
     """
@@ -101,8 +101,8 @@ def answers_needed(reliability: float, *, answers: float, wanted: float) -> floa
 
     Examples
     --------
-    >>> answers_needed(0.5, answers=30, wanted=0.8)
-    120.0
+    >>> round(answers_needed(0.5, answers=30, wanted=0.8))
+    120
     """
     if not 0 < reliability < 1 or not 0 < wanted < 1:
         return float("nan")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from imi_bench.arguments import checked, checked_level
+from imi_bench.arguments import checked, checked_level, refuse_idle
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
@@ -307,6 +307,10 @@ def score(
     1.0
     """
     checked_level(level)
+    fitted = calibration is None and not uncalibrated
+    refuse_idle(
+        "calibrate_by", calibrate_by, free="unit", unless=fitted, do="leave the calibration out"
+    )
     decisions, study = DecisionVariables.read(decisions), read_answers(study)
     columns = columns if columns is None else read_columns(columns)
     used = calibration_for(

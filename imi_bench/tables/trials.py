@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -184,6 +185,7 @@ class Trials(Shown):
         """
         frame = self.index.to_frame().assign(unit_id=self.index.unit_id)
         try:
+            _refuse_no_truth(expression, frame)
             holds = np.asarray(frame.eval(expression))
             if holds.dtype != np.bool_:
                 raise TypeError(f"{holds.dtype}, not true or false")
@@ -397,3 +399,23 @@ class BlindTrials(Brief):
         return BlindTrials(
             self.images, self.positive[rows], self.negative[rows], self.queries[rows]
         )
+
+
+def _refuse_no_truth(expression: str, frame: pd.DataFrame) -> None:
+    """Refuse ``unit > 3 and mode``: pandas takes the text of a column for true."""
+    try:
+        # pandas reads & and | so, and binds them as loosely
+        words = expression.replace("&", " and ").replace("|", " or ")
+        tree = ast.parse(words.strip(), mode="eval")
+    except SyntaxError:
+        return  # of pandas' own language, or of none
+    for node in ast.walk(tree):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BoolOp):
+            parts = node.values
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.Invert):
+            parts = [node.operand]
+        for part in parts:
+            named = isinstance(part, ast.Name) and part.id in frame
+            if named and frame[ast.unparse(part)].dtype != np.bool_:
+                raise TypeError(f"{ast.unparse(part)}, not true or false")

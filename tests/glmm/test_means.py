@@ -227,9 +227,12 @@ def test_figures(full) -> None:
     assert "averaged over random effects" in ax.get_ylabel()
     canvas = draw_caterpillar(full, group="unit")
     assert len(canvas.axes) == 1
+    alone = marginal_means(full)
+    assert alone.plot().get_xticklabels()[0].get_text() == "all"
+    assert " by " not in alone.title
     import matplotlib.pyplot as plt
 
-    plt.close("all")
+    assert plt.get_fignums() == []  # every figure is its own
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,13 @@ def test_ray_gives_the_same_files(pictures, whole, tmp_path):
         trials = built(pictures, tmp_path / "ray", Ray())
     assert trials.hash == whole[1].hash
     assert contents(tmp_path / "ray") == contents(whole[0])
+
+
+@pytest.mark.whole
+def test_a_network_of_one_layer_has_no_depth(pictures, tmp_path):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    options = {"units": 1, "batches": 1, "references": 2, "input_size": 32}
+    build_trials(module, pictures, out=tmp_path / "out", **options)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert '"depth": null' in json.dumps(record)

@@ -201,3 +201,23 @@ def test_a_calibration_of_nobody_compared_is_refused(study):
         compare(two, shown, calibrations={"tyo": Calibration.identity()}, n_resamples=0)
     with pytest.raises(InputError, match="a calibration, and uncalibrated"):
         score(decisions, shown, calibration=Calibration.identity(), uncalibrated=True)
+
+
+def test_a_score_asked_twice_is_one_question(study):
+    decisions, shown = study
+    three = [decisions, noisier(decisions, "b", 1), noisier(decisions, "c", 2)]
+    once, twice = (
+        compare(three, shown, uncalibrated=True, scores=s) for s in (["bits"], ["bits"] * 2)
+    )
+    assert twice.to_json() == once.to_json()
+
+
+def test_folds_that_nothing_is_fitted_in(study):
+    decisions, shown = study
+    fitted = {"calibration": calibrate(decisions, shown)}
+    for options in ({"uncalibrated": True}, fitted):
+        with pytest.raises(InputError, match="without effect: found calibrate_by=network"):
+            score(decisions, shown, calibrate_by="network", **options)
+    pair = [decisions, noisier(decisions, "b", 1)]
+    with pytest.raises(InputError, match="without effect: found calibrate_by=network"):
+        compare(pair, shown, calibrate_by="network", uncalibrated=True)

@@ -388,3 +388,14 @@ def test_confidence_and_seconds_that_cannot_be(name: str, value: float, message:
     Responses(**columns, simulated=True, source="by hand")
     with pytest.raises(InputError, match=message):
         Responses(**{**columns, name: np.array([np.nan, value])}, simulated=True, source="by hand")
+
+
+@pytest.mark.parametrize("wrong", ["unit > 3 and mode", "not mode", "unit & catch", "~layer"])
+def test_text_is_no_condition(wrong: str) -> None:
+    trials = make_trials()
+    with pytest.raises(TrialError, match="expression cannot be evaluated"):
+        trials.query(wrong)
+    least = int(trials.index.unit.min())
+    found = trials.query(f"unit == {least} & not catch | unit < {least}")
+    assert found.index.unit.tolist() == [least] * len(found)
+    assert len(found) > 0
