@@ -25,7 +25,7 @@ def split_reference(reference: str) -> tuple[str, dict[str, str]]:
     --------
     >>> split_reference("timm:resnet18?num_classes=10&input_size=32")
     ('timm:resnet18', {'num_classes': '10', 'input_size': '32'})
-    >>> split_reference("mine.py:Mine?path=c%2B%2B/a+b&pattern=layer\d+")[1]
+    >>> split_reference(r"mine.py:Mine?path=c%2B%2B/a+b&pattern=layer\d+")[1]
     {'path': 'c++/a+b', 'pattern': 'layer\\d+'}
     """
     base, _, query = reference.partition("?")
