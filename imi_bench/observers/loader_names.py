@@ -76,7 +76,8 @@ def reference(base: str, options: Mapping[str, Any]) -> str:
 
 def _text(option: str, value: Any) -> str:
     if isinstance(value, Path | str):
-        return Path(value).name if option == "checkpoint" else str(value)
+        text = Path(value).name if option == "checkpoint" else str(value)
+        return text.replace("%", "%25").replace("&", "%26")  # as `split_reference` reads it
     if isinstance(value, list | tuple):
         return ",".join(_text(option, one) for one in value)
     if isinstance(value, bool | int | float):

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import pytest
 
 from imi_bench import InputError, load_observer
+from imi_bench.observers.loader_names import reference
 from imi_bench.observers.options import read_options
 from imi_bench.vision.references import split_reference
 
@@ -79,6 +80,11 @@ def test_a_text_is_what_its_parameter_takes(name: str, text: str, value: Any) ->
 def test_what_it_does_not_take_is_refused(name: str, text: str) -> None:
     with pytest.raises(InputError, match=rf"option '{name}' of 'build'.*found '{text}', wanted"):
         read_options(build, {name: text}, where="build")
+
+
+def test_a_name_is_read_as_it_is_written() -> None:
+    options = {"layer": r"conv\d+", "tag": "a&b=50%20c?"}
+    assert split_reference(reference("timm:net", options)) == ("timm:net", options)
 
 
 def test_a_plus_is_a_plus() -> None:
