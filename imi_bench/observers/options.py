@@ -70,8 +70,7 @@ def read_options(
     """
     parameters = parameters_of(function) if callable(function) else {}
     return {
-        name: _read(text, _kinds(parameters.get(name)), f"option '{name}' of '{where}'")
-        for name, text in given.items()
+        name: _read(name, text, _kinds(parameters.get(name)), where) for name, text in given.items()
     }
 
 
@@ -89,7 +88,7 @@ def _kinds(parameter: inspect.Parameter | None) -> set[str]:
     return pieces if pieces <= {*_WORDS, *_TEXTS} else set()
 
 
-def _read(text: str, kinds: set[str], where: str) -> Any:
+def _read(name: str, text: str, kinds: set[str], where: str) -> Any:
     value = option_value(text)
     fits = not kinds or type(value).__name__.replace("NoneType", "None") in kinds
     unsaid = text == "" and "bool" in kinds  # neither yes nor no
@@ -104,4 +103,4 @@ def _read(text: str, kinds: set[str], where: str) -> Any:
     if "bool" in kinds and text in ("0", "1"):
         return text == "1"
     wanted = " or ".join(word for one, word in _WORDS.items() if one in kinds)
-    raise InputError("not a value for an option", where=where, found=repr(text), wanted=wanted)
+    raise InputError(f"not a value for '{name}'", where=where, found=repr(text), wanted=wanted)
