@@ -476,6 +476,7 @@ def test_the_r_script_finds_in_lme4_what_we_find(people: Effects, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_estimates_are_those_of_the_simulation_on_average() -> None:
     """Lapses apart, which no logistic model knows; 10 studies, mean error in its own errors.
 
