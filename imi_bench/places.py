@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -146,6 +146,12 @@ def temporary_prefix(path: Path) -> str:
 @lru_cache(maxsize=1)
 def _machine() -> str:
     return sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+@cache
+def swept(folder: Path) -> None:
+    """Sweep a folder, once in a process."""
+    sweep(folder)
 
 
 def sweep(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 from imi_bench.errors import InputError
-from imi_bench.places import sweep, temporary_prefix
+from imi_bench.places import swept, temporary_prefix
 
 _REPORTED_PACKAGES = (
     "imi-bench",
@@ -100,7 +101,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the whole new one, never a part; a block that raises leaves
     nothing behind. The temporary file is flushed to disk before the move. What a killed process
-    left in the folder is removed (`imi_bench.places.sweep`).
+    left in the folder is removed (`imi_bench.places.sweep`) before this one's first file there.
 
     Raises
     ------
@@ -117,15 +118,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent)
+    swept(path.parent.absolute())
     handle, name = tempfile.mkstemp(
         prefix=temporary_prefix(path), suffix=path.suffix, dir=path.parent
     )
     os.close(handle)
     temporary = Path(name)
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
+    temporary.chmod(0o666 & ~_umask())
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -137,6 +136,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _named(error: OSError, path: Path) -> OSError:
@@ -259,6 +265,11 @@ def generator(seed: int, *stream: str | int) -> np.random.Generator:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of those installed packages that can change a result."""
+    return dict(_installed())
+
+
+@cache
+def _installed() -> Mapping[str, str]:
     versions = {"python": platform.python_version()}
     for name in _REPORTED_PACKAGES:
         try:
@@ -269,7 +280,16 @@ def package_versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, str | bool] | None:
-    """Commit and cleanness of the checkout that holds this package; None outside one."""
+    """Commit and cleanness of the checkout that holds this package; None outside one.
+
+    Of the moment when this process first asked: the code that runs was loaded before.
+    """
+    state = _checked_out()
+    return None if state is None else dict(state)
+
+
+@cache
+def _checked_out() -> Mapping[str, str | bool] | None:
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:

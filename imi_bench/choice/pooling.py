@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from imi_bench.choice.psychometric import PsychometricFit
 
@@ -50,7 +50,7 @@ def partially_pooled(fit: PsychometricFit) -> PsychometricFit:
     posterior = tau2 * (np.eye(count) - kept) + variance_of_mean * np.outer(rest, rest)
     slopes = {}
     for row, (group, slope) in enumerate(fit.slopes.items()):
-        quantile = float(stats.norm.ppf((1 + slope.level) / 2))
+        quantile = float(special.ndtri((1 + slope.level) / 2))
         half = quantile * float(np.sqrt(posterior[row, row]))
         middle = float(shrunk[row])
         method = f"partial pooling of {slope.method}"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.choice.fitting import fit_psychometric
@@ -261,7 +261,7 @@ def _described(
     log_likelihood: float,
     level: float,
 ) -> UnitEffectsFit:
-    quantile = float(stats.norm.ppf((1 + level) / 2))
+    quantile = float(special.ndtri((1 + level) / 2))
     n = round(rows.trials.sum())
 
     def made(value: float, error: float, unit: str, scale: str, at: float) -> Estimate:

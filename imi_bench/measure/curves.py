@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.measure.head import HeadRows, Shrinkage, fit_head
@@ -240,7 +240,7 @@ def _difference(whole: Floats, told: Floats, table: Table, *, level: float) -> E
     value = float(total.sum() / answers.sum())
     without = (total.sum() - total) / (answers.sum() - answers)
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    half = float(special.stdtrit(count - 1, (1 + level) / 2)) * error
     return Estimate(
         value,
         value - half,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, LeakageError, NotComparableError
@@ -136,7 +135,8 @@ def check_covariate(
         rate = np.bincount(code, successes) / np.bincount(code, answers)
         if len(count) < _FEWEST_GROUPS or np.ptp(mean) == 0 or np.ptp(rate) == 0:
             continue
-        like = float(np.corrcoef(rankdata(mean), rankdata(rate))[0, 1])
+        ranks = [pd.Series(one).rank() for one in (mean, rate)]
+        like = float(np.corrcoef(ranks)[0, 1])
         if abs(like) > _LIKE_ANSWERS:
             raise LeakageError(
                 "a covariate that follows people's answers",

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import softmax
 
 from imi_bench.arrays import Floats, Strings
@@ -130,6 +129,8 @@ def stacked_shares(told: Floats, rows: HeadRows, units: Strings) -> Floats:
         value = weight * (hits @ np.log(mean) + misses @ np.log1p(-mean)) + np.log(shares).sum()
         slope = weight * (told @ (hits / mean) - told @ (misses / (1 - mean))) + 1 / shares
         return -float(value), -shares * (slope - shares @ slope)
+
+    from scipy.optimize import minimize  # slow to load, and only where something is learnt
 
     found = minimize(loss, np.zeros(len(told)), jac=True, method="L-BFGS-B")
     return np.asarray(softmax(found.x))

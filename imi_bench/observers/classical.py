@@ -137,8 +137,12 @@ class OrientedEnergy:
         bank, margin = self._bank
         grey = luminance(image, self.size)
         padded = np.pad((grey - grey.mean()).astype(np.float32), margin, mode="symmetric")
-        amplitude = np.abs(fft.ifft2(fft.fft2(padded, s=bank.shape[1:]) * bank, overwrite_x=True))
-        amplitude = amplitude[:, margin : margin + self.size, margin : margin + self.size]
+        responses = fft.fft2(padded, s=bank.shape[1:]) * bank
+        # back axis by axis, as `ifft2` does, and only where the image is
+        inside, share = slice(margin, margin + self.size), np.float32(1 / bank[0].size)
+        responses = fft.ifft(responses, axis=1, norm="forward", overwrite_x=True)[:, inside] * share
+        responses = fft.ifft(responses, axis=2, norm="forward", overwrite_x=True)[:, :, inside]
+        amplitude = np.abs(responses)
         cell = self.size // self.grid
         shape = (len(bank), self.grid, cell, self.grid, cell)
         return _unit_with_floor(np.sqrt(amplitude.reshape(shape).mean(axis=(2, 4))))

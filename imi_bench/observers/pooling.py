@@ -208,8 +208,7 @@ def compared(
 def alike(one: Floats, other: Floats, *, similarity: str = "cosine") -> Floats:
     """(A, B) similarities of A codes to B codes."""
     (first, squares), (second, others) = (
-        _vectors(np.asarray(part).reshape(len(part), -1), np.arange(len(part)))
-        for part in (one, other)
+        _vectors(np.asarray(part).reshape(len(part), -1), slice(None)) for part in (one, other)
     )
     return SIMILARITIES[similarity].finish(first @ second.T, squares[:, None], others[None, :])
 
@@ -377,7 +376,7 @@ def _parts(count: int, size: int) -> Iterator[slice]:
     yield from (slice(start, start + size) for start in range(0, count, size))
 
 
-def _vectors(codes: NDArray[Any], rows: Rows) -> tuple[Floats, Floats]:
+def _vectors(codes: NDArray[Any], rows: Rows | slice) -> tuple[Floats, Floats]:
     """Codes of the rows in double precision, and their squared norms."""
     vectors = codes[rows].astype(np.float64, copy=False)
     return vectors, np.einsum("...d,...d->...", vectors, vectors)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,25 @@ def refuse_foreign(out: Path) -> None:
 def _write_table(out: Path, trials: Trials) -> str:
     rows = trials.image_rows.tolist()
     sources = [trials.images.sources[row] for row in rows]
-    files = [source.resolve() for source in sources if isinstance(source, Path)]
+    files = _resolved([source for source in sources if isinstance(source, Path)])
     if not files or len(files) < len(sources):
         write_trials(trials, out)
         return "."
-    root = os.path.commonpath([file.parent for file in files])
+    folders = {file.parent for file in files}
+    root = os.path.commonpath(folders)
+    within = {folder: folder.relative_to(root) for folder in folders}
     names = [""] * len(trials.images)
     for row, file in zip(rows, files, strict=True):
-        names[row] = file.relative_to(root).as_posix()
+        names[row] = (within[file.parent] / file.name).as_posix()
     write_table(out / "trials.parquet", to_table(trials, names))
     return root
+
+
+def _resolved(files: Sequence[Path]) -> list[Path]:
+    """The files without links on their ways; a folder is looked at once, not for each."""
+    folders = {folder: folder.resolve() for folder in {file.parent for file in files}}
+    places = [folders[file.parent] / file.name for file in files]
+    return [place.resolve() if place.is_symlink() else place for place in places]
 
 
 def read_run(out: Path, *, trials: Path | None = None) -> Run:

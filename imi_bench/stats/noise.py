@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from imi_bench.arrays import Floats, Ints
 from imi_bench.provenance import generator
@@ -122,7 +122,7 @@ def _heavier(n_draws: int, *, df: int, seed: int) -> Floats:
     if df < 1:
         return np.ones(n_draws)
     chances = (np.arange(n_draws) + 0.5) / n_draws
-    ratios = np.sqrt(df / stats.chi2.ppf(chances, df))
+    ratios = np.sqrt(df / (2 * special.gammaincinv(df / 2, chances)))
     return np.asarray(generator(seed, "scale").permutation(ratios))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
@@ -88,7 +88,7 @@ class Pairs:
 
     def p_values(self, scores: Floats) -> Floats:
         """(S, S) two-sided p of each difference, unadjusted."""
-        return np.asarray(2 * stats.t.sf(np.abs(self.statistics(scores)), self.df))
+        return np.asarray(2 * special.stdtr(self.df, -np.abs(self.statistics(scores))))
 
     def critical(self, *, level: float, n_draws: int, seed: int) -> Floats:
         """(S,) what the largest of a row's |t| exceeds with probability 1 - level.
@@ -99,7 +99,7 @@ class Pairs:
         weights = generator(seed, "ranks").standard_normal((n_draws, self.moved.shape[1]))
         drawn = weights @ self.moved.T
         df = float(np.median(self.df))
-        shrunk = np.sqrt(stats.chi2.ppf((np.arange(n_draws) + 0.5) / n_draws, df) / df)
+        shrunk = np.sqrt(2 * special.gammaincinv(df / 2, (np.arange(n_draws) + 0.5) / n_draws) / df)
         drawn /= generator(seed, "scale").permutation(shrunk)[:, None]
         return np.asarray(np.quantile(_largest(drawn, self.moved), level, axis=1, method="higher"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
@@ -42,7 +42,7 @@ def wilson(hits: ArrayLike, count: ArrayLike, *, level: float = 0.95) -> tuple[F
     """
     hits, count = np.broadcast_arrays(np.asarray(hits, float), np.asarray(count, float))
     n = np.where(count > 0, count, np.nan)
-    share, z = hits / n, stats.norm.isf((1 - level) / 2)
+    share, z = hits / n, -special.ndtri((1 - level) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy import optimize, special
+from scipy import special
 
 from imi_bench.stats.jackknife import Jackknife, Spread
 
@@ -240,6 +240,8 @@ def _crossing(beyond: Callable[[float], float], start: float, side: int) -> floa
         inside, step = step, 2 * step
         if step > _FAR * (1 + abs(start)):
             return None
+    from scipy import optimize  # slow to load, for ratios alone
+
     return start + side * float(
         optimize.brentq(lambda far: beyond(start + side * far), inside, step)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -29,6 +30,8 @@ from imi_bench.tables.parquet import read_parquet
 
 NAMES = ("trials.parquet", "trials.csv")
 _QUERIES = ("query_positive", "query_negative")
+_AT_ONCE = 8
+"""Images that are written at a time: most of it is waiting until the disk has them."""
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 _ACTIVATIONS = ("activation_positive", "activation_negative")
 
@@ -251,7 +254,8 @@ def write_trials(trials: Trials, folder: Path) -> Path:
         If an image cannot be read or changed since it was hashed.
     """
     names = [""] * len(trials.images)
-    for row in trials.image_rows.tolist():
+
+    def write(row: int) -> None:
         source = trials.images.sources[row]
         suffix = source.suffix if isinstance(source, Path) else ".png"
         names[row] = f"images/{trials.images.hashes[row]}{suffix}"
@@ -259,6 +263,10 @@ def write_trials(trials: Trials, folder: Path) -> Path:
         if not target.is_file():
             with atomic_path(target) as temporary:
                 temporary.write_bytes(trials.images.file_bytes(row))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(write, trials.image_rows.tolist()):
+            pass
     table = folder / NAMES[0]
     write_table(table, to_table(trials, names))
     return table
