@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from imi_bench.documents import reading
 from imi_bench.provenance import plain
 from imi_bench.records import restored
-from imi_bench.text import html, printable
+from imi_bench.text import html, plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Shown(Brief):
         """Return what a notebook shows; all text is escaped."""
         frame = self._shown()
         more = len(frame) - _MOST_ROWS
-        rest = f"<p>… {more} more rows: <code>to_frame()</code></p>" if more > 0 else ""
+        rest = f"<p>… {plural(more, 'more row')}: <code>to_frame()</code></p>" if more > 0 else ""
         table = frame.head(_MOST_ROWS).to_html(
             index=False, escape=True, border=0, float_format=_number, na_rep="–"
         )
@@ -88,7 +88,7 @@ class Shown(Brief):
             index=False, line_width=_WIDTH, float_format=_number, na_rep="–", max_colwidth=48
         )
         more = len(frame) - _MOST_ROWS
-        return text + (f"\n… {more} more rows: to_frame()" if more > 0 else "")
+        return text + (f"\n… {plural(more, 'more row')}: to_frame()" if more > 0 else "")
 
 
 class Record(Brief):

@@ -39,6 +39,7 @@ from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.stats.squash import LEAST_LAPSE, out_of_scale
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 from imi_bench.threads import one_thread
 
 __all__ = [
@@ -167,7 +168,8 @@ def calibrate(
         fits = [partially_pooled(fit) for fit in fits]
     return Calibration(
         observer=decisions.observer,
-        label=f"by {by}, {count} folds, {link}, slopes {words}" + _said(far, robust=robust),
+        label=f"by {by}, {plural(count, 'fold')}, {link}, slopes {words}"
+        + _said(far, robust=robust),
         by=by,
         slopes=words,
         folds=folds,
@@ -187,7 +189,11 @@ def calibrate(
 def _said(far: Bools, *, robust: bool) -> str:
     if not robust:
         return ", not guarded"
-    return f", {far.sum()} of {len(far)} values out of scale not counted" if far.any() else ""
+    return (
+        f", {far.sum()} of {plural(len(far), 'value')} out of scale not counted"
+        if far.any()
+        else ""
+    )
 
 
 def calibration_for(
@@ -261,7 +267,7 @@ def _answer_rows(
         raise NotEnoughDataError(
             "no answers to calibrate on",
             where=f"decisions of '{decisions.observer}'",
-            found=f"{usable.sum()} main trials with an answer of the observer",
+            found=f"{plural(usable.sum(), 'main trial')} with an answer of the observer",
             wanted="some that people answered too",
         )
     trial = study.rows[answers]
@@ -272,7 +278,7 @@ def _answer_rows(
         raise InputError(
             "bias cannot be estimated",
             where="responses",
-            found=f"{(~known).sum()} answers of unknown order of queries",
+            found=f"{plural((~known).sum(), 'answer')} of unknown order of queries",
             wanted="chose_first for every answer",
         )
     oriented = bool(known.all()) if bias is None else bias

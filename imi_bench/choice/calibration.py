@@ -30,6 +30,7 @@ from imi_bench.results import Result
 from imi_bench.stats.squash import out_of_scale
 from imi_bench.tables import DecisionVariables, TrialIndex
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,7 +193,7 @@ class Calibration(Result):
     def title(self) -> str:
         """Whose calibration, and how it was made."""
         made_up = " (simulated answers)" if self.simulated else ""
-        lost = f", {self.unanswered} trials without an answer" if self.unanswered else ""
+        lost = f", {plural(self.unanswered, 'trial')} without an answer" if self.unanswered else ""
         return f"Calibration of {self.observer or 'any observer'}: {self.label}{lost}{made_up}"
 
     @property
@@ -318,7 +319,7 @@ class Calibration(Result):
                 "trial would be scored by a fit that saw its unit"
                 if self.by == "unit"
                 else "trial would be scored by a fit that saw its network",
-                where=f"trial '{index.trial_id[row]}' ({seen.sum()} such trials)",
+                where=f"trial '{index.trial_id[row]}' ({plural(seen.sum(), 'such trial')})",
                 found=f"fold {folds[row]}, fit {'on everything' if fold < 0 else fold}",
                 wanted="the fit that held the trial's fold out",
                 do="leave out fold= to let every trial have its own",

@@ -28,6 +28,7 @@ from imi_bench.choice.scoring import Maximum
 from imi_bench.choice.telling import told
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.stats.links import Link, link_named
+from imi_bench.text import plural
 
 __all__ = [
     "PsychometricFit",
@@ -227,7 +228,7 @@ class _Table:
             raise InputError(
                 "evidence is not finite",
                 where="fit_psychometric",
-                found=f"{(~np.isfinite(x)).sum()} such rows",
+                found=plural((~np.isfinite(x)).sum(), "such row"),
                 do="leave unanswered trials out",
             )
         if not ((k >= 0) & (k <= n)).all():

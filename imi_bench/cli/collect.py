@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from imi_bench.cli.output import AsJson, new_folder, note, print_json, tabular
+from imi_bench.text import plural
 
 Database = Annotated[Path, typer.Option("--db", help="The database that `collect serve` keeps.")]
 OneMode = Annotated[str | None, typer.Option(help="natural or synthetic; both if not given.")]
@@ -87,7 +88,7 @@ def serve_command(
     )
     for line in running.experiment.notes():
         note(f"note: {line}")
-    note(f"{len(running.experiment.tasks)} tasks for {assignments} people each")
+    note(f"{plural(len(running.experiment.tasks), 'task')} for {assignments} people each")
     note(f"people:       {running.url}/" + ("" if open_door else "?t=… (see `collect links`)"))
     note(f"experimenter: {running.experimenter_url}")
     note("Ctrl-C stops; every acknowledged answer is on disk, and serving again goes on")
@@ -152,8 +153,8 @@ def export_command(
         print_json({"table": out, "rows": len(table), "participants": people, "kept": kept})
         return
     note(
-        f"{out}: {len(table)} rows, {people} participants, "
-        f"{kept} rows of those whose answers are kept"
+        f"{out}: {plural(len(table), 'row')}, {plural(people, 'participant')}, "
+        f"{plural(kept, 'row')} of those whose answers are kept"
     )
 
 

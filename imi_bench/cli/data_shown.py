@@ -169,9 +169,13 @@ def show_multiverse(found: Multiverse) -> None:
             )
             for row in numbers
         ],
-        title=f"{found.analysis}: {len(found.frame)} universes, {found.distinct} distinct{made_up}",
+        title=f"{found.analysis}: {plural(len(found.frame), 'universe')}, "
+        f"{found.distinct} distinct{made_up}",
         right=("published", "lowest", "median", "highest", "same sign", "by"),
     )
     for row in numbers:
         if row.undefined:
-            note(f"{row.number}: no number in {row.undefined} of {len(found.frame)} universes")
+            note(
+                f"{row.number}: no number in {row.undefined} of "
+                f"{plural(len(found.frame), 'universe')}"
+            )

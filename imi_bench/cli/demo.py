@@ -10,6 +10,7 @@ import typer
 
 from imi_bench.cli.output import AsJson, interval_plot, new_folder, note, print_json, print_table
 from imi_bench.stats.estimate import bracketed
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.study import StudySoFar
@@ -66,7 +67,8 @@ def _show(done: StudySoFar) -> None:
     print_table(
         ["observer", "proportion correct", axis, "r with the panel", "bits/answer above chance"],
         [[*row[:2], plot, *row[2:]] for row, plot in zip(rows, drawn, strict=True)],
-        title=f"SIMULATED data: {size.n} trials of {size.clusters} units, value [95% interval]; "
+        title=f"SIMULATED data: {size.n} trials of {plural(size.clusters, 'unit')}, "
+        f"value [95% interval]; "
         "line: chance",
         right=["proportion correct", "r with the panel", "bits/answer above chance"],
         spare=[axis],

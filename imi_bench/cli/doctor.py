@@ -11,6 +11,7 @@ import typer
 from imi_bench.cli.observer_options import Device, Dtype, WeightsFolder
 from imi_bench.cli.output import AsJson, note, print_json, print_table
 from imi_bench.errors import CheckFailedError, InputError
+from imi_bench.text import plural
 
 
 def doctor_command(
@@ -51,7 +52,8 @@ def doctor_command(
         print_table(
             ["property", "outcome", "detail"],
             [(p.name, p.outcome, p.detail) for p in report.properties],
-            title=f"{report.observer}: {report.trials} trials over {report.images} images, "
+            title=f"{report.observer}: {plural(report.trials, 'trial')} over "
+            f"{plural(report.images, 'image')}, "
             f"tolerance {report.tolerance:g}",
         )
     if not report.passed:

@@ -12,6 +12,7 @@ from imi_bench.cli.lapse import lapse_rate
 from imi_bench.cli.model_shown import p_value
 from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_prose, print_table
 from imi_bench.errors import InputError
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +188,7 @@ def _print_effects(effects: Effects) -> None:
     print_table(
         [*header, "true value"] if truths else header,
         rows,
-        title=f"Effects: {effects.who} ({effects.n:,} answers{made_up})",
+        title=f"Effects: {effects.who} ({plural(effects.n, 'answer')}{made_up})",
         right=("log-odds", "p", "p (Holm)", "networks", "true value"),
         spare=("networks", "p"),
     )
@@ -214,7 +215,8 @@ def _print_groups(groups: Mapping[str, PostHoc]) -> None:
     for mode, found in groups.items():
         typer.echo(
             f"The paper's tests, {mode}: Kruskal-Wallis H = {found.statistic:.1f}, "
-            f"p = {found.p:.2g}; {len(found.different)} pairs differ (Conover, Holm)"
+            f"p = {found.p:.2g}; "
+            f"{plural(len(found.different), 'pair differs', 'pairs differ')} (Conover, Holm)"
         )
         print_table(
             ["network", "correct", "95% interval", "units"],

@@ -10,6 +10,7 @@ import typer
 from imi_bench.cli.network_options import ExecutorName, Shard
 from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import ImiBenchError, InputError
+from imi_bench.text import plural
 
 group = typer.Typer(no_args_is_help=True, help="Recompute, render and check boards.")
 
@@ -147,7 +148,7 @@ def build_command(
         if as_json:
             print_json({"pages": pages})
         else:
-            typer.echo(f"{len(pages)} pages; open {pages[0]}")
+            typer.echo(f"{plural(len(pages), 'page')}; open {pages[0]}")
         return
     if not names:
         raise InputError("no board", wanted="a board's name or folder, or --site DIR for all")
@@ -172,7 +173,9 @@ def build_command(
         )
         if not as_json:
             made_up = " (simulated)" if table.simulated else ""
-            typer.echo(f"{board.rules.board}{made_up}: {len(table.rows)} rows in {board.folder}")
+            typer.echo(
+                f"{board.rules.board}{made_up}: {plural(len(table.rows), 'row')} in {board.folder}"
+            )
     if as_json:
         print_json({"boards": built})
 

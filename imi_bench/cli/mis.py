@@ -12,6 +12,7 @@ from imi_bench.cli import network_options as options
 from imi_bench.cli.observer_options import WeightsFolder
 from imi_bench.cli.output import AsJson, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.mis.run import MisRun
@@ -156,5 +157,5 @@ def show_scores(done: MisRun, out: Path, *, as_json: bool) -> None:
     units, slope = done.record["units"], done.record["slope"]
     note(f"slope {slope['value']:g}: {slope['source']}")
     for reason, count in done.scores["reason"].value_counts().drop("", errors="ignore").items():
-        note(f"not scored: {count} units ({reason})")
-    note(f"{units['scored']} of {units['count']} units scored; written to {out}")
+        note(f"not scored: {plural(count, 'unit')} ({reason})")
+    note(f"{units['scored']} of {plural(units['count'], 'unit')} scored; written to {out}")

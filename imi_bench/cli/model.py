@@ -9,6 +9,7 @@ import typer
 
 from imi_bench.cli.model_shown import draw, number, p_value, print_rows, print_tests
 from imi_bench.cli.output import AsJson, drawable, note, print_json, print_table, tabular
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -339,7 +340,6 @@ def predict_command(
     from imi_bench.glmm.prediction import new_levels_listed, predict
     from imi_bench.glmm.tables import read_table
     from imi_bench.provenance import write_table
-    from imi_bench.text import plural
 
     result = _load(saved, data)
     table = None if rows is None else read_table(rows)
@@ -396,7 +396,7 @@ def simulate_command(
         columns = [name for name in found if str(name).startswith("simulated_")]
         print_json({"table": out, "rows": len(found), "columns": columns, "seed": seed})
         return
-    note(f"{len(found)} rows, simulated, written to {out}")
+    note(f"{plural(len(found), 'row')}, simulated, written to {out}")
 
 
 @group.command("residuals")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from imi_bench.cli.output import note, print_table
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.glmm.inference import Inference
@@ -82,4 +83,4 @@ def print_rows(frame: Any) -> None:
         right=("row", "estimate", "SE", "low", "high"),
     )
     if len(frame) > len(shown):
-        typer.echo(f"and {len(frame) - len(shown)} more rows (--out writes them all)")
+        typer.echo(f"and {plural(len(frame) - len(shown), 'more row')} (--out writes them all)")

@@ -87,14 +87,16 @@ def _of_runs(data: ReportData) -> Told:
     }
     people = "no human answers (--responses FILE adds them)"
     if data.study is not None:
-        people = f"{len(data.study.responses):,} answers of the {data.panel_name.lower()}"
+        people = f"{plural(len(data.study.responses), 'answer')} of the {data.panel_name.lower()}"
     made_up = "SIMULATED data: images, units or answers were made up"
     notes = [made_up] if data.simulated else []
     count = len(data.machines)
-    notes.append(f"{plural(count, 'observer')} on {len(data.trials):,} trials; {people}")
+    notes.append(f"{plural(count, 'observer')} on {plural(len(data.trials), 'trial')}; {people}")
     for name, lost in missing.items():
         if lost:
-            notes.append(f"warning: {name}: {lost} of {len(data.trials)} trials have no answer")
+            notes.append(
+                f"warning: {name}: {lost} of {plural(len(data.trials), 'trial')} have no answer"
+            )
     return record, notes
 
 
@@ -110,8 +112,8 @@ def _of_units(page: UnitsPage) -> Told:
     notes = ["SIMULATED data: the images were made up"] if built.trials.simulated else []
     if built.random:
         notes.append("RANDOM weights: nothing here says anything of a trained network")
-    drawn = f"{page.sheets} of {len(built.trials):,} trials drawn"
-    return record, [*notes, f"{built.network}: {len(built.units)} units, {drawn}"]
+    drawn = f"{page.sheets} of {plural(len(built.trials), 'trial')} drawn"
+    return record, [*notes, f"{built.network}: {plural(len(built.units), 'unit')}, {drawn}"]
 
 
 def _of_scores(page: MisPage) -> Told:
@@ -131,5 +133,5 @@ def _of_scores(page: MisPage) -> Told:
         notes.append(f"RANDOM weights of the {whose}: nothing here says anything of a trained one")
     if scored.without_images:
         notes.append(f"no images on the page: {scored.without_images}")
-    line = f"{scored.network}: {known:,} of {count:,} units scored, {page.sheets} drawn"
+    line = f"{scored.network}: {known:,} of {plural(count, 'unit')} scored, {page.sheets} drawn"
     return record, [*notes, line]

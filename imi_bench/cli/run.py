@@ -12,6 +12,7 @@ from imi_bench.cli.network_options import ExecutorName, Gpus, Shard
 from imi_bench.cli.observer_options import Device, Dtype, WeightsFolder
 from imi_bench.cli.output import AsJson, interval_plot, new_folder, note, print_json, print_table
 from imi_bench.errors import InputError
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.observers.protocol import Observer
@@ -177,7 +178,7 @@ def _read(
         limit=limit,
     )
     if len(kept) < len(read):
-        note(f"{len(kept)} of {len(read)} trials were selected")
+        note(f"{len(kept)} of {plural(len(read), 'trial')} were selected")
     return kept
 
 
@@ -212,16 +213,16 @@ def _tell_run(done: Run, folder: Path) -> None:
     for damaged in record["cache"]["damaged"] if not done.reused else ():
         note(f"damaged file in the cache: {damaged}")
     counts = ", ".join(f"{n} {status}" for status, n in answers["by_status"].items() if n)
-    work = f"{images['distinct']} images"
+    work = plural(images["distinct"], "image")
     if not done.reused:
         work += f", {images['embedded']} embedded, {images['cache_hits']} from the cache"
     note(
-        f"{done.decisions.observer}: {record['trials']['count']} trials ({counts}); {work}; "
-        + (f"in {folder}" if done.reused else f"written to {folder}")
+        f"{done.decisions.observer}: {plural(record['trials']['count'], 'trial')} "
+        f"({counts}); {work}; " + (f"in {folder}" if done.reused else f"written to {folder}")
     )
     if missing := int((~done.decisions.answered).sum()):
         note(
-            f"warning: {missing} of {len(done.decisions)} trials have no answer "
+            f"warning: {missing} of {plural(len(done.decisions), 'trial')} have no answer "
             "(each counts one half, what a guess earns)"
         )
     for failure in answers["failures"][:5]:

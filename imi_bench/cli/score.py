@@ -11,6 +11,7 @@ import typer
 from imi_bench.cli.answers import Answers, say_which
 from imi_bench.cli.output import AsJson, ending, interval_plot, note, print_json, print_table
 from imi_bench.stats.estimate import bracketed
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -269,6 +270,6 @@ def _warn(unanswered: Mapping[str, int], trials: int) -> None:
     for name, missing in unanswered.items():
         if missing:
             note(
-                f"warning: {name} gave no answer on {missing} of {trials} trials "
+                f"warning: {name} gave no answer on {missing} of {plural(trials, 'trial')} "
                 "(where trials are scored, each counts one half)"
             )

@@ -162,7 +162,7 @@ def show(
         raise NotEnoughDataError(
             "no such trial",
             where=trials,
-            found=f"{len(read)} others",
+            found=plural(len(read), "other"),
             wanted=" ".join(part for part in (unit, difficulty) if part),
         )
     shown = kept[kept.over_units(count)]

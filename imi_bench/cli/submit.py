@@ -10,6 +10,7 @@ import typer
 from imi_bench.cli.leaderboard import Boards
 from imi_bench.cli.output import AsJson, ending, new_folder, note, print_json
 from imi_bench.errors import InputError
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.leaderboard.board import Board
@@ -169,7 +170,7 @@ def validate_command(
         if found.coverage is not None:
             made_up = ", on a SIMULATED board" if found.simulated else ""
             share = f"{100 * found.coverage:.1f}% answered"
-            typer.echo(f"valid: {found.trials:,} trials, {share}{made_up}")
+            typer.echo(f"valid: {plural(found.trials, 'trial')}, {share}{made_up}")
     raise typer.Exit(0 if found.valid else 1)
 
 

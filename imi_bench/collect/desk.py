@@ -15,6 +15,7 @@ from imi_bench.collect.links import identity_of
 from imi_bench.collect.pictures import Addresses, Pictures
 from imi_bench.collect.session import Session
 from imi_bench.collect.store import Full, Store
+from imi_bench.text import plural
 
 _COMMENT_CHARACTERS = 4_000
 LOCK_MS = 1490  # the page opens its buttons after 1,500 ms; clocks are rounded
@@ -185,7 +186,7 @@ class Desk:
         given = self.store.answers(session.session)
         main = sum(a["block"] == "main" for a in given)
         if main < len(session.script):
-            raise Refused(409, f"{len(session.script) - main} trials are not answered yet")
+            raise Refused(409, f"{plural(len(session.script) - main, 'trial')} not answered yet")
         if session.state != "done":
             verdict = judge(session, given, rules=self.experiment.plan.rules)
             comment = str(body.get("comment") or "")[:_COMMENT_CHARACTERS]

@@ -20,6 +20,7 @@ from imi_bench.provenance import generator, sha256_json
 from imi_bench.release.exclusions import Rules
 from imi_bench.tables import MODES, Trials
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 
 Kind = Literal["choice", "rating", "intruder"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -178,7 +179,9 @@ class Experiment:
         if not self.tasks:
             wanted = self.plan.mode or "some mode"
             raise NotEnoughDataError(
-                "no trials to ask", found=f"{len(self.trials)} trials", wanted=f"main, of {wanted}"
+                "no trials to ask",
+                found=plural(len(self.trials), "trial"),
+                wanted=f"main, of {wanted}",
             )
         if self.practice is not None and not len(self.practice):
             raise InputError("no practice trials", found=0, wanted="at least one")

@@ -16,6 +16,7 @@ from imi_bench.glmm.power import Plan as PowerPlan
 from imi_bench.glmm.power import smallest_slope
 from imi_bench.provenance import plain
 from imi_bench.results import Result
+from imi_bench.text import plural
 
 _ALIVE_SECONDS = 300
 
@@ -72,7 +73,7 @@ class Status(Result):
         lines += [
             f"answers      {int(answers.sum())} of {int(wanted.sum())}",
             f"a condition  {int(answers.min())} to {int(answers.max())}, median "
-            f"{answers.median():g} of {int(wanted.max())} ({len(answers)} conditions)",
+            f"{answers.median():g} of {int(wanted.max())} ({plural(len(answers), 'condition')})",
             f"places       {self.places_free} of {self.places} free",
             "sessions     " + (", ".join(f"{n} {s}" for s, n in self.sessions.items()) or "none"),
             f"finished     {self.kept} kept, {self.excluded} excluded"

@@ -45,6 +45,7 @@ from imi_bench.glmm.options import Options
 from imi_bench.glmm.ordered import ordinal_design
 from imi_bench.stats.multiplicity import holm_shared
 from imi_bench.tables import MODES
+from imi_bench.text import plural
 from imi_bench.threads import one_thread
 from imi_bench.vision.card import FAMILIES
 
@@ -239,7 +240,7 @@ class _Maker:
         count = int(keep.sum())
         for key, column in values.items():
             if count < 2 or np.ptp(column) == 0.0:
-                reason = f"{key} is known for {count} of {len(keep)} networks"
+                reason = f"{key} is known for {count} of {plural(len(keep), 'network')}"
                 reason += ", and the same in all of them" if count > 1 else ""
                 return self._none(name, reason), math.nan, count
         if count < (wanted := len(values) + 2):

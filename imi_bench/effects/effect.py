@@ -23,6 +23,7 @@ from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
 from imi_bench.records import restored
 from imi_bench.results import Brief, Result, Shown
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -235,7 +236,7 @@ class Effects(Result):
     def title(self) -> str:
         """Whose effects, in what unit."""
         made_up = ", simulated" if self.simulated else ""
-        return f"Effects in log-odds: {self.who} ({self.n:,} answers{made_up})"
+        return f"Effects in log-odds: {self.who} ({plural(self.n, 'answer')}{made_up})"
 
     @property
     def method(self) -> str:

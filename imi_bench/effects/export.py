@@ -13,7 +13,7 @@ from imi_bench.effects.scale import PROPERTIES
 from imi_bench.effects.sentences import p_text
 from imi_bench.effects.table import RATING
 from imi_bench.provenance import plain, write_json, write_table, write_text
-from imi_bench.text import latex, one_line
+from imi_bench.text import latex, one_line, plural
 
 __all__ = ["export", "latex_table", "r_script"]
 
@@ -87,7 +87,7 @@ def latex_table(effects: Effects) -> str:
     """
     made_up = "simulated answers; " if effects.simulated else ""
     lines = [
-        f"% {made_up}{one_line(effects.who)}, {effects.n} answers; "
+        f"% {made_up}{one_line(effects.who)}, {plural(effects.n, 'answer')}; "
         f"log-odds of {outcome(effects.formula)}",
         *(f"% left out: {one_line(str(gone))}" for gone in effects.left_out),
         r"\begin{tabular}{llrrrll}",

@@ -18,6 +18,7 @@ from imi_bench.effects.questions import PERCENTILES
 from imi_bench.effects.table import AnswerTable
 from imi_bench.glmm.separation import separating
 from imi_bench.results import Record
+from imi_bench.text import plural
 
 _NAMES = {"synthetic": "synthetic exemplars", **PERCENTILES}
 
@@ -39,7 +40,7 @@ class LeftOut(Record):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.answers} answers): {self.reason}"
+        return f"{self.what} ({plural(self.answers, 'answer')}): {self.reason}"
 
 
 def estimable(table: AnswerTable) -> tuple[AnswerTable, tuple[LeftOut, ...]]:

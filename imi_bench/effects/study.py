@@ -24,6 +24,7 @@ from imi_bench.glmm.tables import read_table
 from imi_bench.release.study_files import AnswersLike, answers_path, read_answers
 from imi_bench.release.table import truth_path
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study
+from imi_bench.text import plural
 from imi_bench.threads import one_thread
 
 
@@ -133,7 +134,9 @@ def _modelled(
     rate: float | Literal["estimate"]
     if lapse == "catch":
         rate, count = catch_lapse(study)
-        said.append(f"lapse rate {rate:.4f}: twice the error rate on {count} catch trials")
+        said.append(
+            f"lapse rate {rate:.4f}: twice the error rate on {plural(count, 'catch trial')}"
+        )
     elif isinstance(lapse, str):
         rate = lapse
     else:
@@ -149,7 +152,9 @@ def _modelled(
         "six ordered answers, side and confidence; estimates are log-odds of a better answer"
     )
     if rated.excluded:
-        said.append(f"excluded: {rated.excluded} answers without a confidence of 1, 2 or 3")
+        said.append(
+            f"excluded: {plural(rated.excluded, 'answer')} without a confidence of 1, 2 or 3"
+        )
     return rated, said
 
 

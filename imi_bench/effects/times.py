@@ -23,6 +23,7 @@ from imi_bench.glmm.tables import read_table
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ class ResponseTimes(Result):
         """Whose times, and what was left out."""
         made_up = ", simulated" if self.simulated else ""
         gone = "; ".join(f"{count} {reason}" for reason, count in self.excluded.items() if count)
-        return f"Response times ({self.n:,} answers{made_up}; excluded: {gone or 'none'})"
+        return f"Response times ({plural(self.n, 'answer')}{made_up}; excluded: {gone or 'none'})"
 
     def to_frame(self) -> pd.DataFrame:
         """One row an effect: difference of log seconds, and how many times as long."""

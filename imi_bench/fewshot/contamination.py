@@ -61,7 +61,8 @@ class Contamination(Result):
     def title(self) -> str:
         """How many trials are clean."""
         return (
-            f"Contamination: {sum(self.clean.values())} of {len(self.clean)} trials are clean "
+            f"Contamination: {sum(self.clean.values())} of "
+            f"{plural(len(self.clean), 'trial')} are clean "
             f"({', '.join(self.checked)})"
         )
 

@@ -133,8 +133,8 @@ class FewShot(Result):
         said = " (SIMULATED trials)" if self.simulated else ""
         near = f", {len(self.dropped)} more dropped (pictures near solved ones)"
         return (
-            f"Proportion correct by number of solved trials: {self.trials} trials of {self.units} "
-            f"units{near if self.dropped else ''}{said}"
+            f"Proportion correct by number of solved trials: {plural(self.trials, 'trial')} of "
+            f"{plural(self.units, 'unit')}{near if self.dropped else ''}{said}"
         )
 
     def to_frame(self) -> pd.DataFrame:

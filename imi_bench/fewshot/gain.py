@@ -11,6 +11,7 @@ import pandas as pd
 
 from imi_bench.errors import NotComparableError, NotEnoughDataError
 from imi_bench.fewshot.means import draws_of
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -60,7 +61,9 @@ def gain(answers: pd.DataFrame, parameters: Mapping[str, float]) -> GlmmResult:
         )
     if rows["credit"].nunique() < 2:
         raise NotEnoughDataError(
-            "no curve to fit", found=f"all {len(rows)} answers are alike", wanted="some of each"
+            "no curve to fit",
+            found=f"{plural(len(rows), 'answer')}, all alike",
+            wanted="some of each",
         )
     data = rows.assign(
         correct=rows["credit"].astype(int),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import plural
 
 _NOTHING = 1e-24  # a variance that is rounding alone
 
@@ -133,5 +134,5 @@ def over_draws(
         return Estimate(back(mean), reason="an interval of a draw is undefined", **facts)
     df = math.inf if extra == 0 else (count - 1) * (total / extra) ** 2
     half = float(stats.t.ppf(0.5 + level / 2, df) * math.sqrt(total))
-    method = f"{count} draws by Rubin's rules{scale}"
+    method = f"{plural(count, 'draw')} by Rubin's rules{scale}"
     return Estimate(back(mean), back(mean - half), back(mean + half), method=method, **facts)

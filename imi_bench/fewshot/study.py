@@ -43,6 +43,7 @@ from imi_bench.stats.proportions import proportion
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import BlindTrials, DecisionsLike, DecisionVariables, Study, Trials
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 _PEOPLE_SCORES = {"bits": "bits", "unit_pearson": "agreement"}
 Tell = Callable[[str], None]
@@ -258,12 +259,12 @@ class _Asked:
         frame = frame.assign(**cell, shots_from=source)
         spent = ""
         if (ledger := self.observer.ledger) is not None:
-            spent = f"; {ledger.requests:,} requests"
+            spent = f"; {plural(ledger.requests, 'request')}"
             if getattr(self.observer.model, "price_in", 0):
                 spent += f", {ledger.spent():.4g} spent"
         ablated = "" if ablation == "none" else f", {ablation} shuffled"
         self.tell(
-            f"{self.name}, {count} shots, draw {draw + 1}{ablated}: "
+            f"{self.name}, {plural(count, 'shot')}, draw {draw + 1}{ablated}: "
             f"{decisions.credit.mean():.3f} correct{spent}"
         )
         return _Run(count, ablation, decisions, frame, found.report(), tuple(letters))
@@ -413,7 +414,7 @@ def _baselines(
                 raise NotComparableError(
                     "a baseline on other trials", where=name, found="no tested trial", wanted="all"
                 )
-            name = f"{name} ({len(units) - missing} of {len(units)} trials)"
+            name = f"{name} ({len(units) - missing} of {plural(len(units), 'trial')})"
         if name in found:
             raise InputError(
                 "two baselines of one name", found=name, wanted="one of each", do="leave one out"

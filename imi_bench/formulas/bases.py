@@ -9,6 +9,7 @@ from scipy import interpolate, linalg
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError
+from imi_bench.text import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Polynomial:
         if degree >= len(np.unique(seen)):
             raise ModelError(
                 "a polynomial needs more distinct values than its degree",
-                found=f"degree {degree}, {len(np.unique(seen))} distinct values",
+                found=f"degree {degree}, {plural(len(np.unique(seen)), 'distinct value')}",
             )
         if raw:
             return cls(degree, np.empty(0), np.empty(0))

@@ -19,6 +19,7 @@ from imi_bench.formulas.bases import BSpline, NaturalSpline, Polynomial, Scaling
 from imi_bench.formulas.contrasts import CONTRASTS
 from imi_bench.formulas.syntax import Call, Name, Node, Text
 from imi_bench.formulas.values import Factor, Numbers, Value, factor_of, level_label, recoded
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.formulas.evaluate import Evaluation
@@ -224,7 +225,7 @@ def _factor(evaluator: Evaluation, call: Call) -> Value:
             raise evaluator.complain(
                 "factor() wants a label for every level",
                 call,
-                found=f"{len(labels)} labels, {len(levels)} levels",
+                found=f"{plural(len(labels), 'label')}, {plural(len(levels), 'level')}",
             )
         own = replace(own, levels=labels)
     always = call.function in ("ordered", "as.ordered")

@@ -17,6 +17,7 @@ from imi_bench.formulas.evaluate import Evaluation
 from imi_bench.formulas.syntax import Call, Name, Node, column_names, label
 from imi_bench.formulas.terms import Term, Terms
 from imi_bench.formulas.values import Factor, Numbers
+from imi_bench.text import plural
 
 INTERCEPT = "(Intercept)"
 _MOST_CELLS = 1 << 28
@@ -210,7 +211,7 @@ def _matrix(
     if count > _MOST_COLUMNS or count * rows > _MOST_CELLS:
         raise ModelError(
             "the model matrix would be too large",
-            found=f"{count:,} columns, {rows:,} rows",
+            found=f"{plural(count, 'column')}, {rows:,} rows",
             wanted=f"at most {_MOST_COLUMNS:,} columns and {_MOST_CELLS:,} cells",
             do="let factors of many levels be random: (1 | group)",
         )

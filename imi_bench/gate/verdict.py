@@ -44,7 +44,7 @@ from imi_bench.tables import (
     names_apart,
 )
 from imi_bench.tables.align import rows_of
-from imi_bench.text import one_line
+from imi_bench.text import one_line, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +116,7 @@ class GateResult(Result):
         )
         if self.verdict == "cannot tell" and deciding.drop.clusters > 1:
             if deciding.trials_to_settle is not None:
-                line += f"; about {deciding.trials_to_settle:,} trials would settle it"
+                line += f"; about {plural(deciding.trials_to_settle, 'trial')} would settle it"
             elif self._answered_enough(deciding):
                 line += "; no number of trials would settle it"
         if self.simulated:
@@ -375,7 +375,7 @@ def _shared_trials(runs: tuple[GivenRun, GivenRun], trials: TrialIndex | None) -
         raise NotComparableError(
             "the two did not answer the same trials",
             where=f"'{new.observer}' against '{against.observer}'",
-            found=f"{len(theirs - ours)} trials only in the baseline, "
+            found=f"{plural(len(theirs - ours), 'trial')} only in the baseline, "
             f"{len(ours - theirs)} only in the new one, {len(ours & theirs)} in both",
             do="run both on one trial table",
         )
@@ -383,7 +383,7 @@ def _shared_trials(runs: tuple[GivenRun, GivenRun], trials: TrialIndex | None) -
     if known.sum() != len(ours):
         raise NotComparableError(
             "answers to trials that are not in the trial table",
-            found=f"{len(ours) - int(known.sum())} of {len(ours)} trials unknown",
+            found=f"{len(ours) - int(known.sum())} of {plural(len(ours), 'trial')} unknown",
             do="give the table both were run on",
         )
     return trials.take(known & ~trials.catch)

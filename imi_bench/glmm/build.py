@@ -16,6 +16,7 @@ from imi_bench.glmm.formula import ParsedFormula, parse_formula
 from imi_bench.glmm.groups import grouping_factors
 from imi_bench.glmm.response import read_response
 from imi_bench.glmm.tables import SIMULATED, made_up, reading_remarks
+from imi_bench.text import plural
 
 
 def build_design(
@@ -104,13 +105,16 @@ def _complete_rows(
     if missing.to_numpy().any():
         lost = missing.any(axis=1)
         counts = ", ".join(f"{column} {count}" for column, count in missing.sum().items() if count)
-        remarks.append(f"dropped {int(lost.sum())} of {len(data)} rows: missing in {counts}")
+        remarks.append(
+            f"dropped {int(lost.sum())} of {plural(len(data), 'row')}: missing in {counts}"
+        )
         frame = frame[~lost]
     frame = frame.reset_index(drop=True).infer_objects()
     if frame.empty:
         raise SmallModelError(
             "no complete row is left",
-            found=f"{len(data)} rows, each with a missing value in one of {', '.join(named)}",
+            found=f"{plural(len(data), 'row')}, each with a missing value in one of "
+            f"{', '.join(named)}",
         )
     for column in frame.columns:
         kind = frame[column].dtype
@@ -140,5 +144,6 @@ def _check_residual(factors: tuple[RandomFactor, ...], rows: int) -> None:
             raise SmallModelError(
                 "as many random effects as rows: they cannot be told from the residual",
                 where=factor.group,
-                found=f"{len(factor.levels)} levels x {len(factor.columns)} effects, {rows} rows",
+                found=f"{plural(len(factor.levels), 'level')} x {len(factor.columns)} "
+                f"effects, {rows} rows",
             )

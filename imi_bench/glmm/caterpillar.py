@@ -10,6 +10,7 @@ from scipy import special
 from imi_bench.arguments import checked_level
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.result import GlmmResult, RandomEffects
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def _panel(ax: Axes, effect: RandomEffects, index: int, half: float) -> None:
         ax.set_yticks(place, [effect.levels[k] for k in order], fontsize=6)
     else:
         ax.set_yticks([])
-        ax.set_ylabel(f"{len(order)} levels")
+        ax.set_ylabel(plural(len(order), "level"))
     ax.set_ylim(-1, len(order))
     ax.set_title(f"{effect.group}: {effect.names[index]}", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)

@@ -26,6 +26,7 @@ from imi_bench.glmm.inferences import Inferences
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.results import Result
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Comparison(Result):
     @property
     def title(self) -> str:
         """One line about the result."""
-        return f"{len(self.models)} nested models"
+        return f"{plural(len(self.models), 'nested model')}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
@@ -162,7 +163,8 @@ def _check_same_rows(small: GlmmResult, large: GlmmResult) -> None:
         raise NotComparableError(
             "models of different rows",
             where=where,
-            found=f"{small.n} and {large.n} rows, {small.dropped} and {large.dropped} dropped"
+            found=f"{small.n} and {plural(large.n, 'row')}, {small.dropped} and "
+            f"{large.dropped} dropped"
             if small.n != large.n or small.dropped != large.dropped
             else "as many rows with other answers",
             do="fit both to the rows that are complete for both",

@@ -36,6 +36,7 @@ from imi_bench.glmm.prediction import (
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -320,7 +321,7 @@ def _grid_values(
                 raise InputError(
                     "a covariate of many values",
                     where=name,
-                    found=f"{len(distinct)} values, {distinct[0]:g} to {distinct[-1]:g}",
+                    found=f"{plural(len(distinct), 'value')}, {distinct[0]:g} to {distinct[-1]:g}",
                     do="say at which values (at)",
                 )
             values[name] = distinct

@@ -22,6 +22,7 @@ from imi_bench.glmm.families import Likelihood, LinkName, RowTerms, binomial_lin
 from imi_bench.glmm.problem import Problem
 from imi_bench.glmm.shape import ShapedLink
 from imi_bench.stats.links import Link, link_named
+from imi_bench.text import plural
 
 ThresholdName = Literal["flexible", "symmetric"]
 _BEYOND = 1e3  # stands for infinity: every derivative of a link is zero there
@@ -225,7 +226,8 @@ class Thresholds:
         if self.size == 0:
             raise ModelError(
                 "no thresholds to fit",
-                found=f"{len(self.categories)} ordered answers: {', '.join(self.categories)}",
+                found=f"{plural(len(self.categories), 'ordered answer')}: "
+                f"{', '.join(self.categories)}",
                 wanted="3 or more",
                 do="two answers are those of the binomial family",
             )

@@ -16,6 +16,7 @@ from imi_bench.errors import NotEnoughDataError
 from imi_bench.records import restored
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ class PostHoc(Result):
         """The test of all groups, in words."""
         return (
             f"Kruskal-Wallis H = {self.statistic:.1f}, p = {self.p:.2g}; "
-            f"{len(self.different)} pairs differ (Conover, Holm)"
+            f"{plural(len(self.different), 'pair differs', 'pairs differ')} (Conover, Holm)"
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -225,7 +226,7 @@ def compare_groups(
         few = f", too few units in {', '.join(short)}" if short else ""
         raise NotEnoughDataError(
             "no groups to compare",
-            found=f"{len(arrays)} groups{few}",
+            found=f"{plural(len(arrays), 'group')}{few}",
             wanted="two groups of two units with different values",
         )
     names = sorted(arrays, key=lambda name: float(arrays[name].mean()))

@@ -23,6 +23,7 @@ from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.ordinal import category_probabilities
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.results import Result
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,7 +328,8 @@ def predict(
     if rows.unknown.any() and new_levels == "refuse":
         raise InputError(
             "levels that the fit did not see",
-            where=f"{int(rows.unknown.sum())} of {len(rows.unknown)} rows, the first is row "
+            where=f"{int(rows.unknown.sum())} of {plural(len(rows.unknown), 'row')}, "
+            f"the first is row "
             f"{int(np.argmax(rows.unknown)) + 1}",
             found=new_levels_listed(rows.new),
             do="take their effects as zero (new_levels='zero'), or average over "

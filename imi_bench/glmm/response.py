@@ -15,6 +15,7 @@ from imi_bench.formulas.syntax import Name, Node, label
 from imi_bench.formulas.values import Factor, Value, factor_of
 from imi_bench.glmm.families import FamilyName
 from imi_bench.glmm.formula import ParsedFormula
+from imi_bench.text import plural
 
 _WHOLE = 1e-3
 
@@ -111,7 +112,7 @@ def _numbers(
         raise ModelError(
             "not the weight of a row",
             where=label(weights),
-            found=f"{given[bad][0]:g} in {int(bad.sum())} rows",
+            found=f"{given[bad][0]:g} in {plural(int(bad.sum()), 'row')}",
             wanted="above 0",
             do="drop rows that are to count for nothing",
         )
@@ -126,7 +127,7 @@ def _answers(parsed: ParsedFormula, value: Value) -> Response:
             raise ModelError(
                 "the response is not 0 or 1",
                 where=_where(parsed),
-                found=f"{len(own.levels)} levels such as {own.levels[0]!r}",
+                found=f"{plural(len(own.levels), 'level')} such as {own.levels[0]!r}",
                 wanted="two levels, or 0 and 1",
             )
         values = own.codes.astype(float)
@@ -152,7 +153,7 @@ def _check(
         raise ModelError(
             f"the response is not {wanted}",
             where=_where(parsed),
-            found=f"{values[~good][0]:g} in {int((~good).sum())} rows",
+            found=f"{values[~good][0]:g} in {plural(int((~good).sum()), 'row')}",
             wanted=wanted,
             do=do,
         )

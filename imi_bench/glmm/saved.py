@@ -21,6 +21,7 @@ from imi_bench.glmm.fitting import build
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.provenance import check_name, plain, sha256_file, write_text
+from imi_bench.text import plural
 
 _SOURCE = "source"
 
@@ -112,8 +113,8 @@ def load_model(path: Path, *, data: Path | None = None) -> GlmmResult:
         raise InputError(
             "the table no longer gives the model's columns",
             where=table,
-            found=f"{design.n} rows, {', '.join(design.names)}",
-            wanted=f"{result.n} rows, {', '.join(result.names)}",
+            found=f"{plural(design.n, 'row')}, {', '.join(design.names)}",
+            wanted=f"{plural(result.n, 'row')}, {', '.join(result.names)}",
             do="fit again",
         )
     warm = WarmStart(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imi_bench.text import latex
+from imi_bench.text import latex, plural
 
 if TYPE_CHECKING:
     from imi_bench.glmm.result import GlmmResult
@@ -101,7 +101,9 @@ def _random_table(result: GlmmResult) -> str:
 
 def _sizes(result: GlmmResult) -> str:
     groups = "; ".join(f"{effect.group}, {len(effect.levels)}" for effect in result.random)
-    dropped = f" ({result.dropped} rows with missing values dropped)" if result.dropped else ""
+    dropped = (
+        f" ({plural(result.dropped, 'row')} with missing values dropped)" if result.dropped else ""
+    )
     return f"Number of obs: {result.n}{dropped}, groups:  {groups}"
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables.csv_files import EXACT, no_shift, refuse_nul
 from imi_bench.tables.parquet import read_parquet
-from imi_bench.text import padded_twins
+from imi_bench.text import padded_twins, plural
 
 MISSING = ("NA", "")
 SIMULATED = "SIMULATED answers: the table's column 'simulated' says that nobody gave them"
@@ -178,7 +178,9 @@ def _zeros(path: Path, separator: str, table: pd.DataFrame) -> dict[str, str]:
         if odd := [one for one in names if len(one) > 1 and one.startswith("0")]:
             merged = len(set(names)) - table[name].nunique()
             said[name] = f"{name}: numbers, not labels, so that {odd[0]!r} is {int(odd[0])}" + (
-                f" ({merged} labels fall together with another)" if merged else ""
+                f" ({plural(merged, 'label falls', 'labels fall')} together with another)"
+                if merged
+                else ""
             )
     return said
 

@@ -31,6 +31,7 @@ from imi_bench.leaderboard.submission import Digest, Line, Slug, Version, declar
 from imi_bench.provenance import sha256_file, sha256_json
 from imi_bench.release.study_files import read_study
 from imi_bench.tables import Study
+from imi_bench.text import plural
 
 _DATA = ("trials.parquet", "responses.parquet", "responses.json", "stimuli.parquet")
 
@@ -261,7 +262,7 @@ class Board:
         gone = sorted(known - here - set(withdrawn))
         if gone:
             raise NotComparableError(
-                f"evidence of {len(gone)} of {len(known)} rows is missing",
+                f"evidence of {len(gone)} of {plural(len(known), 'row')} is missing",
                 where=self.folder / "submissions",
                 found=f"none of {', '.join(gone[:4])}" + (" …" if len(gone) > 4 else ""),
                 do="restore the folders, or take rows back by withdraw=NAME/REVISION",

@@ -11,6 +11,7 @@ from imi_bench.leaderboard.board import Board, Evidence
 from imi_bench.leaderboard.submission import Declaration
 from imi_bench.networks.units import draw_units
 from imi_bench.tables import TrialIndex
+from imi_bench.text import plural
 
 _TRIALS = "trials.parquet"
 _TOML = "submission.toml"
@@ -60,7 +61,7 @@ def _primary_problems(main: TrialIndex) -> list[Problem]:
     if not lacking:
         return []
     why = (
-        f"{len(lacking)} units without a natural, easy trial of every batch, such as "
+        f"{plural(len(lacking), 'unit')} without a natural, easy trial of every batch, such as "
         f"'{min(lacking)[:80]}'; all units must be asked the same"
     )
     return [Problem(_TRIALS, "batch", why)]

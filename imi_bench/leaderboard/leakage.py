@@ -17,6 +17,7 @@ from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.submission import CalibrationSplit
 from imi_bench.tables import TrialIndex
 from imi_bench.tables.fitted_on import FittedOn
+from imi_bench.text import plural
 
 _FILE = "submission.toml"
 
@@ -66,7 +67,7 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
     units = {text: parse_unit(text) for text in declared.units}
     if wrong := [text for text, unit in units.items() if unit is None]:
         why = "not network/layer/unit; put a whole network under calibration.networks"
-        return [_problem("units", wrong, f"{len(wrong)} entries are {why}")]
+        return [_problem("units", wrong, f"{plural(len(wrong), 'entry is', 'entries are')} {why}")]
     shown = set(zip(index.network.tolist(), index.layer.tolist(), index.unit.tolist(), strict=True))
     triples = {(plain(n), plain(la), int(u)) for n, la, u in shown}
     networks = {network for network, _, _ in triples}
@@ -78,12 +79,18 @@ def leakage(declared: CalibrationSplit, index: TrialIndex, board: Board) -> list
     ]
     problems = []
     if seen:
-        problems.append(_problem("units", seen, f"fitted on {len(seen)} units the board scores"))
+        problems.append(
+            _problem("units", seen, f"fitted on {plural(len(seen), 'unit')} the board scores")
+        )
     if strange := [name for name in declared.networks if not plain(name).isascii()]:
-        problems.append(_problem("networks", strange, f"{len(strange)} names are not ASCII"))
+        problems.append(
+            _problem(
+                "networks", strange, f"{plural(len(strange), 'name is', 'names are')} not ASCII"
+            )
+        )
     whole = [name for name in declared.networks if plain(name.rpartition("/")[2]) in networks]
     if whole:
-        what = f"fitted on {len(whole)} networks the board scores"
+        what = f"fitted on {plural(len(whole), 'network')} the board scores"
         problems.append(_problem("networks", whole, what))
     return problems
 

@@ -18,6 +18,7 @@ from imi_bench.provenance import atomic_path, write_json, write_text
 from imi_bench.tables import TrialIndex
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
+from imi_bench.text import plural
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LOCAL = ("cache", "image_root", "path", "folder")
@@ -95,7 +96,8 @@ def _require_statement(frame: pd.DataFrame, record: object, *, where: Path) -> N
         raise InputError(
             "run.json is not of these decisions",
             where=where,
-            found=f"decisions fitted on {len(known.units)} units that the record does not name",
+            found=f"decisions fitted on {plural(len(known.units), 'unit')} that the "
+            f"record does not name",
             do="take both files from one run",
         )
 

@@ -15,6 +15,7 @@ from imi_bench.leaderboard.archive import Problem
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.leakage import parse_unit, plain
 from imi_bench.tables import TrialIndex
+from imi_bench.text import plural
 
 _UNREACHABLE = 50.0  # link units: no fit tells such a probability from 0 or 1
 
@@ -73,7 +74,10 @@ class Panel:
         ]
         if not seen:
             return []
-        why = f"{len(seen)} units that the panel was calibrated on, such as '{min(seen)[:80]}'"
+        why = (
+            f"{plural(len(seen), 'unit')} that the panel was calibrated on, such as "
+            f"'{min(seen)[:80]}'"
+        )
         return [Problem("trials.parquet", "unit", why)]
 
     def _beyond(self, decisions: pd.DataFrame) -> list[Problem]:

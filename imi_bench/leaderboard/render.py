@@ -27,7 +27,7 @@ from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path
 from imi_bench.stats.estimate import Estimate
-from imi_bench.text import markdown
+from imi_bench.text import markdown, plural
 
 _DATATABLES = "dataTables-3.1.5.min.js"
 _NEVER = 1e9
@@ -73,7 +73,7 @@ def check(files: Mapping[str, str], folder: Path) -> None:
     differing = [name for name, text in files.items() if not _same(folder / name, text)]
     if differing:
         raise CheckFailedError(
-            f"{len(differing)} files are not what the evidence gives",
+            f"{plural(len(differing), 'file is', 'files are')} not what the evidence gives",
             where=folder,
             found=", ".join(differing[:8]),
             do="run `imi-bench leaderboard build` and commit",

@@ -25,6 +25,7 @@ from imi_bench.tables import (
     TrialIndex,
     shown_first_is_positive,
 )
+from imi_bench.text import plural
 
 _DECISIONS = "decisions.parquet"
 LARGEST = 1e15
@@ -274,7 +275,10 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
         if bad.any():
             row = int(np.flatnonzero(bad.to_numpy())[0])
             found = str(frame[column].iloc[row])[:80]
-            message = f"{int(bad.sum())} rows, first row {row}: found {found!r}, wanted {wanted}"
+            message = (
+                f"{plural(int(bad.sum()), 'row')}, first row {row}: found "
+                f"{found!r}, wanted {wanted}"
+            )
             problems.append(Problem(_DECISIONS, column, message))
 
     observers = frame["observer"].unique()
@@ -285,10 +289,10 @@ def _table_problems(submission: Submission, expected: Expected, board: Board) ->
             problems.append(Problem(_DECISIONS, "observer", f"found {found}; wanted {wanted}"))
     elif board.rules.kind == "measures":
         if len(observers) > MOST_PARTS:
-            message = f"found {len(observers)} observers, wanted at most {MOST_PARTS}"
+            message = f"found {plural(len(observers), 'observer')}, wanted at most {MOST_PARTS}"
             problems.append(Problem(_DECISIONS, "observer", message))
     elif len(observers) != 1:
-        message = f"found {len(observers)} observers, wanted 1"
+        message = f"found {plural(len(observers), 'observer')}, wanted 1"
         problems.append(Problem(_DECISIONS, "observer", message))
     strange = {o for o in observers.tolist() if len(o) > 300 or not o.isprintable()}
     report("observer", frame["observer"].isin(strange), "a name that can be seen")

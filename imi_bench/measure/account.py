@@ -22,6 +22,7 @@ from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.tables import Study
 from imi_bench.tables.fitted_on import FittedOn
+from imi_bench.text import plural
 
 
 def learned_result(
@@ -110,16 +111,20 @@ def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
     notes: list[str] = []
     for name, lost in table.silent.items():
         notes.append(
-            f"{name} gave no answer on {lost} of {len(table.index)} trials: it says nothing"
+            f"{name} gave no answer on {lost} of {plural(len(table.index), 'trial')}: "
+            f"it says nothing"
         )
     if table.out_of_scale:
         notes.append(f"{table.out_of_scale} decision variables out of scale: they say nothing")
     if table.left_out:
-        notes.append(f"{table.left_out} trials with answers that not every observer was shown")
+        notes.append(
+            f"{plural(table.left_out, 'trial')} with answers that not every observer was shown"
+        )
     boosted = sum(bool(one["boosted"]) for one in told.log)
     if boosted:
         notes.append(
-            f"gradient boosting predicts {boosted} of {len(told.log)} folds: it is scored, "
+            f"gradient boosting predicts {boosted} of {plural(len(told.log), 'fold')}: "
+            f"it is scored, "
             "learned.json holds the linear head"
         )
     if table.pictures is None:
@@ -133,7 +138,9 @@ def _notes(table: Table, told: OutOfFold) -> tuple[str, ...]:
         int((table.shared(told.fold == k) & (told.fold != k)).any()) for k in range(len(told.log))
     )
     if shared:
-        notes.append(f"{shared} of {len(told.log)} folds share pictures with their training units")
+        notes.append(
+            f"{shared} of {plural(len(told.log), 'fold')} share pictures with their training units"
+        )
     return tuple(notes)
 
 

@@ -15,6 +15,7 @@ from imi_bench.measure.boosting import Boosted, fit_boosted
 from imi_bench.measure.head import Head, HeadRows, Shrinkage, fit_head
 from imi_bench.measure.mixture import Mixture, joined, stacked_shares
 from imi_bench.provenance import generator
+from imi_bench.text import plural
 
 __all__ = [
     "Fitted",
@@ -74,7 +75,7 @@ class Fitted:
         if known := self.seen.intersection(units.tolist()):
             raise LeakageError(
                 "a measure would be scored on what it was fitted or chosen on",
-                where=f"unit '{min(known)}' ({len(known)} such units)",
+                where=f"unit '{min(known)}' ({plural(len(known), 'such unit')})",
                 wanted="units whose answers it never saw",
                 do="take out-of-fold predictions",
             )

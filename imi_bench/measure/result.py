@@ -19,6 +19,7 @@ from imi_bench.release.study_files import AnswersLike
 from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import DecisionsLike, Trials
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +102,7 @@ class Learned(Gains, Result):
         zero = "best single observer" if self.head == "observer" else "base rate"
         return (
             f"Learned measure '{self.name}' ({self.head} head), out of fold by {self.by}: "
-            f"{self.bits} bits an answer of {self.bits.n} {made_up}answers; "
+            f"{self.bits} bits an answer of {plural(self.bits.n, f'{made_up}answer')}; "
             f"{self.difference} above the {zero}"
         )
 

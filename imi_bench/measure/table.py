@@ -24,6 +24,7 @@ from imi_bench.observers.learned import SET_FEATURES, agreement
 from imi_bench.stats.squash import out_of_scale, robust_scale, squash
 from imi_bench.tables import DecisionVariables, Study, TrialIndex, Trials
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 __all__ = ["Covariates", "Table", "make_table"]
 
@@ -243,7 +244,7 @@ def _from_table(index: TrialIndex, table: pd.DataFrame) -> dict[str, Floats]:
         raise InputError(
             "covariates are missing",
             where=str(keys[key][place < 0][0]),
-            found=f"{(place < 0).sum()} trials without a row",
+            found=f"{plural((place < 0).sum(), 'trial')} without a row",
         )
     facts = table.drop(columns=[name for name in _ABOUT if name in table])
     numbers = facts.select_dtypes(["number", "bool"])
@@ -266,7 +267,7 @@ def _finite(values: Floats, name: str) -> Floats:
         raise InputError(
             "covariate is not finite",
             where=f"covariate '{name}'",
-            found=f"{(~np.isfinite(values)).sum()} values",
+            found=plural((~np.isfinite(values)).sum(), "value"),
         )
     return values
 

@@ -30,6 +30,7 @@ from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionsLike, DecisionVariables, Study, Trials
 from imi_bench.tables.fitted_on import FittedOn
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from imi_bench.measure.result import Learned
@@ -197,7 +198,7 @@ def _refuse_pictures(known: FittedOn, table: Table, name: str) -> None:
         raise LeakageError(
             "pictures that the measure was fitted on",
             where=f"measure '{name}'",
-            found=f"trial '{seen[0]}' ({len(seen)} such trials)",
+            found=f"trial '{seen[0]}' ({plural(len(seen), 'such trial')})",
             wanted="pictures whose answers it never saw",
         )
 

@@ -24,6 +24,7 @@ from imi_bench.observers.protocol import Codes, fingerprint
 from imi_bench.places import require_plain
 from imi_bench.provenance import atomic_path, write_json
 from imi_bench.replay.encoding import decoded
+from imi_bench.text import plural
 
 
 def claim_embeddings(job: MisJob) -> None:
@@ -46,7 +47,7 @@ def claim_embeddings(job: MisJob) -> None:
         raise InputError(
             "folder holds other embeddings",
             where=path,
-            wanted=f"those of '{opened.observer.name}' and {len(opened.images)} images",
+            wanted=f"those of '{opened.observer.name}' and {plural(len(opened.images), 'image')}",
             do="choose another folder",
         )
 

@@ -47,6 +47,7 @@ from imi_bench.observers.protocol import fingerprint
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import git_state, package_versions, write_json, write_table
 from imi_bench.results import Result
+from imi_bench.text import plural
 from imi_bench.vision.device import device_name
 from imi_bench.vision.layer_names import layer_table
 
@@ -88,7 +89,8 @@ class MisRun(Result):
         warning = f"; {slope['warning']}" if slope["warning"] else ""
         return (
             f"Machine interpretability of {self.record['network_name']}, seen by "
-            f"{self.record['observer']['name']}: {units['scored']} of {units['count']} units "
+            f"{self.record['observer']['name']}: {units['scored']} of "
+            f"{plural(units['count'], 'unit')} "
             f"scored{warning}"
         )
 

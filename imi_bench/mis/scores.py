@@ -31,6 +31,7 @@ from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_
 from imi_bench.plots import BLUE, new_axes
 from imi_bench.provenance import generator
 from imi_bench.results import Result
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ class MachineInterpretability(Result):
         """How many units were scored, over how many tasks."""
         scored = int((self.reason == "").sum())
         return (
-            f"Machine interpretability: {scored} of {len(self)} units scored over "
+            f"Machine interpretability: {scored} of {plural(len(self), 'unit')} scored over "
             f"{self.margin.shape[1]} tasks, slope {self.slope:g}"
         )
 

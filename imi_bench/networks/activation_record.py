@@ -18,6 +18,7 @@ from imi_bench.errors import InputError
 from imi_bench.networks.recording import MEASURES, Rows
 from imi_bench.networks.units import Layer, Unit, find_layer
 from imi_bench.provenance import atomic_path
+from imi_bench.text import plural
 from imi_bench.vision.layer_names import layer_table
 
 
@@ -95,7 +96,7 @@ class Activations:
             raise InputError(
                 "unit was not sampled",
                 where=str(unit),
-                found=f"{len(self.sampled)} sampled units",
+                found=plural(len(self.sampled), "sampled unit"),
                 do="name it in `sampled` of the activation pass",
             )
         column: NDArray[np.float32] = self.values[:, self.sampled.index(unit)]

@@ -54,6 +54,7 @@ from imi_bench.networks.routes import routes_of
 from imi_bench.networks.units import Unit, hooked
 from imi_bench.progress import progress
 from imi_bench.provenance import atomic_path, git_state, package_versions, write_json
+from imi_bench.text import plural
 from imi_bench.vision.device import begin_fetch, device_name, single_precision
 from imi_bench.vision.loading import LoadedNetwork
 
@@ -228,7 +229,8 @@ def merge_shards(
             raise InputError(
                 "shard is missing",
                 where=path,
-                found=f"{len(list(folder.glob('shard-*.npz')))} of {len(plan.shards)} shards",
+                found=f"{len(list(folder.glob('shard-*.npz')))} of "
+                f"{plural(len(plan.shards), 'shard')}",
                 do="run it",
             )
         with np.load(path, allow_pickle=False) as part:

@@ -25,6 +25,7 @@ from imi_bench.provenance import sha256_bytes, sha256_json
 from imi_bench.tables.image_folders import SUFFIXES, image_files
 from imi_bench.tables.images import decode_bytes, holds_several, opened_bytes
 from imi_bench.tables.pixels import RULES, rgb_pixels
+from imi_bench.text import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +92,13 @@ class ImageSet:
         said, repeated = self.remarks, self.repeated
         if count := self.first_of_several:
             which = "is the first picture" if count == 1 else "are the first pictures"
-            said += (f"{count} of {len(self)} images {which} of a file of several",)
+            said += (f"{count} of {plural(len(self), 'image')} {which} of a file of several",)
         if not repeated:
             return said
         return (
             *said,
-            f"warning: {repeated} of {len(self)} images repeat another one: they raise scores "
-            "and stand among their own references; leave them out by unique=True",
+            f"warning: {repeated} of {plural(len(self), 'image')} repeat another one: they raise "
+            "scores and stand among their own references; leave them out by unique=True",
         )
 
     def picture(self, number: int, *, known: bool = False) -> Image.Image:

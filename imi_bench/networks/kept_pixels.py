@@ -29,6 +29,7 @@ from imi_bench.networks.collection import ImageSet
 from imi_bench.places import cache_folder
 from imi_bench.provenance import atomic_path, sha256_bytes, sha256_json, write_json
 from imi_bench.tables.pixels import RULES
+from imi_bench.text import plural
 from imi_bench.vision.geometry import versions_of
 from imi_bench.vision.preprocessing import Preprocess
 
@@ -179,7 +180,7 @@ def say_kept(preprocess: Preprocess, images: ImageSet) -> str:
             "no room to keep pixels",
             where=kept.folder,
             found=f"{_size(free)} free",
-            wanted=f"{_size(needed)} for {len(images) - there:,} images",
+            wanted=f"{_size(needed)} for {plural(len(images) - there, 'image')}",
             do="set IMI_BENCH_CACHE to a folder on another disk, or leave keep_pixels= out",
         )
     height, width, _ = kept.size

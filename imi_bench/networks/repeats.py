@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from imi_bench.beside import cores
 from imi_bench.networks.collection import ImageSet, pixel_hash
 from imi_bench.progress import progress
+from imi_bench.text import plural
 
 __all__ = ["distinct", "repeated_files_said", "repeated_pixels"]
 
@@ -68,7 +69,8 @@ def repeated_files_said(images: ImageSet, repeated: int) -> tuple[str, ...]:
     if more <= 0:
         return ()
     return (
-        f"warning: {more} of {len(images)} images repeat the pixels of another one in a file of "
+        f"warning: {more} of {plural(len(images), 'image')} repeat the pixels of "
+        f"another one in a file of "
         "other bytes: they raise scores and stand among their own references; leave them out by "
         "unique=True",
     )

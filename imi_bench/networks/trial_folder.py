@@ -31,6 +31,7 @@ from imi_bench.stimuli.layouts import NATURAL, SYNTHETIC
 from imi_bench.stimuli.trial_table import NAMES, to_table, write_trials
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 from imi_bench.vision.preprocessing import Preprocess, centre_crop, from_settings
 
 LAYOUT = "stimuli"
@@ -98,8 +99,8 @@ def assemble_trials(
     if opened.names.tolist() != activations.image_names.tolist() or seen != opened.fingerprint:
         raise InputError(
             "images are not those of the activation pass",
-            found=f"{len(opened)} images",
-            wanted=f"the {len(activations.image_names)} images it saw, unchanged",
+            found=plural(len(opened), "image"),
+            wanted=f"the {plural(len(activations.image_names), 'image')} it saw, unchanged",
         )
     exemplars = choose_exemplars(activations, units=units, designs=designs, catch=catch, seed=seed)
     shown = exemplars.index[["layer", "unit"]].drop_duplicates()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imi_bench.errors import NetworkError, NotEnoughDataError
 from imi_bench.provenance import generator
+from imi_bench.text import plural
 from imi_bench.vision.layers import Layer, find_layer, hooked
 
 __all__ = [
@@ -124,7 +125,7 @@ def draw_units(widths: Mapping[str, int], count: int, *, seed: int) -> tuple[Uni
     if not 0 < count <= available:
         raise NotEnoughDataError(
             "cannot sample that many units",
-            where=f"{len(names)} layers",
+            where=plural(len(names), "layer"),
             found=count,
             wanted=f"1 to {available}",
         )

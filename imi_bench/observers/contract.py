@@ -27,6 +27,7 @@ from imi_bench.provenance import generator
 from imi_bench.results import Result
 from imi_bench.tables import TrialIndex, Trials
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class ContractReport(Result):
         """Whose contract, and whether it is kept."""
         failed = [p.name for p in self.properties if p.outcome == "fail"]
         verdict = f"broken: {', '.join(failed)}" if failed else "kept"
-        return f"Contract of {self.observer}: {verdict} ({self.trials} trials)"
+        return f"Contract of {self.observer}: {verdict} ({plural(self.trials, 'trial')})"
 
     def to_frame(self) -> pd.DataFrame:
         """One row a property: `name`, `outcome`, `detail`."""

@@ -23,6 +23,7 @@ from imi_bench.observers.protocol import (
 from imi_bench.provenance import generator
 from imi_bench.tables import BlindTrials, Trials
 from imi_bench.tables.align import in_use
+from imi_bench.text import plural
 
 LARGEST_TOLERANCE = 0.1
 
@@ -121,7 +122,9 @@ class Probe:
         if one.shape != other.shape:
             raise BrokenError(f"{one.shape} answers against {other.shape}")
         if (lost := np.isnan(one) != np.isnan(other)).any():
-            raise BrokenError(f"{lost.sum()} of {len(one)} trials answered in one run only")
+            raise BrokenError(
+                f"{lost.sum()} of {plural(len(one), 'trial')} answered in one run only"
+            )
         difference = np.nan_to_num(np.abs(one - other)).max(initial=0)
         scale = np.nan_to_num(np.abs(one)).max(initial=0)
         return self._within(float(difference), float(scale), "decision variables")

@@ -24,6 +24,7 @@ from imi_bench.observers.examination import (
 from imi_bench.observers.instances import second_instance
 from imi_bench.tables import BlindTrials
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 
 _MANY = 128
 """Images a batch and trials a call, as in a run: what is fitted to many may be right on a few."""
@@ -94,8 +95,8 @@ def _leaves_trials_alone(probe: Probe) -> str:
 def _unwritten(given: Sequence[Any], before: Sequence[Pixels]) -> str:
     changed = sum(not np.array_equal(a, b) for a, b in zip(given, before, strict=False))
     if changed:
-        raise BrokenError(f"{changed} of {len(given)} images were written to")
-    return f"{len(given)} images untouched"
+        raise BrokenError(f"{changed} of {plural(len(given), 'image')} were written to")
+    return f"{plural(len(given), 'image')} untouched"
 
 
 def _answers(probe: Probe) -> str:
@@ -107,7 +108,7 @@ def _answers(probe: Probe) -> str:
     if np.isnan(values).all():
         raise BrokenError("no trial was answered")
     if len(values) > 1 and not np.nan_to_num(values).any():
-        raise BrokenError(f"a tie on each of {len(values)} trials")
+        raise BrokenError(f"a tie on each of {plural(len(values), 'trial')}")
     return f"{np.isnan(values).sum()} without answer, {(values == 0).sum()} ties of {len(values)}"
 
 

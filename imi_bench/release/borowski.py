@@ -27,6 +27,7 @@ from imi_bench.results import Shown
 from imi_bench.tables import Responses, Study, TrialIndex
 from imi_bench.tables.columns import require_columns
 from imi_bench.tables.csv_files import read_csv
+from imi_bench.text import plural
 
 __all__ = [
     "BRANCHES",
@@ -112,8 +113,9 @@ class BorowskiTable(Shown):
     def title(self) -> str:
         """Which experiment, how many rows of how many people."""
         people = self.frame["participant"].nunique()
-        return f"Borowski et al. 2021, experiment {self.experiment}: {len(self.frame):,} rows, " + (
-            f"{people} people"
+        return (
+            f"Borowski et al. 2021, experiment {self.experiment}: "
+            f"{plural(len(self.frame), 'row')}, " + (f"{people} people")
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -162,7 +164,7 @@ class BorowskiTable(Shown):
             raise ResponseError(
                 "trials without references or without a unit are no trials of a study",
                 where=self.path,
-                found=f"{int(bad.sum())} such rows",
+                found=plural(int(bad.sum()), "such row"),
                 wanted="main trials with references",
             )
         ids = trial_ids(part)
@@ -251,7 +253,7 @@ def _require_known(raw: pd.DataFrame, path: Path, experiment: Experiment) -> Non
             row = int(np.flatnonzero(bad)[0])
             raise ResponseError(
                 f"unknown {name}",
-                where=f"{path}, row {row + 1} ({int(bad.sum())} such rows)",
+                where=f"{path}, row {row + 1} ({plural(int(bad.sum()), 'such row')})",
                 found=repr(raw[name].iloc[row]),
                 wanted=", ".join(map(str, values)),
             )

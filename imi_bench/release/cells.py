@@ -26,6 +26,7 @@ from imi_bench.release.checks import (
     Violation,
 )
 from imi_bench.tables.csv_files import refuse_nul
+from imi_bench.text import plural
 
 CRITERION_IN_RELEASE = {
     "catch_ratio": "catch_trials",
@@ -107,7 +108,7 @@ def header(path: Path) -> list[str]:
         raise ResponseError(
             "header too wide",
             where=path,
-            found=f"{len(names):,} columns or more",
+            found=f"{plural(len(names), 'column')} or more",
             wanted=f"at most {MAX_COLUMNS:,} in {MAX_HEADER:,} characters",
         )
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
@@ -187,7 +188,9 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, Report]:
     report = Report(row_numbers)
     if len(ragged):
         report.violations.append(
-            Violation("row", "wrong number of fields", f"{len(names)} fields", ragged, "the row")
+            Violation(
+                "row", "wrong number of fields", plural(len(names), "field"), ragged, "the row"
+            )
         )
         report.outside += len(ragged)
     frame = _typed(text, report)

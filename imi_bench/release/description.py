@@ -13,6 +13,7 @@ from imi_bench.release.exclusions import Agreement, Exclusion, agreement, exclud
 from imi_bench.release.fetch import stored
 from imi_bench.release.table import ReleasedTable, inspect_release, read_release
 from imi_bench.results import Shown
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ class VerifiedTable(Shown):
         made_up = ", simulated" if self.simulated else ""
         compared = f", checksum {self.checksum}" if self.checksum else ""
         verdict = "all as they should be" if self.ok else f"{self.skipped:,} bad"
-        return f"{self.path}: {self.rows:,} rows, {verdict}{compared}{made_up}"
+        return f"{self.path}: {plural(self.rows, 'row')}, {verdict}{compared}{made_up}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each criterion: released verdict against the recomputed one."""

@@ -20,6 +20,7 @@ from imi_bench.release.cells import CRITERION_IN_RELEASE
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
 from imi_bench.results import Shown
+from imi_bench.text import plural
 
 Range = tuple[float | None, float | None]
 
@@ -142,7 +143,7 @@ class Exclusion(Shown):
     @property
     def title(self) -> str:
         """How many rows stay."""
-        return f"Exclusions: {int(self.kept.sum())} of {len(self.kept)} rows stay"
+        return f"Exclusions: {int(self.kept.sum())} of {plural(len(self.kept), 'row')} stay"
 
     def to_frame(self) -> pd.DataFrame:
         """One row a reason: rows it drops, those it alone drops, and participants concerned."""

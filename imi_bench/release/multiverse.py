@@ -25,6 +25,7 @@ from imi_bench.release.exclusions import Rules, exclude
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
 from imi_bench.results import Result
+from imi_bench.text import plural
 
 Analysis = Callable[[pd.DataFrame], Mapping[str, float]]
 
@@ -88,7 +89,7 @@ class Multiverse(Result):
         """How many universes, of what analysis."""
         made_up = ", simulated" if self.simulated else ""
         return (
-            f"{self.analysis} in {len(self.frame)} universes of exclusion rules, "
+            f"{self.analysis} in {plural(len(self.frame), 'universe')} of exclusion rules, "
             f"{self.distinct} of them distinct{made_up}"
         )
 

@@ -16,6 +16,7 @@ from imi_bench.release.fetch import (
     copied,
     fetch_file,
 )
+from imi_bench.text import plural
 
 __all__ = ["DATASETS", "dataset_folder", "fetch_pinned", "stored_pinned", "table_path"]
 
@@ -71,7 +72,7 @@ def fetch_pinned(
     files = pinned_files(base)
     if source is not None and (gone := [f.name for f in files if not (source / f.name).is_file()]):
         raise InputError(
-            f"{len(gone)} of {len(files)} files are not there",
+            f"{len(gone)} of {plural(len(files), 'file')} are not there",
             where=source,
             wanted=", ".join(gone),
             do=f"take them from {pinned_files()[0].url.rpartition('/')[0]}",

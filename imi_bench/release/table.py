@@ -21,6 +21,7 @@ from imi_bench.provenance import sha256_file
 from imi_bench.release.cells import read_cells
 from imi_bench.release.checks import COLLECTED_SIMULATED, MODE_OF, Violation, check_rows
 from imi_bench.tables import Responses, Study, TrialIndex, split_difficulty
+from imi_bench.text import plural
 
 SIMULATED_STIMULUS = "simulated"
 SIMULATED_STIMULI = (SIMULATED_STIMULUS, COLLECTED_SIMULATED)
@@ -96,7 +97,7 @@ class ReleasedTable:
             raise ResponseError(
                 "catch and practice trials are not answers on a unit",
                 where=self.path,
-                found=f"{int((rows & ~self.main).sum())} such rows",
+                found=plural(int((rows & ~self.main).sum()), "such row"),
                 wanted="main trials only",
             )
         part = self.frame.loc[rows]

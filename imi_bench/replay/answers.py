@@ -27,6 +27,7 @@ from imi_bench.replay.cache import Store
 from imi_bench.replay.pairs import Pairs
 from imi_bench.replay.plan import Plan
 from imi_bench.tables import ANSWERED, STATUSES, BlindTrials
+from imi_bench.text import plural
 
 _GIVE_UP_AFTER = 20
 
@@ -127,7 +128,7 @@ def decide_all(
         raise InputError(
             "the observer answered no trial",
             where=f"observer '{observer.name}'",
-            found=f"{len(plan.trials)} errors ({why})",
+            found=f"{plural(len(plan.trials), 'error')} ({why})",
             wanted="a finite number on some trial",
             do="check what `encode` and `decide` give: `imi-bench doctor`",
         )
@@ -138,7 +139,7 @@ def decide_all(
         raise InputError(
             "the observer ties on every trial",
             where=f"observer '{observer.name}'",
-            found=f"decision variable 0 on {len(given)} trials",
+            found=f"decision variable 0 on {plural(len(given), 'trial')}",
             wanted="a preference on some trial",
             do="check what `encode` and `decide` give: `imi-bench doctor`",
         )
@@ -187,7 +188,8 @@ def _failed(observer: Observer, row: int, error: Exception, answered: Answered, 
     nothing_yet = bool((answered.status == "error").all())
     if nothing_yet and len(answered.failures) >= min(_GIVE_UP_AFTER, len(answered.value)):
         error.add_note(
-            f"observer '{observer.name}' failed on each of the {len(answered.failures)} trials "
+            f"observer '{observer.name}' failed on each of the "
+            f"{plural(len(answered.failures), 'trial')} "
             "it was asked"
         )
         raise error

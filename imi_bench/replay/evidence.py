@@ -22,6 +22,7 @@ from imi_bench.provenance import atomic_path
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
 from imi_bench.results import Brief
+from imi_bench.text import plural
 
 __all__ = ["FILE", "Evidence", "gather", "read_evidence"]
 
@@ -89,7 +90,10 @@ def read_evidence(folder: Path, *, count: int) -> Evidence | None:
         raise InputError("evidence cannot be read", where=path, found=error) from error
     if len(found.each) != count:
         raise InputError(
-            "evidence of other trials", where=path, found=len(found.each), wanted=f"{count} trials"
+            "evidence of other trials",
+            where=path,
+            found=len(found.each),
+            wanted=plural(count, "trial"),
         )
     return found
 

@@ -23,6 +23,7 @@ from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.stimuli.trial_table import to_table
 from imi_bench.tables import DecisionVariables, Trials
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 
 def write_run(
@@ -207,7 +208,7 @@ def _moved(path: Path, decisions: DecisionVariables) -> Trials:
             "not the trials of this run",
             where=path,
             found=f"no trial '{decisions.trial_id[int(np.argmin(rows))]}'",
-            wanted=f"the {len(rows)} trials that the run answered",
+            wanted=f"the {plural(len(rows), 'trial')} that the run answered",
         )
     return found.take(rows)
 

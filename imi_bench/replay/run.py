@@ -13,6 +13,7 @@ from imi_bench.replay.summary import accuracy_table
 from imi_bench.results import Shown
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import DecisionVariables, Trials
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,8 @@ class Run(Shown):
         status = pd.Series(self.decisions.status).value_counts()
         counts = ", ".join(f"{count} {name}" for name, count in status.items())
         return (
-            f"{self.decisions.observer}: proportion correct of {len(self.trials)} {made_up}trials "
+            f"{self.decisions.observer}: proportion correct of "
+            f"{plural(len(self.trials), f'{made_up}trial')} "
             f"({counts})"
         )
 

@@ -20,6 +20,7 @@ from imi_bench.replay.output import folder_name
 from imi_bench.results import Brief
 from imi_bench.tables import DecisionVariables, Study, Trials
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 STUDY_FILE = "study.json"
 REFERENCE_OBSERVERS = ("ideal", "chance", "one-side")
@@ -106,7 +107,8 @@ class ReportData(Brief):
                 raise NotComparableError(
                     "run on other trials",
                     where=f"observer '{run.name}'",
-                    found=f"{len(other)} trials that only one has, such as '{min(other)}'",
+                    found=f"{plural(len(other), 'trial')} that only one has, such as "
+                    f"'{min(other)}'",
                     wanted="the trials of the report",
                 )
 

@@ -18,6 +18,7 @@ from imi_bench.provenance import plain, write_json, write_table
 from imi_bench.report.effects_means import draw_effect_means
 from imi_bench.report.style import PLAIN, defaults, new_canvas, save
 from imi_bench.stats.scales import Z95
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         made_up = "simulated " if effects.simulated else ""
         canvas.suptitle(
             f"Effects on the log-odds of {outcome(effects.formula)}: {effects.who} "
-            f"({effects.n:,} {made_up}answers, {len(effects.properties)} networks)",
+            f"({effects.n:,} {made_up}answers, {plural(len(effects.properties), 'network')})",
             x=0.01,
             ha="left",
             fontsize=11,

@@ -23,6 +23,7 @@ from imi_bench.report.summary import Stratum, Summary
 from imi_bench.scores.report import ScoreReport
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.proportions import proportion, wilson
+from imi_bench.text import plural
 
 _INTERVALS = (
     "Whiskers: 95% intervals, jackknife over units{people}. Dashed: chance, 0.5. Ties and "
@@ -178,7 +179,8 @@ def _agreement(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -> 
         "prediction with the panel's proportion correct. Whiskers: 95% intervals, jackknife "
         "over units. Dashed: 0. "
         + (f"Shaded: the ceiling, {ceiling}, what the panel's own noise allows. " if known else "")
-        + f"{len(scores[best_first[0]].conditions):,} conditions, {_r(scores[best_first[0]]).n:,} "
+        + f"{plural(len(scores[best_first[0]].conditions), 'condition')}, "
+        f"{_r(scores[best_first[0]]).n:,} "
         f"answers, {_r(scores[best_first[0]]).clusters} units.",
         alt="Dots with intervals: correlation of each observer with the panel, beside its ceiling.",
         axis="Pearson r with the panel",
@@ -249,7 +251,7 @@ def _reliability(scores: Mapping[str, ScoreReport], labels: Mapping[str, str]) -
         "is correct; on the dashed line prediction and panel agree. Bars: Wilson 95% intervals "
         "that take answers as independent. A prediction is below one half where the observer leans "
         "to the wrong query; people can be right there all the same. Above each pane the expected "
-        f"calibration error, which noise makes larger. {total:,} answers in each pane.",
+        f"calibration error, which noise makes larger. {plural(total, 'answer')} in each pane.",
         alt="Panes of points, one for each observer: observed against predicted proportion.",
         axes_labels=("predicted probability correct", "panel: proportion correct"),
         looks=looks_of(list(scores)),

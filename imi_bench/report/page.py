@@ -193,7 +193,7 @@ def _lead(exhibit: ReportData) -> str:
     index, observers = exhibit.trials.index, len(exhibit.machines)
     units, networks = len(set(index.unit_id)), len(set(index.network))
     text = (
-        f"{plural(observers, 'machine observer')} answered {len(index):,} trials on "
+        f"{plural(observers, 'machine observer')} answered {plural(len(index), 'trial')} on "
         f"{plural(units, 'unit')} of {plural(networks, 'network')}"
     )
     if exhibit.study is None:
@@ -242,7 +242,9 @@ def _browser_lead(browser: Browser) -> str:
     some = (
         ""
         if browser.shown == browser.total
-        else (f"{browser.shown:,} of {browser.total:,} trials, evenly spaced in that order. ")
+        else (
+            f"{browser.shown:,} of {plural(browser.total, 'trial')}, evenly spaced in that order. "
+        )
     )
     return f"Sorted by {browser.order}. {some}".strip()
 

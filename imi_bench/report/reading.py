@@ -24,6 +24,7 @@ from imi_bench.replay.run import Run
 from imi_bench.report.contents import STUDY_FILE, ObserverRun, ReportData
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import DecisionVariables, Study, Trials
+from imi_bench.text import plural
 
 __all__ = ["read_report_data"]
 
@@ -92,7 +93,11 @@ def read_report_data(
     known = {one.name for one in own}
     references = _references(read[0].trials, seed=int(read[0].record.get("seed", 0)))
     runs = (*own, *(one for one in references if one.name not in known))
-    title = f"The answers of {own[0].name}" if len(own) == 1 else f"{len(own)} observers' answers"
+    title = (
+        f"The answers of {own[0].name}"
+        if len(own) == 1
+        else f"{plural(len(own), 'observer')}' answers"
+    )
     data = ReportData(title, read[0].trials, runs, seed=seed)
     return data if responses is None else _with_answers(data, responses, seed=seed)
 
@@ -125,7 +130,8 @@ def _with_answers(data: ReportData, responses: AnswersLike, *, seed: int) -> Rep
     if not shared.any():
         raise NotComparableError(
             "the answers are to other trials",
-            found=f"{len(study.responses):,} answers, such as to '{study.responses.trial_id[0]}'",
+            found=f"{plural(len(study.responses), 'answer')}, such as to "
+            f"'{study.responses.trial_id[0]}'",
             wanted=f"trials such as '{data.trials.index.trial_id[0]}'",
             do="give the answers to the trials that the observers were shown",
         )

@@ -10,6 +10,7 @@ from imi_bench.report.contents import ObserverRun, ReportData
 from imi_bench.report.figures import PANEL
 from imi_bench.report.summary import Stratum, Summary
 from imi_bench.stats.estimate import Estimate
+from imi_bench.text import plural
 
 # Score, heading, unit, and the ceiling that people reach on it.
 _AGAINST_PEOPLE = (
@@ -126,25 +127,32 @@ def _lead(exhibit: ReportData, summary: Summary, machines: list[ObserverRun]) ->
     best = summary.correct[machines[0].name, _EVERYTHING]
     name = exhibit.labels[machines[0].name]
     verb = f"{name} is right most often, with" if len(machines) > 1 else f"{name} has"
-    text = f"{verb} a proportion correct of {best} over {best.n:,} trials of {best.clusters} units."
+    text = (
+        f"{verb} a proportion correct of {best} over {plural(best.n, 'trial')} of "
+        f"{plural(best.clusters, 'unit')}."
+    )
     if exhibit.study is not None:
         panel = summary.correct[PANEL, _EVERYTHING]
-        text += f" The {exhibit.panel_name.lower()} reaches {panel} over {panel.n:,} answers."
+        text += (
+            f" The {exhibit.panel_name.lower()} reaches {panel} over {plural(panel.n, 'answer')}."
+        )
     return text
 
 
 def _caption(exhibit: ReportData, summary: Summary) -> str:
     some = summary.correct[exhibit.runs[0].name, _EVERYTHING]
     text = (
-        f"Values with 95% intervals in brackets. n = {some.n:,} main trials of {some.clusters} "
-        "units; intervals by jackknife over units."
+        f"Values with 95% intervals in brackets. n = {plural(some.n, 'main trial')} of "
+        f"{plural(some.clusters, 'unit')}; "
+        "intervals by jackknife over units."
     )
     if exhibit.study is not None:
         study = exhibit.study
         people = len(set(study.responses.participant.tolist()))
+        kind = "simulated participant" if study.responses.simulated else "participant"
         text += (
-            f" Against {len(study.responses):,} answers of {people} "
-            f"{'simulated ' if study.responses.simulated else ''}participants, each predicted by "
+            f" Against {plural(len(study.responses), 'answer')} of {plural(people, kind)}, "
+            "each predicted by "
             "a choice model fitted without the unit."
         )
     return text
@@ -165,7 +173,10 @@ def _coverage(exhibit: ReportData) -> str:
         if ties or missing
     ]
     if not told:
-        return f"Every observer decided all {len(exhibit.trials):,} trials; there were no ties."
+        return (
+            f"Every observer decided all {plural(len(exhibit.trials), 'trial')}; "
+            f"there were no ties."
+        )
     return f"Trials left open count one half, what a guess earns: {'; '.join(told)}."
 
 

@@ -14,6 +14,7 @@ from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import NotComparableError
 from imi_bench.tables import DecisionVariables, Study, TrialIndex, codes
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 __all__ = ["AlignedAnswers", "align_answers"]
 
@@ -166,7 +167,7 @@ def align_answers(
         raise NotComparableError(
             "no main trial with human answers was shown to the observer",
             where=f"decisions of '{decisions.observer}'",
-            found=f"{len(told)} trials in common",
+            found=f"{plural(len(told), 'trial')} in common",
         )
     kept = rows[keep]
     if decisions.fitted_on is not None:

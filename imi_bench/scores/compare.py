@@ -24,6 +24,7 @@ from imi_bench.stats.intervals import gap
 from imi_bench.stats.jackknife import Jackknife
 from imi_bench.stats.multiplicity import holm
 from imi_bench.tables import DecisionsLike, DecisionVariables, names_apart
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +113,8 @@ class Comparison(Result):
         lost = ", ".join(f"{n} of {name}" for name, n in self.unanswered.items() if n)
         missing = f"; without an answer: {lost}" if lost else ""
         return (
-            f"{self.trials} shared trials, {self.answers} {made_up}answers, {self.units} units; "
+            f"{plural(self.trials, 'shared trial')}, "
+            f"{plural(self.answers, f'{made_up}answer')}, {plural(self.units, 'unit')}; "
             f"calibration: {labels[0] if len(labels) == 1 else each}{missing}"
         )
 

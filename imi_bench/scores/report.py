@@ -29,6 +29,7 @@ from imi_bench.stats.intervals import estimate, resolvable_difference
 from imi_bench.stats.jackknife import Jackknife, combined, jackknives
 from imi_bench.stats.sums import Score, Sums
 from imi_bench.tables import DecisionsLike, DecisionVariables
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,10 +176,12 @@ class ScoreReport(Result):
         """Whose scores these are, how calibrated, and on how much."""
         made_up = "simulated " if self.simulated else ""
         lost = f", {self.unanswered} without an answer of the observer" if self.unanswered else ""
-        unseen = f", {self.left_out} more trials never shown to it" if self.left_out else ""
+        unseen = (
+            f", {plural(self.left_out, 'more trial')} never shown to it" if self.left_out else ""
+        )
         return (
-            f"{self.observer}, {self.calibration}: {self.trials} trials{lost}, "
-            f"{self.answers} {made_up}answers, {self.units} units{unseen}"
+            f"{self.observer}, {self.calibration}: {plural(self.trials, 'trial')}{lost}, "
+            f"{plural(self.answers, f'{made_up}answer')}, {plural(self.units, 'unit')}{unseen}"
         )
 
     def __getitem__(self, name: str) -> ScoreLine:

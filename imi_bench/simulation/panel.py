@@ -25,6 +25,7 @@ from imi_bench.arrays import Floats, Ints
 from imi_bench.errors import InputError
 from imi_bench.simulation.scenes import ATTRIBUTES, Scenes
 from imi_bench.tables import Responses, TrialIndex
+from imi_bench.text import plural
 
 SOURCE = "simulated panel of the mini-benchmark"
 
@@ -216,7 +217,9 @@ def answer(
     people = list(truth.participant)
     if not 1 <= each <= len(people):
         raise InputError(
-            "answers a trial out of range", found=each, wanted=f"1 to {len(people)} participants"
+            "answers a trial out of range",
+            found=each,
+            wanted=f"1 to {plural(len(people), 'participant')}",
         )
     chosen = np.argsort(rng.random((len(index), len(people))), axis=1)[:, :each]
     ability = np.array(list(truth.participant.values()))[chosen]

@@ -21,6 +21,7 @@ from imi_bench.arrays import Floats
 from imi_bench.stats.estimate import Estimate, too_few_draws
 from imi_bench.stats.jackknife import Jackknife, Spread
 from imi_bench.stats.scales import between, fieller, reach, symmetric, z_difference
+from imi_bench.text import plural
 
 _EXACT = 1e-12
 _LARGEST = 1 - 1e-9
@@ -130,7 +131,7 @@ def _of_draws(found: Jackknife, facts: dict[str, Any]) -> Estimate:
         return Estimate(found.value, reason="no draws asked for", **facts)
     defined = draws[np.isfinite(draws)]
     if len(defined) < 0.9 * len(draws):
-        why = f"undefined in {len(draws) - len(defined)} of {len(draws)} draws"
+        why = f"undefined in {len(draws) - len(defined)} of {plural(len(draws), 'draw')}"
         return Estimate(found.value, reason=why, **facts)
     if why := too_few_draws(len(defined), level):
         return Estimate(found.value, reason=why, **facts)
@@ -214,7 +215,7 @@ def _drawn_gap(first: Jackknife, second: Jackknife, facts: dict[str, Any]) -> Ga
     apart = scaled(first.draws) - scaled(second.draws)
     apart = apart[np.isfinite(apart)]
     if len(apart) < 0.9 * len(first.draws):
-        why = f"undefined in {len(first.draws) - len(apart)} of {len(first.draws)} draws"
+        why = f"undefined in {len(first.draws) - len(apart)} of {plural(len(first.draws), 'draw')}"
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)
     if why := too_few_draws(len(apart), facts["level"]):
         return Gap(Estimate(value, reason=why, **facts), math.nan, math.nan)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from imi_bench.errors import InputError, TrialError
 from imi_bench.tables import Skipped
+from imi_bench.text import plural
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Listing:
             raise TrialError(
                 "image missing",
                 where=self.path / missing[0],
-                found=f"{len(names) - len(missing)} of {len(names)} files",
+                found=f"{len(names) - len(missing)} of {plural(len(names), 'file')}",
                 wanted=count,
             )
         return tuple(self.path / name for name in names)

@@ -23,6 +23,7 @@ from imi_bench.documents import read_json
 from imi_bench.errors import InputError, TrialError
 from imi_bench.stimuli.folders import Findings, Listing
 from imi_bench.tables import split_difficulty
+from imi_bench.text import plural
 
 NATURAL, SYNTHETIC = "natural_images", "optimized_images"
 QUERY, CATCH_QUERY = 9, 8
@@ -219,7 +220,7 @@ def _image_folder(path: Path, *, root: Path, findings: Findings) -> Listing:
         raise TrialError(
             "too many images",
             where=path / extra[0],
-            found=f"{len(listing.files)} files",
+            found=plural(len(listing.files), "file"),
             wanted="numbers 0 to 9",
         )
     unknown = {name for name, match in numbers.items() if match is None}

@@ -17,6 +17,7 @@ from imi_bench.results import Shown
 from imi_bench.tables.align import rows_of
 from imi_bench.tables.columns import Columns, codes
 from imi_bench.tables.index import TrialIndex
+from imi_bench.text import plural
 
 _LONGEST = 1e7
 """Seconds: no answer took four months."""
@@ -77,7 +78,7 @@ class Responses(Columns):
             row = int(np.flatnonzero(twice)[0])
             raise InputError(
                 "duplicate answer",
-                where=f"responses, row {row} ({twice.sum()} such rows)",
+                where=f"responses, row {row} ({plural(int(twice.sum()), 'such row')})",
                 found=f"participant '{self.participant[row]}' twice on '{self.trial_id[row]}'",
                 wanted="one answer a participant and trial",
                 do="take the repeated rows out; is the same file in it twice?",
@@ -88,10 +89,10 @@ class Responses(Columns):
     @property
     def title(self) -> str:
         """How many answers, of how many, from where."""
-        people = f"{'simulated ' if self.simulated else ''}participants"
+        people = f"{'simulated ' if self.simulated else ''}participant"
         correct = f"{self.correct.mean():.3f}" if len(self) else "-"
         return (
-            f"{len(self):,} answers of {len(set(self.participant)):,} {people} "
+            f"{plural(len(self), 'answer')} of {plural(len(set(self.participant)), people)} "
             f"({self.source}), proportion correct {correct}"
         )
 
@@ -117,7 +118,8 @@ def _refuse_outside(name: str, values: Floats, low: float, high: float, *, wante
     if outside.any():
         raise InputError(
             "a value that cannot be",
-            where=f"{name}, row {np.flatnonzero(outside)[0]} ({int(outside.sum())} such rows)",
+            where=f"{name}, row {np.flatnonzero(outside)[0]} "
+            f"({plural(int(outside.sum()), 'such row')})",
             found=f"{values[outside][0]:g}",
             wanted=wanted,
         )
@@ -145,7 +147,7 @@ class Study(Shown):
         if unknown:
             raise InputError(
                 "answers to trials that are not in the study",
-                found=f"{len(unknown)} trials, such as '{min(unknown)}'",
+                found=f"{plural(len(unknown), 'trial')}, such as '{min(unknown)}'",
                 wanted="a row of the trial table for each",
             )
 

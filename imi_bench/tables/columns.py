@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Ints, Strings
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.results import Shown
-from imi_bench.text import padded_twins, torn
+from imi_bench.text import padded_twins, plural, torn
 
 _TRUTH = {"boolean", "integer", "floating", "mixed-integer-float", "empty"}
 _NUMBERS: dict[type, set[str]] = {
@@ -127,7 +127,7 @@ def _text(array: NDArray[Any], name: str | None) -> Strings:
         rows = np.flatnonzero(missing)
         raise InputError(
             "empty cells in a column of text",
-            where=f"{name or 'column'}, row {rows[0]} ({len(rows)} such rows)",
+            where=f"{name or 'column'}, row {rows[0]} ({plural(len(rows), 'such row')})",
             found=texts[rows[0]],
             wanted="a name in each",
         )

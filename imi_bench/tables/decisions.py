@@ -18,6 +18,7 @@ from imi_bench.tables.columns import Columns, require_columns
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.tables.trials import BlindingKey
+from imi_bench.text import plural
 
 # new ones at the end: caches hold their places
 STATUSES = (
@@ -125,7 +126,7 @@ class DecisionVariables(Columns):
     def _bad(self, what: str, *, row: Bools | None = None, **facts: object) -> InputError:
         where = f"decisions of '{self.observer}'"
         if row is not None:
-            where += f", trial '{self.trial_id[row][0]}' ({row.sum()} such rows)"
+            where += f", trial '{self.trial_id[row][0]}' ({plural(row.sum(), 'such row')})"
         return InputError(what, where=where, **facts)
 
     shown_columns = ("trial_id", "decision_variable", "status", "shown_first")
@@ -136,7 +137,8 @@ class DecisionVariables(Columns):
         missing = int((~self.answered).sum())
         correct = f"{self.credit.mean():.3f}" if len(self) else "-"
         return (
-            f"Decision variables of {self.observer}: {len(self)} trials, {missing} without an "
+            f"Decision variables of {self.observer}: {plural(len(self), 'trial')}, "
+            f"{missing} without an "
             f"answer, proportion correct {correct}"
         )
 

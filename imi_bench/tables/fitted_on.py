@@ -12,6 +12,7 @@ from imi_bench.documents import reading
 from imi_bench.errors import LeakageError
 from imi_bench.provenance import plain
 from imi_bench.tables.index import TrialIndex, split_difficulty
+from imi_bench.text import plural
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class FittedOn:
         known = {_as_meant(unit) for unit in self.units}
         units = [unit for unit in set(index.unit_id.tolist()) if _as_meant(unit) in known]
         if units:
-            return f"unit '{min(units)}' ({len(units)} such units)"
+            return f"unit '{min(units)}' ({plural(len(units), 'such unit')})"
         trials = self.trials.intersection(index.trial_id.tolist())
         if trials:
-            return f"pictures of trial '{min(trials)}' ({len(trials)} such trials)"
+            return f"pictures of trial '{min(trials)}' ({plural(len(trials), 'such trial')})"
         return None
 
     def refuse(self, index: TrialIndex, *, observer: str) -> None:

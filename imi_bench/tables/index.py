@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imi_bench.arrays import Bools, Ints, Strings
 from imi_bench.errors import TrialError
 from imi_bench.tables.columns import Columns, codes, column, require_columns
+from imi_bench.text import plural
 
 MODES = ("natural", "synthetic")
 DIFFICULTIES = ("easy", "hard99", "hard95", "hard85")
@@ -76,7 +77,7 @@ class TrialIndex(Columns):
             raise TrialError(
                 "trial_id is not unique",
                 where=f"'{ids[counts > 1][0]}'",
-                found=f"{counts.max()} rows",
+                found=plural(counts.max(), "row"),
                 wanted="1 row",
             )
         for name, allowed in (("mode", MODES), ("difficulty", DIFFICULTIES)):
@@ -85,7 +86,8 @@ class TrialIndex(Columns):
                 row = int(np.flatnonzero(bad)[0])
                 raise TrialError(
                     f"unknown {name}",
-                    where=f"trial '{self.trial_id[row]}' (row {row}; {bad.sum()} such rows)",
+                    where=f"trial '{self.trial_id[row]}' (row {row}; "
+                    f"{plural(bad.sum(), 'such row')})",
                     found=repr(getattr(self, name)[row]),
                     wanted=" or ".join(allowed),
                 )
@@ -95,7 +97,7 @@ class TrialIndex(Columns):
     @property
     def title(self) -> str:
         """How many trials of how many units."""
-        return f"{len(self)} trials of {len(set(self.unit_id))} units"
+        return f"{len(self)} trials of {plural(len(set(self.unit_id)), 'unit')}"
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:

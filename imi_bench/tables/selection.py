@@ -8,6 +8,7 @@ from dataclasses import replace
 from imi_bench.arguments import checked
 from imi_bench.errors import NotEnoughDataError
 from imi_bench.tables.trials import Trials
+from imi_bench.text import plural
 
 
 @checked
@@ -56,7 +57,7 @@ def select(
     if not len(kept):
         raise NotEnoughDataError(
             "no such trial",
-            found=f"{len(trials)} others",
+            found=plural(len(trials), "other"),
             wanted=" and ".join(f"{n} {' or '.join(v)}" for n, v in chosen.items()),
         )
     if limit is not None:

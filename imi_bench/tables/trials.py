@@ -20,6 +20,7 @@ from imi_bench.results import Brief, Shown
 from imi_bench.tables.columns import column, having
 from imi_bench.tables.images import Images
 from imi_bench.tables.index import TrialIndex
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +127,7 @@ class Trials(Shown):
         if same.size:
             raise TrialError(
                 "the two queries are the same image",
-                where=f"trial '{self.index.trial_id[same[0]]}' ({same.size} such trials)",
+                where=f"trial '{self.index.trial_id[same[0]]}' ({plural(same.size, 'such trial')})",
                 wanted="two different images",
             )
         activations = self.query_activations
@@ -287,8 +288,10 @@ class Trials(Shown):
         made_up = "simulated " if self.simulated else ""
         noted = f", {len(self.notes)} notes (see notes)" if self.notes else ""
         return (
-            f"{len(self)} {made_up}trials of {units} units of {networks} "
-            f"networks, {self.positive.shape[1]} references a side, {len(self.image_rows)} images"
+            f"{plural(len(self), f'{made_up}trial')} of {plural(units, 'unit')} of "
+            f"{plural(networks, 'network')}, "
+            f"{self.positive.shape[1]} references a side, "
+            f"{plural(len(self.image_rows), 'image')}"
             f"{lost}{noted}"
         )
 

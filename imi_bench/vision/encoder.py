@@ -16,6 +16,7 @@ from imi_bench.arrays import Pixels
 from imi_bench.beside import cores
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.extras import require
+from imi_bench.text import plural
 from imi_bench.vision.device import pick_device, single_precision
 from imi_bench.vision.preprocessing import Preprocess
 from imi_bench.vision.weight_files import state_hash
@@ -97,7 +98,7 @@ class TorchEncoder:
 
     def _features(self, batch: Any) -> NDArray[np.float32]:
         torch = require("torch", for_="encoding images")
-        doing = f"an encoder on a batch of {len(batch)} images"
+        doing = f"an encoder on a batch of {plural(len(batch), 'image')}"
         with (
             torch.inference_mode(),
             single_precision(self.device, doing=doing, do="a smaller batch_size="),

@@ -190,7 +190,7 @@ def test_refusals(index: TrialIndex) -> None:
     run = answers(index, np.ones(len(index), bool), name="n")
     other = make_index(10, 20)
     few = answers(other, np.ones(len(other), bool), name="o")
-    with pytest.raises(NotComparableError, match=r"1000 trials only in the baseline"):
+    with pytest.raises(NotComparableError, match=r"1,000 trials only in the baseline"):
         gate(few, against=run, trials=index)
     with pytest.raises(NotComparableError, match="not in the trial table"):
         gate(run, against=run, trials=other)

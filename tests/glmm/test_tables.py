@@ -200,7 +200,7 @@ def test_remarks_reach_the_design(written) -> None:
 def test_whole_numbers_with_zeros_in_front_are_said(written) -> None:
     assert "p: numbers, not labels, so that '007' is 7" in said(written("p,y\n007,1\n010,0\n"))
     merged = said(written("p,y\n007,1\n7,0\n0,1\n"))
-    assert "(1 labels fall together with another)" in merged
+    assert "(1 label falls together with another)" in merged
     assert said(written("p,y\n7,1\n0,0\n")) == ""
 
 

@@ -110,7 +110,7 @@ def test_the_score_is_what_learn_says_of_the_same_observers(board: Board) -> Non
                     record(fitted_on={"units": ["NET/Layer/003"], "networks": ["net"]}),
                 ]
             },
-            "fitted on 1 units the board scores",
+            "fitted on 1 unit the board scores",
         ),
     ],
 )

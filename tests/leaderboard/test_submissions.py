@@ -156,7 +156,7 @@ HOSTILE: dict[str, tuple[Callable[[], Files], str]] = {
     "negative parameters": (toml(parameters=-1), "submission.toml: parameters"),
     "NaN claim": (toml(claims={"accuracy": float("nan")}), "submission.toml: claims.accuracy"),
     "bad sha256": (toml(weights={"source": "x", "sha256": "xyz"}), "weights.sha256"),
-    "fitted on scored units": (toml(calibration={"units": ["net/layer/2"]}), "fitted on 1 units"),
+    "fitted on scored units": (toml(calibration={"units": ["net/layer/2"]}), "fitted on 1 unit"),
     "trained on the answers": (toml(training={"imi": True}), "calibration.units"),
     "run not json": (raw("run.json", b"{"), "run.json: not JSON"),
     "run a list": (raw("run.json", b"[]"), "run.json: found list"),

@@ -153,7 +153,7 @@ LOOKS: dict[str, Case] = {
     )
 }
 LEAKS: dict[str, Case] = {
-    f"leaks as {text!r}": (_seen(text), "calibration.units: fitted on 1 units")
+    f"leaks as {text!r}": (_seen(text), "calibration.units: fitted on 1 unit")
     for text in (
         "NET/layer/2",
         "net/Layer/2",
@@ -407,8 +407,8 @@ def _renamed(frame: pd.DataFrame, **columns: object) -> pd.DataFrame:
 ALL = {"layers": LAYERS}
 NETWORKS: dict[str, Case] = {
     "one trial": (of_network(lambda f: f.iloc[:1]), "found 1 main trials"),
-    "one unit": (of_network(lambda f: f.iloc[:4]), "found 1 units"),
-    "one layer": (of_network(lambda f: f[f["layer"] == "stem"]), "found 1 layers"),
+    "one unit": (of_network(lambda f: f.iloc[:4]), "found 1 unit"),
+    "one layer": (of_network(lambda f: f[f["layer"] == "stem"]), "found 1 layer"),
     "no trials": (of_network(lambda f: f.iloc[:0]), "no main trial"),
     "all catch": (of_network(lambda f: _renamed(f, catch=True)), "no main trial"),
     "two networks": (

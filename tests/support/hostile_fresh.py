@@ -89,11 +89,11 @@ RUNS: dict[str, Case] = {
                 ]
             }
         ),
-        "fitted on 1 units",
+        "fitted on 1 unit",
     ),
     "fitted on, beside the description": (
         _observer(fitted_on={"units": ["NET/layer/01"], "networks": []}),
-        "fitted on 1 units",
+        "fitted on 1 unit",
     ),
     "fitted on, as text": (_observer(fitted_on="net/layer/1"), "fitted_on"),
     "fitted on, cut short": (_observer(fitted_on={"networks": ["net"]}), "fitted_on"),

@@ -18,6 +18,7 @@ from typing import Any
 from imi_bench.documents import reading
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.observers.incontext.scoring import Scored
+from imi_bench.text import plural
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID;
@@ -99,7 +100,7 @@ class Ledger:
                 raise BudgetError(
                     "the budget of requests is used up",
                     where=self.path,
-                    found=f"{self.requests} requests",
+                    found=plural(self.requests, "request"),
                     wanted=f"at most {self.max_requests}",
                     do="run again with a larger max_requests=: answers so far are kept",
                 )

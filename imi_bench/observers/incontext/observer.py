@@ -34,6 +34,7 @@ from imi_bench.places import cache_folder
 from imi_bench.provenance import sha256_bytes, sha256_json
 from imi_bench.tables import BlindTrials, Trials
 from imi_bench.tables.align import in_use
+from imi_bench.text import plural
 
 VERSION = 1
 _AT_ONCE = 32  # trials whose prompts are in memory together
@@ -97,7 +98,7 @@ class InContext:
 
     def __repr__(self) -> str:
         count = 0 if self.shots is None else self.shots.count
-        return f"InContext({self.name!r}, {count} shots, {self.layout})"
+        return f"InContext({self.name!r}, {plural(count, 'shot')}, {self.layout})"
 
     def describe(self) -> dict[str, Any]:
         """Model, layout, wording and shots."""
@@ -259,7 +260,7 @@ class InContext:
             raise InputError(
                 "a model left prompts without an answer",
                 where=f"model of '{self.name}'",
-                found=f"{len(made)} answers",
+                found=plural(len(made), "answer"),
                 wanted=f"{len(prompts)}",
             )
         return made

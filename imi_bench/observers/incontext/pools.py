@@ -12,6 +12,7 @@ from imi_bench.errors import NotEnoughDataError, UnknownNameError
 from imi_bench.provenance import generator
 from imi_bench.stimuli.likeness import Likeness
 from imi_bench.tables import TrialIndex, Trials
+from imi_bench.text import plural
 
 ShotsFrom = Literal["any", "same-network", "same-layer"]
 SHOTS_FROM: tuple[ShotsFrom, ...] = get_args(ShotsFrom)
@@ -142,7 +143,7 @@ def set_aside(
         raise NotEnoughDataError(
             "every other trial shares a picture with the shots"
             + ", or shows one that is nearly equal" * only_near,
-            found=f"{int(rest.sum())} trials",
+            found=plural(int(rest.sum()), "trial"),
             do="give the shots from other units and images with pool="
             + ", or keep trials with nearly equal pictures with near='keep'" * only_near,
         )
@@ -164,7 +165,7 @@ def _chosen(
             raise NotEnoughDataError(
                 "too few units to set some aside",
                 where=label or None,
-                found=f"{len(known)} units",
+                found=plural(len(known), "unit"),
                 wanted=f"{units} and more to test" if pool is None else f"{units}",
                 do="fewer shots= or pool_units=" + (", or shots_from='any'" if label else ""),
             )

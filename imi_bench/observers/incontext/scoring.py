@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.observers.incontext.prompt import OPTIONS, Prompt
+from imi_bench.text import plural
 
 Outcome = Literal["ok", "refused", "filtered", "unparsed", "truncated", "option missing", "error"]
 Evidence = Literal["likelihood", "sampled"]
@@ -206,7 +207,7 @@ def from_top_tokens(
     if whole > 1 + _ROUNDED or any(lp > _ROUNDED for _, lp in listed):
         raise InputError(
             "what the server calls log-probabilities are none",
-            found=f"{len(listed)} tokens with probabilities that sum to {whole:.4g}",
+            found=f"{plural(len(listed), 'token')} with probabilities that sum to {whole:.4g}",
             wanted="natural logarithms of probabilities that sum to at most 1",
             do="ask for sampled answers: samples=8",
         )

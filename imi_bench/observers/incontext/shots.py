@@ -16,6 +16,7 @@ from imi_bench.provenance import generator, sha256_json
 from imi_bench.stimuli.likeness import Likeness
 from imi_bench.tables import Trials
 from imi_bench.tables.images import Images
+from imi_bench.text import plural
 
 Ablation = Literal["none", "labels", "images"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
@@ -66,7 +67,7 @@ class Shots:
         if len(self._order) < self.count:
             raise NotEnoughDataError(
                 "too few solved trials for the prompt",
-                found=f"{len(self._order)} units in the pool",
+                found=f"{plural(len(self._order), 'unit')} in the pool",
                 wanted=f"{self.count}, one trial of a unit each",
             )
 
@@ -166,7 +167,7 @@ class Shots:
         if shared:
             raise LeakageError(
                 f"images of the prompt's solved trials {said} among those tested",
-                found=f"{len(shared)} images (such as {shared[0][:12]})",
+                found=f"{plural(len(shared), 'image')} (such as {shared[0][:12]})",
                 wanted="none",
                 do="draw the shots from other units, or drop the trials that share images"
                 + ("" if said == "are" else "; near=keep allows nearly equal ones"),

@@ -65,7 +65,7 @@ def _distribution(scored: ScoredUnits) -> Figure:
             ax.hist(values, bins=edges, color=PALETTE[number % len(PALETTE)])
             ax.axvline(0.5, color=MUTED, lw=1, ls=(0, (4, 3)))
             ax.axvline(values.mean(), color="0.2", lw=1.2)
-            ax.set_title(f"{kind}, {len(values):,} units", loc="left", fontsize="medium")
+            ax.set_title(f"{kind}, {plural(len(values), 'unit')}", loc="left", fontsize="medium")
             ax.set_yticks([])
             quarter = values.quantile([0.05, 0.25, 0.5, 0.75, 0.95])
             rows.append((str(kind), f"{len(values):,}", *(f"{q:.3f}" for q in quarter)))
@@ -76,7 +76,7 @@ def _distribution(scored: ScoredUnits) -> Figure:
         "earns; solid: the mean. No whiskers: every unit is counted as scored."
     )
     header = ("type", "units", "5 %", "25 %", "median", "75 %", "95 %")
-    alt = f"Histograms of the {name} of {len(units):,} units by type of layer"
+    alt = f"Histograms of the {name} of {plural(len(units), 'unit')} by type of layer"
     return Figure("distribution", "Distribution", caption, alt, svg, header, tuple(rows))
 
 

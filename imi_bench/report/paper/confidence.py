@@ -441,6 +441,7 @@ def _changed(data: PaperData) -> list[str]:
     changed = table.loc[table["changes"], "effect"].tolist()
     said = ", ".join(changed) if changed else "none"
     return [
-        f"Of {len(table)} questions asked again with six ordered answers (side and confidence), "
+        f"Of {plural(len(table), 'question')} asked again with six ordered answers "
+        f"(side and confidence), "
         f"the answer changes for: {said}."
     ]

@@ -31,6 +31,7 @@ from imi_bench.report.paper.panel import (
 )
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import DIFFICULTIES, MODES
+from imi_bench.text import plural
 
 __all__ = ["exclusions", "headlines", "together"]
 
@@ -75,7 +76,7 @@ def exclusions(data: PaperData) -> Panel | str:
     source = " (with responses_lower_quality.csv beside it)" if data.lower is not None else ""
     return Panel(
         answer=_answer(many, summary, untried),
-        n=f"{len(table.frame):,} rows{source}, {kept:,} kept",
+        n=f"{plural(len(table.frame), 'row')}{source}, {kept:,} kept",
         plots=(plot,),
         tables={"reasons": counts, "multiverse": summary, "quality": quality},
         notes=(*_quality_note(quality, rejected), *_undefined(summary, len(many.frame))),
@@ -276,7 +277,8 @@ def _other_choices(data: PaperData, table: BorowskiTable) -> Panel:
     )
     return Panel(
         answer=answer,
-        n=f"{len(table.frame):,} rows, {int(table.main.sum()):,} main answers with references",
+        n=f"{plural(len(table.frame), 'row')}, "
+        f"{plural(int(table.main.sum()), 'main answer')} with references",
         plots=(plot,),
         tables={"multiverse": summary},
     )

@@ -11,6 +11,7 @@ from imi_bench.arrays import Ints, Pixels
 from imi_bench.report.paper.data import PaperData
 from imi_bench.report.paper.panel import Plot, drawing
 from imi_bench.tables import Trials
+from imi_bench.text import plural
 
 __all__ = ["exemplars"]
 
@@ -38,7 +39,9 @@ def exemplars(data: PaperData, chosen: pd.DataFrame) -> tuple[list[Plot], list[s
         there = there.iloc[:0]
     missing = len(chosen) - len(there)
     if missing and not said:
-        said.append(f"{missing} of {len(chosen)} units have no images among the stimuli given.")
+        said.append(
+            f"{missing} of {plural(len(chosen), 'unit')} have no images among the stimuli given."
+        )
     plots = []
     for end in dict.fromkeys(there["end"]):
         part = there[there["end"] == end]

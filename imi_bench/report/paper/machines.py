@@ -13,6 +13,7 @@ from imi_bench.report.paper.panel import Panel, asks, counted, drawing, look, ne
 from imi_bench.report.style import INK, MUTED
 from imi_bench.tables import MODES, DecisionVariables
 from imi_bench.tables.align import rows_of
+from imi_bench.text import plural
 
 __all__ = ["machines"]
 
@@ -58,7 +59,8 @@ def machines(data: PaperData) -> Panel:
         rank = f"; conditions rank alike with rho = {r:.2f}" if np.isfinite(r) else ""
         said.append(
             f"{one.observer} is {100 * gap:+.1f} points from people on average; {apart} of "
-            f"{len(table)} conditions have an interval without zero{rank}"
+            f"{plural(len(table), 'condition has', 'conditions have')} an interval without "
+            f"zero{rank}"
         )
     found = data.effects
     notes = [data.refused] if data.refused else []

@@ -242,7 +242,8 @@ def by_difficulty(data: PaperData) -> Panel | str:
     true = [f"{e.key.removeprefix('hard')}th {e.truth:+.2f}" for e in mine if np.isfinite(e.truth)]
     return Panel(
         answer=answer,
-        n=f"{plural(len(names), 'network')}; {int(hard['answers'].sum()):,} answers to harder "
+        n=f"{plural(len(names), 'network')}; "
+        f"{plural(int(hard['answers'].sum()), 'answer')} to harder "
         f"queries, {whose(data)}",
         plots=(plot,),
         tables={"means": table[table["network"].isin(names)]},

@@ -177,7 +177,7 @@ def missing(data: PaperData) -> Panel:
         answer = f"These answers are simulated and reproduce nothing. {answer}"
     return Panel(
         answer=answer,
-        n=f"{plural(len(numbers), 'published number')}",
+        n=plural(len(numbers), "published number"),
         tables={"missing": table, "every_number": numbers},
         notes=(
             "Bounds of exclusion rules: beside each stands the most extreme value among the "

@@ -46,7 +46,8 @@ def by_mode(data: PaperData) -> Panel | str:
     if wide.empty or wide["p"].shape[1] < 2:
         return "no unit was shown with both kinds of references"
     if len(wide) < _ENOUGH:
-        return f"only {len(wide)} units were shown with both kinds of references"
+        shown = plural(len(wide), "unit was", "units were")
+        return f"only {shown} shown with both kinds of references"
     rng = generator(data.seed, "paper, modes")
     numbers = mode_numbers(wide, rng)
     numbers.loc["lead"] = natural_lead(data.frame)

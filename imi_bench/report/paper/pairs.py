@@ -24,6 +24,7 @@ from imi_bench.report.paper.panel import (
 )
 from imi_bench.report.style import INK, LINE
 from imi_bench.stats.multiplicity import holm
+from imi_bench.text import plural
 
 __all__ = ["STAGE", "pairs"]
 
@@ -58,7 +59,8 @@ def pairs(data: PaperData) -> Panel | str:
             else "; the mixed model has no levels of these networks to compare"
         )
         said.append(
-            f"with {mode} references Conover's test finds {int(a.sum())} of {len(a)} pairs "
+            f"with {mode} references Conover's test finds {int(a.sum())} of "
+            f"{plural(len(a), 'pair')} "
             f"different{beside}"
         )
         true += _true_pairs(data, mode, group, names, ranks, model)
@@ -120,7 +122,8 @@ def _true_pairs(
         same = int((called & (np.sign(gap) == np.sign(seen)) & (gap != 0)).sum())
         parts.append(f"{who} {same} of {int(called.sum())}")
     return [
-        f"In this simulation {int((gap != 0).sum())} of {len(gap)} pairs truly differ with {mode} "
+        f"In this simulation {int((gap != 0).sum())} of {plural(len(gap), 'pair')} "
+        f"truly differ with {mode} "
         "references; called different, and the higher one truly higher: " + ", ".join(parts) + "."
     ]
 

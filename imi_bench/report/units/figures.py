@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imi_bench.report.figures import Figure
 from imi_bench.report.style import MARKERS, MUTED, PALETTE, as_svg, logarithmic, new_canvas, styled
 from imi_bench.report.units.built import BuiltUnits
+from imi_bench.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def _by_depth(
         (f"{row.layer} / {row.unit}", str(row.type), f"{row.depth:.3f}", f"{value:.4g}")
         for row, value in zip(units.itertuples(index=False), units[column], strict=True)
     )
-    alt = f"{title} of {len(units)} units against depth, a colour a type of layer"
+    alt = f"{title} of {plural(len(units), 'unit')} against depth, a colour a type of layer"
     return Figure(column, title, caption, alt, svg, ("unit", "type", "depth", axis), rows)
 
 
@@ -112,7 +113,8 @@ def _queries(built: BuiltUnits) -> Figure:
         svg = as_svg(canvas, "queries")
     caption = (
         "Share of all images that activate a trial's unit less than its queries do, over the "
-        f"{len(main):,} main trials with natural references. Marks: medians over trials; whiskers: "
+        f"{plural(len(main), 'main trial')} with natural references. Marks: medians "
+        f"over trials; whiskers: "
         "smallest to largest trial (a range, no interval of confidence)."
     )
     alt = "Where strong and weak queries lie among all images, by difficulty"

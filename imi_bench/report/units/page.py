@@ -107,7 +107,11 @@ def _page(built: BuiltUnits, sheets: list[dict[str, Any]]) -> dict[str, Any]:
         (len(index), "trial", "trials"),
         (int(record.get("images", 0)), "image", "images"),
     )
-    some = f"of {drawn} of {total} units, evenly spaced" if drawn < total else "of every unit"
+    some = (
+        f"of {drawn} of {plural(total, 'unit')}, evenly spaced"
+        if drawn < total
+        else "of every unit"
+    )
     return {
         "title": _title(built),
         "simulated": "The images of these trials were made up by imi_bench."
