@@ -41,7 +41,7 @@ from imi_bench.report.summary import Summary, summarise
 from imi_bench.simulation.world import build
 from imi_bench.stimuli.trial_files import read_trials, write_trials
 from imi_bench.stimuli.trial_table import NAMES as TRIALS
-from imi_bench.tables import BlindingKey, DecisionVariables, Study, Trials
+from imi_bench.tables import BlindingKey, Study, Trials
 from imi_bench.tables.images import Images
 
 PARTS = ("colour-histogram", "oriented-energy", "hog")
@@ -228,7 +228,7 @@ def _answered(name: str, plan: Plan, trials: Trials) -> ObserverRun | str:
 
 def learn_parts(study: StudySoFar) -> StudySoFar:
     """Learn from the panel how much colour, texture and gradients count, and write the measure."""
-    parts = [run.decisions for run in study.runs if run.decisions.observer in PARTS]
+    parts = [_place(study.plan, run.folder) for run in study.runs if run.name in PARTS]
     trials = made(study.trials)
     if len(parts) > 1:
         given = (parts, made(study.answers), trials, study.plan.folder / "learned")
@@ -238,7 +238,7 @@ def learn_parts(study: StudySoFar) -> StudySoFar:
     return replace(study, pictures=pictures)
 
 
-def _learnt(parts: list[DecisionVariables], answers: Study, trials: Trials, place: Path) -> Learned:
+def _learnt(parts: list[Path], answers: Study, trials: Trials, place: Path) -> Learned:
     by: FoldsBy = "network" if len(set(answers.trials.network)) > 1 else "unit"
     found = learn(parts, answers, by=by, trials=trials, n_boot=0, curves=0)
     found.write(place)

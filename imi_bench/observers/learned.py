@@ -410,12 +410,19 @@ def _loaded(column: Mapping[str, Any], load: Callable[[str], Observer], beside: 
             found="an observer of whole trials",
             wanted="observers that encode images",
         )
+    if not column["fingerprint"]:
+        raise InputError(
+            "a measure that was learnt from answers alone cannot run",
+            where=observer.name,
+            found="no record of the observer that gave them",
+            do="learn again from the folders of runs; its own answers are in predictions.parquet",
+        )
     if fingerprint(observer) != column["fingerprint"]:
         raise InputError(
             "not the observer that was learnt from",
             where=observer.name,
             found=f"fingerprint {fingerprint(observer)[:12]}…",
-            wanted=f"{str(column['fingerprint'])[:12] or 'one on record'}…",
+            wanted=f"{str(column['fingerprint'])[:12]}…",
             do="learn again from runs of this version",
         )
     return observer
