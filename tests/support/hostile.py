@@ -406,7 +406,7 @@ def _renamed(frame: pd.DataFrame, **columns: object) -> pd.DataFrame:
 
 ALL = {"layers": LAYERS}
 NETWORKS: dict[str, Case] = {
-    "one trial": (of_network(lambda f: f.iloc[:1]), "found 1 main trials"),
+    "one trial": (of_network(lambda f: f.iloc[:1]), "found 1 main trial"),
     "one unit": (of_network(lambda f: f.iloc[:4]), "found 1 unit"),
     "one layer": (of_network(lambda f: f[f["layer"] == "stem"]), "found 1 layer"),
     "no trials": (of_network(lambda f: f.iloc[:0]), "no main trial"),

@@ -38,7 +38,7 @@ def test_a_missing_name_is_no_name(missing: object) -> None:
     """Otherwise all people without one would be one person, called nan."""
     frame = make_index(2).to_frame().astype({"network": object})
     frame.loc[1, "network"] = missing
-    with pytest.raises(InputError, match=r"text: network, row 1 \(1 such rows\)"):
+    with pytest.raises(InputError, match=r"text: network, row 1 \(1 such row\)"):
         TrialIndex.from_frame(frame)
 
 
