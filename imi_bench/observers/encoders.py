@@ -17,7 +17,6 @@ from imi_bench.observers.embedding import Embedding
 from imi_bench.observers.layers import POWER, BestMatch, check_power, layer_codes
 from imi_bench.observers.loader_names import named
 from imi_bench.observers.pooling import TEMPERATURE, Pooling
-from imi_bench.provenance import sha256_bytes
 from imi_bench.vision.building import build_module
 from imi_bench.vision.card import NetworkCard, Preprocessing, Weights
 from imi_bench.vision.chosen_weights import HUB, choose_weights, timm_config
@@ -55,7 +54,7 @@ def from_module(module: Any, *, device: str = "auto", dtype: str = "float32") ->
         description={
             "library": "torch",
             "architecture": type(module).__name__,
-            "structure": sha256_bytes(repr(module).encode()),
+            "structure": loaded.record["code"],
             "weights": {"source": "in memory"},
             "features": "output, flattened",
             "preprocessing": loaded.record["preprocess"],

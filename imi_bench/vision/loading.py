@@ -413,6 +413,18 @@ def _rule(card: NetworkCard, pattern: str) -> LayerRule:
     return card.layers.model_copy(update={"pattern": pattern})
 
 
+_OF_ITS_OWN = (
+    RuntimeError,
+    AssertionError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+)
+"""What a network's code raises where its first input is no batch of images, or another size."""
+
+
 def _listed(
     module: nn.Module, card: NetworkCard, chosen: LayerRule | None, size: tuple[int, int]
 ) -> Listing:
@@ -435,7 +447,7 @@ def _listed(
         return list_layers(
             built, rule=card.layers, size=size, classifier=named, chosen=chosen, network=paper
         )
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+    except _OF_ITS_OWN as error:
         if isinstance(error, NetworkError):
             raise
         raise NetworkError(
@@ -449,6 +461,8 @@ def _listed(
 
 def _said(error: Exception) -> str:
     """What an error says; of a check without words, the line that checks."""
+    if isinstance(error, AttributeError | LookupError | ArithmeticError):
+        return f"{type(error).__name__}: {error}"
     if str(error):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
@@ -469,4 +483,6 @@ def _remedy(module: nn.Module, error: Exception) -> str:
         return (
             "its own code refuses the images: set input_size if it wants another size, or wrap it"
         )
+    if isinstance(error, AttributeError | LookupError):
+        return "wrap it in a module whose first input is a batch of images (of CLIP, its tower)"
     return "set input_size"

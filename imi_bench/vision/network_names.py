@@ -29,6 +29,7 @@ from imi_bench.provenance import sha256_bytes, sha256_file, sha256_json
 from imi_bench.vision.card import NetworkCard, Preprocessing, resolve
 from imi_bench.vision.chosen_weights import ChosenWeights
 from imi_bench.vision.code_identity import class_source
+from imi_bench.vision.module_state import module_state
 from imi_bench.vision.preprocessing import Preprocess, preprocess_for
 from imi_bench.vision.references import option_value, split_reference
 
@@ -173,7 +174,8 @@ def code_of(card: NetworkCard, module: nn.Module) -> dict[str, str]:
     """Fingerprint of a user's own code, as the record has it: ``{"code": SHA-256}``; or nothing.
 
     Of a file, its bytes; of a network in memory, its structure and the classes in it that are of
-    none of the libraries. What they import is not followed.
+    none of the libraries, hooks, attributes and tensors that are no weights. What they import is
+    not followed.
     """
     if card.source != "python":
         return {}
@@ -184,7 +186,8 @@ def code_of(card: NetworkCard, module: nn.Module) -> dict[str, str]:
     own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in _LIBRARIES]
     shown = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module))
     sources = sorted((class_source(kind) for kind in own), key=lambda one: sorted(one.items()))
-    return {"code": sha256_json([shown, sources])}
+    state = module_state(module, libraries=_LIBRARIES)
+    return {"code": sha256_json([shown, sources, *([state] if state else [])])}
 
 
 def digest_of(code: Mapping[str, str], state: str | None) -> str:

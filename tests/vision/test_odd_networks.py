@@ -155,11 +155,19 @@ def traced(module: Any) -> Any:
         return torch.jit.trace(module.eval(), torch.rand(1, 3, 16, 16))
 
 
+class Towers(Body):
+    """Takes text first, as CLIP of transformers does."""
+
+    def forward(self, text: Any = None, image: Any = None) -> Any:
+        return super().forward(image.float())
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: traced(odd("plain")), "no layers"),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 1)), "sizes are not known yet"),
+        (lambda: Towers(), "does not run on its input: odd: found AttributeError"),
     ],
 )
 def test_what_cannot_be_read_at_all_is_one_line(make: Any, said: str) -> None:
@@ -310,3 +318,41 @@ def test_a_layer_that_chance_moves_however_little_is_none() -> None:
     network = loaded(SlightNoise())
     assert [layer.name for layer in network.layers] == ["still"]
     assert "chance" in network.left_out[0].reason
+
+
+def with_hook(module: Any) -> None:
+    module.get_submodule("0").register_forward_hook(lambda _m, _i, found: 3 * found)
+
+
+def with_another(module: Any) -> None:
+    module.get_submodule("0").register_forward_hook(lambda _m, _i, found: 7 * found)
+
+
+CHANGES = {
+    "nothing": lambda module: None,
+    "hook": with_hook,
+    "another hook": with_another,
+    "hook before": lambda m: m[0].register_forward_pre_hook(lambda _m, seen: (seen[0] - 1,)),
+    "attribute": lambda module: setattr(module, "factor", 2.0),
+    "another attribute": lambda module: setattr(module, "factor", 5.0),
+    "tensor": lambda module: setattr(module, "offset", torch.ones(2)),
+    "another tensor": lambda module: setattr(module, "offset", torch.zeros(2)),
+    "hidden buffer": lambda m: m.register_buffer("kept", torch.ones(2), persistent=False),
+    "another buffer": lambda m: m.register_buffer("kept", torch.zeros(2), persistent=False),
+    "forward": lambda module: setattr(module, "forward", lambda images: images.mean((2, 3))),
+}
+
+
+def test_networks_in_memory_that_may_answer_differently_share_no_name_and_no_code() -> None:
+    """By weights and text alone one would be given what was computed of the other."""
+    from imi_bench.vision.card import NetworkCard
+    from imi_bench.vision.network_names import code_of
+
+    card = NetworkCard(name="odd", source="python", architecture="")
+    found = {}
+    for kind, change in CHANGES.items():
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        change(module)
+        found[kind] = code_of(card, module)["code"]
+        assert code_of(card, module)["code"] == found[kind], kind
+    assert len(set(found.values())) == len(CHANGES)
