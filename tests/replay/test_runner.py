@@ -242,7 +242,7 @@ def test_a_fault_of_the_program_is_not_hidden(count: int, tmp_path: Path) -> Non
     observer = Picky(1e9)
     with pytest.raises(ZeroDivisionError) as caught:
         replay(observer, make_trials(count), cache=tmp_path, out=tmp_path / "out")
-    assert f"failed on each of the {min(count, 20)} trials" in caught.value.__notes__[0]
+    assert f"failed on each of the {min(count, 20)} trial" in caught.value.__notes__[0]
     assert not (tmp_path / "out").exists()
 
 
