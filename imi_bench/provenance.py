@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import errno
 import hashlib
@@ -307,14 +308,20 @@ def _checked_out() -> Mapping[str, str | bool] | None:
         return None
 
 
+_INFINITE = {True: "Infinity", False: "-Infinity"}
+
+
 def plain(value: Any) -> Any:
-    """Make a value fit for JSON: NaN and infinity become null, paths and numpy values plain.
+    """Make a value fit for JSON: what is missing becomes null, paths and numpy values plain.
+
+    Infinite numbers become ``"Infinity"`` and ``"-Infinity"``, which are another thing than
+    missing ones; bytes become base64.
 
     Parameters
     ----------
     value : object
-        Mappings, sequences, results with ``to_json``, other dataclasses, arrays, tables (lists
-        by column), paths, numbers, text.
+        Mappings, sequences, sets (sorted), results with ``to_json``, other dataclasses, arrays,
+        tables (lists by column), paths, numbers, text, bytes.
 
     Returns
     -------
@@ -322,13 +329,15 @@ def plain(value: Any) -> Any:
 
     Examples
     --------
-    >>> plain({"a": (1.0, float("nan")), "where": Path("x")})
-    {'a': [1.0, None], 'where': 'x'}
+    >>> plain({"a": (1.0, float("nan"), float("inf")), "where": Path("x")})
+    {'a': [1.0, None, 'Infinity'], 'where': 'x'}
     """
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(part) for part in value)
     if hasattr(value, "columns") and hasattr(value, "iloc"):  # a DataFrame
         return {str(name): plain(value[name]) for name in value.columns}
     if hasattr(value, "to_json") and not hasattr(value, "iloc"):
@@ -336,20 +345,31 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return None if math.isnan(value) else _INFINITE[value > 0]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if type(value).__name__ in ("NAType", "NaTType"):  # missing values of pandas
+        return None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     return str(value)
 
 
-def from_null(value: float | None) -> float:
-    """Read a number that `plain` wrote: null is NaN.
+def from_null(value: float | str | None) -> float:
+    """Read a number that `plain` wrote: null is NaN, ``"Infinity"`` is infinite.
+
+    Raises
+    ------
+    ValueError
+        Other text.
 
     Examples
     --------
-    >>> from_null(None), from_null(2)
-    (nan, 2.0)
+    >>> from_null(None), from_null(2), from_null("-Infinity")
+    (nan, 2.0, -inf)
     """
+    if isinstance(value, str) and value not in _INFINITE.values():
+        raise ValueError(f"no number: {value!r:.40}")
     return math.nan if value is None else float(value)

@@ -1,29 +1,34 @@
-"""What every result can do: print in a few lines, render as a table, go to JSON and back.
+"""What every result can do: print in a few lines, render, draw itself, go to JSON and back.
 
-A result is a dataclass (``repr=False``) that derives from `Result` and says in `title` what it is
-and in `to_frame` what it holds; the rest follows. The tables that travel between the steps derive
-from `Shown`, which leaves JSON out. What is no table of its own derives from `Record`, which has
-JSON and a short `repr`, or from `Brief`, which only keeps the `repr` short.
+A result is a dataclass (``repr=False``) that derives from `Result` and says in `title` what it is,
+in `to_frame` what it holds and in `plot` how it looks; the rest follows. What is part of a result
+derives from `Record`, which has JSON and a short `repr`, or from `Brief`, which only keeps the
+`repr` short.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from imi_bench.arguments import checked_methods
 from imi_bench.documents import reading
 from imi_bench.provenance import plain
-from imi_bench.records import restored
+from imi_bench.records import kinds, restored
 from imi_bench.text import html, plural, printable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
-__all__ = ["MOST_CHARACTERS", "Brief", "Record", "Result", "Shown"]
+__all__ = ["MOST_CHARACTERS", "NOT_IN_JSON", "Brief", "Record", "Result"]
 
 MOST_CHARACTERS = 1900
 """A `repr` is at most about this long."""
+NOT_IN_JSON = MappingProxyType({"in JSON": False})
+"""Metadata of a field that stays where it was computed; from JSON comes its default."""
 _MOST_ROWS, _WIDTH, _FEW = 10, 100, 4
 
 
@@ -38,8 +43,42 @@ class Brief:
         return _cut(f"{type(self).__name__}({shown})")
 
 
-class Shown(Brief):
-    """A table or a result that prints in a few lines and renders in a notebook.
+class Record(Brief):
+    """A dataclass that travels: JSON both ways."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; NaN become null, infinite numbers text."""
+        fields = {
+            one.name: getattr(self, one.name)
+            for one in dataclasses.fields(self)  # type: ignore[arg-type]
+            if one.metadata != NOT_IN_JSON
+        }
+        record: dict[str, Any] = plain(fields)
+        told = {name: said for name, value in fields.items() if (said := kinds(value))}
+        return {**record, "kinds": told} if told else record
+
+    @classmethod
+    @reading("result")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read back what `to_json` gave.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        """
+        return restored(cls, record)
+
+    @classmethod
+    def _as_fields(cls, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of a record whose JSON has them at other places."""
+        return found
+
+
+class Result(Record):
+    """A result that prints, renders, draws itself, and travels.
 
     Attributes
     ----------
@@ -52,6 +91,9 @@ class Shown(Brief):
     __slots__ = ()
     shown_columns: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls) -> None:
+        checked_methods(cls)
+
     @property
     def title(self) -> str:
         """What this is, in one line."""
@@ -59,6 +101,10 @@ class Shown(Brief):
 
     def to_frame(self) -> pd.DataFrame:
         """Return the result as a table."""
+        raise NotImplementedError(type(self).__name__)
+
+    def plot(self) -> Axes | tuple[Axes, ...]:
+        """Draw the result; returns what it was drawn on."""
         raise NotImplementedError(type(self).__name__)
 
     def summary(self) -> str:
@@ -89,37 +135,6 @@ class Shown(Brief):
         )
         more = len(frame) - _MOST_ROWS
         return text + (f"\n… {plural(more, 'more row')}: to_frame()" if more > 0 else "")
-
-
-class Record(Brief):
-    """A dataclass that travels: JSON both ways."""
-
-    __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; NaN become null."""
-        record: dict[str, Any] = plain(
-            {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
-        )
-        return record
-
-    @classmethod
-    @reading("result")
-    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
-        """Read back what `to_json` gave.
-
-        Raises
-        ------
-        InputError
-            If it is no such record.
-        """
-        return restored(cls, record)
-
-
-class Result(Record, Shown):
-    """A result that prints, renders, and travels."""
-
-    __slots__ = ()
 
 
 def _number(value: float) -> str:

@@ -139,8 +139,8 @@ class StudySoFar:
             self.plan.seed,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object: each observer's scores beside the ceilings."""
+    def told(self) -> dict[str, Any]:
+        """What ``--json`` prints: each observer's scores beside the ceilings."""
         scores, learned = made(self.summary).scores, None
         if self.learned is not None:
             told = self.learned.to_json()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 import json
 import math
@@ -11,18 +10,15 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from support.small_study import SmallStudy
 
 import imi_bench as imi
-from imi_bench.results import Result, Shown
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FUNCTIONS = (
@@ -128,72 +124,8 @@ class TestNames:
         assert 'Module has no attribute "scroe"' in ran.stdout
 
 
-def reachable(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Every object of this package that hangs on a result."""
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        if type(value).__module__.startswith("imi_bench"):
-            yield value
-        for one in dataclasses.fields(value):
-            yield from reachable(getattr(value, one.name), seen)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from reachable(part, seen)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from reachable(part, seen)
-
-
 class TestResults:
-    def test_every_repr_is_short(self, results: dict[str, Any]) -> None:
-        seen: set[int] = set()
-        found = [one for result in results.values() for one in reachable(result, seen)]
-        assert len({type(one) for one in found}) > 25
-        long = {type(one).__name__: len(repr(one)) for one in found if len(repr(one)) >= 2000}
-        assert not long
-
-    def test_they_render_as_tables_with_text_escaped(self, results: dict[str, Any]) -> None:
-        shown = {name: one for name, one in results.items() if isinstance(one, Shown)}
-        assert set(results) - set(shown) == {"report"}
-        for one in shown.values():
-            assert isinstance(one.to_frame(), pd.DataFrame)
-            assert one.title in one.summary() or one.summary()
-            assert one._repr_html_().count("<table") == 1
-        renamed = dataclasses.replace(results["score"], observer="<b>&")
-        assert "<b>" not in renamed._repr_html_()
-
-    def test_json_goes_both_ways(self, results: dict[str, Any]) -> None:
-        from imi_bench.provenance import plain
-
-        there = {name: one for name, one in results.items() if isinstance(one, Result)}
-        assert set(there) == {"calibrate", "score", "compare", "gate", "effects", "fit"}
-        for one in there.values():
-            text = json.dumps(plain(one), allow_nan=False)
-            again = type(one).from_json(json.loads(text))
-            assert plain(again) == plain(one)
-            assert plain(type(one).from_json(text)) == plain(one)
-            with pytest.raises(imi.InputError):
-                type(one).from_json({"unknown": 1})
-
-    def test_plots_are_axes_and_leave_the_session_alone(self, results: dict[str, Any]) -> None:
-        import matplotlib.pyplot as plt
-        from matplotlib.axes import Axes
-
-        backend, settings = mpl.get_backend(), dict(mpl.rcParams)
-        mine, own = plt.subplots()
-        drawn = [one for one in results.values() if hasattr(one, "plot")]
-        assert len(drawn) == 7
-        for one in drawn:
-            ax = one.plot()
-            assert isinstance(ax, Axes)
-            ax.figure.canvas.draw()
-            assert plt.get_fignums() == [mine.number]
-        assert results["gate"].plot(ax=own) is own
-        assert mpl.get_backend() == backend
-        assert dict(mpl.rcParams) == settings
-        plt.close(mine)
+    """What they can do, and that they come back from JSON: tests/test_results.py."""
 
     def test_simulated_data_say_so(self, results: dict[str, Any]) -> None:
         for name in ("trials", "people", "answer", "calibrate", "score", "compare", "effects"):

@@ -142,10 +142,37 @@ def test_an_array_of_names_is_a_list(names: Any) -> None:
     assert _listed(nothing) is None
 
 
-@pytest.mark.parametrize("given", [{"shots": ("a",)}, {"shots": (True,)}, {"draws": None}])
+@pytest.mark.parametrize(
+    "given",
+    [{"shots": ("a",)}, {"shots": (True,)}, {"shots": 3}, {"draws": None}, {"repeats": -1}],
+)
 def test_a_study_counts_in_whole_numbers(given: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="no study"):
+    (name,) = given
+    with pytest.raises(InputError, match=f"not a value for '{name}': Design: found"):
         Design(**{"shots": (0, 4), **given})
+
+
+@checked
+def _drawn(*, n_resamples: int = 9, n: int = 1, out: str | Path = "") -> int:
+    return n_resamples
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"n_resamples": 10**40}, "wanted at most 10,000,000"),
+        ({"n_resamples": 10**8}, "wanted at most 10,000,000"),
+        ({"n": 10**10}, "wanted at most 1,000,000,000"),
+        ({"out": "a\0b"}, "'out'"),
+        ({"out": Path("a\0b")}, "'out'"),
+        ({"out": ""}, "'out'"),
+    ],
+)
+def test_counts_beyond_counting_and_names_that_no_file_has(
+    given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        _drawn(**given)
 
 
 def test_a_selection_and_a_pruning_are_held_to_kinds(tmp_path: Path) -> None:

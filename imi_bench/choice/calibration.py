@@ -22,7 +22,7 @@ from imi_bench.choice.psychometric import (
 )
 from imi_bench.documents import parse_json, read_json, reading
 from imi_bench.errors import InputError, LeakageError, NotComparableError
-from imi_bench.plots import BLUE, new_axes
+from imi_bench.plots import BLUE, histogram, new_axes
 from imi_bench.provenance import check_name, sha256_json, write_json
 from imi_bench.records import restored
 from imi_bench.release.published import published
@@ -89,6 +89,18 @@ class ChoiceProbabilities(Result):
         """One row a trial."""
         names = ("trial_id", "p_first", "p_correct", "fold", "answered")
         return pd.DataFrame({name: getattr(self, name) for name in names})
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the probabilities of a correct answer are spread over trials."""
+        return histogram(
+            self.p_correct,
+            xlabel="predicted proportion correct",
+            ylabel="trials",
+            title=self.title,
+            within=(0.0, 1.0),
+            reference=0.5,
+            ax=ax,
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

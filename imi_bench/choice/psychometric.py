@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
 from imi_bench.results import Record
@@ -38,6 +39,7 @@ State = Literal[
 ]
 
 
+@checked_fields
 @dataclass(frozen=True, repr=False)
 class PsychometricParameters(Record):
     """Parameters of one psychometric function.

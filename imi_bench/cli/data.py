@@ -143,10 +143,10 @@ def info(
         [(n.replace("_", " "), cell(v)) for n, v in found.facts.items()],
         title=found.title,
     )
-    show_exclusions(found.exclusion)
+    show_exclusions(found)
     if count := found.facts["assignments_in_part"]:
         note(in_part(count))
-    show_means(found.means, simulated=found.table.simulated)
+    show_means(found.means, simulated=found.simulated)
 
 
 @group.command()

@@ -13,8 +13,7 @@ from imi_bench.text import plural
 if TYPE_CHECKING:
     from imi_bench.release.checks import Violation
     from imi_bench.release.conditions import ConditionMean
-    from imi_bench.release.description import VerifiedTable
-    from imi_bench.release.exclusions import Exclusion
+    from imi_bench.release.description import TableDescription, VerifiedTable
     from imi_bench.release.fetch import Fetched
     from imi_bench.release.multiverse import Multiverse
 
@@ -93,18 +92,16 @@ def show_violations(violations: tuple[Violation, ...]) -> None:
     )
 
 
-def show_exclusions(excluded: Exclusion) -> None:
+def show_exclusions(found: TableDescription) -> None:
     """Print how many rows each rule drops."""
-    counts = excluded.to_frame()
+    counts = found.exclusions
     rows = [
         (row.reason, f"{row.rows:,}", f"{row.rows_only:,}", f"{row.participants:,}")
         for row in counts[counts["rows"] > 0].itertuples()
     ]
-    kept = int(excluded.kept.sum())
-    people = excluded.participants[excluded.kept].nunique()
     print_table(
         ["reason", "rows", "for this alone", "participants"],
-        [*rows, ("kept", f"{kept:,}", "", f"{people:,}")],
+        [*rows, ("kept", f"{found.kept:,}", "", f"{found.kept_participants:,}")],
         title="Dropped by the published rules, recomputed",
         right=("rows", "for this alone", "participants"),
     )

@@ -40,7 +40,7 @@ def demo_command(
     for name, why in done.skipped.items():
         note(f"not run: {name} ({why})")
     if as_json:
-        print_json(done)
+        print_json(done.told())
         return
     _show(done)
     note(f"{time.perf_counter() - started:.0f} s")

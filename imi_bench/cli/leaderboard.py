@@ -74,9 +74,9 @@ def verify_command(
         return
     table = table.ordered()
     if as_json:
-        print_json(table.to_json())
+        print_json(table)
         return
-    extra = list(dict.fromkeys(name for row in table.rows for name in row.more))
+    extra = table.extra
     print_table(
         (
             "rank",

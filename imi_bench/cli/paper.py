@@ -48,7 +48,7 @@ def paper_command(
         print_json(
             {
                 "page": done.path,
-                "simulated": done.data.simulated,
+                "simulated": done.simulated,
                 "panels": done.to_frame().to_dict("records"),
             }
         )

@@ -8,16 +8,18 @@ task in an order of her own, attention checks between them, and the practice tri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Ints
 from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
 from imi_bench.provenance import generator, sha256_json
 from imi_bench.release.exclusions import Rules
+from imi_bench.results import Record
 from imi_bench.tables import MODES, Trials
 from imi_bench.tables.images import Images
 from imi_bench.text import plural
@@ -31,8 +33,9 @@ NO_RULES = "no criteria: all who finish are kept, and every verdict in the expor
 _KEPT = ("trial_id", "network", "layer", "unit", "mode", "difficulty", "batch")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+@checked_fields
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plan(Record):
     """How an experiment is run; the defaults are the paper's.
 
     Attributes
@@ -90,10 +93,6 @@ class Plan:
         UnknownNameError.unless_among(self.kind, KINDS, kind="kind of task")
         if self.mode is not None and self.mode not in MODES:
             raise InputError("unknown mode", found=self.mode, wanted=" or ".join(MODES))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object of every setting."""
-        return {**asdict(self), "rules": self.rules.to_json()}
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,7 @@ class Task:
     rows: tuple[int, ...]
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False)
 class Experiment:
     """Trials and a plan.

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 
+from imi_bench.arguments import checked
 from imi_bench.collect.store import Store
 
 
@@ -33,6 +34,7 @@ def identity_of(secret: bytes, text: str) -> str | None:
     return identity if identity and good else None
 
 
+@checked
 def links(store: Store, count: int, *, base: str = "http://127.0.0.1:8000") -> list[str]:
     """Links for single participants, each good for one person.
 

@@ -6,17 +6,21 @@ import statistics
 import time
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.collect.session import RUNNING
 from imi_bench.collect.store import Store
 from imi_bench.glmm.power import Plan as PowerPlan
 from imi_bench.glmm.power import smallest_slope
-from imi_bench.provenance import plain
+from imi_bench.plots import bars
 from imi_bench.results import Result
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _ALIVE_SECONDS = 300
 
@@ -92,9 +96,12 @@ class Status(Result):
         """Answers by condition."""
         return self.conditions.copy()
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object; one record a condition."""
-        return {**super().to_json(), "conditions": plain(self.conditions.to_dict("records"))}
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the answers of each condition; a tick is what is wanted."""
+        names = self.conditions["condition"].astype(str)
+        answers = dict(zip(names, self.conditions["answers"].astype(float), strict=True))
+        wanted = dict(zip(names, self.conditions["wanted"].astype(float), strict=True))
+        return bars(answers, xlabel="answers; | wanted", title=self.title, wanted=wanted, ax=ax)
 
     def page(self) -> str:
         """A page for the experimenter; reload it to see more."""
@@ -111,6 +118,7 @@ class Status(Result):
         )
 
 
+@checked
 def status(store: Store) -> Status:
     """Count what is stored.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.collect.experiment import Screen
 from imi_bench.collect.judgement import criteria
 from imi_bench.collect.session import Session, names
@@ -98,6 +99,7 @@ def _written(table: pd.DataFrame, out: str | Path | None) -> pd.DataFrame:
     return table
 
 
+@checked
 def export_any(store: Store, out: str | Path | None = None) -> pd.DataFrame:
     """`export` for choices, `other` for the other tasks."""
     return (export if store.plan["kind"] == "choice" else other)(store, out)

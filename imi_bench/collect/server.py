@@ -24,6 +24,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imi_bench.arguments import checked
 from imi_bench.collect.desk import Desk, Refused
 from imi_bench.collect.experiment import Experiment, Plan
 from imi_bench.collect.links import token
@@ -298,6 +299,7 @@ def _uvicorn(app: Any) -> Any:
     return uvicorn.Server(config)
 
 
+@checked
 def serve(
     trials: Trials | str | Path,
     *,
@@ -346,6 +348,7 @@ def serve(
     return Running(Desk(experiment, store, open_door=open_door), place)
 
 
+@checked
 def read(trials: Trials | str | Path, *, network: str = "unnamed") -> Trials:
     """Trials as given, or read from disk."""
     from imi_bench.stimuli.trial_files import read_trials
@@ -355,6 +358,7 @@ def read(trials: Trials | str | Path, *, network: str = "unnamed") -> Trials:
     return read_trials(Path(trials), network=network)
 
 
+@checked
 def rules_named(name: str) -> Rules:
     """``published``: the paper's criteria; ``none``: everybody who finished is kept.
 

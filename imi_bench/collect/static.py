@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from imi_bench.arguments import checked
 from imi_bench.collect.experiment import Experiment, Screen, Task
 from imi_bench.collect.judgement import judge
 from imi_bench.collect.pictures import Addresses, Pictures
@@ -29,6 +30,7 @@ ROUNDS = 3  # of practice that a static folder holds
 _FORMAT = 1
 
 
+@checked
 def write_static(experiment: Experiment, out: str | Path, *, task: int = 1) -> tuple[str, ...]:
     """Write one task as a folder.
 
@@ -142,6 +144,7 @@ def _write_pages(folder: Path, page: dict[str, Any]) -> None:
     (folder / "page" / "task.js").write_text(text, encoding="utf-8")
 
 
+@checked
 def read_static(
     results: Sequence[str | Path], *, key: str | Path, db: str | Path
 ) -> tuple[Store, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from imi_bench.glmm.inference import Equivalence, Inference
 from imi_bench.glmm.posthoc import PostHoc
 from imi_bench.plots import Interval, forest
 from imi_bench.provenance import plain
-from imi_bench.records import restored
-from imi_bench.results import Brief, Result, Shown
+from imi_bench.records import kinds, table_in
+from imi_bench.results import NOT_IN_JSON, Record, Result
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _METHOD = "two-stage t between networks (REML, Knapp-Hartung), Wald t within net
 
 
 @dataclass(frozen=True, repr=False)
-class Effect(Shown):
+class Effect(Result):
     """One question and its answer.
 
     Attributes
@@ -96,7 +96,7 @@ class Effect(Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """One row, tidy; `equivalence_verdict` is by the adjusted p-values."""
-        record = self.to_json()
+        record = self._row()
         bound = record.pop("equivalence")
         adjusted = "inconclusive"
         if self.bounded:
@@ -105,6 +105,10 @@ class Effect(Shown):
             adjusted = "different"
         record |= {f"equivalence_{name}": bound and bound[name] for name in ("bound", "p")}
         return pd.DataFrame([{**record, "equivalence_verdict": bound and adjusted}])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the effect with its interval; grey is smaller than the smallest of interest."""
+        return _forest([self], title=self.title, ax=ax)
 
     @property
     def shown(self) -> bool:
@@ -134,12 +138,8 @@ class Effect(Shown):
         return f"{base} × {self.step}" if base else self.step
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Effect:
-        """Read back what `to_json` gave."""
-        test = {one.name: record.get(one.name) for one in fields(Inference)}
-        found = Inference.from_json({**test, "name": record["test_name"]})
-        known = {k: v for k, v in record.items() if k != "test"}
-        return restored(cls, {**known, "test": vars(found)})
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {**found, "test": {**found, "name": found["test_name"]}}
 
     def __str__(self) -> str:
         return f"{self.question} {self.sentence}"
@@ -150,7 +150,12 @@ class Effect(Shown):
         return sentence(self)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
+        """JSON object; the test's fields stand beside the effect's."""
+        record: dict[str, Any] = plain(self._row())
+        return record
+
+    def _row(self) -> dict[str, Any]:
+        test = {f.name: getattr(self.test, f.name) for f in fields(self.test)}
         return {
             "key": self.key,
             "topic": self.topic,
@@ -158,7 +163,7 @@ class Effect(Shown):
             "step": self.step,
             "exemplars": self.exemplars,
             "model": self.model,
-            **{f"test_{k}" if k == "name" else k: v for k, v in self.test.to_json().items()},
+            **{f"test_{k}" if k == "name" else k: v for k, v in test.items()},
             "family": self.family,
             "p_holm": self.p_holm,
             "networks": self.networks,
@@ -207,18 +212,18 @@ class Effects(Result):
     who: str
     simulated: bool
     effects: tuple[Effect, ...]
-    stages: Mapping[str, LevelEstimates]
-    fit: GlmmResult | None
     converged: bool
     singular: bool
     formula: str
     n: int
-    table: AnswerTable | None
     properties: pd.DataFrame
     left_out: tuple[LeftOut, ...] = ()
     groups: Mapping[str, PostHoc] = field(default_factory=dict)
     observers: tuple[ObserverEffects, ...] = ()
     notes: tuple[str, ...] = ()
+    stages: Mapping[str, LevelEstimates] = field(default_factory=dict, metadata=NOT_IN_JSON)
+    fit: GlmmResult | None = field(default=None, metadata=NOT_IN_JSON)
+    table: AnswerTable | None = field(default=None, metadata=NOT_IN_JSON)
 
     shown_columns = ("key", "estimate", "low", "high", "method", "p", "p_holm", "networks")
     table_for_models = "the table for models is `effects.answers`"
@@ -263,18 +268,8 @@ class Effects(Result):
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw every effect with its interval; grey is smaller than the smallest of interest."""
-        rows = [
-            Interval(
-                one.label,
-                one.test.estimate,
-                one.test.low,
-                one.test.high,
-                math.nan if one.equivalence is None else one.equivalence.bound,
-            )
-            for one in self.effects
-            if math.isfinite(one.test.estimate)
-        ]
-        return forest(rows, xlabel="log-odds", title=self.title, reference=0.0, ax=ax)
+        known = [one for one in self.effects if math.isfinite(one.test.estimate)]
+        return _forest(known, title=self.title, ax=ax)
 
     @classmethod
     @reading("record of effects")
@@ -285,15 +280,12 @@ class Effects(Result):
             who=found["who"],
             simulated=found["simulated"],
             effects=tuple(map(Effect.from_json, found["effects"])),
-            stages={},
-            fit=None,
             converged=found["converged"],
             singular=found["singular"],
             formula=found["formula"],
             n=found["answers"],
-            table=None,
-            properties=pd.DataFrame(index=range(found["networks"])),
-            left_out=tuple(LeftOut(**one) for one in found["left_out"]),
+            properties=table_in(found, "properties").set_index("network"),
+            left_out=tuple(map(LeftOut.from_json, found["left_out"])),
             groups={k: PostHoc.from_json(v) for k, v in found.get("groups", {}).items()},
             observers=tuple(map(ObserverEffects.from_json, found.get("observers", ()))),
             notes=tuple(found.get("notes", ())),
@@ -301,11 +293,14 @@ class Effects(Result):
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN become null."""
+        shown = self.properties.rename_axis("network").reset_index()
         record: dict[str, Any] = {
             "who": self.who,
             "simulated": self.simulated,
             "answers": self.n,
             "networks": len(self.properties),
+            "properties": shown,
+            **({"kinds": {"properties": told}} if (told := kinds(shown)) else {}),
             "formula": self.formula,
             "method": self.method,
             "left_out": [one.to_json() for one in self.left_out],
@@ -325,8 +320,22 @@ class Effects(Result):
         return pd.DataFrame([{"who": self.who, **row} for row in rows])
 
 
+def _forest(effects: Iterable[Effect], *, title: str, ax: Axes | None) -> Axes:
+    rows = [
+        Interval(
+            one.label,
+            one.test.estimate,
+            one.test.low,
+            one.test.high,
+            math.nan if one.equivalence is None else one.equivalence.bound,
+        )
+        for one in effects
+    ]
+    return forest(rows, xlabel="log-odds", title=title, reference=0.0, ax=ax)
+
+
 @dataclass(frozen=True, repr=False)
-class Difference(Brief):
+class Difference(Record):
     """An observer's effect minus people's.
 
     Attributes
@@ -347,8 +356,14 @@ class Difference(Brief):
     p_holm: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        test = {("key" if k == "name" else k): v for k, v in self.test.to_json().items()}
+        """JSON object; the test's fields stand beside the difference's."""
+        record: dict[str, Any] = plain(self.row())
+        return record
+
+    def row(self) -> dict[str, Any]:
+        """One row of a table: the test, whose estimate is the difference, and both effects."""
+        test = {f.name: getattr(self.test, f.name) for f in fields(self.test)}
+        test = {("key" if k == "name" else k): v for k, v in test.items()}
         return {
             **test,
             "observer": self.observer,
@@ -358,10 +373,9 @@ class Difference(Brief):
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Difference:
-        """Read back what `to_json` gave."""
-        test = {**record, "name": record["key"], "estimate": record["difference"]}
-        return restored(cls, {**record, "test": test})
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        test = {**found, "name": found["key"], "estimate": found["difference"]}
+        return {**found, "test": test}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -386,7 +400,7 @@ class ObserverEffects(Result):
 
     def to_frame(self) -> pd.DataFrame:
         """One row an effect that both have."""
-        return pd.DataFrame([one.to_json() for one in self.differences])
+        return pd.DataFrame([one.row() for one in self.differences])
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the differences with their intervals."""
@@ -399,7 +413,7 @@ class ObserverEffects(Result):
         """JSON object: that of the effects, and the differences; NaN become null."""
         return {
             **self.effects.to_json(),
-            "differences": plain([one.to_json() for one in self.differences]),
+            "differences": [one.to_json() for one in self.differences],
         }
 
     @classmethod

@@ -7,6 +7,7 @@ seconds; `ratio` is how many times as long.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,19 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.effects.draws_left import draws_left
 from imi_bench.effects.table import AnswerTable, depths_by_name, people_table
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.glmm import GlmmResult, fit
 from imi_bench.glmm.inference import Inference, wald
 from imi_bench.glmm.tables import read_table
+from imi_bench.plots import Interval, forest
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from matplotlib.axes import Axes
 
 __all__ = ["ResponseTimes", "response_times"]
 
@@ -91,7 +94,18 @@ class ResponseTimes(Result):
             ]
         )
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many times as long each effect makes an answer, but for the intercept."""
+        frame = self.to_frame()
+        rows = [
+            Interval(str(r["effect"]), r["ratio"], r["low"], r["high"])
+            for r in frame.to_dict("records")
+            if r["effect"] != "(Intercept)"
+        ]
+        return forest(rows, xlabel="times as long", title=self.title, reference=1.0, ax=ax)
 
+
+@checked
 def response_times(
     answers: AnswersLike,
     *,

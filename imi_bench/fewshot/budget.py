@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.fewshot.design import Apart, Design
 from imi_bench.observers.incontext.chat import data_url
 from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.prompt import Prompt
 from imi_bench.observers.incontext.shots import Shots
+from imi_bench.plots import bars
 from imi_bench.progress import progress
 from imi_bench.provenance import generator
 from imi_bench.results import Result
 from imi_bench.tables import Trials
+from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SAMPLE = 6  # trials whose prompts are measured
 _CHARACTERS = 4  # of English text a token, roughly
@@ -61,7 +67,18 @@ class Budget(Result):
         """One row an observer and number of shots."""
         return self.table
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the calls to make, by observer and number of solved trials."""
+        new = {
+            f"{row['observer']}, {plural(row['shots'], 'solved trial')}": float(
+                row["calls"] - row["known"]
+            )
+            for row in self.table.to_dict("records")
+        }
+        return bars(new, xlabel="calls to make", title=self.title, ax=ax)
 
+
+@checked
 def budget(
     observers: Mapping[str, InContext],
     trials: Trials,

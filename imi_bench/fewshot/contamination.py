@@ -11,10 +11,11 @@ a closed model was trained on cannot be checked.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.fewshot.means import draws_of, two_way_mean
 from imi_bench.observers.protocol import Encoder
+from imi_bench.plots import bars
 from imi_bench.progress import progress
 from imi_bench.results import Result
 from imi_bench.stimuli.likeness import BLOCK, Likeness
@@ -30,6 +32,9 @@ from imi_bench.tables import Trials
 from imi_bench.tables.image_folders import SUFFIXES, Found, image_files
 from imi_bench.tables.images import Images, decode_bytes, read_image_file
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COSINE = 0.9  # of the codes of two pictures that may be crops of each other
 _BATCH = 32
@@ -69,6 +74,12 @@ class Contamination(Result):
     def to_frame(self) -> pd.DataFrame:
         """One row a pair."""
         return self.pairs
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many pairs were found, by place and kind."""
+        places = zip(self.pairs["where"], self.pairs["kind"], strict=True)
+        counted = Counter(f"{where}: {kind}" for where, kind in places)
+        return bars(counted, xlabel="pairs of pictures", title=self.title, ax=ax)
 
 
 def check(

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
+from imi_bench.arguments import checked_fields
+from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.observers.incontext.pools import (
-    NEAR,
-    SHOTS_FROM,
     Group,
     Near,
     ShotsFrom,
     groups,
     set_aside,
 )
-from imi_bench.observers.incontext.shots import ABLATIONS, Ablation
-from imi_bench.results import Brief
+from imi_bench.observers.incontext.shots import Ablation
+from imi_bench.results import Brief, Record
 from imi_bench.tables import Trials
 
 SHOTS = (0, 1, 2, 4, 8, 16)
@@ -53,8 +51,9 @@ class Apart(Brief):
         return len(np.unique(self.pool.index.unit_id.astype(str)))
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False, repr=False)
-class Design(Brief):
+class Design(Record):
     """What is asked.
 
     Attributes
@@ -92,20 +91,12 @@ class Design(Brief):
     near: Near = "drop"
 
     def __post_init__(self) -> None:
-        counts: tuple[Any, ...] = (*self.shots, self.draws, self.repeats)
-        counted = all(
-            isinstance(one, int | np.integer) and not isinstance(one, bool) for one in counts
-        )
-        if not counted or not self.shots or min(*counts, self.draws - 1) < 0:
+        if not self.shots or self.draws < 1:
             raise InputError(
                 "no study",
                 found=f"shots {self.shots}, {self.draws} draws, {self.repeats} repeats",
-                wanted="shots of 0 or more, 1 draw or more, 0 repeats or more",
+                wanted="a number of shots or more of them, 1 draw or more",
             )
-        for ablation in self.ablations:
-            UnknownNameError.unless_among(ablation, ABLATIONS, kind="ablation")
-        for name, known in (("shots_from", SHOTS_FROM), ("near", NEAR)):
-            UnknownNameError.unless_among(getattr(self, name), known, kind=name)
         if self.pool_units < max(self.shots):
             raise NotEnoughDataError(
                 "the pool is too small",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.observers.card import cards
 from imi_bench.observers.catalogue import load_observer
@@ -140,6 +141,7 @@ def encoder_of(given: str | Encoder | None) -> Encoder | None:
     return found
 
 
+@checked
 def ledger_in(
     folder: str | Path | None,
     path: str | Path | None,

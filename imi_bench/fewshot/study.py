@@ -160,6 +160,7 @@ def fewshot(
     )
 
 
+@checked
 def study(
     family: Mapping[str, InContext],
     trials: Trials,

@@ -11,7 +11,7 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.gate.bounds import Moments, UnitSums, interval, p_at_least, p_at_most
-from imi_bench.results import Brief
+from imi_bench.results import NOT_IN_JSON, Record
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.multiplicity import holm
 from imi_bench.tables import ANSWERED, Strings, codes
@@ -50,7 +50,7 @@ class Rules:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Brief):
+class Comparison(Record):
     """One paired comparison: of all trials, or of one stratum.
 
     Attributes
@@ -97,7 +97,9 @@ class Comparison(Brief):
     verdict: Verdict = "cannot tell"
     reason: str = ""
     trials_to_settle: int | None = None
-    moments: tuple[Moments, Moments] | None = field(default=None, repr=False, compare=False)
+    moments: tuple[Moments, Moments] | None = field(
+        default=None, repr=False, compare=False, metadata=NOT_IN_JSON
+    )
 
     @property
     def held(self) -> bool:
@@ -106,18 +108,14 @@ class Comparison(Brief):
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; NaN is null."""
-        text = ("stratum", "verdict", "reason")
-        numbers = ("floor", "trials_to_settle", "p_pass", "p_worse", "p_held", "p_below")
-        plain = (*text, *numbers, "coverage_baseline", "coverage_new")
-        return {
-            **{name: _null(getattr(self, name)) for name in plain},
-            "unanswered": {"baseline": dict(self.lost_baseline), "new": dict(self.lost_new)},
-            **{name: getattr(self, name).to_json() for name in ("baseline", "new", "drop")},
-        }
+        record = super().to_json()
+        lost = {one: record.pop(f"lost_{one}") for one in ("baseline", "new")}
+        return {**record, "unanswered": lost}
 
-
-def _null(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    @classmethod
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        lost = {f"lost_{one}": found["unanswered"][one] for one in ("baseline", "new")}
+        return {**found, **lost}
 
 
 def compare(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -140,16 +140,6 @@ class GateResult(Result):
 
     def _answered_enough(self, c: Comparison) -> bool:
         return min(c.coverage_baseline, c.coverage_new) >= self.least_coverage
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object with every number of the comparison."""
-        names = ["verdict", "score", "new", "baseline", "max_drop", "alpha", "least_coverage"]
-        names += ["simulated", "calibration"]
-        return {
-            **{name: getattr(self, name) for name in names},
-            "calibration_hashes": list(self.calibration_hashes),
-            "comparisons": [c.to_json() for c in self.comparisons],
-        }
 
     def to_frame(self) -> pd.DataFrame:
         """One row a comparison."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from imi_bench.arguments import checked_level
+from imi_bench.arguments import checked, checked_level
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.result import GlmmResult, RandomEffects
 from imi_bench.text import plural
@@ -21,6 +21,7 @@ _BLUE, _GREY = "#0173b2", "#999999"
 _MOST_LABELS = 60
 
 
+@checked
 def conditional_effects(
     result: GlmmResult, *, group: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:
@@ -55,6 +56,7 @@ def _chosen(result: GlmmResult, group: str | None) -> list[RandomEffects]:
     return [known[group]]
 
 
+@checked
 def draw_caterpillar(
     result: GlmmResult, *, group: str | None = None, level: float = 0.95
 ) -> Figure:

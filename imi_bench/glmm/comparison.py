@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.glmm.design import Design, RandomFactor
@@ -25,11 +26,13 @@ from imi_bench.glmm.inference import Inference, likelihood_ratio, quick_options
 from imi_bench.glmm.inferences import Inferences
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.plots import Interval, forest
 from imi_bench.results import Result
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 _SPAN = 1e-7
 
@@ -71,7 +74,14 @@ class Comparison(Result):
         ]
         return pd.DataFrame([{**a, **b} for a, b in zip(self.models, [empty, *rows], strict=True)])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw by how much the AIC of each model is above the lowest."""
+        lowest = min(float(model["aic"]) for model in self.models)
+        rows = [Interval(str(one["formula"]), float(one["aic"]) - lowest) for one in self.models]
+        return forest(rows, xlabel="AIC above the lowest", title=self.title, reference=0.0, ax=ax)
 
+
+@checked
 def anova(first: GlmmResult, *others: GlmmResult) -> Comparison:
     """Compare nested models fitted to the same rows, as R's ``anova`` does.
 
@@ -238,6 +248,7 @@ def boundary_p(statistic: float, below: int) -> float:
     return 0.5 * (lower + float(stats.chi2.sf(statistic, below + 1)))
 
 
+@checked
 def drop_one(result: GlmmResult) -> Inferences:
     """Test every fixed term that no higher-order term contains, as R's ``drop1`` does.
 
@@ -259,6 +270,7 @@ def drop_one(result: GlmmResult) -> Inferences:
     return Inferences(f"Without one term: {result.formula}", tests)
 
 
+@checked
 def variance_tests(result: GlmmResult) -> Inferences:
     """Test every random effect's variance, with its covariances, against zero.
 

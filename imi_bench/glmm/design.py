@@ -168,6 +168,9 @@ class Design(Brief):
     _independent: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if getattr(self.fixed, "ndim", 0) != 2:
+            found = type(self.fixed).__name__
+            raise ModelError("no columns of fixed effects", found=found, wanted="a matrix")
         bad = {} if self._independent else dependent_columns(self.fixed, self.names)
         if bad:
             raise ModelError(

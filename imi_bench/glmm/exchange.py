@@ -24,6 +24,11 @@ _AS_THEY_ARE = (
 
 def to_json(result: GlmmResult) -> dict[str, Any]:
     """Return a JSON object; the keys of the command line come first."""
+    record: dict[str, Any] = plain(_told(result))
+    return record
+
+
+def _told(result: GlmmResult) -> dict[str, Any]:
     return {
         "logLik": result.log_likelihood,
         "converged": result.converged,
@@ -32,7 +37,7 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
             name: {"estimate": b, "se": s, "z": z, "p": p}
             for name, b, s, z, p in zip(
                 result.names,
-                *(plain(v) for v in (result.estimate, result.se, result.z, result.p)),
+                *(v.tolist() for v in (result.estimate, result.se, result.z, result.p)),
                 strict=True,
             )
         },
@@ -42,20 +47,20 @@ def to_json(result: GlmmResult) -> dict[str, Any]:
         "AIC": result.aic,
         "BIC": result.bic,
         **{name: getattr(result, name) for name in _AS_THEY_ARE},
-        "gradient_norm": plain(result.gradient_norm),
-        "sigma": plain(result.sigma),
+        "gradient_norm": result.gradient_norm,
+        "sigma": result.sigma,
         "lapse": result.lapse,
         "categories": list(result.categories),
         "thresholds": result.thresholds,
-        "shape": dict(zip(result.shape_names, plain(result.shape), strict=True)),
-        "joint_covariance": plain(result.joint_covariance),
+        "shape": dict(zip(result.shape_names, result.shape.tolist(), strict=True)),
+        "joint_covariance": result.joint_covariance,
         "warnings": list(result.warnings),
         "separated": list(result.separated),
         "remarks": list(result.remarks),
         "groups": {effect.group: len(effect.levels) for effect in result.random},
-        "covariance": plain(result.covariance),
-        "theta": dict(zip(result.theta_names, plain(result.theta), strict=True)),
-        "theta_covariance": plain(result.theta_covariance),
+        "covariance": result.covariance,
+        "theta": dict(zip(result.theta_names, result.theta.tolist(), strict=True)),
+        "theta_covariance": result.theta_covariance,
         "effects": [_effect(effect) for effect in result.random],
     }
 
@@ -65,11 +70,11 @@ def _effect(effect: RandomEffects) -> dict[str, Any]:
         "group": effect.group,
         "names": list(effect.names),
         "blocks": list(effect.blocks),
-        "sd": plain(effect.sd),
-        "corr": plain(effect.corr),
+        "sd": effect.sd,
+        "corr": effect.corr,
         "levels": list(effect.levels),
-        "modes": plain(effect.modes),
-        "conditional_sd": plain(effect.conditional_sd),
+        "modes": effect.modes,
+        "conditional_sd": effect.conditional_sd,
     }
 
 
@@ -92,7 +97,7 @@ def from_json(text: str | Mapping[str, Any], *, kind: type[GlmmResult]) -> GlmmR
         theta_covariance=_array(source["theta_covariance"]),
         sigma=from_null(source["sigma"]),
         gradient_norm=from_null(source["gradient_norm"]),
-        log_likelihood=source["logLik"],
+        log_likelihood=from_null(source["logLik"]),
         random=tuple(
             RandomEffects(
                 group=row["group"],

@@ -20,6 +20,7 @@ import numpy as np
 
 from imi_bench.arrays import Floats
 from imi_bench.errors import UnknownNameError
+from imi_bench.results import Brief
 from imi_bench.stats.links import LOGIT, PROBIT
 
 __all__ = [
@@ -63,8 +64,8 @@ class RowTerms:
     slope: Floats
 
 
-@dataclass(frozen=True)
-class Likelihood:
+@dataclass(frozen=True, repr=False)
+class Likelihood(Brief):
     """The likelihood of binomial rows under a link: log-likelihood and its derivatives.
 
     Attributes

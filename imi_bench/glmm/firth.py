@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError
 from imi_bench.glmm.design import Design
@@ -33,6 +34,7 @@ _ROUNDS = 60
 _CLOSE = 1e-5
 
 
+@checked
 def bias_reduced(design: Design, *, options: Options | None = None) -> GlmmResult:
     """Fit a logistic mixed model with bias-reduced fixed effects.
 

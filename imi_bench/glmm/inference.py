@@ -7,7 +7,7 @@ grouping factor, `profile` and `bootstrap` the intervals that need further fits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,13 @@ from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.options import Options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
-from imi_bench.results import Brief, Result
+from imi_bench.plots import Interval, forest
+from imi_bench.provenance import plain
+from imi_bench.results import Brief, Record, Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +84,11 @@ class Inference(Result):
         import pandas as pd
 
         return pd.DataFrame([asdict(self)])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the estimate with its interval; a joint test has none and says so."""
+        row = Interval(self.name, self.estimate, self.low, self.high)
+        return forest([row], xlabel="estimate", title=self.title, reference=0.0, ax=ax)
 
     @classmethod
     def from_t(
@@ -146,22 +154,9 @@ class Inference(Result):
             reason=reason,
         )
 
-    @classmethod
-    def from_json(cls, record: str | Mapping[str, Any]) -> Inference:
-        """Read back what `to_json` gave: of a statistic that is a number, no df is infinite df.
-
-        Raises
-        ------
-        InputError
-            If it is no such record.
-        """
-        found = super().from_json(record)
-        endless = math.isnan(found.df) and math.isfinite(found.statistic)
-        return replace(found, df=math.inf) if endless else found
-
 
 @dataclass(frozen=True, repr=False)
-class Equivalence(Brief):
+class Equivalence(Record):
     """Two one-sided tests of whether an effect is smaller than the smallest that matters.
 
     Attributes
@@ -195,8 +190,8 @@ class Equivalence(Brief):
         return max(self.p_low, self.p_high)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {**asdict(self), "p": self.p}
+        """JSON object, with the test's own p-value."""
+        return {**super().to_json(), "p": plain(self.p)}
 
 
 def wald(result: GlmmResult, name: str, *, df: float = math.inf, level: float = 0.95) -> Inference:

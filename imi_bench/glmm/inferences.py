@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from imi_bench.errors import ModelError, UnknownNameError
+from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.inference import Inference
 from imi_bench.plots import Interval, forest
 from imi_bench.results import Result
@@ -76,18 +76,11 @@ class Inferences(Result):
         return frame.drop(columns=idle)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
-        """Draw the estimates with their intervals.
-
-        Raises
-        ------
-        ModelError
-            If no test has an interval, as likelihood ratios have none.
-        """
-        rows = [
-            Interval(test.name, test.estimate, test.low, test.high)
-            for test in self.tests
-            if math.isfinite(test.low) and math.isfinite(test.high)
-        ]
-        if not rows:
-            raise ModelError("no interval to draw", where=self.about, do="read `to_frame()`")
-        return forest(rows, xlabel="estimate", title=self.title, ax=ax)
+        """Draw the estimates with their intervals; p-values where no test has an interval."""
+        if any(math.isfinite(test.low) for test in self.tests):
+            rows = [Interval(one.name, one.estimate, one.low, one.high) for one in self.tests]
+            return forest(rows, xlabel="estimate", title=self.title, ax=ax)
+        rows = [Interval(one.name, one.p) for one in self.tests]
+        ax = forest(rows, xlabel="p (these tests have no intervals)", title=self.title, ax=ax)
+        ax.set_xlim(-0.02, 1.02)
+        return ax

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats, Indices
 from imi_bench.documents import parse_json, reading
 from imi_bench.errors import ImiBenchError, SmallModelError, UnknownNameError
@@ -18,11 +19,13 @@ from imi_bench.glmm.inference import quick_options
 from imi_bench.glmm.levels import joint_levels
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.plots import bars
 from imi_bench.provenance import from_null
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +70,13 @@ class Influence(Result):
         frame.insert(0, "distance", self.distance)
         frame.insert(0, self.group, list(self.levels))
         return frame.sort_values("distance", ascending=False, ignore_index=True)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the distance of each level, the most influential on top."""
+        frame = self.to_frame()
+        distance = dict(zip(frame[self.group].astype(str), frame["distance"], strict=True))
+        xlabel = f"Cook's distance without a {self.group}"
+        return bars(distance, xlabel=xlabel, title=self.title, ax=ax)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
@@ -152,6 +162,7 @@ def _factor_kept(factor: RandomFactor, keep: np.ndarray[Any, np.dtype[np.bool_]]
     )
 
 
+@checked
 def influence(result: GlmmResult, group: str, *, levels: Iterable[str] | None = None) -> Influence:
     """Fit the model again without each level of a grouping factor.
 

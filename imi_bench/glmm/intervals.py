@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from imi_bench.arguments import checked_level
+from imi_bench.arguments import checked, checked_level
 from imi_bench.errors import UnknownNameError
 from imi_bench.glmm.bootstrap import bootstrap
 from imi_bench.glmm.inference import Inference, wald
 from imi_bench.glmm.profile import profile, profile_lapse
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.plots import Interval, forest
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 METHODS = ("wald", "profile", "bootstrap")
 
@@ -50,7 +52,17 @@ class Intervals(Result):
 
         return pd.DataFrame([asdict(test) for test in self.tests])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the effects with their intervals, without the intercept."""
+        rows = [
+            Interval(one.name, one.estimate, one.low, one.high)
+            for one in self.tests
+            if one.name != "(Intercept)" or len(self.tests) == 1
+        ]
+        return forest(rows, xlabel="estimate", title=self.title, reference=0.0, ax=ax)
 
+
+@checked
 def intervals(
     result: GlmmResult,
     *,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from scipy import special, stats
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.inference import Inference
@@ -191,6 +192,7 @@ class MarginalMeans(Result):
         return draw_means(self, raw=raw, ax=ax)
 
 
+@checked
 def marginal_means(
     result: GlmmResult,
     *names: str,
@@ -355,6 +357,7 @@ def _grid(
     return grid
 
 
+@checked
 def raw_means(result: GlmmResult, *names: str, by: str | None) -> pd.DataFrame:
     """Return the raw mean of the response in each cell, for each level of a factor.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from imi_bench.arguments import checked_fields
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.glmm.families import FamilyName, LinkName, binomial_link
 from imi_bench.glmm.lapse import checked_lapse
 from imi_bench.glmm.ordinal import ThresholdName
+from imi_bench.results import Record
 
 __all__ = ["Options"]
 
@@ -16,8 +18,9 @@ MOST_NODES = 100
 """Of adaptive quadrature, as in lme4."""
 
 
-@dataclass(frozen=True)
-class Options:
+@checked_fields
+@dataclass(frozen=True, repr=False)
+class Options(Record):
     """How to fit.
 
     Attributes

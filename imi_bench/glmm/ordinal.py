@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Floats
 from imi_bench.errors import ModelError, UnknownNameError
 from imi_bench.glmm.families import Likelihood, LinkName, RowTerms, binomial_link
@@ -184,6 +185,7 @@ class _Cumulative:
         )
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Thresholds:
     """The thresholds of a cumulative link as alpha = J (c, exp(gamma)).

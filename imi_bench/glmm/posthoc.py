@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.documents import parse_json, reading
 from imi_bench.errors import NotEnoughDataError
-from imi_bench.records import restored
 from imi_bench.results import Result
 from imi_bench.stats.multiplicity import holm
 from imi_bench.text import plural
@@ -93,12 +91,9 @@ class PostHoc(Result):
         }
 
     @classmethod
-    @reading("post-hoc test")
-    def from_json(cls, record: str | Mapping[str, Any]) -> PostHoc:
-        """Read back what `to_json` gave."""
-        found = parse_json(record) if isinstance(record, str) else record
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
         test, pairs = found["kruskal_wallis"], found["conover_holm"]
-        return restored(cls, {**found, "statistic": test["H"], "p": test["p"], "pairs": pairs})
+        return {**found, "statistic": test["H"], "p": test["p"], "pairs": pairs}
 
     @property
     def title(self) -> str:

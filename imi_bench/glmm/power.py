@@ -20,22 +20,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.polynomial import hermite_e, legendre
 from scipy import optimize, special, stats
 
+from imi_bench.arguments import checked, checked_fields
 from imi_bench.arrays import Floats
-from imi_bench.documents import parse_json, reading
 from imi_bench.errors import InputError
-from imi_bench.records import restored
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Plan:
     """A study to be.
@@ -180,12 +182,9 @@ class Power(Result):
         }
 
     @classmethod
-    @reading("power")
-    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
-        """Read back what `to_json` gave."""
-        found = parse_json(record) if isinstance(record, str) else record
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
         flat = {one.name: found[one.name] for one in fields(Plan)}
-        return restored(cls, {**found, "plan": flat, "equivalence": found["equivalence_power"]})
+        return {**found, "plan": flat, "equivalence": found["equivalence_power"]}
 
     @property
     def title(self) -> str:
@@ -198,6 +197,18 @@ class Power(Result):
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=["quantity", "value"])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the power to see a slope, and to show that it is smaller, by its size."""
+        ax = new_axes(ax)
+        slopes = np.linspace(0.0, 2.0 * (abs(self.slope) or 1.0), 41)
+        found = [power(self.plan, slope=float(one), alpha=self.alpha) for one in slopes]
+        ax.plot(slopes, [one.power for one in found], color=BLUE, label="to see it")
+        ax.plot(slopes, [one.equivalence for one in found], color="0.6", label="to bound it")
+        ax.plot([abs(self.slope)], [self.power], "o", color=BLUE)
+        ax.set(xlabel="slope in log-odds", ylabel="power", ylim=(0, 1.02), title=self.title)
+        ax.legend(frameon=False)
+        return ax
 
     def _rows(self) -> list[tuple[str, str]]:
         plan = self.plan
@@ -249,11 +260,8 @@ class Sizing(Result):
         return {**self.found.to_json(), **more}
 
     @classmethod
-    @reading("sizing of a study")
-    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
-        """Read back what `to_json` gave."""
-        flat = parse_json(record) if isinstance(record, str) else record
-        return restored(cls, {**flat, "found": flat})
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {**found, "found": found}
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each quantity."""
@@ -269,7 +277,16 @@ class Sizing(Result):
         ]
         return pd.DataFrame(rows, columns=["quantity", "value"])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the power by the slope; dashed: the wanted power, and the slope seen with it."""
+        ax = self.found.plot(ax=ax)
+        ax.axhline(self.wanted, color="0.3", linestyle="--", linewidth=0.8)
+        if self.smallest_slope is not None:
+            ax.axvline(self.smallest_slope, color="0.3", linestyle="--", linewidth=0.8)
+        return ax
 
+
+@checked
 def size_study(plan: Plan, *, slope: float, wanted: float = 0.8, alpha: float = 0.05) -> Sizing:
     """Say whether a study sees a slope, and how many networks or units it would take.
 

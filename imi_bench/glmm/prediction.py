@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from scipy import special
 
-from imi_bench.arguments import checked_level
+from imi_bench.arguments import checked, checked_level
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError, ModelError, UnknownNameError
 from imi_bench.glmm.families import binomial_link
 from imi_bench.glmm.lapse import lapsing
 from imi_bench.glmm.ordinal import category_probabilities
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.results import Result
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Averaging",
@@ -275,11 +277,21 @@ class Prediction(Result):
             }
         )
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw every row with its interval, in the order of the rows."""
+        ax = new_axes(ax)
+        rows = np.arange(len(self.estimate))
+        ax.vlines(rows, self.low, self.high, color="0.7", linewidth=1)
+        ax.plot(rows, self.estimate, ".", color=BLUE)
+        ax.set(xlabel="row", ylabel=f"expected ({self.scale} scale)", title=self.title)
+        return ax
+
     def to_json(self) -> dict[str, Any]:
         """JSON object: every field, and ``rows``, the rows of `to_frame`."""
         return {**super().to_json(), "rows": self.to_frame().to_dict("records")}
 
 
+@checked
 def predict(
     result: GlmmResult,
     data: pd.DataFrame | None = None,

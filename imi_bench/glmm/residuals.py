@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import InputError
 from imi_bench.glmm.inference import Inference
@@ -83,6 +84,7 @@ class SimulatedResiduals(Result):
         return tuple(draw_residuals(self).axes)
 
 
+@checked
 def simulated_residuals(result: GlmmResult, *, n: int = 250, seed: int = 0) -> SimulatedResiduals:
     """Simulate answers from a fit and see where the real ones stand among them.
 

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.glmm.fitting import fit_design
 from imi_bench.glmm.inference import quick_options
 from imi_bench.glmm.result import GlmmResult
 from imi_bench.glmm.starts import WarmStart
+from imi_bench.plots import BLUE, new_axes
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 _SAME = 1e-3
 
@@ -96,7 +99,18 @@ class Restarts(Result):
             }
         )
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw where each start ended: how much lower, and how far in standard errors."""
+        ax = new_axes(ax)
+        ax.plot(self.original - self.log_likelihood, self.distance, "o", color=BLUE)
+        failed = int(np.isnan(self.log_likelihood).sum())
+        below = "log-likelihood below the fit's own" + (f" ({failed} failed)" if failed else "")
+        ax.set(xlabel=below, ylabel="largest difference in standard errors")
+        ax.set_title(self.title, loc="left", fontsize="small", wrap=True)
+        return ax
 
+
+@checked
 def restarts(result: GlmmResult, *, n: int = 8, seed: int = 0) -> Restarts:
     """Fit the model again from `n` scattered places.
 

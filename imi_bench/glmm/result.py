@@ -22,7 +22,7 @@ from imi_bench.glmm.ordinal import ThresholdName, category_probabilities
 from imi_bench.glmm.random_effects import RandomEffects
 from imi_bench.glmm.starts import WarmStart
 from imi_bench.glmm.summary import latex_table, summary_text
-from imi_bench.results import Result
+from imi_bench.results import NOT_IN_JSON, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +141,8 @@ class GlmmResult(Result):
     shape: Floats = field(default_factory=lambda: np.zeros(0))
     joint_covariance: Floats = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     remarks: tuple[str, ...] = ()
-    design: Design | None = field(default=None, repr=False)
-    warm: WarmStart | None = field(default=None, repr=False)
+    design: Design | None = field(default=None, repr=False, metadata=NOT_IN_JSON)
+    warm: WarmStart | None = field(default=None, repr=False, metadata=NOT_IN_JSON)
 
     @property
     def title(self) -> str:

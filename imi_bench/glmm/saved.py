@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.glmm.fitting import build
 from imi_bench.glmm.result import GlmmResult
@@ -69,6 +70,7 @@ def save_model(
     return record
 
 
+@checked
 def load_model(path: Path, *, data: Path | None = None) -> GlmmResult:
     """Read a saved fit and rebuild its design from its table.
 

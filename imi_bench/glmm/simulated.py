@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.glmm.result import GlmmResult
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 def simulated_table(result: GlmmResult, *, n: int = 1, seed: int = 0) -> pd.DataFrame:
     """Draw random effects and answers from the model, in columns ``simulated_1`` and so on.
 

@@ -11,6 +11,7 @@ from typing import IO
 
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.tables.csv_files import EXACT, no_shift, refuse_nul
 from imi_bench.tables.parquet import read_parquet
@@ -24,6 +25,7 @@ _LONGEST_RECORD = 1_000
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|\s*[-+]?(nan|inf)\s*", re.I)
 
 
+@checked
 def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """Read a table; a CSV column whose values stand in quotes holds labels, not numbers.
 

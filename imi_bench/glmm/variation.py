@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.glmm.result import GlmmResult
+from imi_bench.plots import bars
 from imi_bench.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,6 +77,12 @@ class Variation(Result):
         rows.append(("an answer's own", self.residual, math.nan))
         return pd.DataFrame(rows, columns=["part", "variance", "intraclass"])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the variance of each part."""
+        frame = self.to_frame()
+        parts = dict(zip(frame["part"].astype(str), frame["variance"], strict=True))
+        return bars(parts, xlabel="variance", title=self.title, ax=ax)
+
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
         return {
@@ -108,6 +117,7 @@ def random_variances(result: GlmmResult, rows: tuple[Floats | None, ...]) -> lis
     return found
 
 
+@checked
 def variation(result: GlmmResult) -> Variation:
     """Split the variance of the linear predictor.
 
@@ -132,6 +142,7 @@ def variation(result: GlmmResult) -> Variation:
     )
 
 
+@checked
 def fixed_correlation(result: GlmmResult) -> pd.DataFrame:
     """Return the correlations of the fixed effects' estimates, named both ways."""
     import pandas as pd

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imi_bench.arguments import checked
 from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.leaderboard.submission import Digest, Line, Slug, Version, declared_place
@@ -318,6 +319,7 @@ def shipped() -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.joinpath("board.toml").is_file())
 
 
+@checked
 def find(name_or_path: str, *, boards: Path | None = None) -> Board:
     """A board by path, or by the name of one in `boards` or that comes with the package.
 
@@ -341,6 +343,7 @@ def find(name_or_path: str, *, boards: Path | None = None) -> Board:
     return Board.read(root.resolve() / name_or_path)
 
 
+@checked
 def listed(boards: Path | None = None) -> list[Board]:
     """The boards of a folder, by default those that come with the package."""
     root = boards or Path(str(resources.files("imi_bench.leaderboard.boards")))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, SubmissionError
 from imi_bench.leaderboard.archive import Problem, read_files
 from imi_bench.leaderboard.board import Board
@@ -13,12 +17,17 @@ from imi_bench.leaderboard.rows import Row, Table
 from imi_bench.leaderboard.site import build_board
 from imi_bench.leaderboard.validate import require_valid, validate
 from imi_bench.leaderboard.verify import Judge, verify
+from imi_bench.plots import bars
 from imi_bench.provenance import atomic_path
-from imi_bench.text import markdown
+from imi_bench.results import Result
+from imi_bench.text import markdown, plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
-class Added:
+@dataclass(frozen=True, eq=False, repr=False)
+class Added(Result):
     """A submission in its place on a board.
 
     Attributes
@@ -46,6 +55,19 @@ class Added:
         return f"{named}: {place}, {score}{lost}"
 
     @property
+    def title(self) -> str:
+        """Rank, interval and score in one line."""
+        return self.sentence
+
+    def to_frame(self) -> pd.DataFrame:
+        """The board with it; see `Table.to_frame`."""
+        return self.table.to_frame()
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the board with it; see `Table.plot`."""
+        return self.table.plot(ax=ax)
+
+    @property
     def pull_request(self) -> str:
         """Title and text of a pull request, in Markdown."""
         facts = [f"- {name}: {markdown(fact)}" for name, fact in self.row.facts.items()]
@@ -66,9 +88,9 @@ class Added:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Examined:
-    """Whether a submission can be scored.
+@dataclass(frozen=True, repr=False)
+class Examined(Result):
+    """Whether a submission can be scored, and what is wrong with it.
 
     Attributes
     ----------
@@ -91,18 +113,30 @@ class Examined:
         """Whether it can be scored."""
         return self.coverage is not None
 
+    @property
+    def title(self) -> str:
+        """Whether it can be scored, and of how many trials."""
+        made_up = ", simulated" if self.simulated else ""
+        if self.coverage is None:
+            return f"Not a valid submission: {plural(len(self.problems), 'problem')}{made_up}"
+        return f"A valid submission: {self.trials} trials, {self.coverage:.1%} answered{made_up}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a problem: `file`, `field`, `message`."""
+        rows = [vars(one) for one in self.problems]
+        return pd.DataFrame(rows, columns=["file", "field", "message"])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many problems each file has."""
+        counts = Counter(one.file for one in self.problems)
+        return bars(counts, xlabel="problems", title=self.title, ax=ax)
+
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        problems = [{"file": p.file, "field": p.field, "message": p.message} for p in self.problems]
-        return {
-            "valid": self.valid,
-            "trials": self.trials,
-            "coverage": self.coverage,
-            "simulated": self.simulated,
-            "problems": problems,
-        }
+        """JSON object, with the verdict."""
+        return {"valid": self.valid, **super().to_json()}
 
 
+@checked
 def examine(path: str | Path, *, board: Board) -> Examined:
     """List every problem of a submission; what has none can be scored.
 
@@ -125,6 +159,7 @@ def examine(path: str | Path, *, board: Board) -> Examined:
     return Examined(len(entry.trials), entry.coverage, (), board.rules.simulated)
 
 
+@checked
 def place(path: Path, *, board: Board) -> Added:
     """The row and rank that a valid submission would get; writes nothing.
 
@@ -147,6 +182,7 @@ def place(path: Path, *, board: Board) -> Added:
     return Added(folder, rows[0], table.ordered())
 
 
+@checked
 def add(path: Path, *, board: Board) -> Added:
     """Copy a valid submission into the board's folder, and build the board.
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
+from imi_bench.arguments import checked
 from imi_bench.documents import read_json, read_toml
 from imi_bench.errors import InputError
 from imi_bench.leaderboard.archive import LIMITS, OPTIONAL_LIMITS, hashes, read_files
@@ -111,6 +112,7 @@ def seal(folder: Path) -> Path:
     return folder
 
 
+@checked
 def pack(folder: Path, *, out: Path | None = None, reseal: bool = False) -> Path:
     """Zip a submission folder; the same files always give the same bytes.
 

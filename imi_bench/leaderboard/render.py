@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from imi_bench.errors import CheckFailedError
 from imi_bench.leaderboard.plots import interval, interval_axis
-from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table
+from imi_bench.leaderboard.rows import UNDISCLOSED, Detail, Row, Table, published
 from imi_bench.pages.shell import environment
 from imi_bench.provenance import atomic_path
 from imi_bench.stats.estimate import Estimate
@@ -37,7 +38,7 @@ _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+(?:e-[0-9]+)?|e-[0-9]+)")
 def render(table: Table) -> dict[str, str]:
     """Every file of a board that is made from its evidence and committed, by relative path."""
     table = table.ordered()
-    record = json.dumps(table.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    record = json.dumps(published(table), indent=1, ensure_ascii=False, allow_nan=False)
     return {"board.json": record + "\n", "board.csv": _csv(table), "README.md": _markdown(table)}
 
 
@@ -186,7 +187,7 @@ def _page(table: Table, axis: _Axis) -> str:
             plot=axis.plot,
             axis_plot=axis.drawn,
             order=lambda row, position: row.rank or _NEVER + position,
-            extra=_extra(table),
+            extra=table.extra,
             modes=choices("mode="),
             difficulties=choices("difficulty="),
             trainings=sorted({training(row) for row in table.rows}),
@@ -216,58 +217,24 @@ def _submission_page(table: Table, row: Row, detail: Detail, axis: _Axis) -> str
     )
 
 
-def _extra(table: Table) -> list[str]:
-    return list(dict.fromkeys(name for row in table.rows for name in row.more))
-
-
 def _csv(table: Table) -> str:
     """The table as CSV; a text cell that a spreadsheet would take for a formula gets a quote."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    extra = _extra(table)
-    writer.writerow(
-        [
-            "rank",
-            "rank_low",
-            "rank_high",
-            "tie_group",
-            "kind",
-            "name",
-            "revision",
-            "title",
-            "score",
-            "score_low",
-            "score_high",
-            "share_of_ceiling",
-            *extra,
-            "coverage",
-            "cost_seconds",
-            "training_data",
-        ]
-    )
-    for row in table.rows:
-        numbers = [
-            row.score.value,
-            row.score.low,
-            row.score.high,
-            row.share.value if row.share else math.nan,
-            *(row.more[n].value if n in row.more else math.nan for n in extra),
-            row.coverage,
-        ]
-        texts = [row.kind, row.name, row.revision, row.title]
-        writer.writerow(
-            [
-                *(
-                    "" if v is None else v
-                    for v in (row.rank, row.rank_low, row.rank_high, row.group)
-                ),
-                *map(_csv_text, texts),
-                *("" if math.isnan(v) else f"{v:.6f}" for v in numbers),
-                _csv_text(row.facts.get("cost", "")),
-                _csv_text(training(row)),
-            ]
-        )
+    frame = table.to_frame()
+    writer.writerow([*frame, "cost_seconds", "training_data"])
+    for row, cells in zip(table.rows, frame.itertuples(index=False, name=None), strict=True):
+        more = (row.facts.get("cost", ""), training(row))
+        writer.writerow(map(_csv_cell, (*cells, *more)))
     return stream.getvalue()
+
+
+def _csv_cell(value: Any) -> str:
+    if isinstance(value, str):
+        return _csv_text(value)
+    if pd.isna(value):
+        return ""
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 def _csv_text(text: str) -> str:
@@ -275,7 +242,7 @@ def _csv_text(text: str) -> str:
 
 
 def _markdown(table: Table) -> str:
-    extra = _extra(table)
+    extra = table.extra
     head = [
         "rank",
         "group",

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
 from markupsafe import Markup
 
+from imi_bench.arguments import checked
 from imi_bench.choice.calibration import Calibration
 from imi_bench.leaderboard.submission import Declaration
+from imi_bench.plots import Interval, forest
+from imi_bench.results import Record, Result
 from imi_bench.scores.report import SHARE_OF_CEILING, share_of
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.intervals import estimate
 from imi_bench.stats.jackknife import Jackknife, combined
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Kind = Literal["submission", "reference", "anchor"]
 UNDISCLOSED = "undisclosed"
-_ESTIMATES = ("score", "strata", "more", "share")
+_LAST = ("score", "share", "strata", "more")
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Record):
     """One line of a board.
 
     Attributes
@@ -85,15 +93,10 @@ class Row:
         return replace(self, score=score, strata=strata, more=more)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            **{name: value for name, value in vars(self).items() if name not in _ESTIMATES},
-            "above_ceiling": self.above_ceiling,
-            "score": self.score.to_json(),
-            "share": None if self.share is None else self.share.to_json(),
-            "strata": {name: estimate.to_json() for name, estimate in self.strata.items()},
-            "more": {name: estimate.to_json() for name, estimate in self.more.items()},
-        }
+        """JSON object; numbers with intervals come last."""
+        record = super().to_json()
+        last = {"above_ceiling": self.above_ceiling} | {name: record.pop(name) for name in _LAST}
+        return {**record, **last}
 
 
 @dataclass(frozen=True)
@@ -192,13 +195,13 @@ _TOLD = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Result):
     """A board's rows in order, and how they came about.
 
     Attributes
     ----------
-    board, title, question, about, kind : str
+    board, heading, question, about, kind : str
         From the rules.
     simulated : bool
     version : int
@@ -222,7 +225,7 @@ class Table:
     """
 
     board: str
-    title: str
+    heading: str
     question: str
     about: str
     kind: str
@@ -240,6 +243,53 @@ class Table:
     rows: tuple[Row, ...]
     rejected: tuple[tuple[str, str], ...] = ()
 
+    shown_columns = ("rank", "name", "revision", "score", "score_low", "score_high", "coverage")
+
+    @property
+    def title(self) -> str:
+        """The board's heading."""
+        return self.heading
+
+    def summary(self) -> str:
+        """Heading, rule and rows; says where data are simulated."""
+        made_up = "simulated answers or images; " if self.simulated else ""
+        return f"{self.title} ({made_up}{self.rule})\n{self._table()}\n"
+
+    @property
+    def extra(self) -> list[str]:
+        """Names of the further scores that any row has."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.more))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a row of the board, as in ``board.csv``."""
+        columns: dict[str, list[Any]] = {
+            "rank": [row.rank for row in self.rows],
+            "rank_low": [row.rank_low for row in self.rows],
+            "rank_high": [row.rank_high for row in self.rows],
+            "tie_group": [row.group for row in self.rows],
+            "kind": [row.kind for row in self.rows],
+            "name": [row.name for row in self.rows],
+            "revision": [row.revision for row in self.rows],
+            "title": [row.title for row in self.rows],
+            "score": [row.score.value for row in self.rows],
+            "score_low": [row.score.low for row in self.rows],
+            "score_high": [row.score.high for row in self.rows],
+            "share_of_ceiling": [_value(row.share) for row in self.rows],
+            **{n: [_value(row.more.get(n)) for row in self.rows] for n in self.extra},
+            "coverage": [row.coverage for row in self.rows],
+        }
+        ranks = dict.fromkeys(("rank", "rank_low", "rank_high", "tie_group"), "Int64")
+        return pd.DataFrame(columns).astype(ranks)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw every row's score with its interval; a line is what guessing scores."""
+        rows = [
+            Interval(f"{one.name}@{one.revision}", one.score.value, one.score.low, one.score.high)
+            for one in self.rows
+        ]
+        xlabel = f"{self.score_name.replace('_', ' ')} ({self.unit})"
+        return forest(rows, xlabel=xlabel, title=self.title, reference=self.chance, ax=ax)
+
     @property
     def zero(self) -> str:
         """What the score of `chance` is that of."""
@@ -254,19 +304,26 @@ class Table:
 
         return replace(self, rows=tuple(sorted(self.rows, key=key)))
 
-    def to_json(self) -> Any:
-        """JSON value of ``board.json``, floats to six decimals."""
-        apart = ("ceiling", "resolvable", "rows", "rejected")
-        return _rounded(
-            {
-                "format": 1,
-                **{name: value for name, value in vars(self).items() if name not in apart},
-                "ceiling": None if self.ceiling is None else self.ceiling.to_json(),
-                "resolvable": None if self.resolvable != self.resolvable else self.resolvable,
-                "rejected": [list(pair) for pair in self.rejected],
-                "rows": [row.to_json() for row in self.rows],
-            }
-        )
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; what is long comes last."""
+        record = super().to_json()
+        record = {("title" if name == "heading" else name): v for name, v in record.items()}
+        last = {name: record.pop(name) for name in ("ceiling", "resolvable", "rejected", "rows")}
+        return {**record, **last}
+
+    @classmethod
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {**found, "heading": found["title"]}
+
+
+@checked
+def _value(estimate: Estimate | None) -> float:
+    return math.nan if estimate is None else estimate.value
+
+
+def published(table: Table) -> Any:
+    """JSON value of ``board.json``, floats to six decimals."""
+    return _rounded({"format": 1, **table.to_json()})
 
 
 def _rounded(value: Any) -> Any:

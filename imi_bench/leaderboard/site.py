@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from imi_bench.arguments import checked
 from imi_bench.executors import Executor, Shard, chosen
 from imi_bench.leaderboard.board import Board
 from imi_bench.leaderboard.render import check, number, render, render_pages, write
@@ -19,6 +20,7 @@ __all__ = ["build_board", "build_site", "check_board"]
 _SHEET = "stimuli.webp"
 
 
+@checked
 def build_board(
     board: Board,
     *,
@@ -60,6 +62,7 @@ def build_board(
     return table
 
 
+@checked
 def check_board(board: Board, *, fresh: bool = False) -> Table:
     """Recompute a board and compare it with the files that lie beside its evidence.
 
@@ -76,6 +79,7 @@ def check_board(board: Board, *, fresh: bool = False) -> Table:
     return table
 
 
+@checked
 def build_site(boards: Sequence[Board], site: Path, *, fresh: bool = False) -> list[Path]:
     """Recompute boards and write a site: ``index.html`` and a folder for each.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Ints
 from imi_bench.errors import ImiBenchError, SubmissionError
 from imi_bench.leaderboard.archive import Problem, hashes, read_files
@@ -92,6 +93,7 @@ class Expected:
         return cls(index, sides, pd.Index(index.trial_id, dtype=object))
 
 
+@checked
 def validate(
     path: Path,
     *,

@@ -18,6 +18,7 @@ from typing import Self, TypeAlias
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from imi_bench.arguments import checked
 from imi_bench.errors import ImiBenchError, InputError, NotComparableError
 from imi_bench.executors import Executor, Local, Piece, Shard, chosen, require_finished
 from imi_bench.leaderboard.archive import Problem
@@ -56,6 +57,7 @@ _WORTH_PROCESSES = 40
 CHANCE = {"bits": 0.0, "gain": 0.0, "interpretability": 0.5}
 
 
+@checked
 @one_thread()
 def verify(
     board: Board,
@@ -109,7 +111,7 @@ def verify(
     rules = board.rules
     table = Table(
         board=rules.board,
-        title=rules.title,
+        heading=rules.title,
         question=rules.question,
         about=rules.about.strip(),
         kind=rules.kind,

@@ -99,14 +99,8 @@ class Curves(Result):
         return f"{fewer:.0f} of {everything:.0f} {curve}"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "table": self.table.to_dict("list"),
-            "fewer_units": self.fewer_units.to_json(),
-            "fewer_answers": self.fewer_answers.to_json(),
-            "draws": self.draws,
-            "advice": self.advice,
-        }
+        """JSON object, with what to collect next."""
+        return {**super().to_json(), "advice": self.advice}
 
 
 def learning_curves(

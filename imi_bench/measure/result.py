@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from imi_bench.measure.table import Covariates
 from imi_bench.measure.transfer import Gains, Transferred, transfer
 from imi_bench.observers.learned import FILE
 from imi_bench.plots import Interval, forest
-from imi_bench.provenance import atomic_path, plain, write_json
+from imi_bench.provenance import atomic_path, write_json
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
@@ -181,22 +181,10 @@ class Learned(Gains, Result):
         """`bits` as a share of the best score anyone can reach in a made-up world."""
         return self.bits.value / truth.bayes(known=known)
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        whole: dict[str, Any] = plain(
-            self._scores() | {"predictions": self.predictions.to_dict("list")}
-        )
-        return whole | {"record": plain(self.record)}
-
     def _scores(self) -> dict[str, Any]:
         """All but the predictions and the record, which have files of their own."""
-        skipped = ("predictions", "record", "curves")
-        told: dict[str, Any] = {
-            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in skipped
-        }
-        told["conditions"] = self.conditions.to_dict("list")
-        told["curves"] = None if self.curves is None else self.curves.to_json()
-        return cast("dict[str, Any]", plain(told))
+        skipped = ("predictions", "record")
+        return {name: value for name, value in self.to_json().items() if name not in skipped}
 
     def write(self, folder: str | Path) -> Path:
         """Write ``learned.json``, ``predictions.parquet``, ``scores.json`` and ``learned.html``.

@@ -19,6 +19,7 @@ from imi_bench.measure.mixture import Mixture
 from imi_bench.measure.nested import OutOfFold
 from imi_bench.measure.table import Covariates, Table, make_table
 from imi_bench.observers.learned import agreement
+from imi_bench.plots import Interval, forest
 from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Record, Result
@@ -33,6 +34,8 @@ from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from imi_bench.measure.result import Learned
 
 WHOLE = ("learned", "equal", "single", "base")
@@ -115,6 +118,12 @@ class Transferred(Gains, Result):
                 for name, one in parts.items()
             ]
         )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the bits of the whole, what it gains, and what people predict of one another."""
+        shown = self.to_frame().to_dict("records")[:-1]  # the share is no number of bits
+        rows = [Interval(r["part"], r["bits"], r["low"], r["high"]) for r in shown]
+        return forest(rows, xlabel="bits an answer", title=self.title, reference=0.0, ax=ax)
 
 
 def transfer(

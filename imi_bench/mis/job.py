@@ -95,6 +95,10 @@ class MisJob:
     slope_source: str | None = None
     keep_pixels: bool = False
 
+    def __hash__(self) -> int:
+        """Of what names it: observers and networks in memory need not be hashable."""
+        return hash((self.out, self.seed, self.n_tasks, self.quantile))
+
 
 @dataclass(frozen=True, eq=False)
 class OpenJob:

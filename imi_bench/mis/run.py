@@ -114,12 +114,16 @@ class MisRun(Result):
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw the score of every unit against the depth of its layer, with layers' means."""
         ax = new_axes(ax)
-        means = self.by_layer()
-        ax.plot(self.scores["depth"], self.scores["score"], ".", color="0.75", markersize=2)
-        ax.plot(means["depth"], means["score"], "o-", color=BLUE, markersize=4, linewidth=1)
+        if self.finished:
+            self._draw(ax)
         ax.set(xlabel="relative depth of the layer", ylabel="MIS (points: units)")
         ax.set_title(self.title, loc="left", fontsize="medium", wrap=True)
         return ax
+
+    def _draw(self, ax: Axes) -> None:
+        means = self.by_layer()
+        ax.plot(self.scores["depth"], self.scores["score"], ".", color="0.75", markersize=2)
+        ax.plot(means["depth"], means["score"], "o-", color=BLUE, markersize=4, linewidth=1)
 
     def _shown(self) -> pd.DataFrame:
         return self.by_layer() if self.finished else self.scores

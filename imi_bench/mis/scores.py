@@ -25,10 +25,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from imi_bench.arguments import checked_fields
 from imi_bench.errors import InputError
 from imi_bench.mis.margins import Embeddings, begin_margins, worker_threads
 from imi_bench.networks.tasks import Pools, Tasks, draw_ranks, find_pools, pool_size, tasks_at
-from imi_bench.plots import BLUE, new_axes
+from imi_bench.plots import histogram
 from imi_bench.provenance import generator
 from imi_bench.results import Result
 from imi_bench.text import plural
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _UNITS_AT_ONCE, _UNITS_A_THREAD = 200, 50
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False, repr=False)
 class MachineInterpretability(Result):
     """How well an embedding tells the ends of U units apart, over N tasks each.
@@ -64,6 +66,8 @@ class MachineInterpretability(Result):
     reason: NDArray[np.object_]
 
     def __post_init__(self) -> None:
+        if self.margin.ndim != 2:
+            raise InputError("not margins", found=self.margin.shape, wanted="(units, tasks)")
         undefined = np.asarray(np.isnan(self.margin).any(axis=1))
         if self.reason.shape != undefined.shape or (undefined != (self.reason != "")).any():
             raise InputError(
@@ -86,11 +90,14 @@ class MachineInterpretability(Result):
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Draw how the scores are spread over units."""
-        ax = new_axes(ax)
-        ax.hist(self.score[self.reason == ""], bins=40, range=(0, 1), color=BLUE)
-        ax.set(xlabel="machine interpretability score", ylabel="units")
-        ax.set_title(self.title, loc="left", fontsize="medium")
-        return ax
+        return histogram(
+            self.score,
+            xlabel="machine interpretability score",
+            ylabel="units",
+            title=self.title,
+            within=(0.0, 1.0),
+            ax=ax,
+        )
 
     @cached_property
     def probability(self) -> NDArray[np.float64]:

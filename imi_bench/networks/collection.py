@@ -228,7 +228,8 @@ def open_images(source: object) -> ImageSet:
         return _from_archive(path) if path.suffix == ".npz" else _from_folder(path)
     if isinstance(source, np.ndarray):
         return _from_array(source, "array")
-    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+    sized = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    if sized and not isinstance(source, type):
         return _from_dataset(source)
     raise InputError(
         "not a collection of images",

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.errors import InputError, NotEnoughDataError, UnknownNameError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.tasks import constant_below
@@ -37,6 +38,7 @@ Reading = Literal["paper", "script"]
 READINGS: tuple[Reading, ...] = get_args(Reading)
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Design:
     """How many trials a unit gets, and how hard they are.

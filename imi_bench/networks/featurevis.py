@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Pixels
 from imi_bench.errors import InputError
 from imi_bench.extras import require
@@ -41,6 +42,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _POOLED_SIDE = 8
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Ascent:
     """Settings of the gradient ascent.

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.errors import InputError, NotEnoughDataError
 
 CONSTANT_BELOW = 1e-8
@@ -31,6 +32,7 @@ _VALUE_BITS = ~_ORDER_BITS
 _UNITS_SORTED = 8  # at a time, which keeps 10,000 images in the processor's cache
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False)
 class Pools:
     """Most and least activating images of U units.
@@ -82,6 +84,7 @@ class Pools:
         return int(self.top.shape[1])
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False)
 class Tasks:
     """The images of N tasks for each of U units.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from imi_bench.arguments import checked
 from imi_bench.errors import NetworkError, NotEnoughDataError
 from imi_bench.provenance import generator
 from imi_bench.text import plural
@@ -82,6 +83,7 @@ def check_units(layers: Sequence[Layer], units: Iterable[Unit]) -> tuple[Unit, .
     return tuple(checked)
 
 
+@checked
 def sample_units(layers: Sequence[Layer], count: int, *, seed: int) -> tuple[Unit, ...]:
     """Draw units as the paper did: a layer uniformly, then a channel uniformly in it.
 

@@ -71,6 +71,7 @@ def plugins() -> dict[str, metadata.EntryPoint]:
     return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
 
 
+@checked
 def card(name: str) -> ObserverCard:
     """The card of an observer of this package.
 
@@ -84,6 +85,7 @@ def card(name: str) -> ObserverCard:
     return known[name]
 
 
+@checked
 def described(name: str) -> dict[str, Any]:
     """What is known of an observer before anything of it is loaded, as a JSON object.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from imi_bench.observers.protocol import (
     fingerprint,
     require_name,
 )
+from imi_bench.plots import BLUE, broken, new_axes
 from imi_bench.provenance import generator
 from imi_bench.results import Result
 from imi_bench.tables import TrialIndex, Trials
@@ -31,6 +32,7 @@ from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 Outcome = Literal["pass", "fail", "exempt"]
 
@@ -93,6 +95,20 @@ class ContractReport(Result):
         import pandas as pd
 
         return pd.DataFrame([vars(one) for one in self.properties])
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw what became of each property, the first one on top."""
+        outcomes = get_args(Outcome)
+        ax = new_axes(ax, height=1.2 + 0.3 * len(self.properties))
+        for place, one in enumerate(self.properties):
+            colour = "#d55e00" if one.outcome == "fail" else BLUE
+            ax.plot([outcomes.index(one.outcome)], [place], "o", color=colour)
+        ax.set_xticks(range(len(outcomes)), outcomes)
+        ax.set_xlim(-0.5, len(outcomes) - 0.5)
+        ax.set_yticks(range(len(self.properties)), [broken(one.name) for one in self.properties])
+        ax.invert_yaxis()
+        ax.set_title(self.title, loc="left", fontsize="small", wrap=True)
+        return ax
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object, with the verdict."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.observers.catalogue import load_observer
 from imi_bench.observers.contract import ContractReport, check, sample_trials
 from imi_bench.observers.instances import Recipe
@@ -17,6 +18,7 @@ __all__ = ["examine"]
 _MOST_MADE_UP = 8
 
 
+@checked
 def examine(
     observer: str,
     trials: str | Path | Trials | None = None,

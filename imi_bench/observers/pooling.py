@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from imi_bench.arguments import refuse_idle
+from imi_bench.arguments import checked, refuse_idle
 from imi_bench.arrays import Floats, Ints
 from imi_bench.errors import InputError, UnknownNameError
 from imi_bench.observers.discriminants import ridge_contrast, t_weights
@@ -286,6 +286,7 @@ def pool(similarities: Floats, *, pooling: Pooling, temperature: float = TEMPERA
     return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))
 
 
+@checked
 def check_options(pooling: str, similarity: str, temperature: float) -> None:
     """Raise `UnknownNameError` or `InputError` unless `decide` takes these options."""
     UnknownNameError.unless_among(pooling, POOLINGS, kind="pooling")

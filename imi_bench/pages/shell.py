@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imi_bench.provenance import PAGES, check_name, package_versions, write_text
-from imi_bench.results import Brief
+from imi_bench.results import Result
 from imi_bench.text import html
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ __all__ = ["WrittenPage", "asset", "code", "environment", "rendered", "write_pag
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WrittenPage(Brief):
-    """A page that was written.
+class WrittenPage(Result):
+    """A page that was written, and what it shows.
 
     Attributes
     ----------

@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Bools
 from imi_bench.errors import InputError, ResponseError
+from imi_bench.plots import bars
 from imi_bench.provenance import sha256_file
 from imi_bench.release.checks import Report, Violation
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.tables import Responses, Study, TrialIndex
 from imi_bench.tables.columns import require_columns
 from imi_bench.tables.csv_files import read_csv
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "BRANCHES",
@@ -80,7 +85,7 @@ def facts() -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BorowskiTable(Shown):
+class BorowskiTable(Result):
     """One experiment, every row of it: main, practice, catch and repeated trials.
 
     Attributes
@@ -121,6 +126,15 @@ class BorowskiTable(Shown):
     def to_frame(self) -> pd.DataFrame:
         """Every row with all covariates."""
         return self.frame.copy()
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the proportion correct of the main trials, by references and mode."""
+        main = self.frame[self.main]
+        shown = main["references"].astype(str) + " " + main["sides"].astype(str)
+        names = shown + " references, " + main["mode"].astype(str)
+        means = main["correct"].astype(float).groupby(names, sort=True).mean()
+        correct = dict(zip(map(str, means.index), means, strict=True))
+        return bars(correct, xlabel="proportion correct", title=self.title, ax=ax)
 
     @cached_property
     def file_hash(self) -> str:
@@ -193,6 +207,7 @@ def trial_ids(rows: pd.DataFrame) -> pd.Series[str]:
     return shown + "/easy/" + text["batch"] + "/" + text["sides"] + "-" + text["references"]
 
 
+@checked
 def is_borowski(path: Path) -> bool:
     """Whether a CSV file's header is that of these tables."""
     try:
@@ -203,6 +218,7 @@ def is_borowski(path: Path) -> bool:
     return {"instr_type", "conf_rating", "abs_conf_rating", "kernel_size"} <= set(names)
 
 
+@checked
 def read_borowski(path: str | Path) -> BorowskiTable:
     """Read and check one of the two tables.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
+from imi_bench.arguments import checked
 from imi_bench.provenance import generator
 from imi_bench.release.borowski import BRANCHES, BorowskiTable, facts
 from imi_bench.stats.estimate import Estimate
@@ -88,12 +89,14 @@ def means_by(
     ).reset_index(drop=True)
 
 
+@checked
 def headline(table: BorowskiTable) -> pd.DataFrame:
     """Proportion correct by kind of references and condition, mean over people."""
     found = means_by(conditions(table), ("condition", "mode"))
     return found.assign(experiment=table.experiment)
 
 
+@checked
 def published_beside(tables: Sequence[BorowskiTable]) -> pd.DataFrame:
     """Each published percentage beside the one computed again, by the authors' own rule.
 

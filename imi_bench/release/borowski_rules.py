@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.errors import UnknownNameError
 from imi_bench.release.borowski import BorowskiTable
 from imi_bench.release.borowski_results import conditions
@@ -78,6 +79,7 @@ def _references(rows: pd.DataFrame) -> dict[str, float]:
 ANALYSES = {"means": _means, "references": _references}
 
 
+@checked
 def borowski_multiverse(
     table: BorowskiTable, analysis: str = "means", *, rules: tuple[str, ...] = tuple(RULES)
 ) -> Multiverse:

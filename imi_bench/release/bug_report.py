@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from imi_bench.arguments import checked
 from imi_bench.errors import ImiBenchError
 from imi_bench.provenance import check_name, package_versions, sha256_file, write_text
 from imi_bench.release.cells import OPTIONAL, REQUIRED
@@ -20,6 +21,7 @@ from imi_bench.release.table import inspect_release
 from imi_bench.text import markdown
 
 
+@checked
 def write_bug_report(tables: Sequence[Path], path: Path) -> Path:
     """Write the page of `bug_report`, into a file whose name ends in ``.md``."""
     check_name(path, ".md", what="bug report")

@@ -15,6 +15,7 @@ import pandas as pd
 
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.release.published import published
+from imi_bench.results import Record
 from imi_bench.tables import DIFFICULTIES
 
 CATCH_MODEL, CATCH_MODE, CATCH_BATCH = "catch/manual", "catch_trial", -1
@@ -48,8 +49,8 @@ MAY_BE_EMPTY = ("rt", "time_elapsed")
 EMPTY_IN_PRACTICE = ("layer", "channel", "batch", "mode", "model")
 
 
-@dataclass(frozen=True, eq=False)
-class Violation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Violation(Record):
     """One expectation that some rows break.
 
     Attributes
@@ -76,8 +77,8 @@ class Violation:
         return f"{self.problem} in '{self.column}' ({rows}; such as {self.example})"
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object with every row number."""
-        return {**vars(self), "count": len(self.rows), "rows": self.rows.tolist()}
+        """JSON object with every row number, and their count."""
+        return {**super().to_json(), "count": len(self.rows)}
 
 
 class Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from imi_bench.provenance import generator
+from imi_bench.provenance import generator, plain
 from imi_bench.release.published import Condition, PublishedMean, published
+from imi_bench.results import Record
 from imi_bench.stats.estimate import Estimate
 from imi_bench.stats.scales import Z95
 from imi_bench.tables import Study
 
 
-@dataclass(frozen=True)
-class ConditionMean:
+@dataclass(frozen=True, repr=False)
+class ConditionMean(Record):
     """One condition of a study.
 
     Attributes
@@ -55,22 +57,17 @@ class ConditionMean:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object."""
-        known = self.published
-        return {
-            **vars(self.condition),
-            "mean": self.mean.to_json(),
-            "units": self.units,
-            "participants": self.participants,
-            "answers_per_unit": list(self.answers_per_unit),
-            "published": known
-            and {
-                "mean": known.value,
-                "low": known.low,
-                "high": known.high,
-                "source": known.source,
-            },
-            "standard_errors_off": self.standard_errors_off,
-        }
+        record = super().to_json()
+        known = record.pop("published")
+        shown = known and {"mean": known.pop("value"), **known}
+        more = {"published": shown, "standard_errors_off": plain(self.standard_errors_off)}
+        return {**record.pop("condition"), **record, **more}
+
+    @classmethod
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        known = found["published"]
+        shown = known and {**known, "value": known["mean"]}
+        return {**found, "condition": found, "published": shown}
 
 
 def condition_means(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from imi_bench.arguments import checked
+from imi_bench.plots import Interval, bars, forest
 from imi_bench.release.assignments import measure
 from imi_bench.release.checks import Violation
 from imi_bench.release.conditions import ConditionMean, condition_means
-from imi_bench.release.exclusions import Agreement, Exclusion, agreement, exclude
+from imi_bench.release.exclusions import Agreement, agreement, exclude
 from imi_bench.release.fetch import stored
 from imi_bench.release.table import ReleasedTable, inspect_release, read_release
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.text import plural
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.axes import Axes
 
 _PREFERRED = ("responses_all.csv", "responses_main.csv")
 
 
 @dataclass(frozen=True, repr=False)
-class VerifiedTable(Shown):
+class VerifiedTable(Result):
     """A table held against the record's checksum, the schema and the recomputed exclusions.
 
     Attributes
@@ -69,63 +74,79 @@ class VerifiedTable(Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each criterion: released verdict against the recomputed one."""
-        import pandas as pd
-
         return pd.DataFrame([vars(one) for one in self.agreement])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many assignments are judged unlike the release, by criterion."""
+        unlike = {one.criterion: float(one.disagree) for one in self.agreement}
+        return bars(unlike, xlabel="assignments judged unlike the release", title=self.title, ax=ax)
+
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            "path": self.path,
-            "checksum": self.checksum or None,
-            "simulated": self.simulated,
-            "rows": self.rows,
-            "ok": self.ok,
-            "violations": [violation.to_json() for violation in self.violations],
-            "assignments_in_part": self.in_part,
-            "unreadable_details": self.unreadable,
-            "agreement": [vars(one) for one in self.agreement],
-        }
+        """JSON object, with the verdict."""
+        return {**super().to_json(), "ok": self.ok}
 
 
 @dataclass(frozen=True, repr=False)
-class TableDescription(Shown):
+class TableDescription(Result):
     """Counts of a table, what the published rules drop, and means beside the published ones.
 
     Attributes
     ----------
-    table : ReleasedTable
+    name : str
+        Of the file.
+    simulated : bool
     facts : dict
         Counts and hashes.
-    exclusion : Exclusion
+    exclusions : DataFrame
+        What each rule drops; see `Exclusion.to_frame`.
+    kept, kept_participants : int
+        Rows that stay, and people who answered them.
     means : tuple of ConditionMean
     """
 
-    table: ReleasedTable
+    name: str
+    simulated: bool
     facts: dict[str, Any]
-    exclusion: Exclusion
+    exclusions: pd.DataFrame
+    kept: int
+    kept_participants: int
     means: tuple[ConditionMean, ...]
 
     @property
     def title(self) -> str:
         """What this is, in one line."""
-        kind = "SIMULATED answers" if self.table.simulated else "Released answers"
-        return f"{kind}: {self.table.path.name}"
+        kind = "SIMULATED answers" if self.simulated else "Released answers"
+        return f"{kind}: {self.name}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row for each condition."""
-        import pandas as pd
-
         return pd.json_normalize([mean.to_json() for mean in self.means])
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the mean of each condition with its interval; a tick is the published mean."""
+        rows = [
+            Interval(", ".join(vars(c.condition).values()), c.mean.value, c.mean.low, c.mean.high)
+            for c in self.means
+        ]
+        ax = forest(rows, xlabel="proportion correct; | published", title=self.title, ax=ax)
+        for place, one in enumerate(self.means):
+            if one.published is not None:
+                ax.plot([one.published.value], [place], "|", color="0.3", markersize=12)
+        return ax
+
     def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        return {
-            **self.facts,
-            "exclusions": self.exclusion.to_frame().to_dict("records"),
-            "kept": int(self.exclusion.kept.sum()),
-            "conditions": [mean.to_json() for mean in self.means],
-        }
+        """JSON object: the facts stand beside the rest."""
+        record = super().to_json()
+        exclusions = self.exclusions.to_dict("records")
+        shown = {"exclusions": exclusions, "kept": record.pop("kept")}
+        facts, means = record.pop("facts"), record.pop("means")
+        return {**facts, **shown, **record, "conditions": means}
+
+    @classmethod
+    def _as_fields(cls, found: Mapping[str, Any]) -> dict[str, Any]:
+        own = {one.name for one in fields(cls)} | {"kinds", "conditions"}
+        facts = {name: value for name, value in found.items() if name not in own - {"simulated"}}
+        return {**found, "facts": facts, "means": found["conditions"]}
 
 
 def fetched_table() -> Path:
@@ -141,6 +162,7 @@ def fetched_table() -> Path:
     return [*preferred, *by_name.values()][0]
 
 
+@checked
 def verify_tables(file: str | Path | None = None) -> tuple[VerifiedTable, ...]:
     """Hold a table, or all that were fetched, against checksums, schema and exclusion rules.
 
@@ -181,6 +203,7 @@ def _verified(path: Path, checksum: str) -> VerifiedTable:
     )
 
 
+@checked
 def describe_table(
     file: str | Path | None = None, *, skip_bad: bool = False, seed: int = 0
 ) -> TableDescription:
@@ -212,7 +235,13 @@ def describe_table(
     study = table.study()
     in_part = int(measures.frame["in_part"].sum())
     return TableDescription(
-        table, _facts(table, in_part, study.hash), excluded, condition_means(study, seed=seed)
+        name=table.path.name,
+        simulated=table.simulated,
+        facts=_facts(table, in_part, study.hash),
+        exclusions=excluded.to_frame(),
+        kept=int(excluded.kept.sum()),
+        kept_participants=len(set(excluded.participants[excluded.kept])),
+        means=condition_means(study, seed=seed),
     )
 
 

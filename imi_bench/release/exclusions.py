@@ -7,26 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from imi_bench.arrays import Bools, Floats
+from imi_bench.arguments import checked_fields
+from imi_bench.arrays import Bools, Floats, Strings
 from imi_bench.documents import reading
 from imi_bench.errors import InputError, ResponseError
+from imi_bench.plots import bars
 from imi_bench.release.assignments import Measures, measure
 from imi_bench.release.cells import CRITERION_IN_RELEASE
 from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Range = tuple[float | None, float | None]
 
 NOT_MAIN = ("catch trial", "practice trial")
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Rules:
     """Bounds an assignment must keep to; None where a side is not bounded.
@@ -115,7 +121,7 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Exclusion(Shown):
+class Exclusion(Result):
     """Which rows stay, and why each other one goes; the two together are the whole table.
 
     Attributes
@@ -134,7 +140,7 @@ class Exclusion(Shown):
     kept: Bools
     reasons: tuple[str, ...]
     why: Bools
-    participants: pd.Series[str]
+    participants: Strings
 
     def reasons_of(self, row: int) -> tuple[str, ...]:
         """Every reason for dropping a row (position in the table); empty where it is kept."""
@@ -148,7 +154,7 @@ class Exclusion(Shown):
     def to_frame(self) -> pd.DataFrame:
         """One row a reason: rows it drops, those it alone drops, and participants concerned."""
         alone = self.why.sum(axis=1) == 1
-        people = self.participants.astype(object).to_numpy()
+        people = self.participants
         return pd.DataFrame(
             {
                 "reason": self.reasons,
@@ -157,6 +163,12 @@ class Exclusion(Shown):
                 "participants": [len(set(people[column].tolist())) for column in self.why.T],
             }
         )
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many rows each reason drops."""
+        frame = self.to_frame()
+        rows = dict(zip(frame["reason"].astype(str), frame["rows"].astype(float), strict=True))
+        return bars(rows, xlabel="rows dropped", title=self.title, ax=ax)
 
 
 def exclude(
@@ -202,7 +214,7 @@ def exclude(
         kept=stays & ~repeated,
         reasons=tuple(why),
         why=np.column_stack(list(why.values())),
-        participants=rows["participant_id"],
+        participants=rows["participant_id"].to_numpy(dtype=object),
     )
 
 

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import pooch
 
 from imi_bench import places
+from imi_bench.arguments import checked
 from imi_bench.errors import DownloadError, InputError
 from imi_bench.places import exclusive, require_plain
 from imi_bench.provenance import atomic_path, write_json
@@ -80,6 +81,7 @@ def cache_folder() -> Path:
     return places.cache_folder() / "imi"
 
 
+@checked
 def fetch(
     folder: Path | None = None, *, url: str = RECORD_URL, patience: Patience | None = None
 ) -> tuple[Fetched, ...]:
@@ -109,6 +111,7 @@ def fetch(
         return tuple(fetch_file(file, folder, patience) for file in files)
 
 
+@checked
 def fetch_from(source: Path, folder: Path | None = None) -> tuple[Fetched, ...]:
     """Take CSV tables fetched by hand into `folder`, after the same checks.
 
@@ -160,6 +163,7 @@ def copied(path: Path, folder: Path, checksum: str) -> Fetched:
     return Fetched(target, target.stat().st_size, checksum, "copied")
 
 
+@checked
 def stored(folder: Path | None = None) -> tuple[Fetched, ...]:
     """The tables in `folder`, each compared with the checksum in the stored record.
 
@@ -361,6 +365,7 @@ def check_sum(path: Path, file: RecordFile) -> None:
         )
 
 
+@checked
 def checksum_lines(found: tuple[Fetched, ...]) -> str:
     """Lines for ``published.toml``: names, bytes and SHA-256 of fetched tables.
 

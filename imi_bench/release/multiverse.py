@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.plots import Interval, forest
 from imi_bench.progress import progress
 from imi_bench.provenance import plain, sha256_bytes
 from imi_bench.release.assignments import measure
@@ -26,6 +28,9 @@ from imi_bench.release.published import published
 from imi_bench.release.table import ReleasedTable
 from imi_bench.results import Result
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Analysis = Callable[[pd.DataFrame], Mapping[str, float]]
 
@@ -125,6 +130,15 @@ class Multiverse(Result):
             )
         return pd.DataFrame(rows)
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw each number as published, and from the lowest to the highest of all universes."""
+        rows = [
+            Interval(row["number"], row["published"], row["lowest"], row["highest"])
+            for row in self.to_frame().to_dict("records")
+        ]
+        xlabel = "as published; line: all universes"
+        return forest(rows, xlabel=xlabel, title=self.title, reference=0.0, ax=ax)
+
     def to_json(self) -> dict[str, Any]:
         """JSON object of the universes in `frame` and of the table of numbers, ``summary``."""
         return {
@@ -142,6 +156,7 @@ class Multiverse(Result):
         return pd.Series(changes, dtype=float)
 
 
+@checked
 def universes(rules: tuple[str, ...] = tuple(CHOICES)) -> tuple[Universe, ...]:
     """Every combination of levels of the named rules; the others stay as published.
 
@@ -184,6 +199,7 @@ def combinations(
     return [dict(zip(choices, levels, strict=True)) for levels in product(*options)]
 
 
+@checked
 def run_multiverse(
     table: ReleasedTable,
     analysis: str | Analysis,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.places import exclusive
 from imi_bench.release.borowski import Experiment, facts
@@ -42,6 +43,7 @@ def pinned_files(base: str = BASE) -> tuple[RecordFile, ...]:
     )
 
 
+@checked
 def fetch_pinned(
     folder: Path | None = None,
     *,

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError, NotEnoughDataError
 from imi_bench.provenance import write_json, write_table
@@ -81,6 +82,7 @@ def read_answers(answers: AnswersLike) -> Study:
     return read_study(answers_path(answers))
 
 
+@checked
 def answers_path(answers: str | Path) -> Path:
     """The file or folder meant; ``imi`` is the fetched table of all answers, or the largest.
 

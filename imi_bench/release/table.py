@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Bools, Ints
 from imi_bench.errors import ResponseError
 from imi_bench.provenance import sha256_file
@@ -159,6 +160,7 @@ def read_responses(path: Path) -> Study:
     return read_release(path).study()
 
 
+@checked
 def read_release(path: Path, *, skip_bad: bool = False) -> ReleasedTable:
     """Read and check a released CSV table.
 

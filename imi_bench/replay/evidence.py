@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from imi_bench.arrays import Floats, Ints
+from imi_bench.arrays import Floats, Ints, Strings
 from imi_bench.errors import InputError
 from imi_bench.observers.pooling import Compared
 from imi_bench.observers.protocol import Codes, Observer
 from imi_bench.provenance import atomic_path
 from imi_bench.replay.cache import Store
 from imi_bench.replay.plan import Plan
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.text import plural
 
 __all__ = ["FILE", "Evidence", "gather", "read_evidence"]
@@ -36,7 +37,7 @@ _AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evidence(Brief):
+class Evidence(Record):
     """Similarities behind decisions, in the order of the trials.
 
     Attributes
@@ -54,10 +55,10 @@ class Evidence(Brief):
         Content hashes.
     """
 
-    each: np.ndarray
-    pooled: np.ndarray
+    each: NDArray[np.float32]
+    pooled: NDArray[np.float32]
     neighbours: Ints
-    images: np.ndarray
+    images: Strings
 
     def write(self, folder: Path) -> None:
         """Write ``evidence.npz``."""
@@ -84,7 +85,7 @@ def read_evidence(folder: Path, *, count: int) -> Evidence | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as held:
-            names = held["images"].astype(str)
+            names = held["images"].astype(str).astype(object)
             found = Evidence(held["each"], held["pooled"], held["neighbours"], names)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError("evidence cannot be read", where=path, found=error) from error
@@ -142,7 +143,7 @@ def _gathered(observer: Any, plan: Plan, codes: Store | None) -> Evidence:
     each[swapped], pooled[swapped] = each[swapped, ::-1], pooled[swapped, ::-1]
     queries = np.where(swapped[:, None], trials.queries[:, ::-1], trials.queries)
     nearest = _neighbours(observer, plan, codes, queries)
-    return Evidence(each, pooled, nearest, plan.images.hashes.astype(str))
+    return Evidence(each, pooled, nearest, plan.images.hashes)
 
 
 def _neighbours(observer: Observer, plan: Plan, codes: Store | None, queries: Ints) -> Ints:

@@ -10,7 +10,7 @@ import pandas as pd
 from imi_bench.plots import Interval, forest
 from imi_bench.replay.evidence import Evidence
 from imi_bench.replay.summary import accuracy_table
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.stats.estimate import Estimate
 from imi_bench.tables import DecisionVariables, Trials
 from imi_bench.text import plural
@@ -22,7 +22,7 @@ __all__ = ["Run"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Run(Shown):
+class Run(Result):
     """An observer's answers to trials and how they came about.
 
     Attributes

@@ -124,6 +124,7 @@ def answer(
     )
 
 
+@checked
 def replay(
     observer: Observer,
     trials: Trials,

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.choice.calibration import Calibration
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.provenance import package_versions, write_json
 from imi_bench.release.study_files import write_responses
 from imi_bench.replay.evidence import Evidence
 from imi_bench.replay.output import folder_name
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.tables import DecisionVariables, Study, Trials
 from imi_bench.tables.align import rows_of
 from imi_bench.text import plural
@@ -27,7 +28,7 @@ REFERENCE_OBSERVERS = ("ideal", "chance", "one-side")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ObserverRun(Brief):
+class ObserverRun(Record):
     """One observer's answers.
 
     Attributes
@@ -62,8 +63,9 @@ class ObserverRun(Brief):
         return self.name.partition("?")[0] in REFERENCE_OBSERVERS
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False, repr=False)
-class ReportData(Brief):
+class ReportData(Record):
     """Everything a page shows.
 
     Attributes

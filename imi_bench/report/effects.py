@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.arrays import Floats
 from imi_bench.effects.cells import cell_means
 from imi_bench.effects.effect import Effect, Effects
@@ -78,6 +79,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
         return save(canvas, path)
 
 
+@checked
 def write_effects(effects: Effects, out: Path) -> Path:
     """Write everything about effects into a folder: CSV, LaTeX, R script, JSON and figures.
 

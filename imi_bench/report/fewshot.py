@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, NotComparableError
 from imi_bench.fewshot.budget import most, shots_of
 from imi_bench.fewshot.curves import KEYS, MEASURES, FewShot, shots_axis, with_bars
@@ -40,6 +41,7 @@ _PEOPLE = {
 }
 
 
+@checked
 def write_fewshot_page(
     found: FewShot,
     out: str | Path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imi_bench.arguments import checked
 from imi_bench.errors import UnknownNameError
 from imi_bench.release.multiverse import LEVELS, Multiverse
 from imi_bench.report.style import PLAIN, defaults, panels, save
@@ -23,6 +24,7 @@ _UNITS = {
 _COLOURS = {"stricter": "0.15", "published": "#0173b2", "laxer": "0.75"}
 
 
+@checked
 def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None) -> Path:
     """Draw one number's specification curve; the suffix of `path` chooses PNG, SVG or PDF.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.pages.shell import WrittenPage, rendered
+from imi_bench.plots import Interval, forest
 from imi_bench.provenance import PAGES, check_name, package_versions, write_text
 from imi_bench.release.study_files import AnswersLike
 from imi_bench.replay.output import read_record
@@ -25,12 +28,17 @@ from imi_bench.report.summary import Summary, summarise
 from imi_bench.report.table import observer_table
 from imi_bench.report.units.built import COMMAND
 from imi_bench.report.units.page import UnitsPage, write_units_page
+from imi_bench.stats.proportions import proportion
+from imi_bench.tables.align import rows_of
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReportPage(WrittenPage):
-    """A page that was written.
+    """A page about observers, and what it shows.
 
     Attributes
     ----------
@@ -44,6 +52,34 @@ class ReportPage(WrittenPage):
     def title(self) -> str:
         """That of what it shows."""
         return self.exhibit.title
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an observer: proportion correct of the main trials with its interval."""
+        index = self.exhibit.trials.index
+        main = ~index.catch
+        rows = []
+        for run in self.exhibit.runs:
+            credit = run.decisions.credit[rows_of(index.trial_id, among=run.decisions.trial_id)]
+            found = proportion(float(credit[main].sum()), int(main.sum()))
+            rows.append(
+                {
+                    "observer": run.name,
+                    "proportion_correct": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": found.n,
+                    "method": found.method,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw the proportion correct of every observer, chance as a line."""
+        rows = [
+            Interval(row["observer"], row["proportion_correct"], row["low"], row["high"])
+            for row in self.to_frame().to_dict("records")
+        ]
+        return forest(rows, xlabel="proportion correct", title=self.title, reference=0.5, ax=ax)
 
 
 @checked

@@ -14,10 +14,8 @@ from imi_bench.arguments import checked, checked_level, refuse_idle
 from imi_bench.arrays import Floats
 from imi_bench.choice.calibrate import Calibration, CalibrationLike, calibration_for
 from imi_bench.choice.folds import FoldsBy
-from imi_bench.documents import parse_json, reading
 from imi_bench.errors import UnknownNameError
 from imi_bench.plots import Interval, forest
-from imi_bench.records import restored
 from imi_bench.release.study_files import AnswersLike, read_answers
 from imi_bench.results import Record, Result
 from imi_bench.scores import agreement, ceiling, consistency, likelihood, recalibration
@@ -138,8 +136,7 @@ class ScoreReport(Result):
         By stratum (``mode`` …), then level (``natural`` …), then score.
     reliability : ReliabilityDiagram
     conditions : DataFrame
-        One row a condition; see `AlignedAnswers.by_condition`. Not part of the JSON, so empty in a
-        report that was read from it.
+        One row a condition; see `AlignedAnswers.by_condition`.
     level : float
     n_resamples, seed : int
     """
@@ -205,17 +202,6 @@ class ScoreReport(Result):
             if line.ceiling is not None and np.isfinite(line.ceiling.value):
                 ax.plot([line.ceiling.value], [place], "|", color="0.3", markersize=12)
         return ax
-
-    @classmethod
-    @reading("report of scores")
-    def from_json(cls, record: str | Mapping[str, Any]) -> ScoreReport:
-        """Read back what `to_json` gave; the table of conditions is not in it."""
-        found = parse_json(record) if isinstance(record, str) else dict(record)
-        return restored(cls, {**found, "conditions": {}})
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object of all but the conditions; NaN are null, with their reason beside them."""
-        return {k: v for k, v in super().to_json().items() if k != "conditions"}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a score and stratum (``all`` for the whole)."""

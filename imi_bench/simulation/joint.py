@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Bools, Floats, Ints
 from imi_bench.errors import InputError
 
@@ -38,6 +39,7 @@ PACE_SD, NOISE_SD = 0.25, 0.5
 """Of log seconds: between people (cut off at 0.6) and between answers (at -1.5 and 2)."""
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class JointParameters:
     """What confidence, time and practice depend on; the model is at the top of this file.

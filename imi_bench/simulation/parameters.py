@@ -10,12 +10,14 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from imi_bench.arguments import checked_fields
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
 from imi_bench.release.published import Condition, published
 from imi_bench.vision.layer_names import paper_layers
 
 
+@checked_fields
 @dataclass(frozen=True)
 class SimulationParameters:
     """Everything the simulated people and units depend on; effects on the logit scale.

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from scipy.special import logit
 
+from imi_bench.arguments import checked, checked_fields
 from imi_bench.arrays import Floats, Ints
 from imi_bench.documents import reading
 from imi_bench.errors import InputError
@@ -43,6 +44,7 @@ FAILURES = (*CRITERIA, "multi_participation")
 _FACTS = published().exclusions
 
 
+@checked_fields
 @dataclass(frozen=True)
 class ReleaseParameters(JointParameters):
     """What the released table adds to the study; confidence and times as in `JointParameters`.
@@ -137,6 +139,7 @@ class SimulatedRelease:
     parameters: ReleaseParameters
 
 
+@checked
 def simulate_release(parameters: ReleaseParameters | None = None, *, seed: int) -> SimulatedRelease:
     """Simulate the whole released table, rejected assignments and all.
 
@@ -159,10 +162,11 @@ def simulate_release(parameters: ReleaseParameters | None = None, *, seed: int) 
     return SimulatedRelease(frame, plan.truth, parameters)
 
 
+@checked
 def write_release(release: SimulatedRelease, path: Path) -> tuple[Path, Path]:
     """Write the CSV table and, beside it, ``NAME.truth.json``; return both paths."""
     beside = truth_path(path)
-    record = {**release.truth.to_json(), "parameters": release.parameters.to_json()}
+    record = {**release.truth.told(), "parameters": release.parameters.to_json()}
     write_json(beside, record)
     table = pa.Table.from_pandas(release.frame, preserve_index=False)
     for position, column in enumerate(table.schema):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Floats, Pixels
 from imi_bench.errors import InputError
 
@@ -52,6 +53,7 @@ _PLACES: dict[str, tuple[tuple[tuple[float, float], ...], float]] = {
 _ANGLES = {"level": 0.0, "rising": -math.pi / 4, "upright": math.pi / 2, "falling": math.pi / 4}
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False)
 class Scenes:
     """N scenes by their attributes.

@@ -68,8 +68,8 @@ class Truth:
     depth: Floats
     unit_effect: Floats
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object: parameters, intercepts, and the effects trial by trial."""
+    def told(self) -> dict[str, Any]:
+        """What ``NAME.truth.json`` holds: parameters, intercepts, effects trial by trial."""
         return {
             "simulated": True,
             "seed": self.seed,

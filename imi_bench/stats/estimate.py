@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
+from textwrap import shorten
 from typing import Any, Self
 
 from imi_bench.arguments import checked_level
-from imi_bench.documents import reading
 from imi_bench.errors import InputError
-from imi_bench.provenance import from_null, plain
+from imi_bench.results import Record
 
 
 def too_few_draws(draws: int, level: float) -> str:
@@ -42,8 +42,8 @@ def bracketed(value: float, low: float = math.nan, high: float = math.nan) -> st
     return f"{value:z.3f}" + ("" if math.isnan(low) else f" [{low:z.3f}, {high:z.3f}]")
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Record):
     """A number with its interval, and how both came about.
 
     Attributes
@@ -89,10 +89,14 @@ class Estimate:
     reason: str = ""
 
     def __post_init__(self) -> None:
+        ends = (self.value, self.low, self.high)
+        if not all(isinstance(one, Real) for one in ends) or not isinstance(self.reason, str):
+            found = shorten(repr((*ends, self.reason)), 80)
+            raise InputError("not a number with an interval", found=found)
         if self.low > self.high:
             raise InputError("interval upside down", found=f"[{self.low}, {self.high}]")
         checked_level(self.level)
-        if not self.reason and any(map(math.isnan, (self.value, self.low, self.high))):
+        if not self.reason and any(map(math.isnan, ends)):
             raise InputError("an undefined number needs a reason", found=asdict(self))
 
     @classmethod
@@ -106,24 +110,3 @@ class Estimate:
         if math.isnan(self.low):
             return f"{self.value:z.3f} (no interval: {self.reason})"
         return bracketed(self.value, self.low, self.high)
-
-    def to_json(self) -> dict[str, float | int | str | None]:
-        """JSON object; NaN and infinite ends become null."""
-        return {
-            name: plain(value) if isinstance(value, float) or hasattr(value, "tolist") else value
-            for name, value in vars(self).items()
-        }
-
-    @classmethod
-    @reading("estimate")
-    def from_json(cls, record: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote (infinite ends come back as NaN)."""
-        if unknown := set(record) - {field.name for field in dataclasses.fields(cls)}:
-            raise TypeError(f"unknown field '{min(map(str, unknown))}'")
-        kinds = {"level": float, "method": str, "n": int, "clusters": int, "unit": str}
-        facts: dict[str, Any] = {n: kind(record[n]) for n, kind in kinds.items() if n in record}
-        ends: dict[str, Any] = {
-            name: from_null(record.get(name)) for name in ("value", "low", "high")
-        }
-        unsaid = "not stored" if any(map(math.isnan, ends.values())) else ""
-        return cls(**ends, **facts, reason=str(record.get("reason", "") or unsaid))

@@ -177,7 +177,5 @@ def link_named(name: str) -> Link:
     >>> link_named("probit")
     Link('probit')
     """
-    try:
-        return LINKS[name]
-    except KeyError:
-        raise UnknownNameError.among(name, LINKS, kind="link") from None
+    UnknownNameError.unless_among(name, LINKS, kind="link")
+    return LINKS[name]

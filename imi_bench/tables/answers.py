@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked_fields
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import InputError
+from imi_bench.plots import histogram
 from imi_bench.provenance import sha256_columns, sha256_json
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.tables.align import rows_of
 from imi_bench.tables.columns import Columns, codes
 from imi_bench.tables.index import TrialIndex
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LONGEST = 1e7
 """Seconds: no answer took four months."""
@@ -96,6 +101,19 @@ class Responses(Columns):
             f"({self.source}), proportion correct {correct}"
         )
 
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the proportions correct of participants are spread."""
+        shares = pd.Series(self.correct, dtype=float).groupby(self.participant_code).mean()
+        return histogram(
+            shares.to_numpy(),
+            xlabel="proportion correct",
+            ylabel="participants",
+            title=self.title,
+            within=(0.0, 1.0),
+            reference=0.5,
+            ax=ax,
+        )
+
     def take(self, rows: NDArray[Any]) -> Responses:
         """The chosen answers (integer positions or a mask)."""
         columns = {name: getattr(self, name)[rows] for name in self._KINDS}
@@ -125,8 +143,9 @@ def _refuse_outside(name: str, values: Floats, low: float, high: float, *, wante
         )
 
 
+@checked_fields
 @dataclass(frozen=True, eq=False, repr=False)
-class Study(Shown):
+class Study(Result):
     """What was shown and what was answered: every response's trial is in `trials`.
 
     Attributes
@@ -180,3 +199,17 @@ class Study(Shown):
         shown = shown.drop(columns="trial_id").iloc[self.rows].reset_index(drop=True)
         frame = pd.concat([self.responses.to_frame(), shown], axis=1)
         return frame.assign(simulated=True) if self.responses.simulated else frame
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the proportions correct of units are spread."""
+        units = self.trials.unit_code[self.rows]
+        shares = pd.Series(self.responses.correct, dtype=float).groupby(units).mean()
+        return histogram(
+            shares.to_numpy(),
+            xlabel="proportion correct",
+            ylabel="units",
+            title=self.title,
+            within=(0.0, 1.0),
+            reference=0.5,
+            ax=ax,
+        )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Ints, Strings
 from imi_bench.errors import InputError, UnknownNameError
-from imi_bench.results import Shown
+from imi_bench.results import Result
 from imi_bench.text import padded_twins, plural, torn
 
 _TRUTH = {"boolean", "integer", "floating", "mixed-integer-float", "empty"}
@@ -30,7 +30,13 @@ def column(values: object, kind: type, *, name: str | None = None) -> NDArray[An
     NaN among numbers and no text; text must be whole (see `imi_bench.text.torn`), and spaces around
     it are no difference between two names.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise InputError("not a column", where=name, found=error, wanted="a value a row") from error
+    if not array.ndim or (kind is str and array.ndim != 1):
+        found = f"{type(values).__name__} {array.shape}"
+        raise InputError("not a column", where=name, found=found, wanted="a value a row")
     inferred = pd.api.types.infer_dtype(array.ravel(), skipna=True)
     fits = not inferred.startswith(_NO_TEXT) if kind is str else inferred in _NUMBERS[kind]
     if not fits:
@@ -110,7 +116,7 @@ def _numbers(array: NDArray[Any], kind: type, name: str | None) -> NDArray[Any]:
         with np.errstate(invalid="ignore"):
             column: NDArray[Any] = array.astype(kind)
         same = kind is np.float64 or np.array_equal(column, array)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         same = False
     if not same:
         raise _another_type(array, kind, name)
@@ -142,7 +148,7 @@ def _text(array: NDArray[Any], name: str | None) -> Strings:
     return np.array(texts, dtype=object)
 
 
-class Columns(Shown):
+class Columns(Result):
     """A frozen dataclass whose fields of text, numbers and truth values are columns of a table.
 
     Each column has one kind and cannot be changed; all have one length.
@@ -151,6 +157,7 @@ class Columns(Shown):
     _KINDS: ClassVar[Mapping[str, type]]
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         kinds = {"Strings": str, "Ints": np.int64, "Bools": np.bool_, "Floats": np.float64}
         cls._KINDS = {n: kinds[kind] for n, kind in cls.__annotations__.items() if kind in kinds}
 

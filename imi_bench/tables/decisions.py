@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,15 @@ import pandas as pd
 from imi_bench.arrays import Bools, Floats, Strings
 from imi_bench.documents import read_json
 from imi_bench.errors import InputError
+from imi_bench.plots import histogram
 from imi_bench.tables.columns import Columns, require_columns
 from imi_bench.tables.fitted_on import FittedOn
 from imi_bench.tables.parquet import read_parquet
 from imi_bench.tables.trials import BlindingKey
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # new ones at the end: caches hold their places
 STATUSES = (
@@ -192,6 +196,17 @@ class DecisionVariables(Columns):
         if self.fitted_on is not None:
             frame.attrs["fitted_on"] = self.fitted_on.to_json()
         return frame
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the evidence for the right answer is spread over trials."""
+        return histogram(
+            self.toward_correct,
+            xlabel="decision variable, positive where right",
+            ylabel="trials",
+            title=self.title,
+            reference=0.0,
+            ax=ax,
+        )
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:

@@ -10,13 +10,13 @@ from typing import Any, Self
 
 from imi_bench.documents import reading
 from imi_bench.errors import LeakageError
-from imi_bench.provenance import plain
+from imi_bench.results import Record
 from imi_bench.tables.index import TrialIndex, split_difficulty
 from imi_bench.text import plural
 
 
-@dataclass(frozen=True)
-class FittedOn:
+@dataclass(frozen=True, repr=False)
+class FittedOn(Record):
     """Units, networks and pictures of the answers that an observer was fitted to.
 
     Attributes
@@ -69,13 +69,6 @@ class FittedOn:
             units, networks = units | one.units, networks | one.networks
             images, trials = images | one.images, trials | one.trials
         return replace(self, units=units, networks=networks, images=images, trials=trials)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object."""
-        record: dict[str, Any] = plain(
-            {k: sorted(v) if k != "study" else v for k, v in vars(self).items()}
-        )
-        return record
 
     def problem(self, index: TrialIndex) -> str | None:
         """What of a trial table was seen before, in a few words; None for nothing."""

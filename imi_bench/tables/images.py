@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from imi_bench.arrays import Pixels, read_only
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import ImageError
-from imi_bench.provenance import sha256_bytes, sha256_columns
+from imi_bench.provenance import plain, sha256_bytes, sha256_columns
 from imi_bench.results import Brief
 from imi_bench.tables.pixels import rgb_image
 
@@ -53,6 +55,34 @@ class Images(Brief):
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: of each image its hash, and where its file is or, in memory, the file."""
+        sources = [
+            {"path": str(one)} if isinstance(one, Path) else {"png": plain(png_bytes(one))}
+            for one in self.sources
+        ]
+        return {"sources": sources, "hashes": self.hashes.tolist()}
+
+    @classmethod
+    @reading("set of images")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Images:
+        """Read back what `to_json` gave; files are read when they are decoded, not before.
+
+        Raises
+        ------
+        InputError
+            If it is no such record.
+        ImageError
+            An image in the record is damaged.
+        """
+        found = parse_json(record) if isinstance(record, str) else record
+        hashes = np.array([str(one) for one in found["hashes"]], dtype=object)
+        sources = [
+            Path(one["path"]) if "path" in one else _kept(one["png"], digest)
+            for one, digest in zip(found["sources"], hashes, strict=True)
+        ]
+        return Images(tuple(sources), hashes)
 
     @classmethod
     def collect(cls, sources: Sequence[Path | Pixels]) -> tuple[Images, NDArray[np.int64]]:
@@ -155,6 +185,16 @@ class AnonymousImages(Images):
     def __repr__(self) -> str:
         return f"AnonymousImages({len(self)})"
 
+    def to_json(self) -> dict[str, Any]:
+        """They have none: what is anonymous stays where it is.
+
+        Raises
+        ------
+        ImageError
+            Always.
+        """
+        raise ImageError("anonymous images have no JSON", do="write the trials they are of")
+
     def decode(self, row: int) -> Pixels:
         """Pixels of one image; see `Images.decode`."""
         return self._known.decode(int(self._rows[row]))
@@ -167,6 +207,13 @@ class AnonymousImages(Images):
         """Some of the images without the rest, still anonymous."""
         known = self._known.part(self._rows[rows])
         return AnonymousImages((), self.hashes[rows], known, np.arange(len(rows)))
+
+
+def _kept(png: str, digest: str) -> Pixels:
+    data = base64.b64decode(png, validate=True)
+    if sha256_bytes(data) != digest:
+        raise ImageError("image is not the one that its hash names", where=digest[:12])
+    return decode_bytes(data, where=digest[:12])
 
 
 def png_bytes(pixels: Pixels) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,12 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Bools, Ints, Strings
 from imi_bench.errors import TrialError
+from imi_bench.plots import bars
 from imi_bench.tables.columns import Columns, codes, column, require_columns
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MODES = ("natural", "synthetic")
 DIFFICULTIES = ("easy", "hard99", "hard95", "hard85")
@@ -98,6 +103,12 @@ class TrialIndex(Columns):
     def title(self) -> str:
         """How many trials of how many units."""
         return f"{len(self)} trials of {plural(len(set(self.unit_id)), 'unit')}"
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many trials there are of each network, mode and difficulty."""
+        names = zip(self.network, self.mode, self.difficulty, strict=True)
+        counts = Counter(map(", ".join, names))
+        return bars(counts, xlabel="trials", title=self.title, ax=ax)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> Self:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from imi_bench.arrays import Bools, Floats, Ints, Strings
 from imi_bench.errors import TrialError, UnknownNameError
+from imi_bench.plots import new_axes
 from imi_bench.provenance import sha256_columns
-from imi_bench.results import Brief, Shown
+from imi_bench.results import Brief, Result
 from imi_bench.tables.columns import column, having
 from imi_bench.tables.images import Images
 from imi_bench.tables.index import TrialIndex
@@ -24,6 +25,7 @@ from imi_bench.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from PIL.Image import Image
 
 
@@ -59,7 +61,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trials(Shown):
+class Trials(Result):
     """Trials with their images and the answer.
 
     Attributes
@@ -103,6 +105,10 @@ class Trials(Shown):
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, kind in (("index", TrialIndex), ("images", Images)):
+            if not isinstance(getattr(self, name), kind):
+                found = type(getattr(self, name)).__name__
+                raise TrialError("not trials", where=name, found=found, wanted=kind.__name__)
         count = len(self.index)
         for name in ("positive", "negative", "queries"):
             object.__setattr__(self, name, column(getattr(self, name), np.int64, name=name))
@@ -298,6 +304,15 @@ class Trials(Shown):
     def to_frame(self) -> pd.DataFrame:
         """One row a trial: the columns of the index."""
         return self.index.to_frame()
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw some trials, the answer included, as `show` does."""
+        ax = new_axes(ax, width=9.6, height=6.0)
+        if len(self):
+            ax.imshow(np.asarray(self.show()))
+        ax.set_axis_off()
+        ax.set_title(self.title, loc="left", fontsize="small", wrap=True)
+        return ax
 
     def take(self, rows: NDArray[Any]) -> Trials:
         """The chosen trials; the images stay shared."""

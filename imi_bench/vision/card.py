@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, get_args
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from imi_bench.arguments import checked
 from imi_bench.documents import read_model
 from imi_bench.errors import CardError, UnknownNameError
 from imi_bench.vision.references import option_value, split_reference
@@ -168,6 +169,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
+@checked
 @cache
 def card(name: str) -> NetworkCard:
     """The packaged card of that name.
@@ -193,6 +195,7 @@ def read_card(path: Path) -> NetworkCard:
     return read_model(path, NetworkCard, what="network card", error=CardError)
 
 
+@checked
 def resolve(reference: str) -> tuple[NetworkCard, Path | None]:
     """Turn a card's name, a card's path or a one-line reference into a card.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError
 from imi_bench.extras import require
 
@@ -65,6 +66,7 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
+@checked
 def is_device(name: str) -> bool:
     """Whether a name is one that `pick_device` knows, on this machine or another.
 

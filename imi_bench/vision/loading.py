@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
+from imi_bench.arguments import checked
 from imi_bench.errors import InputError, NetworkError
 from imi_bench.extras import require
 from imi_bench.text import plural
@@ -96,6 +97,7 @@ class LoadedNetwork:
         return sum(layer.width for layer in self.layers)
 
 
+@checked
 def load_network(
     network: str | Path | NetworkCard | nn.Module,
     *,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Discriminator, Tag
 
+from imi_bench.arguments import checked
 from imi_bench.provenance import atomic_path, sha256_file
 from imi_bench.vision.library_weights import LibraryWeights, locate_library
 from imi_bench.vision.packaged_weights import PackagedWeights, locate_packaged
@@ -77,6 +78,7 @@ def find_weights(source: WeightSource, *, for_: str) -> Path:
     return locate(source, for_=for_)
 
 
+@checked
 def fetch_weights(source: WeightSource, *, name: str, to: Path | None = None) -> FetchedWeights:
     """Find or fetch weights, and copy them into a folder as ``NAME.safetensors``.
 

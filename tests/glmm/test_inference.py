@@ -254,6 +254,28 @@ def test_bootstrap_does_not_depend_on_the_number_of_workers(fitted: GlmmResult) 
 
 
 @pytest.mark.whole
+def test_refits_have_the_distribution_that_is_known_exactly() -> None:
+    """Of balanced groups, whose covariate is the same in each, the estimates are plain means.
+
+    So they are normal: the slope with the variance of a row over the rows, the intercept with that
+    of a group's mean over the groups.
+    """
+    rng = np.random.default_rng(0)
+    group, x = np.repeat(np.arange(12), 4), np.tile([-1.0, 1.0, -1.0, 1.0], 12)
+    y = 0.5 + 0.3 * x + rng.normal(0, 0.8, 12)[group] + rng.normal(0, 0.5, 48)
+    table = pd.DataFrame({"y": y, "x": x, "g": group.astype(str)})
+    model = fit("y ~ x + (1 | g)", table, family="gaussian")
+    drawn = bootstrap(model, n=400, seed=0, workers=1)
+    within, between = model.sigma**2, float(model.random[0].sd[0]) ** 2
+    exact = np.sqrt([(between + within / 4) / 12, within / 48])
+    for column, spread in enumerate(exact):
+        normal = stats.norm(model.estimate[column], spread)
+        assert stats.kstest(drawn.estimate[:, column], normal.cdf).pvalue > 1e-4
+        assert drawn.test(model.names[column]).se == pytest.approx(spread, rel=0.14)  # 4 sigma
+    assert abs(np.corrcoef(drawn.estimate.T)[0, 1]) < 4 / np.sqrt(400)
+
+
+@pytest.mark.whole
 def test_bootstrap_spread_is_near_the_standard_error(fitted: GlmmResult) -> None:
     few = bootstrap(fitted, n=2, seed=0, workers=1).test("mode")
     assert np.isnan(few.low)
@@ -264,7 +286,9 @@ def test_bootstrap_spread_is_near_the_standard_error(fitted: GlmmResult) -> None
     found = drawn.test("mode")
     wanted = fitted.se[fitted.index("mode")]
     assert drawn.failed == 0
-    assert found.se == pytest.approx(wanted, rel=0.5)
+    ratio = 38 * (found.se / wanted) ** 2  # chi-squared, as exact as 39 refits are
+    assert stats.chi2.ppf(1e-4, 38) < ratio < stats.chi2.isf(1e-4, 38)
+    assert found.se == np.std(drawn.estimate[:, fitted.index("mode")], ddof=1)
     assert found.low < fitted.estimate[fitted.index("mode")] < found.high
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import integrate, special, stats
 
-from imi_bench.errors import InputError, ModelError, NotComparableError, UnknownNameError
+from imi_bench.errors import InputError, NotComparableError, UnknownNameError
 from imi_bench.glmm import GlmmResult, fit
 from imi_bench.glmm.caterpillar import conditional_effects, draw_caterpillar
 from imi_bench.glmm.comparison import anova, boundary_p, drop_one, variance_tests
@@ -183,7 +183,7 @@ def test_new_levels(full) -> None:
     said = r"2 rows, the first is row 1: found person 'nobody'; .*new_levels='zero'.*population"
     with pytest.raises(InputError, match=said):
         predict(full, rows, over="conditional")
-    with pytest.raises(InputError, match="unknown treatment of new levels: found 'nought'"):
+    with pytest.raises(InputError, match="unknown value for 'new_levels': found 'nought'"):
         predict(full, rows, over="conditional", new_levels="nought")  # type: ignore[arg-type]
     found = predict(full, rows, over="conditional", new_levels="zero")
     assert found.unknown.tolist() == [True, False]
@@ -285,6 +285,7 @@ def test_several_tests_are_one_table_that_travels(full) -> None:
         assert again[found[0].name].statistic == found[0].statistic
         with pytest.raises(UnknownNameError, match="unknown test"):
             found["nothing"]
-    with pytest.raises(ModelError, match="no interval to draw"):
-        drop_one(full).plot()
+    drawn = drop_one(full).plot()  # likelihood ratios have no intervals, and it says so
+    assert "no intervals" in drawn.get_xlabel()
+    assert [float(one.get_xdata()[0]) for one in drawn.lines] == [one.p for one in drop_one(full)]
     assert len(contrasts.plot().get_yticklabels()) == len(contrasts)

@@ -219,7 +219,7 @@ def test_text_of_strangers_is_escaped_everywhere() -> None:
     )
     table = Table(
         board="b",
-        title=HOSTILE,
+        heading=HOSTILE,
         question=HOSTILE,
         about="plain",
         kind="observers",

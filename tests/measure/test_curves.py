@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from support.measured_world import MeasuredWorld, measured_world
 
 import imi_bench as imi
@@ -61,8 +62,28 @@ def test_curves_rise_and_end_at_the_whole(learned: Learned) -> None:
 
 @pytest.mark.whole
 def test_shares_of_the_ceiling_and_of_bayes(made: MeasuredWorld, learned: Learned) -> None:
-    share = learned.share_of_bayes(made.world.truth)
-    assert 0.3 < share < 1
+    """Beside scikit-learn out of fold by network, and the truth's own score of these answers."""
+    study, truth = made.world.study, made.world.truth
+    row_of = {name: row for row, name in enumerate(study.trials.trial_id)}
+    right = study.responses.correct
+    bits = np.empty(len(right))
+    place = {name: row for row, name in enumerate(made.observers[0].trial_id)}
+    order = [place[name] for name in study.responses.trial_id]
+    seen = np.column_stack([one.toward_correct[order] for one in made.observers])
+    network = study.trials.network[[row_of[name] for name in study.responses.trial_id]]
+    for held in set(network):
+        out = network == held
+        model = LogisticRegression(C=1e6, fit_intercept=False).fit(seen[~out], right[~out])
+        bits[out] = 1 + model.predict_log_proba(seen[out])[np.arange(out.sum()), right[out] * 1]
+    bits = 1 + (bits - 1) / np.log(2)
+    assert learned.bits.value == pytest.approx(bits.mean(), abs=0.01)
+    known = truth.predicted(known="covariates")
+    told = known[[list(truth.index.trial_id).index(name) for name in study.responses.trial_id]]
+    scored = 1 + np.log2(np.where(right, told, 1 - told))
+    best = learned.bits.value / learned.share_of_bayes(truth)
+    error = scored.std() / np.sqrt(len(scored))
+    assert best == pytest.approx(scored.mean(), abs=4 * error)
+    assert error < 0.02
     assert learned.share_of_ceiling.value == pytest.approx(
         learned.bits.value / learned.ceiling.value
     )

@@ -277,7 +277,7 @@ def test_the_scripts_reading_keeps_the_extremes_for_references() -> None:
     with pytest.raises(NotEnoughDataError):
         deal_images(np.arange(221.0), Design(reading="script"), rng=np.random.default_rng(0))
     deal_images(np.arange(222.0), Design(reading="script"), rng=np.random.default_rng(0))
-    with pytest.raises(InputError, match="unknown design: found 'book'"):
+    with pytest.raises(InputError, match="unknown value for 'reading': found 'book'"):
         Design(reading="book")
 
 

@@ -156,7 +156,7 @@ def test_no_trials_no_answers() -> None:
         (UnknownNameError, "did you mean 'max'", {"pooling": "mex"}),
         (UnknownNameError, "did you mean 'cosine'", {"similarity": "cosin"}),
         (InputError, "bad temperature", {"temperature": 0.0}),
-        (InputError, "bad temperature", {"temperature": float("nan")}),
+        (InputError, "a finite number", {"temperature": float("nan")}),
     ],
 )
 def test_refuses_bad_options(error, message, options) -> None:

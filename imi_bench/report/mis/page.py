@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from imi_bench.pages.shell import WrittenPage, write_page
+from imi_bench.plots import histogram
 from imi_bench.report.browser import thumbnails
 from imi_bench.report.mis.figures import NAMES, by_layer, draw_figures
 from imi_bench.report.mis.scored import ScoredUnits
 from imi_bench.stats.scales import Z95
 from imi_bench.tables.images import Images
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["MisPage", "write_mis_page"]
 
@@ -24,7 +29,7 @@ UNITS_AN_END = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MisPage(WrittenPage):
-    """A page that was written.
+    """A page about units' scores, and what it shows.
 
     Attributes
     ----------
@@ -41,6 +46,21 @@ class MisPage(WrittenPage):
     def title(self) -> str:
         """Whose units these are."""
         return _title(self.scored)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a unit, as ``scores.parquet``."""
+        return self.scored.scores
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how the scores are spread over units."""
+        return histogram(
+            self.scored.scores[self.scored.measure].to_numpy(dtype=float),
+            xlabel=NAMES[self.scored.measure],
+            ylabel="units",
+            title=self.title,
+            within=(0.0, 1.0),
+            ax=ax,
+        )
 
 
 def write_mis_page(

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from imi_bench.arrays import Pixels
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.collection import ImageSet, open_images
 from imi_bench.replay.output import read_record
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.vision.preprocessing import Preprocess, from_settings
 
 __all__ = ["COMMAND", "ScoredUnits"]
@@ -26,7 +27,7 @@ EXEMPLARS = 9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScoredUnits(Brief):
+class ScoredUnits(Record):
     """Scores of all units of a network, and the images at the ends of each.
 
     Attributes
@@ -40,6 +41,8 @@ class ScoredUnits(Brief):
         In the order of the pass; None where they are not there any more, or are others.
     without_images : str
         Why there are none.
+    place : Path
+        Where the images were looked for.
     """
 
     folder: Path
@@ -47,9 +50,27 @@ class ScoredUnits(Brief):
     record: Mapping[str, Any]
     images: ImageSet | None
     without_images: str = ""
+    place: Path = Path()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: where the folder and the images are."""
+        return {"folder": str(self.folder), "place": str(self.place)}
 
     @classmethod
-    def read(cls, folder: str | Path, *, images: str | Path | None = None) -> ScoredUnits:
+    @reading("scored units")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read the folder and the images again that `to_json` names.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        found = parse_json(record) if isinstance(record, str) else record
+        return cls.read(found["folder"], images=found["place"])
+
+    @classmethod
+    def read(cls, folder: str | Path, *, images: str | Path | None = None) -> Self:
         """Read the folder that ``imi-bench mis`` wrote.
 
         Parameters
@@ -80,7 +101,7 @@ class ScoredUnits(Brief):
             ) from error
         where = Path(images or str(record.get("job", {}).get("images", "")))
         found, why = _images(where, record, _passes(place))
-        return cls(place, scores, record, found, why)
+        return cls(place, scores, record, found, why, where)
 
     @property
     def network(self) -> str:

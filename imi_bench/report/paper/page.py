@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from imi_bench import text
+from imi_bench.arguments import checked
 from imi_bench.errors import UnknownNameError
 from imi_bench.pages.shell import write_page
 from imi_bench.progress import progress
@@ -35,13 +36,16 @@ from imi_bench.report.paper.means import by_difficulty, by_network
 from imi_bench.report.paper.missing import missing
 from imi_bench.report.paper.modes import by_mode
 from imi_bench.report.paper.pairs import pairs
-from imi_bench.report.paper.panel import COLOURS, Panel, Plot
+from imi_bench.report.paper.panel import COLOURS, Panel, Plot, shown_figures
 from imi_bench.report.paper.reliability import reliability
 from imi_bench.report.paper.scale import by_scale
 from imi_bench.report.paper.units import distribution
 from imi_bench.report.style import styled
-from imi_bench.results import Shown
+from imi_bench.results import NOT_IN_JSON, Result
 from imi_bench.tables import DecisionsLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["PANELS", "Paper", "paper"]
 
@@ -59,24 +63,32 @@ PANELS: tuple[Callable[[PaperData], Panel], ...] = (
     machines,
     missing,
 )
+_COLUMNS = ("number", "key", "question", "answer", "n")
 _MOST_ROWS = 40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Paper(Shown):
+class Paper(Result):
     """The panels, and where they were written.
 
     Attributes
     ----------
-    data : PaperData
     panels : tuple of Panel
     path : Path or None
         The page.
+    name : str
+        Of the answers.
+    drawn_from : mapping
+        Hashes, versions, seeds, answers: what ``record.json`` holds.
+    data : PaperData or None
+        Answers and models; None where read from JSON.
     """
 
-    data: PaperData
     panels: tuple[Panel, ...]
     path: Path | None
+    name: str
+    drawn_from: Mapping[str, Any]
+    data: PaperData | None = field(default=None, metadata=NOT_IN_JSON)
 
     def __getitem__(self, key: str) -> Panel:
         known = {one.key: one for one in self.panels}
@@ -86,25 +98,30 @@ class Paper(Shown):
     @property
     def title(self) -> str:
         """Whose answers these are."""
-        return title(self.data)
+        made_up = " (simulated)" if self.simulated else ""
+        return f"The paper from {Path(self.name).name}{made_up}"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the answers are made up."""
+        return bool(self.drawn_from["simulated"])
 
     def to_frame(self) -> pd.DataFrame:
         """One row a panel: `number`, `key`, `question`, `answer`, `n`."""
-        names = ("number", "key", "question", "answer", "n")
-        return pd.DataFrame([{n: getattr(one, n) for n in names} for one in self.panels])
+        return pd.DataFrame([{n: getattr(one, n) for n in _COLUMNS} for one in self.panels])
 
     def summary(self) -> str:
         """Every question with its answer."""
         return "\n".join(f"{p.number}. {p.question} {p.answer}" for p in self.panels) + "\n"
 
+    def plot(self) -> tuple[Axes, ...]:
+        """Show the first figure of every panel that has one; ``paper[key].plot()`` has all."""
+        drawn = [(one.title, one.plots[0].png) for one in self.panels if one.plots]
+        return shown_figures(drawn or [(self.title, b"")], columns=3)
+
     def to_json(self) -> dict[str, Any]:
-        """JSON object: what was drawn from what, and every panel with its tables, no figure."""
-        return {
-            "title": self.title,
-            "page": None if self.path is None else str(self.path),
-            **record(self),
-            "panels": [one.to_json() for one in self.panels],
-        }
+        """JSON object: every panel with its tables and figures, but not the answers themselves."""
+        return {"title": self.title, **super().to_json()}
 
     def _repr_html_(self) -> str:
         """A link to the page, or questions and answers."""
@@ -114,9 +131,10 @@ class Paper(Shown):
             )
             return f"<p><strong>{text.html(self.title)}</strong></p>{''.join(told)}"
         address = text.html(self.path.absolute().as_uri())
-        return f'<a href="{address}">{text.html(title(self.data))}</a>'
+        return f'<a href="{address}">{text.html(self.title)}</a>'
 
 
+@checked
 def paper(
     responses: AnswersLike,
     *,
@@ -164,19 +182,16 @@ def paper(
         for make in PANELS:
             drawn.append(machine_columns(make(data), data, observers))
             advance(1)
-    done = Paper(data, tuple(drawn), None if out is None else Path(out) / "index.html")
+    path = None if out is None else Path(out) / "index.html"
+    done = Paper(tuple(drawn), path, data.name, record(data, drawn), data)
     if out is not None:
-        _write(done, Path(out), seconds=time.perf_counter() - began)
+        _write(done, data, Path(out), seconds=time.perf_counter() - began)
     return done
 
 
-def title(data: PaperData) -> str:
-    """Title of the page."""
-    return f"The paper from {Path(data.name).name}"
-
-
-def _write(done: Paper, out: Path, *, seconds: float) -> None:
+def _write(done: Paper, data: PaperData, out: Path, *, seconds: float) -> None:
     _clear(out)
+    simulated = data.simulated
     for panel in done.panels:
         for plot in every_plot(panel):
             for suffix, body in (("svg", plot.file_svg), ("png", plot.png)):
@@ -185,9 +200,9 @@ def _write(done: Paper, out: Path, *, seconds: float) -> None:
         for name, table in panel.tables.items():
             stem = f"{panel.number}-{panel.key}-{name}"
             write_table(out / "tables" / f"{stem}.csv", table)
-            write_text(out / "tables" / f"{stem}.tex", latex(table, simulated=done.data.simulated))
-    write_page(out / "index.html", "imi_bench.report", "paper.html", _shown(done))
-    write_json(out / "record.json", {**record(done), "seconds": round(seconds, 1)})
+            write_text(out / "tables" / f"{stem}.tex", latex(table, simulated=simulated))
+    write_page(out / "index.html", "imi_bench.report", "paper.html", _shown(done, data))
+    write_json(out / "record.json", {**done.drawn_from, "seconds": round(seconds, 1)})
 
 
 def _clear(out: Path) -> None:
@@ -205,9 +220,8 @@ def every_plot(panel: Panel) -> tuple[Plot, ...]:
     return (*panel.plots, *(plot for one in panel.beside for plot in one.plots))
 
 
-def record(done: Paper) -> dict[str, Any]:
+def record(data: PaperData, drawn: Sequence[Panel]) -> dict[str, Any]:
     """What was drawn from what: hashes, versions, seeds, answers."""
-    data = done.data
     table = data.released if data.released is not None else data.forerunner
     return {
         "simulated": data.simulated,
@@ -219,7 +233,7 @@ def record(done: Paper) -> dict[str, Any]:
         "formula": data.effects.formula if data.effects is not None else None,
         "model_refused": data.refused or None,
         "truth": plain({f"{c.network}/{c.mode}/{c.difficulty}": v for c, v in data.truth.items()}),
-        "panels": done.to_frame().to_dict("records"),
+        "panels": [{name: getattr(one, name) for name in _COLUMNS} for one in drawn],
         "versions": package_versions(),
     }
 
@@ -251,10 +265,9 @@ def _cell(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def _shown(done: Paper) -> dict[str, Any]:
-    data = done.data
+def _shown(done: Paper, data: PaperData) -> dict[str, Any]:
     return {
-        "title": title(data),
+        "title": f"The paper from {Path(data.name).name}",
         "simulated": "Nobody gave these answers: they were drawn from a model with known truth, "
         "which stands beside the estimates."
         if data.simulated
@@ -272,7 +285,7 @@ def _shown(done: Paper) -> dict[str, Any]:
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
-    shown = {name: getattr(panel, name) for name in ("number", "key", "question", "answer", "n")}
+    shown = {name: getattr(panel, name) for name in _COLUMNS}
     return {
         **shown,
         "notes": panel.notes,

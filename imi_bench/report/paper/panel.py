@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from imi_bench.provenance import plain
 from imi_bench.release.published import published
 from imi_bench.report.style import INK, LINE, MUTED, PAGE_COLOURS, as_svg, panels
-from imi_bench.results import Brief, Result
+from imi_bench.results import Record, Result
 from imi_bench.tables import MODES
 from imi_bench.text import html, plural
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
     from imi_bench.report.paper.data import PaperData
@@ -51,7 +52,7 @@ _FOR_PAPER = {INK: "#1d2833", MUTED: "#5d6b78", LINE: "#c9cfd4"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Plot(Brief):
+class Plot(Record):
     """One figure; it shows itself in a notebook.
 
     Attributes
@@ -84,8 +85,6 @@ class Plot(Brief):
 @dataclass(frozen=True, eq=False, repr=False)
 class Panel(Result):
     """A question and its answer.
-
-    Its JSON holds all but the figures, and comes back without them.
 
     Attributes
     ----------
@@ -133,29 +132,9 @@ class Panel(Result):
         beside = [f"{one.observer}: {one.sentence}" for one in self.beside]
         return "\n".join([self.title, self.answer, self.n, *beside, *self.notes]) + "\n"
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON object, without the figures."""
-        rows = [replace(one, plots=()) for one in self.beside]
-        return plain(
-            {f.name: getattr(self, f.name) for f in fields(self)} | {"plots": (), "beside": rows}
-        )
-
-    @classmethod
-    def from_json(cls, record: str | Mapping[str, Any]) -> Panel:
-        """Read back what `to_json` gave: without figures.
-
-        Raises
-        ------
-        InputError
-            If it is no such record.
-        """
-        found = super().from_json(record)
-        empty = {
-            name: {one: float for one in table if table[one].isna().all()}
-            for name, table in found.tables.items()
-        }
-        tables = {name: table.astype(empty[name]) for name, table in found.tables.items()}
-        return replace(found, tables=tables)
+    def plot(self) -> tuple[Axes, ...]:
+        """Show the figures as they were drawn, one below the other; without one, the answer."""
+        return shown_figures([(self.title, one.png) for one in self.plots] or [(self.answer, b"")])
 
     def _repr_html_(self) -> str:
         """Question, answer and figures."""
@@ -168,7 +147,7 @@ class Panel(Result):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Beside(Brief):
+class Beside(Record):
     """A panel's question asked of an observer, and the difference from people.
 
     Attributes
@@ -184,6 +163,22 @@ class Beside(Brief):
     sentence: str
     plots: tuple[Plot, ...]
     difference: pd.DataFrame
+
+
+def shown_figures(pictures: Sequence[tuple[str, bytes]], *, columns: int = 1) -> tuple[Axes, ...]:
+    """Show PNG files with a title each, on axes of one figure; of an empty one the title alone."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(pictures) // columns)
+    canvas = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
+    grid = canvas.subplots(rows, columns, squeeze=False).ravel()
+    for ax in grid:
+        ax.set_axis_off()
+    for ax, (title, png) in zip(grid, pictures, strict=False):
+        if png:
+            ax.imshow(np.asarray(Image.open(io.BytesIO(png))))
+        ax.set_title(fill(title, 60), fontsize="small")
+    return tuple(grid[: len(pictures)])
 
 
 def look(data: PaperData, network: str) -> tuple[str, str]:

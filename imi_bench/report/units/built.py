@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from imi_bench.documents import parse_json, reading
 from imi_bench.errors import InputError
 from imi_bench.networks.activation_record import Activations
 from imi_bench.networks.units import Unit
 from imi_bench.replay.output import read_record
-from imi_bench.results import Brief
+from imi_bench.results import Record
 from imi_bench.stimuli.trial_files import read_trials
 from imi_bench.tables import Trials
 from imi_bench.tables.parquet import read_parquet
@@ -26,7 +27,7 @@ COMMAND = "stimuli build"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BuiltUnits(Brief):
+class BuiltUnits(Record):
     """Trials of a network's units, and what the pass over the images found.
 
     Attributes
@@ -40,6 +41,7 @@ class BuiltUnits(Brief):
         Every activation of the sampled units.
     visualisations : pandas.DataFrame or None
         One row a unit and direction: how far feature visualisation drove it; None without them.
+    folder : Path
     """
 
     trials: Trials
@@ -47,9 +49,27 @@ class BuiltUnits(Brief):
     units: pd.DataFrame
     activations: Activations
     visualisations: pd.DataFrame | None = None
+    folder: Path = Path()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object: where the folder is."""
+        return {"folder": str(self.folder)}
 
     @classmethod
-    def read(cls, folder: str | Path) -> BuiltUnits:
+    @reading("built units")
+    def from_json(cls, record: str | Mapping[str, Any]) -> Self:
+        """Read the folder again that `to_json` names.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        found = parse_json(record) if isinstance(record, str) else record
+        return cls.read(found["folder"])
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
         """Read the folder that ``imi-bench stimuli build`` wrote.
 
         Raises
@@ -73,6 +93,7 @@ class BuiltUnits(Brief):
             _table(place / "units.parquet"),
             Activations.load(place / "activations" / "activations.npz"),
             _table(drawn) if drawn.is_file() else None,
+            place,
         )
 
     @property

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from imi_bench.networks.units import Unit
 from imi_bench.pages.shell import WrittenPage, write_page
+from imi_bench.plots import bars
 from imi_bench.report.browser import thumbnails
 from imi_bench.report.units.built import BuiltUnits
 from imi_bench.report.units.figures import draw_figures, histogram
 from imi_bench.tables.align import in_use
 from imi_bench.text import plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["UnitsPage", "write_units_page"]
 
@@ -25,7 +30,7 @@ MOST_SHEETS = 168  # of two difficulties of the paper's 84 units
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UnitsPage(WrittenPage):
-    """A page that was written.
+    """A page about a network's units, and what it shows.
 
     Attributes
     ----------
@@ -42,6 +47,15 @@ class UnitsPage(WrittenPage):
     def title(self) -> str:
         """Whose units these are."""
         return _title(self.built)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a sampled unit, as ``units.parquet``."""
+        return self.built.units
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw how many units were sampled from each layer."""
+        counts = Counter(map(str, self.built.units["layer"]))
+        return bars(counts, xlabel="sampled units", title=self.title, ax=ax)
 
 
 def write_units_page(folder: str | Path, *, out: str | Path | None = None) -> UnitsPage:
