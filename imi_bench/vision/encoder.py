@@ -14,7 +14,7 @@ from PIL import Image
 
 from imi_bench.arrays import Pixels
 from imi_bench.beside import cores
-from imi_bench.errors import InputError, UnknownNameError
+from imi_bench.errors import InputError, NetworkError, UnknownNameError
 from imi_bench.extras import require
 from imi_bench.text import plural
 from imi_bench.vision.device import pick_device, single_precision
@@ -104,6 +104,14 @@ class TorchEncoder:
             single_precision(self.device, doing=doing, do="a smaller batch_size="),
         ):
             features = self.forward(batch.to(self.device, getattr(torch, _DTYPES[self.dtype])))
+            if not torch.is_tensor(features):
+                raise NetworkError(
+                    "output is no tensor",
+                    where=self.description.get("architecture"),
+                    found=type(features).__name__,
+                    wanted="a code an image",
+                    do="wrap it in a module that gives the one tensor that is meant",
+                )
             features = features.flatten(1) if self.flat else features
             return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
 

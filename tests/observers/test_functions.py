@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import imi_bench as imi
 from imi_bench.cli.app import app
+from imi_bench.errors import NetworkError
 from imi_bench.observers.contract import check, sample_trials
 from imi_bench.observers.protocol import fingerprint
 from imi_bench.stimuli.trial_files import write_trials
@@ -168,6 +169,19 @@ def test_by_the_command_line(file: Path, tmp_path: Path, shared: Path) -> None:
         stored = DecisionVariables.read(out).decision_variable
         again = imi.answer(observer, tmp_path / "in").decisions.decision_variable
         np.testing.assert_array_equal(stored, again)
+
+
+@pytest.mark.vision
+def test_a_network_of_several_outputs_is_no_observer_in_one_line() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Pair(torch.nn.Sequential):
+        def forward(self, images):
+            return super().forward(images), images
+
+    observer = imi.load_observer(Pair(torch.nn.Conv2d(3, 4, 3)), device="cpu")
+    with pytest.raises(NetworkError, match="output is no tensor: Pair: found tuple"):
+        observer.encode([np.zeros((8, 8, 3), np.uint8)])
 
 
 @pytest.mark.vision
