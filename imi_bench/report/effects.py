@@ -17,7 +17,7 @@ from imi_bench.effects.scale import PROPERTIES
 from imi_bench.glmm.between import INTERCEPT
 from imi_bench.provenance import plain, write_json, write_table
 from imi_bench.report.effects_means import draw_effect_means
-from imi_bench.report.style import PLAIN, defaults, new_canvas, save
+from imi_bench.report.style import defaults, new_canvas, save
 from imi_bench.stats.scales import Z95
 from imi_bench.text import plural
 
@@ -50,10 +50,12 @@ def draw_effects(effects: Effects, path: Path) -> Path:
     Path
         `path`.
     """
+    import seaborn as sns
+
     shown = [e for e in effects.effects if np.isfinite(e.test.estimate)]
     known = [one.name for one in PROPERTIES if effects.properties[one.name].notna().any()]
     above_in, below_in = 3.0 if known else 0.0, 0.8 + 0.27 * len(shown)
-    with defaults(**PLAIN, **{"svg.hashsalt": "effects", "font.size": 9}):
+    with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "effects", "font.size": 9}):
         canvas = new_canvas(figsize=(10, above_in + below_in), layout="constrained")
         parts = canvas.subfigures(
             2 if known else 1,
@@ -76,6 +78,7 @@ def draw_effects(effects: Effects, path: Path) -> Path:
             ha="left",
             fontsize=11,
         )
+        sns.despine(canvas)
         return save(canvas, path)
 
 

@@ -11,7 +11,7 @@ from imi_bench.effects.cells import cell_means, unit_means
 from imi_bench.effects.effect import Effects
 from imi_bench.effects.table import HARDER
 from imi_bench.provenance import generator
-from imi_bench.report.style import PLAIN, defaults, new_canvas, save
+from imi_bench.report.style import defaults, new_canvas, save
 from imi_bench.tables import MODES
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ def draw_effect_means(effects: Effects, path: Path) -> Path:
     Path
         `path`.
     """
+    import seaborn as sns
+
     means, units = cell_means(effects), unit_means(effects)
     modes = [mode for mode in MODES if (means["mode"] == mode).any()]
     easy = means[(means["difficulty"] == "easy") & (means["mode"] == modes[0])]
     order = [*easy.sort_values("mean")["network"]]
     order += [name for name in means["network"].unique() if name not in order]
-    with defaults(**PLAIN, **{"svg.hashsalt": "means", "font.size": 9}):
+    with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "means", "font.size": 9}):
         canvas = new_canvas(figsize=(5.2 * len(modes), 4.6), layout="constrained")
         panels = canvas.subplots(1, len(modes), sharey=True, squeeze=False)[0]
         for axes, mode in zip(panels, modes, strict=True):
@@ -58,6 +60,7 @@ def draw_effect_means(effects: Effects, path: Path) -> Path:
             f"dots: units ({effects.n:,} {made_up}answers)",
             fontsize=9,
         )
+        sns.despine(canvas)
         return save(canvas, path)
 
 

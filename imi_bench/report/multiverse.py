@@ -10,7 +10,7 @@ import numpy as np
 from imi_bench.arguments import checked
 from imi_bench.errors import UnknownNameError
 from imi_bench.release.multiverse import LEVELS, Multiverse
-from imi_bench.report.style import PLAIN, defaults, panels, save
+from imi_bench.report.style import defaults, panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,15 +40,18 @@ def draw_multiverse(found: Multiverse, path: Path, *, number: str | None = None)
     UnknownNameError
         If the analysis has no such number.
     """
+    import seaborn as sns
+
     number = found.numbers[0] if number is None else number
     UnknownNameError.unless_among(number, found.numbers, kind="number")
     ordered = found.frame.sort_values(number, kind="stable").reset_index(drop=True)
-    with defaults(**PLAIN, **{"svg.hashsalt": "multiverse"}):
+    with defaults(**sns.axes_style("ticks"), **{"svg.hashsalt": "multiverse"}):
         figure = {"figsize": (9, 6), "layout": "constrained"}
         canvas, grid = panels(2, 1, figure=figure, sharex=True, height_ratios=(3, 2))
         above, below = grid[:, 0]
         _curve(above, found, ordered, number)
         _levels(below, ordered, found.rules)
+        sns.despine(canvas)
         return save(canvas, path)
 
 

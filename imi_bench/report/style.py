@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,26 +26,6 @@ PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#56b4e9", "#c
 """Okabe and Ito's colours as in seaborn's "colorblind" palette, those that stand out on white and
 on near-black alike; in a figure each goes with a marker of its own."""
 MARKERS = "os^vPX<>"
-_TICKS = {"major.size": 4.8, "major.width": 1.0, "minor.size": 3.2, "minor.width": 0.8}
-_QUIET: Mapping[str, Any] = {
-    "axes.axisbelow": True,
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "white",
-    "patch.force_edgecolor": True,
-}
-PLAIN: Mapping[str, Any] = {
-    **_QUIET,
-    "axes.edgecolor": "0.15",
-    "axes.labelcolor": "0.15",
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.sans-serif": ["DejaVu Sans"],
-    "grid.color": "0.8",
-    "text.color": "0.15",
-    "xtick.color": "0.15",
-    "ytick.color": "0.15",
-}
-"""A figure on white paper, for a file of its own."""
 
 
 @contextmanager
@@ -102,21 +82,9 @@ _OF_THE_SESSION = frozenset(
 @contextmanager
 def styled(palette: Sequence[str]) -> Iterator[None]:
     """The report's style; see `defaults`."""
-    from cycler import cycler
+    import seaborn as sns
 
     settings = {
-        **_QUIET,
-        "axes.grid": True,
-        "axes.linewidth": 1.0,
-        "axes.prop_cycle": cycler("color", palette),
-        "legend.title_fontsize": 9.6,
-        "lines.linewidth": 1.2,
-        "lines.markersize": 4.8,
-        "patch.linewidth": 0.8,
-        "xtick.bottom": False,
-        "xtick.color": "0.15",
-        "ytick.color": "0.15",
-        **{f"{axis}tick.{name}": size for axis in "xy" for name, size in _TICKS.items()},
         "svg.fonttype": "none",
         "svg.hashsalt": "imi-bench",
         "text.parse_math": False,
@@ -144,7 +112,8 @@ def styled(palette: Sequence[str]) -> Iterator[None]:
         "axes.spines.bottom": False,
         "ytick.left": False,
     }
-    with defaults(**settings):
+    with defaults():
+        sns.set_theme(context="paper", style="whitegrid", palette=list(palette), rc=settings)
         yield
 
 
