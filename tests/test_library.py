@@ -471,7 +471,7 @@ class TestWrongTypes:
 def test_an_observer_prints_its_name_and_may_be_a_path(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def similarity(one, other):\n    return 1.0\n")
     assert repr(imi.load_observer(Path(f"{tmp_path / 'mine.py'}:similarity"))) == (
-        "PairwiseSimilarity('similarity')"
+        "PairwiseSimilarity('mine.py:similarity')"
     )
     assert repr(imi.load_observer("classical")) == "Embedding('classical')"
     assert repr(imi.load_observer("chance")) == "Chance('chance')"

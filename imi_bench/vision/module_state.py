@@ -31,7 +31,7 @@ def module_state(module: nn.Module, *, libraries: Collection[str]) -> list[Any]:
     Parameters
     ----------
     module : torch.nn.Module
-    libraries : collection of str
+    libraries : set of str
         Packages of whose classes only hooks, tensors, functions and plain public values count:
         what else they keep is theirs, and follows from how they were built.
 

@@ -166,7 +166,7 @@ LEAKS: dict[str, Case] = {
         "net/layer_/2",
     )
 } | {
-    f"is no unit: {text!r}": (_seen(text), "calibration.units: 1 entries are not")
+    f"is no unit: {text!r}": (_seen(text), "calibration.units: 1 entry is not")
     for text in ("net", "net/layer", "net/layer/two", "net/layer/2/x", "//2", "net//2", "a/b/-1")
 }
 LEAKS |= {

@@ -140,12 +140,12 @@ NAMES: dict[str, Case] = {
 LEAKS: dict[str, Case] = {
     f"unit {text!r}": (declared(calibration={"units": [text]}), f"calibration.units: {why}")
     for text, why in (
-        ("net/layer/+2", "1 entries"),
-        ("net/layer/2.0", "1 entries"),
-        ("net/layer/0x2", "1 entries"),
-        ("net/layer/\u0662", "1 entries"),
-        ("n\u0435t/layer/2", "1 entries"),
-        ("net\\layer\\2", "1 entries"),
+        ("net/layer/+2", "1 entry"),
+        ("net/layer/2.0", "1 entry"),
+        ("net/layer/0x2", "1 entry"),
+        ("net/layer/\u0662", "1 entry"),
+        ("n\u0435t/layer/2", "1 entry"),
+        ("net\\layer\\2", "1 entry"),
         ("net/layer/\u00b2", "fitted on 1"),
         ("net_easy/layer/2", "fitted on 1"),
         ("net_synthetic_hard95/layer/2", "fitted on 1"),

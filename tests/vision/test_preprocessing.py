@@ -292,5 +292,5 @@ def test_a_card_of_the_paper_says_where_it_departs_from_todays_maker() -> None:
 
 @pytest.mark.parametrize("size", [0, -5])
 def test_an_input_size_of_nothing_is_refused(size: int) -> None:
-    with pytest.raises(InputError, match="input_size out of range"):
+    with pytest.raises(InputError, match="input_size"):
         load_network("timm:test_resnet", device="meta", input_size=size)
