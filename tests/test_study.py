@@ -112,7 +112,7 @@ def test_two_processes_give_the_same_page_and_measure(tmp_path: Path) -> None:
     )
     assert [run.name for run in two.runs] == ["ideal", *observers]
     assert made(two.page).read_bytes() == made(one.page).read_bytes()
-    assert plain(two) | {"report": ""} == plain(one) | {"report": ""}
+    assert plain(two.told()) | {"report": ""} == plain(one.told()) | {"report": ""}
     told = [(study.plan.folder / "learned" / "learned.json").read_bytes() for study in (one, two)]
     assert told[0] == told[1]
     with pytest.raises(InputError, match="another run"):

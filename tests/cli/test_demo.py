@@ -47,7 +47,7 @@ def test_demo_and_report(
     assert found["simulated"] is True
     assert found["observers"]["ideal"]["proportion_correct"]["estimate"]["value"] == 1.0
     assert found["skipped"] == {}
-    assert found == plain(study.run_study(study.Plan(tmp_path, study.light_observers())))
+    assert found == plain(study.run_study(study.Plan(tmp_path, study.light_observers())).told())
 
     code, _, err = run("demo", "--out", tmp_path, "--seed", 5)
     assert code == 2

@@ -105,9 +105,9 @@ def test_kill_and_resume(observer: str, kills: tuple[int, ...], tmp_path: Path) 
         assert whole["images"] == {"distinct": 40, "embedded": 40, "failed": 0, "cache_hits": 0}
         assert resumed["images"]["cache_hits"] == kills[-1] * 4
         assert resumed["images"]["embedded"] == 40 - kills[-1] * 4
-        # a kill costs the batch in flight, and one stored image that is looked at again
-        log = [int(size) for size in (killed / "log").read_text().split()]
-        assert sum(log) == 40 + len(kills) * (4 + 1)
+        # a kill costs one stored image that is looked at again, and the batch in flight if begun
+        log = sum(int(size) for size in (killed / "log").read_text().split())
+        assert 40 + len(kills) <= log <= 40 + len(kills) * (4 + 1)
     else:
         assert whole["answers"]["from_disk"] == 0
         assert resumed["answers"]["from_disk"] == kills[-1]
