@@ -27,6 +27,7 @@ kind, most, more = (int(sys.argv.pop(1)) for _ in range(3))
 if more:
     pages = int(open("/proc/self/statm").read().split()[0])
     most = pages * resource.getpagesize() + more
+sys.dont_write_bytecode = True  # or halves of it stay behind for everybody
 resource.setrlimit(kind, (most, most))
 main()
 """

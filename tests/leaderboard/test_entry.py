@@ -209,6 +209,7 @@ def test_every_file_of_a_board_is_in_the_package() -> None:
 
 LIMITED = """
 import resource, sys
+sys.dont_write_bytecode = True  # or halves of it stay behind for everybody
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 sys.argv = ["imi-bench", *sys.argv[1:]]
 from imi_bench.cli.app import main
