@@ -282,6 +282,7 @@ class TestShown:
             if made_up is True:
                 assert "simulated" in f"{one.title}{one.summary()}".lower(), type(one)
 
+    @pytest.mark.whole
     def test_plots_are_axes_and_leave_the_session_alone(self, results: list[Result]) -> None:
         import matplotlib as mpl
         import matplotlib.pyplot as plt

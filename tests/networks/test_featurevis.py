@@ -54,17 +54,20 @@ def made(colours):
     }
 
 
+@pytest.mark.whole
 def test_red_unit_becomes_red_and_its_opposite_not(made):
     red, blue = (made[d][0].images.reshape(-1, 3).mean(axis=0) for d in ("max", "min"))
     assert red[0] > 2 * red[1:].max()
     assert blue[1:].min() > 2 * blue[0]
 
 
+@pytest.mark.whole
 def test_sum_unit_becomes_white_and_black(made):
     assert made["max"][1].images.mean() > 200
     assert made["min"][1].images.mean() < 60
 
 
+@pytest.mark.whole
 def test_activation_is_that_of_the_finished_images(colours, made):
     for one in (*made["max"], *made["min"]):
         with torch.inference_mode():
@@ -73,6 +76,7 @@ def test_activation_is_that_of_the_finished_images(colours, made):
         np.testing.assert_allclose(one.activation, output.numpy(), atol=1e-4)
 
 
+@pytest.mark.whole
 def test_trace_rises_or_falls(made):
     for direction, sign in (("max", 1), ("min", -1)):
         for one in made[direction]:
