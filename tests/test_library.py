@@ -127,6 +127,7 @@ class TestNames:
 class TestResults:
     """What they can do, and that they come back from JSON: tests/test_results.py."""
 
+    @pytest.mark.whole
     def test_simulated_data_say_so(self, results: dict[str, Any]) -> None:
         for name in ("trials", "people", "answer", "calibrate", "score", "compare", "effects"):
             assert "simulated" in repr(results[name]), name

@@ -61,6 +61,7 @@ def found(trials: Trials) -> FewShot:
     return fewshot(scripted, trials, shots=(0, 1, 3, 7), draws=3, pool_units=8)
 
 
+@pytest.mark.whole
 def test_the_curve_is_that_of_the_model(found: FewShot) -> None:
     for point in found.points:
         assert point.coverage == 1

@@ -91,6 +91,7 @@ def test_deterministic_by_seed_and_independent_of_neighbours(colours, made):
     assert np.abs(again.images.astype(int) - other.images).max() > 20
 
 
+@pytest.mark.whole
 def test_stops_early_on_a_plateau(colours):
     ascent = Ascent(steps=400, patience=10, least_gain=0.05)
     [one] = visualise(colours, [Unit("map", 1)], n_images=1, ascent=ascent)
@@ -98,6 +99,7 @@ def test_stops_early_on_a_plateau(colours):
     assert 20 <= len(one.trace) < 400
 
 
+@pytest.mark.whole
 def test_diversity_makes_images_differ(colours):
     def likeness(weight):
         ascent = replace(QUICK, diversity=weight)
@@ -136,6 +138,7 @@ def test_silent_rectified_units_wake_and_fall_further():
     assert down.images.mean() < 60
 
 
+@pytest.mark.whole
 def test_transformer_units():
     network = load_network("timm:test_vit", pretrained=False, layers=".*mlp_fc1", device="cpu")
     layer = network.layers[0]

@@ -22,6 +22,8 @@ from imi_bench.observers.incontext.observer import InContext
 from imi_bench.observers.incontext.scoring import from_top_tokens, parsed
 from imi_bench.tables import Trials
 
+pytestmark = pytest.mark.whole
+
 Change = Callable[[Server, dict[str, Any]], None]
 
 
