@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,9 @@ def test_files_of_several_pictures_are_counted_whatever_they_are_called(
     folder = written(tmp_path / "a")
     first, *rest = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (90, 9, 200)]
     first.save(folder / f"z.{suffix}", format=kind, save_all=True, append_images=rest)
+    with warnings.catch_warnings(action="ignore"), Image.open(folder / f"z.{suffix}") as made:
+        if made.format != kind:
+            pytest.skip("this Pillow (10.3, say) writes MPO files that it cannot read")
     images = open_images(folder)
     assert int(images.read(6).mean()) == pytest.approx(90, abs=2)
     assert images.cautions == ("1 of 7 images is the first picture of a file of several",)

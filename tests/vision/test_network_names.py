@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 from imi_bench.errors import ImiBenchError, InputError
 from imi_bench.networks.recipe import PassRecipe
 from imi_bench.vision.card import Preprocessing
 from imi_bench.vision.loading import load_network
 
+torch = pytest.importorskip("torch")
+nn = torch.nn
 pytestmark = pytest.mark.vision
 
 SCALING: dict[str, Any] = {
